@@ -1,0 +1,128 @@
+"""One dataclass per stage. A value comes from, in rising priority: the default here, a TOML file, the environment, a flag.
+
+The TOML file has one table per stage ([distill], [export], [bench]); an environment variable is MEMKD_EDGE_<STAGE>_<FIELD>, as
+in MEMKD_EDGE_DISTILL_EPOCHS=200. The resolved configuration is saved with the run.
+"""
+
+import json
+import os
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from memkd_edge.errors import UsageError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class DistillConfig:
+    """How `memkd-edge distill` makes a student."""
+
+    dataset: str = "BasicMotions"  # aeon-bundled name, name under data_root, or path to .npz / .csv
+    data_root: str = ""  # folder with UCR/UEA sets in .ts, .tsv, 2015 text or .npz
+    groups: str = ""  # column (CSV) or array (.npz) naming the subject; splits keep a subject on one side
+    validation: float = 0.25  # fraction of the training set held out for selection
+    resample: str = "none"  # none | linear:LENGTH | decimate:FACTOR
+    teacher: str = ""  # safetensors file of a trained teacher; trained here when empty
+    teacher_hidden: int = 100
+    teacher_layers: int = 3
+    compression: float = 500.0  # the student's hidden size is the largest that reaches it
+    hidden: int = 0  # the student's hidden size; 0: from compression
+    method: str = "auto"  # a registered method, several joined by commas, or auto
+    seeds: int = 8  # students of each method and weight
+    epochs: int = 400
+    learning_rate: float = 0.01
+    batch_size: int = 0  # 0: chosen from the number of series
+    seed: int = 0
+    threads: int = 0  # 0: torch's default
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """How `memkd-edge export` turns a run's student into files."""
+
+    format: str = "tflite"  # tflite | onnx | c
+    quantize: str = "int8"  # int8 | int16x8 | float32
+    min_agreement: float = 0.98  # below this prediction agreement with the float student: exit 4
+    strip: bool = False  # drop tensor names and metadata for the last bytes
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """What `memkd-edge bench` measures."""
+
+    device: tuple[str, ...] = ("rpi4",)
+    steps: int = 64  # time steps per measured run
+    timeout_s: float = 120.0  # an emulator that runs longer is ended
+
+
+def resolve(cls: type[T], stage: str, *, toml: Path | None = None, flags: Mapping[str, Any] | None = None) -> T:
+    """Merge defaults, the TOML file's [stage] table, MEMKD_EDGE_<STAGE>_* variables and the flags that are not None.
+
+    Raises:
+        UsageError: an unknown key, or a value of the wrong type; the message names file or variable, and key.
+    """
+    hints = typing.get_type_hints(cls)
+    values: dict[str, Any] = {}
+    if toml is not None:
+        try:
+            table = tomllib.loads(toml.read_text()).get(stage, {})
+        except FileNotFoundError as error:
+            raise UsageError(f"no configuration file at {toml}") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise UsageError(f"{toml}: {error}") from error
+        for key, value in table.items():
+            if key not in hints:
+                raise UsageError(f"{toml}: [{stage}] has no key {key!r}; it takes {', '.join(sorted(hints))}")
+            values[key] = _checked(value, hints[key], f"{toml}: [{stage}] {key}")
+    for key, hint in hints.items():
+        variable = f"MEMKD_EDGE_{stage.upper()}_{key.upper()}"
+        if variable in os.environ:
+            values[key] = _parsed(os.environ[variable], hint, variable)
+    for key, value in (flags or {}).items():
+        if value is not None:
+            values[key] = _checked(value, hints[key], f"--{key.replace('_', '-')}")
+    return cls(**values)
+
+
+def to_toml(stage: str, config: Any) -> str:
+    """Return `config` as the TOML table [stage] that `resolve` reads back."""
+    lines = [f"[{stage}]"]
+    # JSON's strings, numbers, booleans and arrays are TOML's.
+    lines += [f"{key} = {json.dumps(value)}" for key, value in asdict(config).items()]
+    return "\n".join(lines) + "\n"
+
+
+def from_table(cls: type[T], table: Mapping[str, Any]) -> T:
+    """Rebuild a configuration from the parsed table that `to_toml` wrote."""
+    known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
+    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in table.items() if k in known})
+
+
+def _checked(value: Any, hint: Any, where: str) -> Any:
+    if isinstance(value, list | tuple) and typing.get_origin(hint) is tuple:
+        return tuple(value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    wanted = hint if isinstance(hint, type | types.UnionType) else object
+    if not isinstance(value, wanted) or (isinstance(value, bool) and hint is not bool):
+        raise UsageError(f"{where}: {value!r} is not of type {getattr(hint, '__name__', hint)}")
+    return value
+
+
+def _parsed(text: str, hint: Any, where: str) -> Any:
+    if hint is bool:
+        if text.lower() not in ("0", "1", "true", "false"):
+            raise UsageError(f"{where}: {text!r} is not true or false")
+        return text.lower() in ("1", "true")
+    if typing.get_origin(hint) is tuple:
+        return tuple(part for part in text.split(",") if part)
+    try:
+        return hint(text)
+    except ValueError as error:
+        raise UsageError(f"{where}: {text!r} is not of type {hint.__name__}") from error

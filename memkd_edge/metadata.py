@@ -1,0 +1,89 @@
+"""What an artefact says about itself: labels, channels, normalisation, resampling, provenance.
+
+The same JSON object travels with a run (`model.json`), inside a .tflite (metadata buffer `memkd_edge`), inside an ONNX file
+(`metadata_props["memkd_edge"]`) and, as constants, in the generated C header. `format` is raised when a reader of the old
+format would misread the new one.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from memkd_edge.errors import MemkdEdgeError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """How a raw series becomes the model's time steps.
+
+    kind: "none"; "linear" (a window of `input_length` samples becomes `output_length` by linear interpolation with aligned
+    ends); "decimate" (low-pass FIR `taps`, applied causally, then every `factor`-th sample).
+    """
+
+    kind: str = "none"
+    input_length: int = 0
+    output_length: int = 0
+    factor: int = 1
+    taps: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """Everything a program needs to feed the model and to read its answer.
+
+    labels: class names, in logit order. channels, units: one per input channel. sample_rate_hz: of the raw signal, or None
+    when the source does not tell. mean, std: per-channel normalisation in physical units, x_model = (x - mean) / std.
+    window_length: raw samples of one training series (0 when they vary). warm_up: model time steps after a reset until the
+    decision is final for 90 % of the test series. accuracy: test accuracy of the float student.
+    arithmetic: "float32", "int8" or "int16x8"; input_scale, input_zero_point: of the tensor `x`, real = scale * (q - zero_point).
+    golden: test vectors, [{"x": [[...] per raw sample], "logits": [...]}], filled in by the exporters.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    channels: tuple[str, ...]
+    units: tuple[str, ...]
+    sample_rate_hz: float | None
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    resampling: Resampling = field(default_factory=Resampling)
+    window_length: int = 0
+    warm_up: int = 0
+    accuracy: float | None = None
+    dataset: str = ""
+    dataset_sha256: str = ""
+    dataset_terms: str = ""
+    run_id: str = ""
+    version: str = ""
+    arithmetic: str = "float32"
+    input_scale: float | None = None
+    input_zero_point: int = 0
+    golden: tuple[dict[str, Any], ...] = ()
+    format: int = FORMAT
+
+    def to_json(self) -> str:
+        """Serialise to compact JSON with sorted keys, so that equal metadata gives equal bytes."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str | bytes, *, source: str = "metadata") -> "Metadata":
+        """Parse `to_json`'s output.
+
+        Raises:
+            MemkdEdgeError: `text` is not such an object, or was written by a newer format. `source` names the file.
+        """
+        try:
+            raw = json.loads(text)
+            if raw["format"] > FORMAT:
+                raise MemkdEdgeError(
+                    f"{source}: metadata format {raw['format']} is newer than this version reads ({FORMAT}); upgrade memkd-edge"
+                )
+            front_end = raw.pop("resampling")
+            resampling = Resampling(**{**front_end, "taps": tuple(front_end["taps"])})
+            known = {f.name for f in fields(cls)}
+            values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items() if k in known}
+            return cls(**values, resampling=resampling)
+        except (ValueError, KeyError, TypeError) as error:
+            raise MemkdEdgeError(f"{source}: not memkd-edge metadata ({error})") from error

@@ -1,0 +1,92 @@
+"""`QuantizedLstm`: the one integer model that every emitter reads. SPEC.md states the arithmetic as formulas.
+
+All scales are float32 values held exactly in Python floats. Zero points of int16 tensors are 0. Rows of gate matrices are in
+the order i, f, o, g (torch's is i, f, g, o).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Multiplier:
+    """A real factor as the integer kernels apply it: mantissa / 2^31 * 2^exponent, mantissa in [2^30, 2^31)."""
+
+    mantissa: int
+    exponent: int
+
+
+@dataclass(frozen=True)
+class QuantizedDense:
+    """int16 activations x int8 weights -> int16, z = sat16((acc * reduced + 2^(shift-1)) >> shift).
+
+    weight: int8 [rows, columns]; bias: int64 [rows] at scale in_scale * weight_scale. reduced: the 15-bit multiplier
+    (< 2^15) and shift: the right shift with which reduced / 2^shift = in_scale * weight_scale / out_scale exactly.
+    """
+
+    weight: NDArray[np.int8]
+    bias: NDArray[np.int64]
+    in_scale: float
+    weight_scale: float
+    out_scale: float
+    reduced: int
+    shift: int
+
+
+@dataclass(frozen=True)
+class QuantizedLayer:
+    """One LSTM layer: gates [4H, C + H] over the concatenation of input and hidden state.
+
+    state_scale: of x, h and the concatenation (one power of two); cell_scale: of c; gate_scale: of the gate pre-activations.
+    """
+
+    gates: QuantizedDense
+    gate_scale: float
+    cell_scale: float
+    state_scale: float
+
+    @property
+    def hidden_size(self) -> int:
+        """Units of the layer."""
+        return int(self.gates.weight.shape[0]) // 4
+
+    @property
+    def input_size(self) -> int:
+        """Width of the layer's input."""
+        return int(self.gates.weight.shape[1]) - self.hidden_size
+
+
+@dataclass(frozen=True)
+class QuantizedLstm:
+    """A streaming LSTM classifier in integers.
+
+    layers: bottom to top; all share one state scale. head: the classifier on the top layer's h. input_scale: of the int8
+    tensor x of the int8 interface (zero point 0; cast to int16, then rescaled to the state scale by `input_rescale`).
+    logit_scale_int8, logit_zero_point_int8: of the int8 logits of that interface. The int16x8 interface takes x at
+    layers[0].state_scale and gives logits at head.out_scale.
+    """
+
+    layers: tuple[QuantizedLayer, ...]
+    head: QuantizedDense
+    input_scale: float
+    input_rescale: Multiplier
+    logit_scale_int8: float
+    logit_zero_point_int8: int
+    logit_rescale: Multiplier
+
+    @property
+    def input_size(self) -> int:
+        """Input channels."""
+        return self.layers[0].input_size
+
+    @property
+    def hidden_size(self) -> int:
+        """Units of each layer."""
+        return self.layers[0].hidden_size
+
+    @property
+    def num_classes(self) -> int:
+        """Classes, the width of the logits."""
+        return int(self.head.weight.shape[0])

@@ -1,0 +1,233 @@
+"""The run directory: what passes between the stages, as files.
+
+    runs/<name>/  config.toml env.json model.json teacher.safetensors student.safetensors metrics.json calibration.npz
+                  checkpoint/…  export/…  bench/*.json  report.html  README.md
+
+Every write is atomic (temporary file in the same folder, fsync, rename), so a reader never sees half a file. `env.json` is
+written first and last: its `state` is "training" until the run is complete. Nothing read from a run executes code.
+"""
+
+import hashlib
+import io
+import json
+import os
+import platform
+import tempfile
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata as importlib_metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memkd_edge.errors import MemkdEdgeError, UsageError
+from memkd_edge.metadata import Metadata
+
+FORMAT = 1
+_PACKAGES = (
+    "torch",
+    "numpy",
+    "scikit-learn",
+    "aeon",
+    "onnx",
+    "onnxruntime",
+    "ai-edge-litert",
+    "tflite-micro",
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory, complete or in training."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, root: Path, name: str, config_toml: str, *, force: bool = False) -> "Run":
+        """Make `root/name`, record configuration and environment, and return the run in state "training".
+
+        Raises:
+            UsageError: the directory exists and `force` is not set.
+        """
+        run = cls(root / name)
+        if run.path.exists() and not force:
+            raise UsageError(f"{run.path} exists; choose another --name, or overwrite it with --force")
+        run.path.mkdir(parents=True, exist_ok=True)
+        run.write_text("config.toml", config_toml)
+        run.set_state("training")
+        return run
+
+    @classmethod
+    def open(cls, path: Path, *, complete: bool = True) -> "Run":
+        """Open an existing run.
+
+        Raises:
+            UsageError: no such directory, or it is no run directory.
+            MemkdEdgeError: the run is incomplete (while `complete` is asked for) or of a newer format.
+        """
+        if not path.is_dir():
+            raise UsageError(f"no run directory at {path}; `memkd-edge distill` makes one")
+        run = cls(path)
+        env = run.environment()
+        if env.get("format", 0) > FORMAT:
+            raise MemkdEdgeError(
+                f"{path / 'env.json'}: run format {env['format']} is newer than this version reads ({FORMAT}); upgrade memkd-edge"
+            )
+        if complete and env.get("state") != "complete":
+            raise MemkdEdgeError(f"{path}: this run is not complete; `memkd-edge distill --resume {path}` continues it")
+        return run
+
+    @classmethod
+    def newest(cls, root: Path) -> "Run":
+        """Open the complete run under `root` that was finished last.
+
+        Raises:
+            UsageError: there is none.
+        """
+        complete = []
+        for env in sorted(root.glob("*/env.json")):
+            try:
+                record = cls(env.parent).environment()
+            except MemkdEdgeError:
+                continue
+            if record.get("state") == "complete":
+                complete.append((str(record.get("time", "")), env.parent))
+        if not complete:
+            raise UsageError(f"no complete run under {root.resolve()}; `memkd-edge distill` makes one")
+        return cls.open(max(complete)[1])
+
+    def environment(self) -> dict[str, Any]:
+        """Return env.json: run format, state, id, versions, machine.
+
+        Raises:
+            UsageError: the directory holds no env.json.
+            MemkdEdgeError: env.json is damaged.
+        """
+        if not (self.path / "env.json").is_file():
+            raise UsageError(f"{self.path} is not a run directory: it has no env.json")
+        return self.read_json("env.json")
+
+    def set_state(self, state: str) -> None:
+        """Record env.json with `state` "training" or "complete"."""
+        import memkd_edge
+
+        versions = {}
+        for package in _PACKAGES:
+            try:
+                versions[package] = importlib_metadata.version(package)
+            except importlib_metadata.PackageNotFoundError:
+                continue
+        self.write_json(
+            "env.json",
+            {
+                "format": FORMAT,
+                "state": state,
+                "id": self.run_id,
+                "time": datetime.now(UTC).isoformat(),
+                "version": memkd_edge.__version__,
+                "python": platform.python_version(),
+                "machine": f"{platform.system()} {platform.machine()}",
+                "packages": versions,
+            },
+        )
+
+    @property
+    def run_id(self) -> str:
+        """Short hash of the resolved configuration: equal configurations have equal ids."""
+        return hashlib.sha256((self.path / "config.toml").read_bytes()).hexdigest()[:12]
+
+    @property
+    def metadata(self) -> Metadata:
+        """The model's metadata (model.json)."""
+        return Metadata.from_json(self.read_bytes("model.json"), source=str(self.path / "model.json"))
+
+    def read_bytes(self, name: str) -> bytes:
+        """Return the content of file `name`.
+
+        Raises:
+            MemkdEdgeError: the file is missing.
+        """
+        try:
+            return (self.path / name).read_bytes()
+        except FileNotFoundError as error:
+            raise MemkdEdgeError(f"{self.path} has no {name}; the run is damaged: distil it again") from error
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Return file `name` parsed as a JSON object.
+
+        Raises:
+            MemkdEdgeError: the file is missing or no JSON object.
+        """
+        try:
+            value = json.loads(self.read_bytes(name))
+        except ValueError as error:
+            raise MemkdEdgeError(f"{self.path / name}: damaged JSON ({error}); distil it again") from error
+        if not isinstance(value, dict):
+            raise MemkdEdgeError(f"{self.path / name}: a JSON object is expected; distil it again")
+        return value
+
+    def read_config(self) -> dict[str, Any]:
+        """Return config.toml as nested dicts."""
+        try:
+            return tomllib.loads(self.read_bytes("config.toml").decode())
+        except ValueError as error:
+            raise MemkdEdgeError(f"{self.path / 'config.toml'}: damaged TOML ({error})") from error
+
+    def read_arrays(self, name: str) -> dict[str, NDArray[Any]]:
+        """Return the arrays of .npz file `name` (pickled objects are refused).
+
+        Raises:
+            MemkdEdgeError: the file is missing, damaged, or holds pickled objects.
+        """
+        try:
+            with np.load(io.BytesIO(self.read_bytes(name)), allow_pickle=False) as archive:
+                return {key: archive[key] for key in archive.files}
+        except (ValueError, OSError, EOFError, KeyError) as error:
+            raise MemkdEdgeError(f"{self.path / name}: damaged arrays ({error}); distil it again") from error
+
+    def write_bytes(self, name: str, data: bytes) -> Path:
+        """Write file `name` atomically and return its path."""
+        return write_atomic(self.path / name, data)
+
+    def write_text(self, name: str, text: str) -> Path:
+        """Write file `name` atomically as UTF-8 and return its path."""
+        return self.write_bytes(name, text.encode())
+
+    def write_json(self, name: str, value: Mapping[str, Any]) -> Path:
+        """Write `value` as indented JSON with sorted keys; NaN is refused."""
+        return self.write_text(name, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
+
+    def write_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> Path:
+        """Write `arrays` as a compressed .npz."""
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+        return self.write_bytes(name, buffer.getvalue())
+
+
+def write_atomic(path: Path, data: bytes) -> Path:
+    """Write `data` to `path` so that at every moment the old file, or the new one, stands there whole.
+
+    Raises:
+        MemkdEdgeError: the file system refused (no space, no permission); nothing is left behind.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise MemkdEdgeError(
+            f"cannot write {path}: {error.strerror}; free space or choose another folder with --run-root"
+        ) from error
+    return path
