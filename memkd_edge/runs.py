@@ -14,6 +14,8 @@ import os
 import platform
 import tempfile
 import tomllib
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -186,7 +188,7 @@ class Run:
         try:
             with np.load(io.BytesIO(self.read_bytes(name)), allow_pickle=False) as archive:
                 return {key: archive[key] for key in archive.files}
-        except (ValueError, OSError, EOFError, KeyError) as error:
+        except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             raise MemkdEdgeError(f"{self.path / name}: damaged arrays ({error}); distil it again") from error
 
     def write_bytes(self, name: str, data: bytes) -> Path:

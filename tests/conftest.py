@@ -1,0 +1,33 @@
+"""Fixtures shared by the test areas."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+# One thread: tests run side by side on small machines, and results must not depend on the number of cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The developers' folder of data sets (users do not have it: the test is skipped)."""
+    data = SHARED / "data"
+    if not data.is_dir():
+        pytest.skip(f"needs the developers' data sets at {data}")
+    return data
+
+
+@pytest.fixture(scope="session")
+def require_tool():
+    """Return a function that skips the test unless the named programs are installed."""
+
+    def require(*programs: str, package: str) -> None:
+        for program in programs:
+            if shutil.which(program) is None:
+                pytest.skip(f"needs {program}: apt-get install {package}")
+
+    return require

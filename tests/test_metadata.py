@@ -1,0 +1,46 @@
+"""Metadata survives JSON, and a reader refuses what it would misread."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from memkd_edge.errors import MemkdEdgeError
+from memkd_edge.metadata import FORMAT, Metadata, Resampling
+
+EXAMPLE = Metadata(
+    name="gestures",
+    labels=("rest", "wave"),
+    channels=("ax", "ay"),
+    units=("g", "g"),
+    sample_rate_hz=50.0,
+    mean=(0.0, 1.0),
+    std=(1.0, 2.0),
+    resampling=Resampling("decimate", factor=2, taps=(0.25, 0.5, 0.25)),
+    golden=({"x": [[0.0, 1.0]], "logits": [1.0, -1.0]},),
+)
+
+
+def test_metadata_survives_the_round_trip_through_json():
+    assert Metadata.from_json(EXAMPLE.to_json()) == EXAMPLE
+
+
+def test_equal_metadata_gives_equal_bytes():
+    assert EXAMPLE.to_json() == replace(EXAMPLE).to_json()
+
+
+def test_unknown_fields_of_a_later_version_are_ignored():
+    raw = json.loads(EXAMPLE.to_json()) | {"later": 1}
+    assert Metadata.from_json(json.dumps(raw)) == EXAMPLE
+
+
+def test_a_newer_format_is_refused_by_name():
+    raw = json.loads(EXAMPLE.to_json()) | {"format": FORMAT + 1}
+    with pytest.raises(MemkdEdgeError, match=r"model\.json: metadata format"):
+        Metadata.from_json(json.dumps(raw), source="model.json")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"format": 1}', '{"format": "x"}', "\x00"])
+def test_anything_else_is_refused_by_name(text):
+    with pytest.raises(MemkdEdgeError, match=r"model\.json"):
+        Metadata.from_json(text, source="model.json")

@@ -1,0 +1,118 @@
+"""The run directory: atomic writes, states, and clear errors for missing, damaged and newer runs."""
+
+import errno
+import json
+import os
+
+import numpy as np
+import pytest
+
+from memkd_edge.errors import MemkdEdgeError, UsageError
+from memkd_edge.runs import FORMAT, Run
+
+
+def complete_run(root, name="one"):
+    run = Run.create(root, name, "[distill]\n")
+    run.set_state("complete")
+    return run
+
+
+def test_arrays_and_json_survive_the_round_trip(tmp_path):
+    run = complete_run(tmp_path)
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    run.write_arrays("calibration.npz", {"x": x})
+    run.write_json("metrics.json", {"a": 0.5})
+    np.testing.assert_array_equal(run.read_arrays("calibration.npz")["x"], x)
+    assert run.read_json("metrics.json") == {"a": 0.5}
+
+
+def test_an_existing_run_is_not_overwritten_without_force(tmp_path):
+    complete_run(tmp_path)
+    with pytest.raises(UsageError, match="--force"):
+        Run.create(tmp_path, "one", "")
+    assert Run.open(tmp_path / "one").environment()["state"] == "complete"
+    assert Run.create(tmp_path, "one", "", force=True).environment()["state"] == "training"
+
+
+def test_the_newest_complete_run_is_found(tmp_path):
+    complete_run(tmp_path, "b")
+    complete_run(tmp_path, "a")
+    Run.create(tmp_path, "c", "")
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "env.json").write_text("{half")
+    assert Run.newest(tmp_path).path.name == "a"
+
+
+def test_no_run_at_all_names_the_command_that_makes_one(tmp_path):
+    with pytest.raises(UsageError, match="memkd-edge distill"):
+        Run.newest(tmp_path / "runs")
+
+
+def test_a_missing_directory_is_a_usage_error(tmp_path):
+    with pytest.raises(UsageError, match="no run directory"):
+        Run.open(tmp_path / "nowhere")
+
+
+def test_a_directory_that_is_no_run_is_a_usage_error(tmp_path):
+    with pytest.raises(UsageError, match=r"no env\.json"):
+        Run.open(tmp_path)
+
+
+def test_an_unfinished_run_names_the_command_that_continues_it(tmp_path):
+    Run.create(tmp_path, "one", "")
+    with pytest.raises(MemkdEdgeError, match="--resume"):
+        Run.open(tmp_path / "one")
+    assert Run.open(tmp_path / "one", complete=False).path == tmp_path / "one"
+
+
+def test_a_run_of_a_newer_format_is_refused(tmp_path):
+    run = complete_run(tmp_path)
+    run.write_json("env.json", run.environment() | {"format": FORMAT + 1})
+    with pytest.raises(MemkdEdgeError, match="newer"):
+        Run.open(run.path)
+
+
+def test_a_half_written_json_is_named(tmp_path):
+    run = complete_run(tmp_path)
+    (run.path / "metrics.json").write_text('{"teacher": ')
+    with pytest.raises(MemkdEdgeError, match=r"metrics\.json"):
+        run.read_json("metrics.json")
+
+
+def test_half_written_arrays_are_named(tmp_path):
+    run = complete_run(tmp_path)
+    path = run.write_arrays("calibration.npz", {"x": np.zeros(1000)})
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(MemkdEdgeError, match=r"calibration\.npz"):
+        run.read_arrays("calibration.npz")
+
+
+def test_pickled_arrays_are_refused(tmp_path):
+    run = complete_run(tmp_path)
+    np.savez(run.path / "calibration.npz", x=np.array([{}], dtype=object))
+    with pytest.raises(MemkdEdgeError, match="damaged arrays"):
+        run.read_arrays("calibration.npz")
+
+
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    run = complete_run(tmp_path)
+    run.write_json("metrics.json", {"old": 1})
+    before = sorted(os.listdir(run.path))
+
+    def no_space(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", no_space)
+    with pytest.raises(MemkdEdgeError, match=r"metrics\.json: No space left on device"):
+        run.write_json("metrics.json", {"new": 2})
+    assert json.loads((run.path / "metrics.json").read_text()) == {"old": 1}
+    assert sorted(os.listdir(run.path)) == before
+
+
+def test_nan_never_reaches_a_json_file(tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        complete_run(tmp_path).write_json("metrics.json", {"a": float("nan")})
+
+
+def test_equal_configurations_have_equal_ids(tmp_path):
+    assert complete_run(tmp_path, "a").run_id == complete_run(tmp_path, "b").run_id
