@@ -24,6 +24,7 @@ class QuantizedDense:
 
     weight: int8 [rows, columns]; bias: int64 [rows] at scale in_scale * weight_scale. reduced: the 15-bit multiplier
     (< 2^15) and shift: the right shift with which reduced / 2^shift = in_scale * weight_scale / out_scale exactly.
+    For every int16 input |acc| < 2^31, so 32-bit accumulators hold it.
     """
 
     weight: NDArray[np.int8]
@@ -40,12 +41,16 @@ class QuantizedLayer:
     """One LSTM layer: gates [4H, C + H] over the concatenation of input and hidden state.
 
     state_scale: of x, h and the concatenation (one power of two); cell_scale: of c; gate_scale: of the gate pre-activations.
+    cell_rescale: sigmoid(i) * tanh(g) (scale 2^-30) to the cell's scale; hidden_rescale: sigmoid(o) * tanh(c) (scale 2^-30) to
+    the state's scale (a power of two: mantissa 2^30).
     """
 
     gates: QuantizedDense
     gate_scale: float
     cell_scale: float
     state_scale: float
+    cell_rescale: Multiplier
+    hidden_rescale: Multiplier
 
     @property
     def hidden_size(self) -> int:
@@ -62,16 +67,17 @@ class QuantizedLayer:
 class QuantizedLstm:
     """A streaming LSTM classifier in integers.
 
-    layers: bottom to top; all share one state scale. head: the classifier on the top layer's h. input_scale: of the int8
-    tensor x of the int8 interface (zero point 0; cast to int16, then rescaled to the state scale by `input_rescale`).
-    logit_scale_int8, logit_zero_point_int8: of the int8 logits of that interface. The int16x8 interface takes x at
-    layers[0].state_scale and gives logits at head.out_scale.
+    layers: bottom to top; all share one state scale. head: the classifier on the top layer's h.
+
+    The int16x8 interface takes x at scale layers[0].state_scale and gives logits at head.out_scale, zero points 0.
+    The int8 interface takes x at scale `input_scale` = input_gain * state_scale, zero point 0, so that x16 = input_gain * x8
+    exactly, and gives logits8 = sat8(rescale(logits16, logit_rescale) + logit_zero_point_int8) at `logit_scale_int8`.
     """
 
     layers: tuple[QuantizedLayer, ...]
     head: QuantizedDense
     input_scale: float
-    input_rescale: Multiplier
+    input_gain: int
     logit_scale_int8: float
     logit_zero_point_int8: int
     logit_rescale: Multiplier
