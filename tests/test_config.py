@@ -48,13 +48,13 @@ def test_from_table_ignores_keys_of_other_versions():
 def test_a_wrong_file_is_refused_with_file_and_key(tmp_path, text, message):
     toml = tmp_path / "memkd.toml"
     toml.write_text(text)
-    with pytest.raises(UsageError, match="memkd.toml") as caught:
+    with pytest.raises(UsageError, match=r"memkd\.toml") as caught:
         resolve(DistillConfig, "distill", toml=toml)
     assert message in str(caught.value)
 
 
 def test_a_missing_file_is_named():
-    with pytest.raises(UsageError, match="nowhere.toml"):
+    with pytest.raises(UsageError, match=r"nowhere\.toml"):
         resolve(DistillConfig, "distill", toml=Path("nowhere.toml"))
 
 

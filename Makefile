@@ -1,0 +1,59 @@
+# memkd-edge. Two commands do everything on a fresh machine: `make demo` and `make test`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+# What measuring on emulated Arm needs, and what the tests need on top: package:program pairs.
+BENCH_TOOLS := gcc-arm-none-eabi:arm-none-eabi-gcc libnewlib-arm-none-eabi:/usr/lib/arm-none-eabi/newlib/libc.a \
+	qemu-system-arm:qemu-system-arm qemu-user:qemu-aarch64 gcc-aarch64-linux-gnu:aarch64-linux-gnu-gcc \
+	libc6-dev-arm64-cross:/usr/aarch64-linux-gnu/include/stdlib.h
+TEST_TOOLS := gcc:gcc g++:g++ clang:clang libclang-rt-14-dev:/usr/lib/llvm-14/lib/clang/14.0.6/lib/linux \
+	cppcheck:cppcheck openssh-server:/usr/sbin/sshd
+
+.PHONY: help demo test setup lint tools test-tools format clean
+
+help: ## Show the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: setup tools ## Set up, then distill -> export -> bench on a bundled data set
+	memkd-edge distill
+	memkd-edge export --format tflite --quantize int8
+	@if command -v qemu-aarch64 >/dev/null && command -v aarch64-linux-gnu-gcc >/dev/null; then \
+		echo memkd-edge bench --device rpi4; memkd-edge bench --device rpi4; \
+	else \
+		echo "no aarch64 emulator or compiler here: measuring this machine instead of a Raspberry Pi 4" >&2; \
+		echo memkd-edge bench --device host; memkd-edge bench --device host; \
+	fi
+
+test: setup tools test-tools lint ## Set up, then run all tests
+	pytest -q
+
+lint: setup ## ruff, mypy, clang-format
+	ruff check .
+	ruff format --check .
+	mypy
+	clang-format --dry-run --Werror $$(git ls-files '*.c' '*.h')
+
+format: setup ## Format Python and C
+	ruff check --fix .
+	ruff format .
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+setup: $(VENV)/.installed ## Virtual environment with the pinned dependencies
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 ..." >&2; exit 3; }
+	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing: apt-get install python3-venv" >&2; exit 3; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,tflm,serial]'
+	touch $@
+
+tools: ## Debian packages for emulated Arm (as root or with sudo; otherwise says what to install)
+	@./.ci/debian $(BENCH_TOOLS)
+
+test-tools: ## Debian packages that only the tests need
+	@./.ci/debian $(TEST_TOOLS)
+
+clean: ## Remove the virtual environment and caches, never a run
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist

@@ -1,0 +1,76 @@
+"""Progress on stderr: one live line for the teacher and one for the population on a terminal, a line now and then elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+LINE_EVERY_S = 10.0
+
+
+class Reporter:
+    """Receives what `distill` reports; the base class is silent.
+
+    `run` is the directory of the run once it exists, so that an interrupted command can name it.
+    """
+
+    run: Path | None = None
+
+    def started(self, run: Path) -> None:
+        """The run directory exists; from here on the run can be resumed."""
+        self.run = run
+
+    def teacher(self, epoch: int, epochs: int, loss: float, validation: float) -> None:
+        """An epoch of teacher training ended; `validation` is its AUC-PRC on the validation series."""
+
+    def population(self, epoch: int, epochs: int, best: float, median: float) -> None:
+        """An epoch of all students ended; `best` and `median` are over the students' validation AUC-PRC."""
+
+
+class _Live(Reporter):
+    def __init__(self, bars: Progress) -> None:
+        self.bars = bars
+        self.tasks: dict[str, TaskID] = {}
+
+    def teacher(self, epoch: int, epochs: int, loss: float, validation: float) -> None:
+        self._show("teacher", epoch, epochs, f"loss {loss:.3f}  validation AUC-PRC {validation:.3f}")
+
+    def population(self, epoch: int, epochs: int, best: float, median: float) -> None:
+        self._show("students", epoch, epochs, f"validation AUC-PRC best {best:.3f}  median {median:.3f}")
+
+    def _show(self, name: str, epoch: int, epochs: int, note: str) -> None:
+        if name not in self.tasks:
+            self.tasks[name] = self.bars.add_task(name, total=epochs, note="")
+        self.bars.update(self.tasks[name], completed=epoch, note=note)
+
+
+class _Lines(Reporter):
+    def __init__(self) -> None:
+        self.last = 0.0
+
+    def teacher(self, epoch: int, epochs: int, loss: float, validation: float) -> None:
+        self._show(f"teacher: epoch {epoch}/{epochs}, loss {loss:.3f}, validation AUC-PRC {validation:.3f}", epoch == epochs)
+
+    def population(self, epoch: int, epochs: int, best: float, median: float) -> None:
+        text = f"students: epoch {epoch}/{epochs}, validation AUC-PRC best {best:.3f}, median {median:.3f}"
+        self._show(text, epoch == epochs)
+
+    def _show(self, text: str, last: bool) -> None:
+        if last or time.monotonic() - self.last >= LINE_EVERY_S:
+            self.last = time.monotonic()
+            print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def reporter() -> Iterator[Reporter]:
+    """Yield a reporter that suits stderr: bars on a terminal, plain lines elsewhere."""
+    if not sys.stderr.isatty():
+        yield _Lines()
+        return
+    columns = (TextColumn("{task.description:>8}"), BarColumn(), TextColumn("{task.completed}/{task.total}"), TimeElapsedColumn())
+    with Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True)) as bars:
+        yield _Live(bars)

@@ -1,0 +1,59 @@
+"""Prints results on stdout as tables that read the same on a terminal and in a log."""
+
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from memkd_edge.runs import Run
+
+
+def console() -> Console:
+    """Return a console on stdout; off a terminal it never wraps a table to 80 columns."""
+    plain = Console()
+    return plain if plain.is_terminal else Console(width=160, soft_wrap=True)
+
+
+def table(title: str, *columns: str) -> Table:
+    """Return an empty table: the first column left-aligned, all others right-aligned."""
+    result = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for index, column in enumerate(columns):
+        result.add_column(column, justify="left" if index == 0 else "right")
+    return result
+
+
+def print_distillation(run: Run, metrics: dict[str, Any]) -> None:
+    """Print teacher against student, then every method with its validation and test figures."""
+    teacher, student = metrics["teacher"], metrics["student"]
+    pair = table(f"Teacher and student, {run.metadata.dataset}", "", "parameters", "compression", "test accuracy", "test AUC-PRC")
+    for name, model in (("teacher", teacher), ("student", student)):
+        compression = f"{model['compression']:.0f}x" if "compression" in model else "1x"
+        scores = model["test"]
+        pair.add_row(name, f"{model['parameters']:,}", compression, f"{scores['accuracy']:.3f}", f"{scores['auc_prc']:.3f}")
+    every = table(
+        "All methods (mean ± std over seeds)",
+        "method",
+        "weight",
+        "seeds",
+        "validation AUC-PRC",
+        "test AUC-PRC",
+        "test accuracy",
+        "",
+    )
+    for row in metrics["methods"]:
+        every.add_row(
+            row["method"],
+            f"{row['weight']:g}",
+            str(row["seeds"]),
+            *(
+                f"{row[key + '_mean']:.3f} ± {row[key + '_std']:.3f}"
+                for key in ("validation_auc_prc", "test_auc_prc", "test_accuracy")
+            ),
+            "kept" if row["kept"] else "",
+        )
+    out = console()
+    out.print(pair)
+    out.print(every)
+    out.print(f"Kept: {metrics['kept_because']}")
+    out.print(f"Run: {run.path}", highlight=False)
