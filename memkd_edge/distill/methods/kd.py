@@ -1,0 +1,41 @@
+"""Hinton's knowledge distillation: match the teacher's softened class probabilities."""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from memkd_edge.distill.methods.method import Method, Outputs, StepContext, register
+
+
+@register
+@dataclass
+class KnowledgeDistillation(Method):
+    """T^2 * KL(softmax(teacher / T) || softmax(student / T)).
+
+    T^2 keeps the gradient's size independent of the temperature T (section 2.1 of the paper).
+
+    Default T = 4; weights 1, 0.3, 3, 10.
+    """
+
+    name = "kd"
+    paper = "Hinton, Vinyals, Dean 2015, Distilling the Knowledge in a Neural Network, arXiv 1503.02531, section 2"
+    weights = (1.0, 0.3, 3.0, 10.0)
+
+    temperature: float = 4.0
+
+    def term(self, student: Outputs, teacher: Outputs, labels: Tensor, extra: dict[str, Tensor], step: StepContext) -> Tensor:
+        return self.temperature**2 * divergence(student.logits, teacher.logits, self.temperature).mean(-1)
+
+
+def divergence(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+    """Return KL(teacher || student) [P, B], in nats, of the classes' probabilities at `temperature`.
+
+    Args:
+        student_logits: [P, B, K].
+        teacher_logits: [B, K], or anything that broadcasts against the student's.
+        temperature: divides both logits; > 0.
+    """
+    teacher_log = F.log_softmax(teacher_logits / temperature, -1)
+    student_log = F.log_softmax(student_logits / temperature, -1)
+    return (teacher_log.exp() * (teacher_log - student_log)).sum(-1)
