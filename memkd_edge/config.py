@@ -85,6 +85,8 @@ def resolve(cls: type[T], stage: str, *, toml: Path | None = None, flags: Mappin
         if variable in os.environ:
             values[key] = _parsed(os.environ[variable], hint, variable)
     for key, value in (flags or {}).items():
+        if key not in hints:
+            raise UsageError(f"{stage} takes no option {key!r}; it takes {', '.join(sorted(hints))}")
         if value is not None:
             values[key] = _checked(value, hints[key], f"--{key.replace('_', '-')}")
     return cls(**values)

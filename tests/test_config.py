@@ -62,3 +62,8 @@ def test_a_wrong_environment_variable_is_named(monkeypatch):
     monkeypatch.setenv("MEMKD_EDGE_DISTILL_EPOCHS", "many")
     with pytest.raises(UsageError, match="MEMKD_EDGE_DISTILL_EPOCHS"):
         resolve(DistillConfig, "distill")
+
+
+def test_an_unknown_option_is_refused_by_name():
+    with pytest.raises(UsageError, match="no option 'epoch'"):
+        resolve(DistillConfig, "distill", flags={"epoch": 3})
