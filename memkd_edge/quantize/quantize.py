@@ -1,0 +1,118 @@
+"""Post-training quantisation: float classifier + calibration series -> `QuantizedLstm`.
+
+The scales are chosen so that TensorFlow Lite Micro, tflite-runtime and LiteRT compute the same bits, and so that generated C is
+cheap; SPEC.md says which and why.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memkd_edge.errors import UsageError
+from memkd_edge.models import LstmClassifier
+from memkd_edge.quantize.calibrate import FloatLstm, Floats, LayerWeights, calibrate
+from memkd_edge.quantize.fixed_point import multiplier
+from memkd_edge.quantize.types import QuantizedDense, QuantizedLayer, QuantizedLstm
+
+GATE_SCALE = 3 * 2.0**-12  # range +-24
+# A hair over 3 * 2^-12, so that the factor 2^-30 / CELL_SCALE has the same mantissa in float32 (LiteRT) and float64 (TFLM).
+CELL_SCALE = float.fromhex("0x1.800006p-11")
+ACTIVATION_SCALE = 2.0**-15  # of sigmoid and tanh
+PRODUCT_SCALE = ACTIVATION_SCALE**2
+INPUT_HEADROOM = 1.25  # the device meets larger samples than the calibration series did
+LOGIT_HEADROOM = 1.05
+
+_MAX_COLUMNS = 512  # 512 * 127 * 2^15 stays below 2^31
+
+
+def quantize(model: LstmClassifier, x_calibration: NDArray[np.floating]) -> QuantizedLstm:
+    """Quantise a float classifier: int8 weights, int16 activations and state.
+
+    Args:
+        model: the trained student.
+        x_calibration: [N, T, C] normalised series of the training set.
+
+    Raises:
+        UsageError: calibration series of the wrong shape or with values that are not finite; weights that are not finite;
+            a layer too wide for 32-bit accumulators.
+    """
+    weights = FloatLstm.from_model(model)
+    ranges = calibrate(weights, x_calibration)
+    state_scale = power_of_two_scale(max(1.0, INPUT_HEADROOM * ranges.input_magnitude))
+    layers = tuple(_quantize_layer(layer, state_scale) for layer in weights.layers)
+
+    # A logit scale below state_scale * weight_scale would amplify: the head's factor stays <= 1.
+    resolution = state_scale * float(np.abs(weights.head_weight).max()) / 127 * (1 << 15)
+    magnitude = LOGIT_HEADROOM * max(-ranges.logit_min, ranges.logit_max, resolution, 2.0**-15)
+    head = quantize_dense(weights.head_weight, weights.head_bias, state_scale, power_of_two_scale(magnitude), "classifier")
+
+    input_gain = math.ceil(ranges.input_magnitude / 127 / state_scale) or 1
+    logit_scale, logit_zero_point = _int8_range(min(ranges.logit_min, 0.0), max(ranges.logit_max, 0.0))
+    return QuantizedLstm(
+        layers=layers,
+        head=head,
+        input_scale=input_gain * state_scale,
+        input_gain=input_gain,
+        logit_scale_int8=logit_scale,
+        logit_zero_point_int8=logit_zero_point,
+        logit_rescale=multiplier(head.out_scale / logit_scale),
+    )
+
+
+def power_of_two_scale(magnitude: float) -> float:
+    """Return the smallest power of two at which int16 reaches `magnitude`."""
+    return 2.0 ** (math.ceil(math.log2(magnitude)) - 15)
+
+
+def quantize_dense(weight: Floats, bias: Floats, in_scale: float, out_scale: float, where: str) -> QuantizedDense:
+    """Quantise a dense layer with one weight scale.
+
+    The scale is rounded up to where in_scale * weight_scale / out_scale is a 15-bit number over a power of two: TFLM reduces
+    its multiplier to 16 bits and LiteRT does not, and only then do both multiply by the same factor.
+
+    Args:
+        weight: [rows, columns]; bias: [rows]; where: names the layer in errors.
+        in_scale: a power of two. out_scale: a power of two, or 3 times one.
+
+    Raises:
+        UsageError: values that are not finite, or more columns than 32-bit accumulators allow.
+    """
+    columns = weight.shape[1]
+    if columns > _MAX_COLUMNS:
+        raise UsageError(f"{where}: {columns} inputs; the integer model takes at most {_MAX_COLUMNS}, use --quantize float32")
+    if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+        raise UsageError(f"{where}: a weight or bias is not finite: training diverged; distil again with a lower learning rate")
+    largest_bias = (1 << 31) - 1 - columns * 127 * (1 << 15)  # what a 32-bit accumulator has left for it
+    smallest = max(np.abs(weight).max() / 127, np.abs(bias).max() / in_scale / largest_bias, 2.0**-24 * out_scale / in_scale)
+    fraction, exponent = math.frexp(in_scale * float(smallest) / out_scale)
+    fraction, carry = math.frexp(math.ceil(fraction * (1 << 15)) / (1 << 15))
+    weight_scale = fraction * 2.0 ** (exponent + carry) * out_scale / in_scale
+    return QuantizedDense(
+        weight=np.clip(np.round(weight / weight_scale), -127, 127).astype(np.int8),
+        bias=np.round(bias / (in_scale * weight_scale)).astype(np.int64),
+        in_scale=in_scale,
+        weight_scale=weight_scale,
+        out_scale=out_scale,
+        reduced=int(fraction * (1 << 15)),
+        shift=15 - exponent - carry,
+    )
+
+
+def _quantize_layer(layer: LayerWeights, state_scale: float) -> QuantizedLayer:
+    weight = np.concatenate([layer.input_weight, layer.hidden_weight], axis=1)
+    i, f, g, o = np.split(np.arange(len(weight)), 4)
+    rows = np.concatenate([i, f, o, g])
+    return QuantizedLayer(
+        gates=quantize_dense(weight[rows], layer.bias[rows], state_scale, GATE_SCALE, "LSTM gates"),
+        gate_scale=GATE_SCALE,
+        cell_scale=CELL_SCALE,
+        state_scale=state_scale,
+        cell_rescale=multiplier(PRODUCT_SCALE / CELL_SCALE),
+        hidden_rescale=multiplier(PRODUCT_SCALE / state_scale),
+    )
+
+
+def _int8_range(low: float, high: float) -> tuple[float, int]:
+    scale = float(np.float32(max((high - low) / 255, 2.0**-24)))
+    return scale, int(np.clip(round(-128 - low / scale), -128, 127))
