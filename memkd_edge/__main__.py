@@ -1,0 +1,5 @@
+"""`python -m memkd_edge` is the command line."""
+
+from memkd_edge.cli import main
+
+main()

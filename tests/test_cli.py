@@ -1,0 +1,67 @@
+"""The command line's manners: help, versions, exit codes, streams, light imports."""
+
+import subprocess
+import sys
+
+import pytest
+
+import memkd_edge
+from memkd_edge import cli
+
+HEAVY = ("torch", "sklearn", "aeon", "onnx", "onnxruntime", "ai_edge_litert", "matplotlib", "pandas", "scipy")
+
+
+def run(*arguments: str, cwd=None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "memkd_edge", *arguments], capture_output=True, text=True, cwd=cwd)
+
+
+def test_help_names_every_command():
+    done = run("--help")
+    assert done.returncode == 0
+    for command in ("distill", "export", "verify", "inspect", "bench", "devices", "doctor"):
+        assert f"  {command}" in done.stdout
+
+
+def test_no_arguments_show_the_help():
+    assert run().stdout == run("--help").stdout
+
+
+def test_the_version_is_the_packages():
+    assert run("--version").stdout.strip() == memkd_edge.__version__
+
+
+def test_help_loads_nothing_heavy():
+    code = f"import sys, memkd_edge.cli; print([m for m in {HEAVY!r} if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("arguments", [("no-such-command",), ("distill", "--no-such-option"), ("distill", "--epochs", "many")])
+def test_a_wrong_command_line_exits_2_and_says_why_on_stderr(arguments):
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "Error" in done.stderr or "error" in done.stderr
+
+
+def test_an_unknown_data_set_exits_2_and_suggests_near_names(tmp_path):
+    done = run("distill", "--dataset", "GunPiont", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "GunPoint" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("command", [("export",), ("bench",)])
+def test_without_a_run_the_command_that_makes_one_is_named(tmp_path, command):
+    done = run(*command, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "memkd-edge distill" in done.stderr
+
+
+def test_main_ends_with_the_errors_exit_code(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["memkd-edge", "export"])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith("error: ")
