@@ -1,0 +1,207 @@
+"""The data set type, and the one place where raw series become one: every check on input data lives here."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memkd_edge.data.splits import hold_out
+from memkd_edge.errors import UsageError
+
+MINIMUM_STEPS = 3  # a start state, a short step and a long step: below that there is no memory to distil
+TEST_FRACTION = 0.25
+SPLIT_SEED = 0  # of the test split made for files that bring none: fixed, so that a file always gives the same data set
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A classification problem in physical units, checked: finite, equal length, every class in the training part.
+
+    x_train, x_test: float32 [N, T, C]. y_train, y_test: int64 [N], index into `labels`. groups_train, groups_test: int64 [N],
+    the subject of each series, or None; no subject is in both parts. channels, units: one per channel, "" for an unknown unit.
+    sample_rate_hz: None when the source does not tell. terms: terms of use. source: where it came from, and any split made.
+    """
+
+    name: str
+    x_train: NDArray[np.float32]
+    y_train: NDArray[np.int64]
+    x_test: NDArray[np.float32]
+    y_test: NDArray[np.int64]
+    labels: tuple[str, ...]
+    channels: tuple[str, ...]
+    units: tuple[str, ...]
+    groups_train: NDArray[np.int64] | None = None
+    groups_test: NDArray[np.int64] | None = None
+    sample_rate_hz: float | None = None
+    terms: str = ""
+    source: str = ""
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of series, class indices and labels (not of the file they came in)."""
+        digest = hashlib.sha256("\0".join(self.labels).encode())
+        for array in (self.x_train, self.y_train, self.x_test, self.y_test):
+            digest.update(str(array.shape).encode())
+            digest.update(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class RawPart:
+    """Labelled series as a reader found them, unchecked.
+
+    series: one array [T, C] each, of any length. labels, places (where each series stands, for messages) and, when known,
+    subjects: one per series.
+    """
+
+    series: Sequence[NDArray[np.floating]]
+    labels: Sequence[str]
+    places: Sequence[str]
+    subjects: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
+class Description:
+    """What is known about a data set besides its series; empty where the source does not tell."""
+
+    channels: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()  # class names in index order; sorted when empty
+    sample_rate_hz: float | None = None
+    terms: str = ""
+    source: str = ""
+
+
+def assemble(name: str, train: RawPart, test: RawPart | None, description: Description) -> Dataset:
+    """Check raw parts and make a Dataset of them. Without `test`, a quarter of the series is held out, by subject if known.
+
+    Raises:
+        UsageError: no series, ragged series, fewer than 3 time steps, NaN or infinity, a single class, a class with a single
+            training series, a test label that training lacks, a subject in both parts. The message names the place.
+    """
+    parts = [train] if test is None else [train, test]
+    for part in parts:
+        if not part.series:
+            raise UsageError(f"{name}: the {'training' if part is train else 'test'} part holds no series")
+    length, channel_count = train.series[0].shape
+    channels = description.channels or tuple(f"channel {index}" for index in range(channel_count))
+    if len(channels) != channel_count:
+        raise UsageError(f"{name}: {len(channels)} channel names are given for {channel_count} channels")
+    units = description.units or ("",) * channel_count
+    if len(units) != channel_count:
+        raise UsageError(f"{name}: {len(units)} units are given for {channel_count} channels")
+    if length < MINIMUM_STEPS:
+        raise UsageError(f"{train.places[0]}: the series has {length} time steps; at least {MINIMUM_STEPS} are needed")
+    arrays = [_stack(part, train, channels) for part in parts]
+
+    labels = description.labels or _sorted_labels(train.labels)
+    _check_labels(name, train, test, labels)
+    index = {label: position for position, label in enumerate(labels)}
+    targets = [np.array([index[label] for label in part.labels], dtype=np.int64) for part in parts]
+    groups = _subject_indices(name, parts)
+
+    source = description.source
+    if test is None:
+        held_out = hold_out(targets[0], TEST_FRACTION, SPLIT_SEED, labels, groups[0])
+        arrays = [arrays[0][~held_out], arrays[0][held_out]]
+        targets = [targets[0][~held_out], targets[0][held_out]]
+        kind = "stratified"
+        if groups[0] is not None:
+            kind = "by subject"
+            groups = [groups[0][~held_out], groups[0][held_out]]
+        else:
+            groups = [None, None]
+        source += f" (test split made here: {held_out.sum()} of {held_out.size} series, {kind}, seed {SPLIT_SEED})"
+    return Dataset(
+        name=name,
+        x_train=arrays[0],
+        y_train=targets[0],
+        x_test=arrays[1],
+        y_test=targets[1],
+        labels=labels,
+        channels=channels,
+        units=units,
+        groups_train=groups[0],
+        groups_test=groups[1],
+        sample_rate_hz=description.sample_rate_hz,
+        terms=description.terms,
+        source=source,
+    )
+
+
+def _stack(part: RawPart, train: RawPart, channels: tuple[str, ...]) -> NDArray[np.float32]:
+    """Return the series as float32 [N, T, C], in the shape of the first training series."""
+    expected = train.series[0].shape
+    for series, place in zip(part.series, part.places, strict=True):
+        if series.shape[1] != expected[1]:
+            raise UsageError(
+                f"{place}: the series has {series.shape[1]} channels where the first ({train.places[0]}) has {expected[1]}"
+            )
+        if series.shape[0] != expected[0]:
+            raise UsageError(
+                f"{place}: the series has {series.shape[0]} time steps where the first ({train.places[0]}) has {expected[0]}; "
+                "cut, pad or interpolate all series to one length first (UCR/UEA sets of unequal length come with an "
+                "equal-length version named NAME_eq)"
+            )
+    with np.errstate(over="ignore"):  # a value beyond float32 becomes infinity, which is reported below
+        stacked = np.stack([np.asarray(series, dtype=np.float32) for series in part.series])
+    bad = np.argwhere(~np.isfinite(stacked))
+    if bad.size:
+        sample, step, channel = bad[0]
+        raise UsageError(
+            f"{part.places[sample]}: {stacked[sample, step, channel]} at time step {step}, {channels[channel]} "
+            f"({len(bad)} such values in all); fill the gaps or leave those series out (UCR/UEA sets with gaps come with a "
+            "filled version named NAME_nmv)"
+        )
+    return stacked
+
+
+def _sorted_labels(labels: Sequence[str]) -> tuple[str, ...]:
+    """Return the distinct labels, in numerical order if all are numbers."""
+    distinct = set(labels)
+    try:
+        return tuple(sorted(distinct, key=lambda label: (float(label), label)))
+    except ValueError:
+        return tuple(sorted(distinct))
+
+
+def _check_labels(name: str, train: RawPart, test: RawPart | None, labels: tuple[str, ...]) -> None:
+    counts = Counter(train.labels)
+    for part in [train] if test is None else [train, test]:
+        for label, place in zip(part.labels, part.places, strict=True):
+            if label not in labels:
+                raise UsageError(f"{place}: class {label!r} is not one of {', '.join(labels)}")
+            if label not in counts:
+                raise UsageError(f"{place}: class {label!r} has no series in the training part; it cannot be learned")
+    if len(counts) < 2:
+        raise UsageError(f"{name}: all series are of class {next(iter(counts))!r}; a classifier needs at least two classes")
+    if len(set(labels)) != len(labels):
+        raise UsageError(f"{name}: a class name is given twice among {', '.join(labels)}")
+    for label in labels:
+        if counts[label] == 0:
+            raise UsageError(f"{name}: class {label!r} has no series in the training part; it cannot be learned")
+        if counts[label] == 1:
+            place = train.places[list(train.labels).index(label)]
+            raise UsageError(
+                f"{name}: class {label!r} has a single series ({place}), which cannot be both trained on and held out for "
+                "validation; add series of that class or leave it out"
+            )
+
+
+def _subject_indices(name: str, parts: list[RawPart]) -> list[NDArray[np.int64] | None]:
+    """Return per part the index of each series' subject among all subjects, or None where unknown."""
+    known = [part.subjects for part in parts if part.subjects is not None]
+    if len(known) != len(parts):
+        return [None for _ in parts]
+    if len(known) == 2 and (shared := sorted(set(known[0]) & set(known[1]))):
+        raise UsageError(
+            f"{name}: subject {shared[0]!r} is in both the training and the test part, so the test would not measure new "
+            "subjects; split the parts by subject"
+        )
+    distinct = _sorted_labels([subject for subjects in known for subject in subjects])
+    index = {subject: position for position, subject in enumerate(distinct)}
+    return [np.array([index[subject] for subject in subjects], dtype=np.int64) for subjects in known]

@@ -1,0 +1,100 @@
+"""Reader of the user's own recordings as one CSV file.
+
+One row per time step, in order of time; a header line names the columns:
+
+    series,label,subject,part,acc_x [m/s2],acc_y [m/s2]
+    walk-01,walking,anna,train,0.12,9.71
+
+`series` names the window that the row belongs to and `label` its class. Optional: `subject` (or another column given as `groups`)
+and `part` (`train` or `test`; without it a test part is split off). Every other column is a channel, its unit in brackets.
+"""
+
+import csv
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from memkd_edge.data.dataset import Description, RawPart
+from memkd_edge.data.text_formats import parse_number, read_text
+from memkd_edge.errors import UsageError
+
+SERIES, LABEL, SUBJECT, PART = "series", "label", "subject", "part"
+
+
+@dataclass
+class _Window:
+    place: str
+    constants: dict[str, str]
+    rows: list[list[float]] = field(default_factory=list)
+
+
+def read_csv(path: Path, groups: str = "") -> tuple[RawPart, RawPart | None, Description]:
+    """Read the file.
+
+    Raises:
+        UsageError: a column is missing, a row has too few or too many fields, a field is no number, or a label, subject or
+            part changes within a series; the message names line and column.
+    """
+    reader = csv.reader(read_text(path).splitlines())
+    try:
+        header = [name.strip() for name in next(reader)]
+    except StopIteration:
+        raise UsageError(f"{path}: the file is empty; a header line is expected") from None
+    subject = groups or SUBJECT
+    for name in (SERIES, LABEL, *([groups] if groups else [])):
+        if name not in header:
+            raise UsageError(f"{path}, line 1: no column {name!r} among {', '.join(header)}")
+    if len(set(header)) != len(header):
+        raise UsageError(f"{path}, line 1: a column name is given twice among {', '.join(header)}")
+    constants = [name for name in (SERIES, LABEL, subject, PART) if name in header]
+    channels = [name for name in header if name not in constants]
+    if not channels:
+        raise UsageError(f"{path}, line 1: no channel columns besides {', '.join(header)}")
+
+    windows: dict[str, _Window] = {}
+    for fields in reader:
+        if not fields:
+            continue
+        place = f"{path}, line {reader.line_num}"
+        if len(fields) != len(header):
+            raise UsageError(f"{place}: {len(fields)} fields where the header has {len(header)}")
+        row = dict(zip(header, fields, strict=True))
+        about = {name: row[name].strip() for name in constants}
+        window = windows.setdefault(about[SERIES], _Window(f"{place} (series {about[SERIES]!r})", about))
+        for name in constants:
+            if not about[name]:
+                raise UsageError(f"{place}, column {name!r}: the field is empty")
+            if about[name] != window.constants[name]:
+                raise UsageError(
+                    f"{place}, column {name!r}: {about[name]!r} where series {about[SERIES]!r} began with "
+                    f"{window.constants[name]!r}"
+                )
+        window.rows.append([parse_number(row[name], f"{place}, column {name!r}") for name in channels])
+
+    described = Description(
+        channels=tuple(re.sub(r"\s*\[.*\]$", "", name) for name in channels),
+        units=tuple(match[1] if (match := re.search(r"\[(.*)\]$", name)) else "" for name in channels),
+        source=str(path),
+    )
+    has_subjects = subject in constants
+    if PART not in constants:
+        return _part(list(windows.values()), subject if has_subjects else ""), None, described
+    parts: dict[str, list[_Window]] = {"train": [], "test": []}
+    for window in windows.values():
+        name = window.constants[PART]
+        if name not in parts:
+            raise UsageError(f"{window.place}, column {PART!r}: {name!r} is neither 'train' nor 'test'")
+        parts[name].append(window)
+    train, test = (_part(parts[name], subject if has_subjects else "") for name in ("train", "test"))
+    return train, test, described
+
+
+def _part(windows: list[_Window], subject: str) -> RawPart:
+    return RawPart(
+        series=[np.array(window.rows) for window in windows],
+        labels=[window.constants[LABEL] for window in windows],
+        places=[window.place for window in windows],
+        subjects=[window.constants[subject] for window in windows] if subject else None,
+    )

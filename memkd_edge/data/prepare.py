@@ -1,0 +1,80 @@
+"""What training sees: split, resampled and normalised arrays, and the metadata that undoes none of it on the device."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+import memkd_edge
+from memkd_edge.config import DistillConfig
+from memkd_edge.data.dataset import Dataset
+from memkd_edge.data.normalise import normalise, statistics
+from memkd_edge.data.resample import parse_resampling, resample
+from memkd_edge.data.splits import hold_out
+from memkd_edge.metadata import Metadata
+
+GOLDEN_SERIES = 4
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A data set ready to train on.
+
+    x_*: float32 [N, T', C], resampled and normalised; y_*: int64 [N]. metadata: everything but the model's own entries.
+    x_raw_golden: float32 [<= 4, T, C], test series in physical units, of different classes while there are.
+    """
+
+    x_train: NDArray[np.float32]
+    y_train: NDArray[np.int64]
+    x_val: NDArray[np.float32]
+    y_val: NDArray[np.int64]
+    x_test: NDArray[np.float32]
+    y_test: NDArray[np.int64]
+    metadata: Metadata
+    x_raw_golden: NDArray[np.float32]
+
+
+def prepare(dataset: Dataset, config: DistillConfig) -> Prepared:
+    """Hold out the validation part, resample, normalise.
+
+    Raises:
+        UsageError: `config.validation` or `config.resample` do not fit the data.
+    """
+    resampling = parse_resampling(config.resample, dataset.x_train.shape[1])
+    validation = hold_out(dataset.y_train, config.validation, config.seed, dataset.labels, dataset.groups_train)
+    x_train = resample(dataset.x_train[~validation], resampling)
+    x_val = resample(dataset.x_train[validation], resampling)
+    x_test = resample(dataset.x_test, resampling)
+    mean, std = statistics(x_train)
+    metadata = Metadata(
+        name=dataset.name,
+        labels=dataset.labels,
+        channels=dataset.channels,
+        units=dataset.units,
+        sample_rate_hz=dataset.sample_rate_hz,
+        mean=mean,
+        std=std,
+        resampling=resampling,
+        window_length=dataset.x_train.shape[1],
+        dataset=dataset.name,
+        dataset_sha256=dataset.sha256,
+        dataset_terms=dataset.terms,
+        version=memkd_edge.__version__,
+    )
+    return Prepared(
+        x_train=normalise(x_train, mean, std),
+        y_train=dataset.y_train[~validation],
+        x_val=normalise(x_val, mean, std),
+        y_val=dataset.y_train[validation],
+        x_test=normalise(x_test, mean, std),
+        y_test=dataset.y_test,
+        metadata=metadata,
+        x_raw_golden=dataset.x_test[_golden_indices(dataset.y_test)],
+    )
+
+
+def _golden_indices(targets: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return up to 4 indices: the first series of each class, then the first of the rest."""
+    _, first = np.unique(targets, return_index=True)
+    rest = np.setdiff1d(np.arange(targets.size), first)
+    return np.sort(np.concatenate([first, rest])[:GOLDEN_SERIES])

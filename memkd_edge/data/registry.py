@@ -1,0 +1,154 @@
+"""Finds a data set by name or path: a user's file, a folder of UCR/UEA sets, the sets that aeon carries, or a download."""
+
+import difflib
+import importlib.util
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from memkd_edge.data.dataset import Dataset, Description, RawPart, assemble
+from memkd_edge.data.long_csv import read_csv
+from memkd_edge.data.npz import read_npz
+from memkd_edge.data.text_formats import read_arff, read_label_first, read_ts
+from memkd_edge.errors import MemkdEdgeError, UsageError
+
+ARCHIVE_TERMS = "UCR/UEA archive: free for research; cite Dau et al. 2019 (UCR) or Bagnall et al. 2018 (UEA)"
+
+# Endings of <NAME>_TRAIN and <NAME>_TEST, best first; the 2015 archive has none, and copies of it .txt or .csv.
+_READERS: dict[str, Callable[[Path], RawPart]] = {
+    ".ts": read_ts,
+    ".tsv": read_label_first,
+    ".arff": read_arff,
+    "": read_label_first,
+    ".txt": read_label_first,
+    ".csv": read_label_first,
+}
+
+# What the archive's own description tells and the files do not.
+_KNOWN = {
+    "BasicMotions": Description(
+        channels=("accelerometer x", "accelerometer y", "accelerometer z", "gyroscope x", "gyroscope y", "gyroscope z"),
+        sample_rate_hz=10.0,
+    ),
+}
+
+
+def load_dataset(name_or_path: str, *, data_root: str = "", groups: str = "") -> Dataset:
+    """Load a classification data set.
+
+    Args:
+        name_or_path: path of a .npz (see npz.py) or .csv file (see long_csv.py), or the name of a UCR/UEA set, looked for in
+            `data_root`, then among those that aeon carries, then in aeon's download folder ($AEON_DATA or ~/aeon_data), and
+            else downloaded there.
+        data_root: folder with NAME.npz, or NAME_TRAIN and NAME_TEST as .ts, .tsv, .arff or 2015 text, or a folder NAME of these.
+        groups: column (.csv) or array (.npz, without _train/_test) that names the subject of a series.
+
+    Raises:
+        UsageError: no such data set (near names are suggested), or its content cannot be used (the place is named).
+        MemkdEdgeError: a known set could not be downloaded.
+    """
+    if data_root and not Path(data_root).is_dir():
+        raise UsageError(f"--data-root {data_root}: no such folder")
+    path = Path(name_or_path)
+    if path.suffix.lower() in (".npz", ".csv"):
+        if not path.is_file():
+            raise UsageError(f"no data file at {path.absolute()}")
+        return _load_file(path, groups)
+    name = name_or_path.strip()
+    if not re.fullmatch(r"[\w.+-]+", name):
+        raise UsageError(f"{name_or_path!r} is neither the name of a data set nor the path of a .npz or .csv file")
+    folders = [Path(data_root)] if data_root else []
+    for folder in [*folders, *_bundled_folder(), _download_folder()]:
+        found = _find(folder, name)
+        if isinstance(found, Path):
+            return _load_file(found, groups)
+        if found is not None:
+            return _load_pair(name, found, groups)
+    _download(name, data_root)
+    found = _find(_download_folder(), name)
+    if not isinstance(found, tuple):
+        raise MemkdEdgeError(f"the download of {name} brought no {name}_TRAIN.ts and {name}_TEST.ts to {_download_folder()}")
+    return _load_pair(name, found, groups)
+
+
+def available(data_root: str = "") -> list[str]:
+    """Return the names of the sets that can be loaded without a download, sorted."""
+    names: set[str] = set()
+    for folder in [*([Path(data_root)] if data_root else []), *_bundled_folder(), _download_folder()]:
+        for path in [*folder.glob("*"), *folder.glob("*/*")]:
+            match = re.fullmatch(r"(.+)_TRAIN(\.(ts|tsv|arff|txt|csv))?", path.name)
+            name = match[1] if match else path.stem if path.suffix == ".npz" else ""
+            if name and _find(folder, name) is not None:
+                names.add(name)
+    return sorted(names)
+
+
+def _load_file(path: Path, groups: str) -> Dataset:
+    reader = read_npz if path.suffix.lower() == ".npz" else read_csv
+    return assemble(path.stem, *reader(path, groups))
+
+
+def _load_pair(name: str, pair: tuple[Path, Path], groups: str) -> Dataset:
+    if groups:
+        raise UsageError(f"--groups {groups}: {pair[0]} cannot name subjects; only .npz and .csv files can")
+    train, test = (_READERS[path.suffix if path.suffix in _READERS else ""](path) for path in pair)
+    known = _KNOWN.get(name, Description())
+    description = Description(
+        channels=known.channels, sample_rate_hz=known.sample_rate_hz, terms=ARCHIVE_TERMS, source=f"{pair[0].parent}/{name}"
+    )
+    return assemble(name, train, test, description)
+
+
+def _find(folder: Path, name: str) -> Path | tuple[Path, Path] | None:
+    """Return NAME.npz or the pair of files of set `name` in `folder`, or None.
+
+    Raises:
+        UsageError: the training file stands there without the test file.
+    """
+    # A variant such as JapaneseVowels_eq lies in the folder of its parent.
+    for place in (folder, folder / name, folder / re.sub(r"_(eq|nmv)$", "", name)):
+        if (place / f"{name}.npz").is_file():
+            return place / f"{name}.npz"
+        for ending in _READERS:
+            train, test = place / f"{name}_TRAIN{ending}", place / f"{name}_TEST{ending}"
+            if train.is_file() and test.is_file():
+                return train, test
+    return None
+
+
+def _bundled_folder() -> list[Path]:
+    """Return the folder of the sets inside the installed aeon package, found without importing it."""
+    spec = importlib.util.find_spec("aeon")
+    if spec is None or not spec.submodule_search_locations:
+        return []
+    return [Path(spec.submodule_search_locations[0]) / "datasets" / "data"]
+
+
+def _download_folder() -> Path:
+    return Path(os.environ.get("AEON_DATA") or Path.home() / "aeon_data")
+
+
+def _download(name: str, data_root: str) -> None:
+    """Have aeon fetch the set into its download folder."""
+    try:
+        from aeon.datasets import load_classification
+        from aeon.datasets.tsc_datasets import multivariate, univariate
+    except ImportError:
+        load_classification, archive = None, set()
+    else:
+        archive = {*univariate, *multivariate}
+    if name not in archive:
+        # Case and underscores differ between the 2015 and the 2018 archive: GunPoint was Gun_Point.
+        keys: dict[str, str] = {known.lower().replace("_", ""): known for known in [*archive, *available(data_root)]}
+        near = [keys[key] for key in difflib.get_close_matches(name.lower().replace("_", ""), keys, n=3, cutoff=0.6)]
+        advice = f"did you mean {' or '.join(near)}?" if near else f"ready without a download: {', '.join(available(data_root))}"
+        raise UsageError(f"no data set named {name!r}; {advice}")
+    try:
+        load_classification(name, extract_path=str(_download_folder()))
+    except Exception as error:  # aeon lets through whatever its download and its readers raise
+        raise MemkdEdgeError(
+            f"{name} could not be downloaded ({type(error).__name__}: {error}). Offline, put {name}_TRAIN.ts and {name}_TEST.ts "
+            f"(or .tsv, .arff, .npz) from https://timeseriesclassification.com into a folder and name it with --data-root. "
+            f"Ready without a download: {', '.join(available(data_root))}"
+        ) from error

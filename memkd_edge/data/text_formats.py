@@ -1,0 +1,168 @@
+"""Readers of the archives' text formats: .ts and .arff (UCR/UEA), .tsv (UCR 2018) and the label-first text of UCR 2015.
+
+Own readers, because messages must name line and column, labels must keep their case, and importing aeon takes seconds.
+The values are those of aeon's readers.
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memkd_edge.data.dataset import RawPart
+from memkd_edge.errors import UsageError
+
+
+def read_text(path: Path) -> str:
+    """Return the file's text.
+
+    Raises:
+        UsageError: it is missing or no UTF-8 text.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not a text file (byte {error.start} is not UTF-8)") from error
+
+
+def read_ts(path: Path) -> RawPart:
+    """Read a .ts file: `@` header lines, `@data`, then `v,v,...:v,v,...:label` with one `:`-separated field per channel.
+
+    Raises:
+        UsageError: damaged, without class labels, or with time stamps; the message names line and column.
+    """
+    classes: list[str] | None = None
+    in_data = False
+    series, labels, places = [], [], []
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        line = line.strip()
+        if not line or line.startswith(("#", "%")):
+            continue
+        place = f"{path}, line {number}"
+        if in_data:
+            *fields, label = [field.strip() for field in line.split(":")]
+            if not fields:
+                raise UsageError(f"{place}: a series needs its values and, after a ':', its class")
+            if classes is not None and label not in classes:
+                raise UsageError(f"{place}: class {label!r} is not one of the header's: {', '.join(classes)}")
+            series.append(_channels([field.split(",") for field in fields], place))
+            labels.append(label)
+            places.append(place)
+            continue
+        key, *values = line.split()
+        match key.lower():
+            case "@data":
+                in_data = True
+            case "@classlabel":
+                if not values or values[0].lower() != "true":
+                    raise UsageError(f"{place}: the file has no class labels; a classification data set is needed")
+                classes = values[1:] or None
+            case "@targetlabel" if values and values[0].lower() == "true":
+                raise UsageError(f"{place}: this is a regression data set; a classification data set is needed")
+            case "@timestamps" if values and values[0].lower() == "true":
+                raise UsageError(f"{place}: time-stamped series are not supported; sample them evenly first")
+            case _ if not key.startswith("@"):
+                raise UsageError(f"{place}: {line[:40]!r} stands before @data")
+    if not in_data:
+        raise UsageError(f"{path}: no @data line; this is not a .ts file")
+    return RawPart(series, labels, places)
+
+
+def read_arff(path: Path) -> RawPart:
+    r"""Read an .arff file of the archive: one series a line, its class last; channels in one quoted field, separated by `\n`.
+
+    Raises:
+        UsageError: damaged; the message names line and column.
+    """
+    in_data = False
+    series, labels, places = [], [], []
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        line = line.strip()
+        if not line or line.startswith("%"):
+            continue
+        place = f"{path}, line {number}"
+        if not in_data:
+            if not line.startswith("@"):
+                raise UsageError(f"{place}: {line[:40]!r} stands before @data")
+            in_data = line.lower() == "@data"
+            continue
+        values, comma, label = line.rpartition(",")
+        if not comma or not label.strip():
+            raise UsageError(f"{place}: a series needs its values and, after a ',', its class")
+        quoted = re.fullmatch(r"(['\"])(.*)\1", values.strip())
+        rows = re.split(r"\\n", quoted.group(2)) if quoted else [values]
+        series.append(_channels([row.split(",") for row in rows], place))
+        labels.append(label.strip().strip("'\""))
+        places.append(place)
+    if not in_data:
+        raise UsageError(f"{path}: no @data line; this is not an .arff file")
+    return RawPart(series, labels, places)
+
+
+def read_label_first(path: Path) -> RawPart:
+    """Read one univariate series a line, its class first; separated by commas, tabs or blanks. A tail of NaN is padding.
+
+    Raises:
+        UsageError: damaged; the message names line and column.
+    """
+    series, labels, places = [], [], []
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        if not line.strip():
+            continue
+        place = f"{path}, line {number}"
+        fields = line.split(",") if "," in line else line.split()
+        label, *values = [field.strip() for field in fields]
+        if not values:
+            raise UsageError(f"{place}: a series needs its class and, after it, its values")
+        row = _numbers(values, place, first_column=2)
+        padding = np.isnan(row)[::-1].cumprod().sum()
+        series.append(row[: row.size - padding, None])
+        labels.append(_plain_label(label))
+        places.append(place)
+    return RawPart(series, labels, places)
+
+
+def _channels(rows: list[list[str]], place: str) -> NDArray[np.float64]:
+    """Return [T, C] from the fields of each channel."""
+    channels, column = [], 1
+    for index, row in enumerate(rows):
+        if len(row) != len(rows[0]):
+            raise UsageError(f"{place}: channel {index} has {len(row)} values where channel 0 has {len(rows[0])}")
+        channels.append(_numbers(row, place, column))
+        column += len(row)
+    return np.stack(channels, axis=1)
+
+
+def _numbers(fields: list[str], place: str, first_column: int = 1) -> NDArray[np.float64]:
+    values = np.empty(len(fields))
+    for index, field in enumerate(fields):
+        values[index] = parse_number(field, f"{place}, column {index + first_column}")
+    return values
+
+
+def parse_number(field: str, place: str) -> float:
+    """Return the number in `field`; `?` is a missing value, NaN.
+
+    Raises:
+        UsageError: no number; the message begins with `place`.
+    """
+    if field.strip() == "?":
+        return float("nan")
+    try:
+        if "_" in field:  # Python's digit grouping is no notation of data files
+            raise ValueError
+        return float(field)
+    except ValueError:
+        raise UsageError(f"{place}: {field.strip()!r} is not a number") from None
+
+
+def _plain_label(label: str) -> str:
+    """Return the archive's class number as it is usually written: `1.0000000e+000` is `1`."""
+    try:
+        number = float(label)
+    except ValueError:
+        return label
+    return str(int(number)) if number.is_integer() else label
