@@ -75,7 +75,8 @@ def auc_prc(logits: ArrayLike, y: ArrayLike) -> Floats:
     """
     scores = np.asarray(logits, np.float64)
     truth = np.asarray(y, np.int64)
-    return _average_precision(softmax(scores), truth)[:, np.unique(truth)].mean(-1)
+    result: Floats = _average_precision(softmax(scores), truth)[:, np.unique(truth)].mean(-1)
+    return result
 
 
 def _average_precision(scores: Floats, y: Labels) -> Floats:

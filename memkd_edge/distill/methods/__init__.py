@@ -13,23 +13,36 @@ temporal saliency distillation runs the models again on perturbed inputs. These 
 from dataclasses import fields
 from typing import Any
 
+from memkd_edge.distill.methods.attention import AttentionTransfer
 from memkd_edge.distill.methods.base import Base
 from memkd_edge.distill.methods.combination import Combination
+from memkd_edge.distill.methods.dkd import DecoupledKD
+from memkd_edge.distill.methods.dt2w import ShapeAlignedDistillation
+from memkd_edge.distill.methods.fitnet import FitNet
 from memkd_edge.distill.methods.kd import KnowledgeDistillation
+from memkd_edge.distill.methods.losses import cross_entropy
 from memkd_edge.distill.methods.memkd import MemKD, MemKDPrinted
-from memkd_edge.distill.methods.method import METHODS, Method, Outputs, StepContext, cross_entropy, register
+from memkd_edge.distill.methods.method import METHODS, Method, Outputs, StepContext, register
+from memkd_edge.distill.methods.rkd import RelationalKD
+from memkd_edge.distill.methods.tsd import TemporalSaliencyDistillation
 from memkd_edge.errors import UsageError
 
 __all__ = [
     "METHODS",
+    "AttentionTransfer",
     "Base",
     "Combination",
+    "DecoupledKD",
+    "FitNet",
     "KnowledgeDistillation",
     "MemKD",
     "MemKDPrinted",
     "Method",
     "Outputs",
+    "RelationalKD",
+    "ShapeAlignedDistillation",
     "StepContext",
+    "TemporalSaliencyDistillation",
     "cross_entropy",
     "method_named",
     "register",

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-import torch.nn.functional as F
 from torch import Tensor
 
+from memkd_edge.distill.methods.losses import divergence
 from memkd_edge.distill.methods.method import Method, Outputs, StepContext, register
 
 
@@ -26,16 +26,3 @@ class KnowledgeDistillation(Method):
 
     def term(self, student: Outputs, teacher: Outputs, labels: Tensor, extra: dict[str, Tensor], step: StepContext) -> Tensor:
         return self.temperature**2 * divergence(student.logits, teacher.logits, self.temperature).mean(-1)
-
-
-def divergence(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
-    """Return KL(teacher || student) [P, B], in nats, of the classes' probabilities at `temperature`.
-
-    Args:
-        student_logits: [P, B, K].
-        teacher_logits: [B, K], or anything that broadcasts against the student's.
-        temperature: divides both logits; > 0.
-    """
-    teacher_log = F.log_softmax(teacher_logits / temperature, -1)
-    student_log = F.log_softmax(student_logits / temperature, -1)
-    return (teacher_log.exp() * (teacher_log - student_log)).sum(-1)

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from memkd_edge.distill.discrepancy import DENOMINATORS, Discrepancy, long_pairs
+from memkd_edge.distill.methods.losses import smooth_l1
 from memkd_edge.distill.methods.method import Method, Outputs, StepContext, register
 from memkd_edge.errors import UsageError
 
@@ -64,9 +64,3 @@ class MemKDPrinted(MemKD):
     weights = (0.1, 1.0, 10.0)
 
     denominator: str = "printed"
-
-
-def smooth_l1(student: Tensor, teacher: Tensor) -> Tensor:
-    """Return SmoothL1 (delta 1) of `student` [P, ...] against `teacher` [...], averaged over all but the first axis: [P]."""
-    each = F.smooth_l1_loss(student, teacher.expand_as(student), reduction="none")
-    return each.flatten(1).mean(1)

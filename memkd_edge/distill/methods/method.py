@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from memkd_edge.distill.methods.losses import cross_entropy
 
 
 @dataclass(frozen=True)
@@ -80,13 +81,6 @@ class Method(ABC):
     ) -> Tensor:
         """Return the whole loss [P]: cross-entropy + weight * term; `weight` is [P], the rest as in `term`."""
         return cross_entropy(student.logits, labels) + weight * self.term(student, teacher, labels, extra, step)
-
-
-def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean cross-entropy [P] of `logits` [P, B, K] against `labels` [B]."""
-    population, batch, classes = logits.shape
-    each = F.cross_entropy(logits.reshape(-1, classes), labels.repeat(population), reduction="none")
-    return each.view(population, batch).mean(1)
 
 
 METHODS: dict[str, type[Method]] = {}
