@@ -48,11 +48,11 @@ def _part(path: Path, arrays: dict[str, NDArray[Any]], suffix: str, groups: str,
     if x.ndim != 3 or x.dtype.kind not in "fiu":
         raise UsageError(f"{path}: X{suffix} is {x.dtype} {list(x.shape)}; numbers [N, T, C] or [N, T] are expected")
     y = _one_per_series(path, arrays, f"y{suffix}", len(x))
-    lengths = _one_per_series(path, arrays, f"len{suffix}", len(x)) if f"len{suffix}" in arrays else None
-    if lengths is not None and (
-        lengths.dtype.kind not in "iu" or (len(x) and not 0 < lengths.min() <= lengths.max() <= x.shape[1])
-    ):
-        raise UsageError(f"{path}: len{suffix} must hold whole numbers from 1 to {x.shape[1]}")
+    lengths = np.full(len(x), x.shape[1])
+    if f"len{suffix}" in arrays:
+        lengths = _one_per_series(path, arrays, f"len{suffix}", len(x))
+        if lengths.dtype.kind not in "iu" or ((lengths < 1) | (lengths > x.shape[1])).any():
+            raise UsageError(f"{path}: len{suffix} must hold whole numbers from 1 to {x.shape[1]}")
     subjects = None
     if f"{groups or SUBJECT}{suffix}" in arrays or groups:
         subjects = [str(value) for value in _one_per_series(path, arrays, f"{groups or SUBJECT}{suffix}", len(x))]

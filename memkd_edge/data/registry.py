@@ -78,9 +78,10 @@ def available(data_root: str = "") -> list[str]:
     for folder in [*([Path(data_root)] if data_root else []), *_bundled_folder(), _download_folder()]:
         for path in [*folder.glob("*"), *folder.glob("*/*")]:
             match = re.fullmatch(r"(.+)_TRAIN(\.(ts|tsv|arff|txt|csv))?", path.name)
-            name = match[1] if match else path.stem if path.suffix == ".npz" else ""
-            if name and _find(folder, name) is not None:
-                names.add(name)
+            if match and path.with_name(f"{match[1]}_TEST{match[2] or ''}").is_file():
+                names.add(match[1])
+            elif path.suffix == ".npz":
+                names.add(path.stem)
     return sorted(names)
 
 
@@ -110,10 +111,13 @@ def _find(folder: Path, name: str) -> Path | tuple[Path, Path] | None:
     for place in (folder, folder / name, folder / re.sub(r"_(eq|nmv)$", "", name)):
         if (place / f"{name}.npz").is_file():
             return place / f"{name}.npz"
-        for ending in _READERS:
-            train, test = place / f"{name}_TRAIN{ending}", place / f"{name}_TEST{ending}"
+        pairs = [(place / f"{name}_TRAIN{ending}", place / f"{name}_TEST{ending}") for ending in _READERS]
+        for train, test in pairs:
             if train.is_file() and test.is_file():
                 return train, test
+        for train, test in pairs:
+            if train.is_file():
+                raise UsageError(f"{train} stands there without {test.name}; put it beside")
     return None
 
 
