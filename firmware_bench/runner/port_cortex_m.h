@@ -1,0 +1,14 @@
+/* Where a Cortex-M's text goes: three functions that a board implements. */
+#ifndef MEMKD_BENCH_PORT_CORTEX_M_H
+#define MEMKD_BENCH_PORT_CORTEX_M_H
+
+/* Prepare the output, once, after start-up. */
+void output_start(void);
+
+/* Write text, and return when it is on its way. */
+void output_write(const char *text);
+
+/* The measurement is over (status 0) or a fault struck (status 1). Does not return. */
+__attribute__((noreturn)) void output_end(int status);
+
+#endif

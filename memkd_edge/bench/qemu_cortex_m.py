@@ -1,0 +1,258 @@
+"""Runs a model's C code on an emulated Cortex-M and returns what is exact there.
+
+    measurement = measure_cortex_m("m4", CModel("student", emit_c(...)), inputs)     # inputs: [steps, C] int8, int16 or float32
+    measurement.instructions_per_step, measurement.sections.flash, measurement.stack_bytes, measurement.logits
+
+Instruction counts, section sizes and stack use are those of the real core: QEMU executes its instruction set, the linker is given
+the device's memory sizes. QEMU has no timing model: cycles come from memkd_edge.bench.cycles.
+"""
+
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memkd_edge.bench import plugin, toolchain
+from memkd_edge.bench.image import CModel, compile_commands, objects, write_sources
+from memkd_edge.bench.plugin import Execution
+from memkd_edge.bench.protocol import parse
+from memkd_edge.bench.sections import Sections, model_sections
+from memkd_edge.errors import MemkdEdgeError, UsageError
+
+KIB = 1024
+STACK_LIMIT = 8 * KIB
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A QEMU machine and the memory that takes the place of the device's flash and RAM."""
+
+    name: str
+    flash_origin: int
+    flash_bytes: int
+    ram_origin: int
+    ram_bytes: int
+
+
+@dataclass(frozen=True)
+class Core:
+    """A Cortex-M core: compiler flags, and the machines that execute its code, the most faithful one first."""
+
+    title: str
+    flags: tuple[str, ...]
+    machines: tuple[Machine, ...]
+
+
+_AN385 = Machine("mps2-an385", 0x0, 4096 * KIB, 0x20000000, 4096 * KIB)
+_HARD_FLOAT = "-mfloat-abi=hard"
+CORES = {
+    # The microbit's M0 refuses a stray Thumb-2 instruction. Images beyond its memory run on the M3, which executes all of ARMv6-M.
+    "m0plus": Core(
+        "Cortex-M0+",
+        ("-mcpu=cortex-m0plus", "-mthumb"),
+        (Machine("microbit", 0x0, 256 * KIB, 0x20000000, 16 * KIB), _AN385),
+    ),
+    "m3": Core("Cortex-M3", ("-mcpu=cortex-m3", "-mthumb"), (_AN385,)),
+    "m4": Core(
+        "Cortex-M4F",
+        ("-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", _HARD_FLOAT),
+        (Machine("mps2-an386", 0x0, 4096 * KIB, 0x20000000, 4096 * KIB),),
+    ),
+    "m7": Core(
+        "Cortex-M7",
+        ("-mcpu=cortex-m7", "-mthumb", "-mfpu=fpv5-d16", _HARD_FLOAT),
+        (Machine("mps2-an500", 0x0, 4096 * KIB, 0x20000000, 4096 * KIB),),
+    ),
+    "m33": Core(
+        "Cortex-M33",
+        ("-mcpu=cortex-m33", "-mthumb", "-mfpu=fpv5-sp-d16", _HARD_FLOAT),
+        (Machine("mps2-an505", 0x10000000, 4096 * KIB, 0x38000000, 4096 * KIB),),
+    ),
+    "m55": Core(
+        "Cortex-M55",
+        ("-mcpu=cortex-m55", "-mthumb", _HARD_FLOAT),
+        (Machine("mps3-an547", 0x10000000, 512 * KIB, 0x30000000, 512 * KIB),),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Exact results.
+
+    instructions_per_step: mean over the steps, from the call to its return; _min and _max over the steps. stack_bytes: deepest
+    stack below the caller. state_bytes: the caller's `<name>_state_t`. logits: [steps, K], int32 or float32. profile: executions
+    by address; disassembly: "mnemonic operands" by address. image_flash, image_ram: the whole test image, runner included.
+    tool: versions.
+    """
+
+    instructions_per_step: float
+    instructions_min: int
+    instructions_max: int
+    sections: Sections
+    stack_bytes: int
+    state_bytes: int
+    logits: NDArray[np.generic]
+    profile: dict[int, Execution]
+    disassembly: dict[int, str]
+    tool: str
+
+
+class DoesNotFitError(MemkdEdgeError):
+    """The linker refused: the image is larger than the device's memory.
+
+    needed, available: bytes by region ("flash", "RAM").
+    """
+
+    def __init__(self, needed: dict[str, int], available: dict[str, int]) -> None:
+        self.needed, self.available = needed, available
+        parts = [
+            f"{region} needs {needed[region]:,} B and has {available[region]:,} B ({needed[region] - available[region]:,} B too many)"
+            for region in needed
+        ]
+        super().__init__("the model does not fit: " + "; ".join(parts))
+
+
+def measure_cortex_m(
+    core: str,
+    model: CModel,
+    inputs: NDArray[np.generic],
+    *,
+    flags: Sequence[str] = ("-O2",),
+    flash_bytes: int | None = None,
+    ram_bytes: int | None = None,
+    timeout_s: float = 120.0,
+) -> Measurement:
+    """Build `model` for `core`, run it over `inputs` and return the exact results.
+
+    Args:
+        core: a key of `CORES`.
+        model: sources and name.
+        inputs: [steps, C] int8, int16 or float32 (physical units); the dtype chooses the step function.
+        flags: optimisation and preprocessor flags for the model.
+        flash_bytes, ram_bytes: the device's memory; the emulated machine's when None.
+        timeout_s: limit for the emulator.
+
+    Raises:
+        UsageError: unknown core.
+        DoesNotFitError: the image is larger than the memory.
+        MissingToolError: compiler or emulator is not installed.
+        MemkdEdgeError: the sources do not compile, the program faults, or the emulator does not end.
+    """
+    if core not in CORES:
+        raise UsageError(f"no core {core!r}; there are {', '.join(CORES)}")
+    with tempfile.TemporaryDirectory(prefix="memkd-edge-") as name:
+        folder = Path(name)
+        write_sources(folder, model, inputs, passes=1)
+        machine = build_cortex_m(
+            folder, core, model, flags=flags, flash_bytes=flash_bytes, ram_bytes=ram_bytes, output="output_semihosting.c"
+        )
+        counts, text = _emulate(folder, machine, timeout_s)
+        result = parse(text.splitlines(), floats=inputs.dtype == np.float32)
+        empty, *steps = counts.windows
+        if len(steps) != len(inputs):
+            raise MemkdEdgeError(f"the counting plugin saw {len(steps)} steps of {len(inputs)}")
+        sections = model_sections(
+            folder / "image.map", f"{model.name}.o", {file.removesuffix(".c") + ".o" for file in model.c_files}
+        )
+        return Measurement(
+            instructions_per_step=sum(steps) / len(steps) - empty,
+            instructions_min=min(steps) - empty,
+            instructions_max=max(steps) - empty,
+            sections=sections,
+            stack_bytes=result.stack,
+            state_bytes=result.state_bytes,
+            logits=result.logits,
+            profile=counts.profile,
+            disassembly=disassemble(folder / "image.elf", "arm-none-eabi-objdump"),
+            tool=f"{toolchain.version('arm-none-eabi-gcc')} {' '.join(flags)}, {toolchain.version('qemu-system-arm')}",
+        )
+
+
+def build_cortex_m(
+    folder: Path,
+    core: str,
+    model: CModel,
+    *,
+    flags: Sequence[str] = ("-O2",),
+    flash_bytes: int | None = None,
+    ram_bytes: int | None = None,
+    output: str,
+) -> Machine:
+    """Compile and link the sources in `folder` to image.elf and image.map; return the machine that can run it.
+
+    `output` names the runner's source file that carries text out.
+    """
+    spec = CORES[core]
+    compiler = toolchain.find("arm-none-eabi-gcc")
+    runner = ["runner.c", "port_cortex_m.c", output]
+    for command in compile_commands(compiler, [*spec.flags, *flags], model, runner):
+        toolchain.run(command, timeout_s=300, cwd=folder)
+    largest = spec.machines[-1]
+    flash = largest.flash_bytes if flash_bytes is None else flash_bytes
+    ram = largest.ram_bytes if ram_bytes is None else ram_bytes
+    layout = {
+        "FLASH_ORIGIN": largest.flash_origin,
+        "FLASH_LENGTH": flash,
+        "RAM_ORIGIN": largest.ram_origin,
+        "RAM_LENGTH": ram,
+        "STACK_LENGTH": min(STACK_LIMIT, ram // 4),
+    }
+    link = [compiler, *spec.flags, "-nostartfiles", "-specs=nano.specs", "-Wl,--gc-sections,-Map=image.map"]
+    link += [f"-Wl,--defsym={symbol}={value}" for symbol, value in layout.items()]
+    link += ["-T", "cortex_m.ld", *objects(model, runner), "-lm", "-o", "image.elf"]
+    try:
+        toolchain.run(link, timeout_s=120, cwd=folder)
+    except toolchain.ToolFailedError as error:
+        over = {region: int(count) for region, count in re.findall(r"region `(\w+)' overflowed by (\d+) bytes", error.output)}
+        if not over:
+            raise
+        available = {"FLASH": flash, "RAM": ram}
+        raise DoesNotFitError({region: available[region] + over[region] for region in over}, available) from error
+    symbol = symbols(folder / "image.elf", "arm-none-eabi-nm")
+    flash_used = symbol["data_load"] + symbol["data_end"] - symbol["data_start"] - largest.flash_origin
+    ram_used = symbol["stack_top"] - largest.ram_origin
+    for machine in spec.machines:
+        if flash_used <= machine.flash_bytes and ram_used <= machine.ram_bytes:
+            return machine
+    raise MemkdEdgeError(
+        f"the image fits the device, but no emulated {spec.title} has {flash_used:,} B + {ram_used:,} B of memory"
+    )
+
+
+def _emulate(folder: Path, machine: Machine, timeout_s: float) -> tuple[plugin.Counts, str]:
+    symbol = symbols(folder / "image.elf", "arm-none-eabi-nm")
+    library = plugin.build("qemu-system-arm")
+    # fmt: off
+    command = [
+        toolchain.find("qemu-system-arm"), "-M", machine.name, "-kernel", "image.elf", "-nographic", "-monitor", "none",
+        "-serial", "none", "-semihosting-config", "enable=on,target=native",
+        "-plugin", f"{library},begin={symbol['bench_begin']},end={symbol['bench_end']},out=counts.txt",
+    ]
+    # fmt: on
+    # Semihosting's text comes out on stderr or stdout, depending on QEMU's version: join them.
+    text = toolchain.run(["sh", "-c", 'exec "$@" 2>&1', "sh", *command], timeout_s=timeout_s, cwd=folder)
+    return plugin.read(folder / "counts.txt"), text
+
+
+def symbols(elf: Path, nm: str) -> dict[str, int]:
+    """Return the addresses of the symbols in `elf`."""
+    table = {}
+    for line in toolchain.run([toolchain.find(nm), str(elf)], timeout_s=60).splitlines():
+        fields = line.split()
+        if len(fields) == 3:
+            table[fields[2]] = int(fields[0], 16)
+    return table
+
+
+def disassemble(elf: Path, objdump: str) -> dict[int, str]:
+    """Return "mnemonic operands" by address."""
+    text = toolchain.run([toolchain.find(objdump), "-d", "--no-show-raw-insn", str(elf)], timeout_s=120)
+    return {
+        int(match[1], 16): f"{match[2]} {match[3]}".strip()
+        for match in re.finditer(r"^\s*([0-9a-f]+):\s+(\S+)[ \t]*(.*)$", text, re.MULTILINE)
+    }

@@ -1,0 +1,75 @@
+"""Finds and runs the external programs: compilers and emulators. Every run has a time limit."""
+
+import functools
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from memkd_edge.errors import MemkdEdgeError, MissingToolError
+
+# program -> Debian package
+PACKAGES = {
+    "arm-none-eabi-gcc": "gcc-arm-none-eabi libnewlib-arm-none-eabi",
+    "arm-none-eabi-objdump": "binutils-arm-none-eabi",
+    "qemu-system-arm": "qemu-system-arm",
+    "qemu-aarch64": "qemu-user",
+    "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu libc6-dev-arm64-cross",
+    "aarch64-linux-gnu-nm": "binutils-aarch64-linux-gnu",
+    "arm-none-eabi-nm": "binutils-arm-none-eabi",
+    "cc": "gcc",
+    "ssh": "openssh-client",
+    "scp": "openssh-client",
+    "dpkg-deb": "dpkg",
+    "apt-get": "apt",
+}
+
+
+def find(program: str) -> str:
+    """Return the path of `program`.
+
+    Raises:
+        MissingToolError: it is not installed; the message names the Debian package.
+    """
+    path = shutil.which(program)
+    if path is None:
+        raise MissingToolError(f"{program} is not installed; on Debian: apt-get install {PACKAGES[program]}")
+    return path
+
+
+@functools.cache
+def version(program: str) -> str:
+    """Return "program 1.2.3", from the first line of `program --version`."""
+    line = run([find(program), "--version"], timeout_s=30).splitlines()[0]
+    number = re.search(r"\d+\.\d+(\.\d+)?", line)
+    return f"{program} {number[0] if number else '?'}"
+
+
+def run(command: Sequence[str], *, timeout_s: float, cwd: Path | None = None, stdin: bytes = b"") -> str:
+    """Run `command` and return its standard output.
+
+    Raises:
+        MemkdEdgeError: it failed, or ran longer than `timeout_s` seconds and was ended.
+    """
+    name = os.path.basename(command[0])
+    try:
+        done = subprocess.run(command, input=stdin, capture_output=True, timeout=timeout_s, cwd=cwd)
+    except subprocess.TimeoutExpired as error:
+        raise MemkdEdgeError(
+            f"{name} did not end within {timeout_s:g} s and was stopped; raise --timeout if the model is large"
+        ) from error
+    output = done.stdout.decode(errors="replace")
+    if done.returncode != 0:
+        message = done.stderr.decode(errors="replace").strip() or output.strip()
+        raise ToolFailedError(f"{name} failed (exit {done.returncode}): {message[-2000:]}", message)
+    return output
+
+
+class ToolFailedError(MemkdEdgeError):
+    """An external program ended with an error; `output` is all it said."""
+
+    def __init__(self, message: str, output: str) -> None:
+        super().__init__(message)
+        self.output = output

@@ -1,0 +1,80 @@
+"""What a bench reports: figures with their kind, rows of figures, one report per device."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+MEASURED = "measured"
+EMULATED_EXACT = "emulated-exact"
+ESTIMATED = "estimated"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number and how it was come by.
+
+    kind: "measured" (on that device), "emulated-exact" (instruction counts, section sizes, stack: the same on the device) or
+    "estimated", which always has its interval [lo, hi]. tool: what gave the number, with version.
+    """
+
+    value: float
+    kind: str
+    unit: str
+    tool: str
+    lo: float | None = None
+    hi: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind == ESTIMATED and (self.lo is None or self.hi is None):
+            raise ValueError("an estimate needs its interval")
+
+    def scaled(self, factor: float, unit: str, tool: str) -> "Figure":
+        """Return this estimate times `factor`, in another unit."""
+        lo, hi = (self.value if bound is None else bound for bound in (self.lo, self.hi))
+        return Figure(self.value * factor, ESTIMATED, unit, f"{self.tool}; {tool}", lo * factor, hi * factor)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model in one build on one device.
+
+    model: "student" or "teacher". build: "int8 C", "float32 C", "int8 .tflite, LiteRT", ... figures: by name, see `tables.COLUMNS`.
+    note: why figures are missing, for instance by how many bytes the model does not fit.
+    """
+
+    model: str
+    build: str
+    figures: dict[str, Figure] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class DeviceReport:
+    """All rows of one device. title: the device in words. caveats: what the reader must know of these figures."""
+
+    device: str
+    title: str
+    rows: tuple[Row, ...]
+    caveats: tuple[str, ...] = ()
+
+    def ratio(self, figure: str) -> float | None:
+        """Return teacher / student for `figure`, over the first row of each that has it; None without both."""
+        values = {}
+        for row in self.rows:
+            if figure in row.figures:
+                values.setdefault(row.model, row.figures[figure].value)
+        if values.get("student") and "teacher" in values:
+            return values["teacher"] / values["student"]
+        return None
+
+
+@dataclass(frozen=True)
+class BenchReport:
+    """What `bench` returns. run: the run's id. accuracy: test accuracy by model, from the run's metrics."""
+
+    run: str
+    accuracy: dict[str, float]
+    devices: tuple[DeviceReport, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain dicts and lists, as written to JSON."""
+        return asdict(self)
