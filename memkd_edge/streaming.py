@@ -169,7 +169,7 @@ class _Quantization:
     def dequantize(self, q: NDArray[Any]) -> NDArray[np.float32]:
         if self._scale is None:
             return np.asarray(q, dtype=np.float32)
-        return (q.astype(np.float32) - np.float32(self._zero_point)) * self._scale
+        return np.asarray((q.astype(np.float32) - np.float32(self._zero_point)) * self._scale, dtype=np.float32)
 
 
 def _load_tflite(path: Path) -> tuple[Metadata, _StepModel]:

@@ -80,8 +80,8 @@ def assemble(name: str, train: RawPart, test: RawPart | None, description: Descr
     """Check raw parts and make a Dataset of them. Without `test`, a quarter of the series is held out, by subject if known.
 
     Raises:
-        UsageError: no series, ragged series, fewer than 3 time steps, NaN or infinity, a single class, a class with a single
-            training series, a test label that training lacks, a subject in both parts. The message names the place.
+        UsageError: no series, ragged series, fewer than 3 time steps, NaN or infinity, a single class, a class with too
+            few series to hold one out, a test label that training lacks, a subject in both parts. The message names the place.
     """
     parts = [train] if test is None else [train, test]
     for part in parts:
@@ -171,6 +171,7 @@ def _sorted_labels(labels: Sequence[str]) -> tuple[str, ...]:
 
 def _check_labels(name: str, train: RawPart, test: RawPart | None, labels: tuple[str, ...]) -> None:
     counts = Counter(train.labels)
+    needed = 2 if test is not None else 3  # one to train on, one to validate with, and one to test with
     for part in [train] if test is None else [train, test]:
         for label, place in zip(part.labels, part.places, strict=True):
             if label not in labels:
@@ -184,19 +185,17 @@ def _check_labels(name: str, train: RawPart, test: RawPart | None, labels: tuple
     for label in labels:
         if counts[label] == 0:
             raise UsageError(f"{name}: class {label!r} has no series in the training part; it cannot be learned")
-        if counts[label] == 1:
+        if counts[label] < needed:
             place = train.places[list(train.labels).index(label)]
             raise UsageError(
-                f"{name}: class {label!r} has a single series ({place}), which cannot be both trained on and held out for "
-                "validation; add series of that class or leave it out"
+                f"{name}: class {label!r} has only {counts[label]} series ({place}); {needed} are needed, so that each held-out "
+                "part has one: add series of that class or leave it out"
             )
 
 
 def _subject_indices(name: str, parts: list[RawPart]) -> list[NDArray[np.int64] | None]:
     """Return per part the index of each series' subject among all subjects, or None where unknown."""
     known = [part.subjects for part in parts if part.subjects is not None]
-    if len(known) != len(parts):
-        return [None for _ in parts]
     if len(known) == 2 and (shared := sorted(set(known[0]) & set(known[1]))):
         raise UsageError(
             f"{name}: subject {shared[0]!r} is in both the training and the test part, so the test would not measure new "
@@ -204,4 +203,7 @@ def _subject_indices(name: str, parts: list[RawPart]) -> list[NDArray[np.int64] 
         )
     distinct = _sorted_labels([subject for subjects in known for subject in subjects])
     index = {subject: position for position, subject in enumerate(distinct)}
-    return [np.array([index[subject] for subject in subjects], dtype=np.int64) for subjects in known]
+    return [
+        None if part.subjects is None else np.array([index[subject] for subject in part.subjects], dtype=np.int64)
+        for part in parts
+    ]

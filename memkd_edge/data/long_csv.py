@@ -10,9 +10,12 @@ and `part` (`train` or `test`; without it a test part is split off). Every other
 """
 
 import csv
+import io
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,15 +40,14 @@ def read_csv(path: Path, groups: str = "") -> tuple[RawPart, RawPart | None, Des
         UsageError: a column is missing, a row has too few or too many fields, a field is no number, or a label, subject or
             part changes within a series; the message names line and column.
     """
-    reader = csv.reader(read_text(path).splitlines())
-    try:
-        header = [name.strip() for name in next(reader)]
-    except StopIteration:
-        raise UsageError(f"{path}: the file is empty; a header line is expected") from None
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    header = [name.strip() for name in next(_rows(reader, path), [])]
+    if not header:
+        raise UsageError(f"{path}: the file is empty; a header line is expected")
     subject = groups or SUBJECT
     for name in (SERIES, LABEL, *([groups] if groups else [])):
         if name not in header:
-            raise UsageError(f"{path}, line 1: no column {name!r} among {', '.join(header)}")
+            raise UsageError(f"{path}, line 1: no column {name!r} among {', '.join(header)} (commas separate columns)")
     if len(set(header)) != len(header):
         raise UsageError(f"{path}, line 1: a column name is given twice among {', '.join(header)}")
     constants = [name for name in (SERIES, LABEL, subject, PART) if name in header]
@@ -54,9 +56,7 @@ def read_csv(path: Path, groups: str = "") -> tuple[RawPart, RawPart | None, Des
         raise UsageError(f"{path}, line 1: no channel columns besides {', '.join(header)}")
 
     windows: dict[str, _Window] = {}
-    for fields in reader:
-        if not fields:
-            continue
+    for fields in _rows(reader, path):
         place = f"{path}, line {reader.line_num}"
         if len(fields) != len(header):
             raise UsageError(f"{place}: {len(fields)} fields where the header has {len(header)}")
@@ -89,6 +89,14 @@ def read_csv(path: Path, groups: str = "") -> tuple[RawPart, RawPart | None, Des
         parts[name].append(window)
     train, test = (_part(parts[name], subject if has_subjects else "") for name in ("train", "test"))
     return train, test, described
+
+
+def _rows(reader: Any, path: Path) -> Iterator[list[str]]:
+    """Yield the rows that are not blank."""
+    try:
+        yield from filter(None, reader)
+    except csv.Error as error:
+        raise UsageError(f"{path}, line {reader.line_num}: {error}") from error
 
 
 def _part(windows: list[_Window], subject: str) -> RawPart:

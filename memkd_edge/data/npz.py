@@ -105,8 +105,11 @@ def _manifest_entry(path: Path) -> dict[str, Any]:
         manifest = folder / "MANIFEST.json"
         if manifest.is_file():
             try:
-                entry = json.loads(manifest.read_text())["datasets"].get(path.stem, {})
-            except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-                raise UsageError(f"{manifest}: not a manifest of data sets ({error})") from error
-            return entry if isinstance(entry, dict) else {}
+                entry = json.loads(manifest.read_text(encoding="utf-8"))["datasets"][path.stem]
+            except (OSError, ValueError) as error:
+                raise UsageError(f"{manifest}: not a readable JSON file ({error})") from error
+            except (KeyError, TypeError):  # a manifest of something else
+                continue
+            if isinstance(entry, dict):
+                return entry
     return {}
