@@ -73,7 +73,7 @@ class Subgraph:
 class ModelWriter:
     """Collects subgraphs and metadata, then `finish` writes the file.
 
-    Every subgraph becomes a signature of the same name over its `inputs` and `outputs`. With `names` False the tensors go
+    Every subgraph becomes a signature of the same name over its `inputs` and `outputs`. With `names` False subgraphs and tensors go
     nameless; signatures still find them.
     """
 
@@ -109,23 +109,24 @@ class ModelWriter:
         opcodes = self._tables([self._write_opcode(kind, version) for kind, version in self._opcodes])
         subgraphs = self._tables([self._write_subgraph(graph) for graph in self._subgraphs])
         signatures = self._tables([self._write_signature(index, graph) for index, graph in enumerate(self._subgraphs)])
-        metadata = self._tables([self._write_metadata(name, buffer) for name, buffer in self._metadata.items()])
+        metadata = [self._write_metadata(name, buffer) for name, buffer in self._metadata.items()]
+        metadata_vector = self._tables(metadata) if metadata else None
         buffers = self._tables([self._write_buffer(data) for data in self._buffers])
         schema.ModelStart(builder)
         schema.ModelAddVersion(builder, 3)
         schema.ModelAddOperatorCodes(builder, opcodes)
         schema.ModelAddSubgraphs(builder, subgraphs)
         schema.ModelAddBuffers(builder, buffers)
-        schema.ModelAddMetadata(builder, metadata)
+        if metadata_vector is not None:
+            schema.ModelAddMetadata(builder, metadata_vector)
         schema.ModelAddSignatureDefs(builder, signatures)
         builder.Finish(schema.ModelEnd(builder), file_identifier=b"TFL3")
         return bytes(builder.Output())
 
     def _write_opcode(self, kind: str, version: int) -> int:
-        builder, code = self._builder, getattr(schema.BuiltinOperator, kind)
+        builder = self._builder
         schema.OperatorCodeStart(builder)
-        schema.OperatorCodeAddDeprecatedBuiltinCode(builder, min(code, 127))  # what readers before 2.4 look at
-        schema.OperatorCodeAddBuiltinCode(builder, code)
+        schema.OperatorCodeAddBuiltinCode(builder, getattr(schema.BuiltinOperator, kind))
         schema.OperatorCodeAddVersion(builder, version)
         return int(schema.OperatorCodeEnd(builder))
 
@@ -135,13 +136,14 @@ class ModelWriter:
         operators = self._tables([self._write_operator(operator) for operator in graph.operators])
         inputs = self._numbers(graph.inputs.values(), np.int32)
         outputs = self._numbers(graph.outputs.values(), np.int32)
-        name = self._string(graph.name)
+        name = self._string(graph.name) if self._names else None
         schema.SubGraphStart(builder)
         schema.SubGraphAddTensors(builder, tensors)
         schema.SubGraphAddInputs(builder, inputs)
         schema.SubGraphAddOutputs(builder, outputs)
         schema.SubGraphAddOperators(builder, operators)
-        schema.SubGraphAddName(builder, name)
+        if name is not None:
+            schema.SubGraphAddName(builder, name)
         return int(schema.SubGraphEnd(builder))
 
     def _write_tensor(self, tensor: _Tensor) -> int:
@@ -151,13 +153,12 @@ class ModelWriter:
         quantization = None if tensor.scale is None else self._quantization(tensor.scale, tensor.zero_point)
         schema.TensorStart(builder)
         schema.TensorAddShape(builder, shape)
-        schema.TensorAddType(builder, _TYPES[tensor.dtype])
         schema.TensorAddBuffer(builder, tensor.buffer)
         if name is not None:
             schema.TensorAddName(builder, name)
         if quantization is not None:
             schema.TensorAddQuantization(builder, quantization)
-        schema.TensorAddHasRank(builder, True)
+        schema.TensorAddType(builder, _TYPES[tensor.dtype])
         return int(schema.TensorEnd(builder))
 
     def _quantization(self, scale: float, zero_point: int) -> int:
@@ -176,7 +177,7 @@ class ModelWriter:
         builder = self._builder
         inputs = self._numbers(operator.inputs, np.int32)
         outputs = self._numbers(operator.outputs, np.int32)
-        options = None if operator.options is None else operator.options.Pack(builder)
+        options = None if operator.options is None else self._options(operator.options)
         schema.OperatorStart(builder)
         schema.OperatorAddOpcodeIndex(builder, operator.opcode)
         schema.OperatorAddInputs(builder, inputs)
@@ -186,6 +187,10 @@ class ModelWriter:
             schema.OperatorAddBuiltinOptionsType(builder, getattr(schema.BuiltinOptions, kind))
             schema.OperatorAddBuiltinOptions(builder, options)
         return int(schema.OperatorEnd(builder))
+
+    def _options(self, options: Any) -> int:
+        key = (type(options).__name__, *sorted(vars(options).items()))
+        return self._once(key, lambda: int(options.Pack(self._builder)))
 
     def _write_signature(self, index: int, graph: Subgraph) -> int:
         inputs, outputs = self._tensor_map(graph.inputs), self._tensor_map(graph.outputs)
