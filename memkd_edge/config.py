@@ -29,8 +29,14 @@ class DistillConfig:
     validation: float = 0.25  # fraction of the training set held out for selection
     resample: str = "none"  # none | linear:LENGTH | decimate:FACTOR
     teacher: str = ""  # safetensors file of a trained teacher; trained here when empty
+    teacher_kind: str = "lstm"  # lstm | gru
+    teacher_bidirectional: bool = False
     teacher_hidden: int = 100
     teacher_layers: int = 3
+    teacher_seeds: int = 2  # teachers trained; the best on validation teaches
+    teacher_epochs: int = 200  # at most; training stops early on validation
+    teacher_learning_rate: float = 0.002
+    student: str = "lstm"  # lstm | gru | cnn
     compression: float = 500.0  # the student's hidden size is the largest that reaches it
     hidden: int = 0  # the student's hidden size; 0: from compression
     method: str = "auto"  # a registered method, several joined by commas, or auto
@@ -38,8 +44,12 @@ class DistillConfig:
     epochs: int = 400
     learning_rate: float = 0.01
     batch_size: int = 0  # 0: chosen from the number of series
+    protocol: str = "honest"  # honest | paper: select on the test set, as the authors did
+    refit: bool = False  # train the kept student again, on training and validation series together
     seed: int = 0
+    device: str = "auto"  # auto | cpu | cuda
     threads: int = 0  # 0: torch's default
+    memory_limit: int = 2048  # MiB for the teacher's cached outputs, and again for the students in training
 
 
 @dataclass(frozen=True)

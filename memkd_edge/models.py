@@ -1,47 +1,73 @@
-"""The recurrent classifiers: teacher and student are the same class in different sizes.
+"""The classifiers: teacher and student are the same classes in different sizes.
 
-Parameter arithmetic is torch's (two bias vectors per LSTM layer), so that compression ratios compare with the paper's: teacher
-3 x 100 with 1 channel and 2 classes has 203,002 parameters, student 1 x 8 has 370: 549x.
+Parameter arithmetic is torch's (two bias vectors per recurrent layer), so that compression ratios compare with the paper's:
+teacher 3 x 100 with 1 channel and 2 classes has 203,002 parameters, student 1 x 8 has 370: 549x.
 """
 
+import itertools
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import torch
+import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from memkd_edge.errors import MemkdEdgeError, UsageError
 
+KINDS = ("lstm", "gru", "cnn")
+CNN_KERNEL = 5  # taps of each convolution; layer l is dilated by 4^l
+
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """Architecture of a classifier: all that is needed to rebuild it around its weights."""
+    """Architecture of a classifier: all that is needed to rebuild it around its weights.
+
+    kind: lstm | gru | cnn. bidirectional: recurrent teachers only; a streaming student is causal.
+    """
 
     input_size: int
     hidden_size: int
     num_classes: int
     num_layers: int = 1
     kind: str = "lstm"
+    bidirectional: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise UsageError(f"unknown kind of model {self.kind!r}; there are {', '.join(KINDS)}")
+        if self.kind == "cnn" and self.bidirectional:
+            raise UsageError("a cnn has no direction: bidirectional is for lstm and gru")
+
+    @property
+    def width(self) -> int:
+        """Features of the hidden sequence at each time step."""
+        return self.hidden_size * (2 if self.bidirectional else 1)
 
     @property
     def parameters(self) -> int:
-        """Number of trainable parameters, both torch bias vectors counted."""
-        total, width = 0, self.input_size
+        """Number of trainable parameters, as torch counts them."""
+        gates = {"lstm": 4, "gru": 3}.get(self.kind, 0)
+        total, inputs = 0, self.input_size
         for _ in range(self.num_layers):
-            total += 4 * self.hidden_size * (width + self.hidden_size + 2)
-            width = self.hidden_size
-        return total + self.num_classes * (self.hidden_size + 1)
+            if gates:
+                directions = 2 if self.bidirectional else 1
+                total += directions * gates * self.hidden_size * (inputs + self.hidden_size + 2)
+            else:
+                total += self.hidden_size * (inputs * CNN_KERNEL + 1)
+            inputs = self.width
+        return total + self.num_classes * (self.width + 1)
 
 
-class LstmClassifier(nn.Module):
-    """Unidirectional LSTM with a linear head on the last time step of the top layer."""
+class Classifier(nn.Module):
+    """What all models have in common: a spec, a linear head, and `forward` as below."""
+
+    head: nn.Linear
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.rnn = nn.LSTM(spec.input_size, spec.hidden_size, spec.num_layers, batch_first=True)
-        self.head = nn.Linear(spec.hidden_size, spec.num_classes)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Classify whole series.
@@ -50,10 +76,59 @@ class LstmClassifier(nn.Module):
             x: [B, T, C] float32, normalised.
 
         Returns:
-            logits [B, K] of the last time step and the top layer's hidden sequence [B, T, H].
+            logits [B, K] at the end of the series and the top layer's hidden sequence [B, T, width].
         """
+        raise NotImplementedError
+
+
+class LstmClassifier(Classifier):
+    """LSTM with a linear head on the last time step of the top layer."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec)
+        self.rnn = nn.LSTM(spec.input_size, spec.hidden_size, spec.num_layers, batch_first=True, bidirectional=spec.bidirectional)
+        self.head = nn.Linear(spec.width, spec.num_classes)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         hidden, _ = self.rnn(x)
-        return self.head(hidden[:, -1]), hidden
+        return self.head(_summary(hidden, self.spec)), hidden
+
+
+class GruClassifier(Classifier):
+    """GRU with a linear head on the last time step of the top layer."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec)
+        self.rnn = nn.GRU(spec.input_size, spec.hidden_size, spec.num_layers, batch_first=True, bidirectional=spec.bidirectional)
+        self.head = nn.Linear(spec.width, spec.num_classes)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        hidden, _ = self.rnn(x)
+        return self.head(_summary(hidden, self.spec)), hidden
+
+
+class CnnClassifier(Classifier):
+    """Causal dilated 1-D convolutions, ReLU, mean over time, linear head: streams with a short ring buffer per layer."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec)
+        widths = [spec.input_size] + [spec.hidden_size] * spec.num_layers
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(inputs, outputs, CNN_KERNEL, dilation=4**layer)
+            for layer, (inputs, outputs) in enumerate(itertools.pairwise(widths))
+        )
+        self.head = nn.Linear(spec.hidden_size, spec.num_classes)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        features = x.transpose(1, 2)  # [B, C, T]
+        for layer, convolution in enumerate(self.convolutions):
+            features = F.relu(convolution(F.pad(features, ((CNN_KERNEL - 1) * 4**layer, 0))))
+        return self.head(features.mean(2)), features.transpose(1, 2)
+
+
+def build(spec: ModelSpec) -> Classifier:
+    """Return an untrained model of that architecture."""
+    return {"lstm": LstmClassifier, "gru": GruClassifier, "cnn": CnnClassifier}[spec.kind](spec)
 
 
 def hidden_size_for(compression: float, teacher_parameters: int, spec: ModelSpec) -> int:
@@ -67,10 +142,10 @@ def hidden_size_for(compression: float, teacher_parameters: int, spec: ModelSpec
         UsageError: not even one unit reaches that compression.
     """
     hidden = 0
-    while _with_hidden(spec, hidden + 1).parameters * compression <= teacher_parameters:
+    while replace(spec, hidden_size=hidden + 1).parameters * compression <= teacher_parameters:
         hidden += 1
     if hidden == 0:
-        smallest = _with_hidden(spec, 1).parameters
+        smallest = replace(spec, hidden_size=1).parameters
         raise UsageError(
             f"a compression of {compression:g} is out of reach: the teacher has {teacher_parameters} parameters and a student "
             f"of one unit has {smallest}, which is {teacher_parameters / smallest:.0f}x; ask for less with --compression"
@@ -78,11 +153,7 @@ def hidden_size_for(compression: float, teacher_parameters: int, spec: ModelSpec
     return hidden
 
 
-def _with_hidden(spec: ModelSpec, hidden: int) -> ModelSpec:
-    return ModelSpec(spec.input_size, hidden, spec.num_classes, spec.num_layers, spec.kind)
-
-
-def save_model(model: LstmClassifier) -> bytes:
+def save_model(model: Classifier) -> bytes:
     """Return `model` as safetensors bytes: the weights, and the spec as JSON in the header's metadata."""
     from safetensors.torch import save
 
@@ -90,8 +161,8 @@ def save_model(model: LstmClassifier) -> bytes:
     return save(tensors, metadata={"memkd_edge": json.dumps(asdict(model.spec), sort_keys=True)})
 
 
-def load_model(path: Path) -> LstmClassifier:
-    """Load a classifier that `save_model` wrote. Runs no code from the file.
+def load_classifier(path: Path) -> Classifier:
+    """Load a model of any kind that `save_model` wrote. Runs no code from the file.
 
     Raises:
         UsageError: there is no such file.
@@ -106,8 +177,38 @@ def load_model(path: Path) -> LstmClassifier:
     except (SafetensorError, OSError) as error:
         raise MemkdEdgeError(f"{path}: not a readable safetensors file ({error})") from error
     try:
-        model = LstmClassifier(ModelSpec(**json.loads(header["memkd_edge"])))
+        model = build(ModelSpec(**json.loads(header["memkd_edge"])))
         model.load_state_dict(tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise MemkdEdgeError(f"{path}: not a memkd-edge model ({error})") from error
     return model.eval()
+
+
+def load_model(path: Path) -> LstmClassifier:
+    """Load a causal LSTM, the kind that is quantised and exported.
+
+    Raises:
+        UsageError: there is no such file, or it holds a model of another kind.
+        MemkdEdgeError: the file is damaged, or holds another model's tensors.
+    """
+    model = load_classifier(path)
+    if not isinstance(model, LstmClassifier) or model.spec.bidirectional:
+        kind = ("bidirectional " if model.spec.bidirectional else "") + model.spec.kind
+        raise UsageError(f"{path} holds a {kind} model; only causal lstm models can be quantised and exported")
+    return model
+
+
+def _summary(hidden: Tensor, spec: ModelSpec) -> Tensor:
+    """Return what the head sees [B, width]: the last step; of the backward direction the first, where it has seen all."""
+    if not spec.bidirectional:
+        return hidden[:, -1]
+    return torch.cat([hidden[:, -1, : spec.hidden_size], hidden[:, 0, spec.hidden_size :]], -1)
+
+
+def logits_over_time(model: Classifier, x: Tensor) -> Tensor:
+    """Return what a causal `model` answers after each step of `x` [B, T, C]: logits [B, T, K]."""
+    hidden = model(x)[1]
+    if model.spec.kind == "cnn":  # its summary is the mean of all steps so far
+        hidden = hidden.cumsum(1) / torch.arange(1, hidden.shape[1] + 1, device=x.device).view(1, -1, 1)
+    logits: Tensor = model.head(hidden)
+    return logits

@@ -1,0 +1,281 @@
+"""Trains all candidate students at once, each exactly as if it were trained alone.
+
+Students never see each other: losses are summed, so each one's gradient is its own; clipping is per student; Adam works element
+by element. The population is cut into shards of neighbouring candidates. A shard is one batched pass; shards run side by side on
+the cores, and as many of them are made as the memory limit asks for.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from memkd_edge.distill.methods import Method, Outputs, StepContext, cross_entropy, method_named
+from memkd_edge.distill.metrics import auc_prc
+from memkd_edge.distill.students import Candidate, Parameters, forward, initial_parameters, training_bytes
+from memkd_edge.distill.teacher import Teacher
+from memkd_edge.models import ModelSpec
+
+CLIP_NORM = 1.0
+WARM_UP_STEPS = 20
+FINAL_RATE = 0.02  # of the peak learning rate, at the end of the cosine
+EVALUATE_SERIES = 256  # in one forward pass
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How students are trained: epochs >= 1, peak learning rate, series in a batch, seed of everything random."""
+
+    epochs: int
+    learning_rate: float
+    batch_size: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Neighbouring students of one shard that share a method."""
+
+    method: Method
+    start: int
+    stop: int
+    weight: Tensor  # [stop - start]
+    extra: Parameters
+
+
+class Shard:
+    """A part of the population that trains in one batched pass."""
+
+    def __init__(self, spec: ModelSpec, candidates: list[Candidate], teacher: Teacher, recipe: Recipe) -> None:
+        device = teacher.x.device
+        self.candidates = candidates
+        self.teacher = teacher
+        self.recipe = recipe
+        length = teacher.x.shape[1]
+        initial = initial_parameters(spec, candidates, length, recipe.seed)
+        self.parameters = {name: tensor.to(device).requires_grad_() for name, tensor in initial.items()}
+        self.slices = list(self._slices(spec, teacher.width, device))
+        self.optimizer = torch.optim.Adam(list(self._trained().values()), lr=recipe.learning_rate, fused=True)
+        self.best = {name: tensor.detach().clone() for name, tensor in self.parameters.items()}
+        self.best_auc = np.full(len(candidates), -1.0)
+        self.best_loss = np.full(len(candidates), np.inf)
+        self.best_epoch = np.zeros(len(candidates), np.int64)
+
+    def _slices(self, spec: ModelSpec, teacher_width: int, device: torch.device) -> Iterator[Slice]:
+        start = 0
+        while start < len(self.candidates):
+            name = self.candidates[start].method
+            stop = start
+            while stop < len(self.candidates) and self.candidates[stop].method == name:
+                stop += 1
+            method = method_named(name)
+            extra: list[Parameters] = []
+            for candidate in self.candidates[start:stop]:
+                generator = torch.Generator().manual_seed(self.recipe.seed * 100_003 + candidate.seed)
+                extra.append(method.parameters(1, spec.width, teacher_width, generator))
+            yield Slice(
+                method,
+                start,
+                stop,
+                torch.tensor([candidate.weight for candidate in self.candidates[start:stop]], device=device),
+                {key: torch.cat([one[key] for one in extra]).detach().to(device).requires_grad_() for key in extra[0]},
+            )
+            start = stop
+
+    def _trained(self) -> Parameters:
+        extras = {f"{part.start}/{key}": tensor for part in self.slices for key, tensor in part.extra.items()}
+        return {**self.parameters, **extras}
+
+    def train_epoch(self, epoch: int) -> None:
+        """Pass once over the training series. Everything random follows from the recipe's seed and `epoch`."""
+        series = len(self.teacher.y)
+        order = torch.randperm(series, generator=_generator(self.recipe.seed, epoch)).to(self.teacher.x.device)
+        steps = math.ceil(series / self.recipe.batch_size)
+        for number in range(steps):
+            self._step(order[number::steps], epoch * steps + number, steps * self.recipe.epochs)
+
+    def _step(self, index: Tensor, step: int, steps: int) -> None:
+        x, labels, teacher = self.teacher.batch(index)
+        outputs = forward(self.parameters, x)
+        losses = []
+        for part in self.slices:
+            own = slice(part.start, part.stop)
+            context = StepContext(
+                generator=_generator(self.recipe.seed, -1 - step),
+                progress=step / max(steps - 1, 1),
+                x=x,
+                student_logits=partial(self._logits, own),
+                teacher_logits=self.teacher.logits,
+            )
+            student = Outputs(outputs.logits[own], outputs.hidden[own])
+            losses.append(part.method.loss(student, teacher, labels, part.weight, part.extra, context))
+        self.optimizer.zero_grad()
+        torch.cat(losses).sum().backward()  # type: ignore[no-untyped-call]
+        self._clip()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.learning_rate * rate(step, steps)
+        self.optimizer.step()
+
+    def _logits(self, own: slice, x: Tensor) -> Tensor:
+        return forward({name: tensor[own] for name, tensor in self.parameters.items()}, x).logits
+
+    def _clip(self) -> None:
+        """Scale each student's gradient to norm 1 at most, over all it trains, as clip_grad_norm_ does for one model."""
+        with torch.no_grad():
+            squares = torch.stack([_gradient(p).flatten(1).square().sum(1) for p in self.parameters.values()]).sum(0)
+            for part in self.slices:
+                for tensor in part.extra.values():
+                    squares[part.start : part.stop] += _gradient(tensor).flatten(1).square().sum(1)
+            scale = (CLIP_NORM / (squares.sqrt() + 1e-6)).clamp_max(1.0)
+            for tensor in self.parameters.values():
+                _gradient(tensor).mul_(scale.view(-1, *[1] * (tensor.dim() - 1)))
+            for part in self.slices:
+                for tensor in part.extra.values():
+                    _gradient(tensor).mul_(scale[part.start : part.stop].view(-1, *[1] * (tensor.dim() - 1)))
+
+    def evaluate(self, x: Tensor, y: Tensor, epoch: int) -> NDArray[np.float64]:
+        """Score all students on held-out series and remember the weights of those that never were better.
+
+        Better means a higher AUC-PRC and, at an equal one, a lower cross-entropy. Returns the AUC-PRC [P] of now.
+        """
+        logits = predict(self.parameters, x)
+        auc = auc_prc(logits.cpu().numpy(), y.cpu().numpy())
+        loss = cross_entropy(logits, y).cpu().numpy().astype(np.float64)
+        better = (auc > self.best_auc) | ((auc == self.best_auc) & (loss < self.best_loss))
+        mask = torch.from_numpy(better).to(x.device)
+        for name, tensor in self.parameters.items():
+            self.best[name] = torch.where(mask.view(-1, *[1] * (tensor.dim() - 1)), tensor.detach(), self.best[name])
+        self.best_auc, self.best_loss = np.where(better, auc, self.best_auc), np.where(better, loss, self.best_loss)
+        self.best_epoch = np.where(better, epoch, self.best_epoch)
+        return auc
+
+    def state(self) -> dict[str, Tensor]:
+        """Return all that training further needs."""
+        tensors = {"best_auc": self.best_auc, "best_loss": self.best_loss, "best_epoch": self.best_epoch}
+        state = {name: torch.from_numpy(value) for name, value in tensors.items()}
+        state |= {f"best/{name}": tensor for name, tensor in self.best.items()}
+        for name, tensor in self._trained().items():
+            state[f"parameter/{name}"] = tensor.detach()
+            for key, moment in self.optimizer.state[tensor].items():
+                state[f"adam.{key}/{name}"] = moment
+        return state
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Take up what `state` returned."""
+        self.best_auc, self.best_loss, self.best_epoch = (
+            state[name].numpy().copy() for name in ("best_auc", "best_loss", "best_epoch")
+        )
+        device = self.teacher.x.device
+        self.best = {name: state[f"best/{name}"].to(device) for name in self.parameters}
+        with torch.no_grad():
+            for name, tensor in self._trained().items():
+                tensor.copy_(state[f"parameter/{name}"])
+                for key in ("step", "exp_avg", "exp_avg_sq"):
+                    self.optimizer.state[tensor][key] = state[f"adam.{key}/{name}"].to(device)
+
+
+class Population:
+    """All candidates, in shards that run side by side."""
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        candidates: list[Candidate],
+        teacher: Teacher,
+        recipe: Recipe,
+        *,
+        threads: int,
+        memory_limit: int,
+    ) -> None:
+        """Prepare the students.
+
+        Args:
+            candidates: the students; those of one method stand together.
+            threads: shards trained side by side.
+            memory_limit: bytes that the shards in training may hold together, roughly.
+        """
+        self.candidates = candidates
+        self.threads = threads
+        one = training_bytes(spec, recipe.batch_size, teacher.x.shape[1])
+        largest = max(1, memory_limit // (threads * one))
+        count = max(min(threads, len(candidates)), math.ceil(len(candidates) / largest))
+        bounds = [len(candidates) * number // count for number in range(count + 1)]
+        self.shards = [Shard(spec, candidates[a:b], teacher, recipe) for a, b in itertools.pairwise(bounds)]
+
+    def train_epoch(self, epoch: int) -> None:
+        """Train every student for one epoch."""
+        with _one_thread_each(self.threads) as pool:
+            for done in [pool.submit(shard.train_epoch, epoch) for shard in self.shards]:
+                done.result()
+
+    def evaluate(self, x: Tensor, y: Tensor, epoch: int) -> NDArray[np.float64]:
+        """Score every student, keep the best weights of each, and return the AUC-PRC [P] of now."""
+        return np.concatenate([shard.evaluate(x, y, epoch) for shard in self.shards])
+
+    @property
+    def best(self) -> Parameters:
+        """The best weights of each student so far, [P, ...] each."""
+        return {name: torch.cat([shard.best[name] for shard in self.shards]) for name in self.shards[0].best}
+
+    @property
+    def best_auc(self) -> NDArray[np.float64]:
+        """Validation AUC-PRC [P] of the best weights."""
+        return np.concatenate([shard.best_auc for shard in self.shards])
+
+    @property
+    def best_loss(self) -> NDArray[np.float64]:
+        """Validation cross-entropy [P] of the best weights."""
+        return np.concatenate([shard.best_loss for shard in self.shards])
+
+    def state(self) -> dict[str, Tensor]:
+        """Return all that training further needs, of all shards."""
+        return {f"{number}/{key}": tensor for number, shard in enumerate(self.shards) for key, tensor in shard.state().items()}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Take up what `state` returned; the population must have been made with the same arguments."""
+        for number, shard in enumerate(self.shards):
+            prefix = f"{number}/"
+            shard.load({key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)})
+
+
+def predict(parameters: Parameters, x: Tensor) -> Tensor:
+    """Return the logits [P, N, K] of all students on `x` [N, T, C], some series at a time."""
+    with torch.no_grad():
+        return torch.cat([forward(parameters, part).logits for part in torch.split(x, EVALUATE_SERIES)], 1)
+
+
+def rate(step: int, steps: int) -> float:
+    """Return the learning rate's factor: linear warm-up, then half a cosine down to `FINAL_RATE`."""
+    warm_up = min(1.0, (step + 1) / WARM_UP_STEPS)
+    return warm_up * (FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * step / steps)))
+
+
+@contextmanager
+def _one_thread_each(threads: int) -> Iterator[ThreadPoolExecutor]:
+    """Yield a pool whose `threads` threads each run torch on one core: shards are parallel, operations inside them are not."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(before)
+
+
+def _generator(seed: int, number: int) -> torch.Generator:
+    """Return a generator of its own for each (seed, number); number >= 0 for epochs, < 0 for steps."""
+    return torch.Generator().manual_seed((seed * 1_000_003 + 2 * abs(number) + (number < 0)) % 2**63)
+
+
+def _gradient(tensor: Tensor) -> Tensor:
+    if tensor.grad is None:
+        tensor.grad = torch.zeros_like(tensor)
+    return tensor.grad

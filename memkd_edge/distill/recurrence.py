@@ -1,0 +1,90 @@
+"""Recurrent layers for many students at once: one pass over time, hand-written backpropagation through time.
+
+Every tensor of the loop is [T, P, units, B] with the batch innermost: a time step is contiguous, a gate of one student is
+contiguous, and one step is one small batched matrix product and a few element-wise operations over all students together.
+Gradients of the weights are one large product after the loop.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_GATES = [2, 0, 1, 3]  # torch stores i, f, g, o; here g, i, f, o: sigmoids side by side, and what the cell receives side by side
+
+
+def lstm(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> Tensor:
+    """Run P one-layer LSTMs over the same batch from zero state, as torch.nn.LSTM does.
+
+    Args:
+        x: [B, T, C].
+        weight_ih, weight_hh, bias_ih, bias_hh: torch.nn.LSTM's, with a leading axis: [P, 4H, C], [P, 4H, H], [P, 4H] twice.
+
+    Returns:
+        hidden states [P, B, T, H], a view of memory laid out [T, P, H, B].
+    """
+    population, rows, channels = weight_ih.shape
+    batch, length, _ = x.shape
+    units = rows // 4
+    order = (torch.tensor(_GATES, device=x.device)[:, None] * units + torch.arange(units, device=x.device)).reshape(-1)
+    inward = weight_ih.index_select(1, order).reshape(1, population * rows, channels)
+    bias = (bias_ih + bias_hh).index_select(1, order).reshape(1, population * rows, 1)
+    gates = torch.baddbmm(bias, inward.expand(length, -1, -1), x.permute(1, 2, 0)).view(length, population, rows, batch)
+    hidden: Tensor = _Lstm.apply(gates, weight_hh.index_select(1, order))  # type: ignore[no-untyped-call]
+    return hidden.permute(1, 3, 0, 2)
+
+
+class _Lstm(torch.autograd.Function):
+    """Input's share of the gates [T, P, 4H, B] (overwritten), recurrent weights [P, 4H, H] -> hidden states [T, P, H, B]."""
+
+    @staticmethod
+    def forward(ctx: Any, gates: Tensor, weight: Tensor) -> Tensor:
+        length, population, rows, batch = gates.shape
+        units = rows // 4
+        cell, squashed, hidden = (gates.new_empty(length, population, units, batch) for _ in range(3))
+        step = gates.unbind(0)
+        candidate, into, forget, out = (part.unbind(0) for part in torch.split(gates, units, 2))
+        sigmoids = gates[:, :, units:].unbind(0)
+        cells, squashes, hiddens = cell.unbind(0), squashed.unbind(0), hidden.unbind(0)
+        for t in range(length):
+            if t:
+                step[t].baddbmm_(weight, hiddens[t - 1])
+            sigmoids[t].sigmoid_()
+            candidate[t].tanh_()
+            torch.mul(into[t], candidate[t], out=cells[t])
+            if t:
+                cells[t].addcmul_(forget[t], cells[t - 1])
+            torch.tanh(cells[t], out=squashes[t])
+            torch.mul(out[t], squashes[t], out=hiddens[t])
+        ctx.save_for_backward(gates, cell, squashed, hidden, weight)
+        return hidden
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        gates, cell, squashed, hidden, weight = ctx.saved_tensors
+        length, population, rows, batch = gates.shape
+        units = rows // 4
+        candidate, into, forget, out = torch.split(gates, units, 2)
+        # What multiplies the gradient of the cell (g, i, f) or of the hidden state (o), for all steps at once.
+        delta = torch.empty_like(gates)
+        torch.mul(into, 1 - candidate * candidate, out=delta[:, :, :units])
+        torch.mul(candidate * into, 1 - into, out=delta[:, :, units : 2 * units])
+        delta[0, :, 2 * units : 3 * units] = 0
+        torch.mul(cell[:-1] * forget[1:], 1 - forget[1:], out=delta[1:, :, 2 * units : 3 * units])
+        torch.mul(squashed * out, 1 - out, out=delta[:, :, 3 * units :])
+        into_cell = out * (1 - squashed * squashed)
+
+        from_cell = delta[:, :, : 3 * units].view(length, population, 3, units, batch)
+        grad_hidden = grads[0].contiguous()
+        grad_cell = gates.new_zeros(population, 1, units, batch)
+        back = weight.transpose(1, 2)
+        for t in range(length - 1, -1, -1):
+            grad = grad_hidden[t]
+            if t < length - 1:
+                grad = torch.baddbmm(grad, back, delta[t + 1])
+            grad_cell.addcmul_(grad.unsqueeze(1), into_cell[t].unsqueeze(1))
+            from_cell[t].mul_(grad_cell)
+            delta[t, :, 3 * units :].mul_(grad)
+            grad_cell.mul_(forget[t].unsqueeze(1))
+        before = hidden[:-1].permute(1, 0, 3, 2).reshape(population, -1, units)
+        return delta, torch.bmm(delta[1:].permute(1, 2, 0, 3).reshape(population, rows, -1), before)

@@ -1,0 +1,63 @@
+"""The candidate students: their initial weights, and one forward pass for many of them."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from memkd_edge.distill.methods import Outputs
+from memkd_edge.distill.recurrence import lstm
+from memkd_edge.models import ModelSpec, build
+
+Parameters = dict[str, Tensor]  # named as in the model's state_dict, each with a leading axis P
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One student of the population: how it is taught, and which initial weights it starts from."""
+
+    method: str
+    weight: float
+    seed: int
+
+
+def initial_parameters(spec: ModelSpec, candidates: list[Candidate], length: int, seed: int) -> Parameters:
+    """Return the students' initial weights, stacked: torch's default initialisation with long-memory gate biases.
+
+    Forget-gate biases are log(u), u uniform in [1, T - 1], and input-gate biases their negative, so that the units start with
+    memories of 1 to T steps (Tallec and Ollivier 2018, Can recurrent neural networks warp time?, arXiv 1804.11188).
+
+    Args:
+        length: time steps T of a series.
+        seed: of the run. Candidates with equal `seed` start from equal weights, whatever their method.
+    """
+    models = []
+    for candidate in candidates:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed * 100_003 + candidate.seed)
+            state = build(spec).state_dict()
+            if spec.kind == "lstm":
+                units = spec.hidden_size
+                forget = torch.empty(units).uniform_(1, max(length - 1, 2)).log()
+                state["rnn.bias_hh_l0"].zero_()
+                state["rnn.bias_ih_l0"].copy_(torch.cat([-forget, forget, torch.zeros(2 * units)]))
+        models.append(state)
+    return {name: torch.stack([state[name] for state in models]) for name in models[0]}
+
+
+def forward(parameters: Parameters, x: Tensor) -> Outputs:
+    """Run all students over the batch `x` [B, T, C].
+
+    Returns:
+        logits [P, B, K] and hidden [P, B, T, H], as each student's model alone gives them.
+    """
+    hidden = lstm(x, *(parameters[f"rnn.{name}_l0"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")))
+    logits = torch.baddbmm(parameters["head.bias"].unsqueeze(1), hidden[:, :, -1], parameters["head.weight"].transpose(1, 2))
+    return Outputs(logits, hidden)
+
+
+def training_bytes(spec: ModelSpec, batch: int, length: int) -> int:
+    """Return roughly how much memory one student's training step holds: gates, states and the losses' copies of them."""
+    per_step = 24 * spec.hidden_size  # floats; measured about 20 for the LSTM with a MemKD loss
+    return math.ceil(4 * batch * length * per_step)

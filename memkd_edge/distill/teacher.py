@@ -1,0 +1,194 @@
+"""The teacher: trained here or loaded, then frozen; its outputs on the training series are computed once."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from memkd_edge.distill.methods import Outputs
+from memkd_edge.distill.metrics import auc_prc
+from memkd_edge.errors import UsageError
+from memkd_edge.models import Classifier, ModelSpec, build, load_classifier
+
+CLIP_NORM = 1.0
+FORWARD_SERIES = 256  # in one forward pass
+
+
+@dataclass(frozen=True)
+class Series:
+    """Normalised series x [N, T, C] and their labels y [N], on the device to train on."""
+
+    x: Tensor
+    y: Tensor
+
+
+class TeacherModel(Protocol):
+    """What a teacher has to be: called with x [B, T, C] it returns logits [B, K] and a hidden sequence [B, T, H].
+
+    Any torch module that does so can teach (Python API).
+    """
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]: ...
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+
+
+class Teacher:
+    """A frozen teacher with its outputs on the training series.
+
+    Outputs are kept in float32 when they fit into the memory limit, else in half precision, else computed anew for each batch.
+    """
+
+    def __init__(self, model: TeacherModel, series: Series, *, memory_limit: int) -> None:
+        """Run the teacher over its series.
+
+        Args:
+            series: the training series.
+            memory_limit: bytes the outputs may take.
+        """
+        self.model = model
+        x, self.x, self.y = series.x, series.x, series.y
+        first = self._run(x[:1])
+        self.width = first.hidden.shape[-1]
+        floats = len(x) * first.hidden[0].numel()
+        self._cache: Outputs | None = None
+        if 2 * floats <= memory_limit:
+            dtype = torch.float32 if 4 * floats <= memory_limit else torch.float16
+            parts = [self._run(part) for part in torch.split(x, FORWARD_SERIES)]
+            self._cache = Outputs(
+                torch.cat([part.logits for part in parts]), torch.cat([part.hidden.to(dtype) for part in parts])
+            )
+
+    def batch(self, index: Tensor) -> tuple[Tensor, Tensor, Outputs]:
+        """Return series [B, T, C], labels [B] and the teacher's outputs of the training series `index` [B]."""
+        x, y = self.x[index], self.y[index]
+        if self._cache is None:
+            return x, y, self._run(x)
+        return x, y, Outputs(self._cache.logits[index], self._cache.hidden[index].float())
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Return the logits [N, K] on any series [N, T, C]."""
+        return torch.cat([self._run(part).logits for part in torch.split(x, FORWARD_SERIES)])
+
+    def _run(self, x: Tensor) -> Outputs:
+        with torch.no_grad():
+            return Outputs(*self.model(x))
+
+
+@dataclass(frozen=True)
+class TeacherRecipe:
+    """How a teacher is trained: epochs at most, peak learning rate, series in a batch, epochs without a gain before it stops."""
+
+    epochs: int
+    learning_rate: float
+    batch_size: int
+    patience: int
+
+
+class TeacherTraining:
+    """One teacher in training, with early stopping on the validation series."""
+
+    def __init__(self, spec: ModelSpec, recipe: TeacherRecipe, seed: int, train: Series, validation: Series) -> None:
+        self.recipe, self.seed, self.train, self.validation = recipe, seed, train, validation
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.model = build(spec)
+        if spec.kind == "lstm":
+            _remember(self.model, spec)
+        self.model.to(train.x.device)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=recipe.learning_rate, fused=True)
+        self.epoch = 0
+        self.loss = math.inf
+        self.best = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+        self.best_auc, self.best_loss, self.best_epoch = -1.0, math.inf, 0
+
+    @property
+    def finished(self) -> bool:
+        """No epoch is left, or patience has run out."""
+        return self.epoch >= self.recipe.epochs or self.epoch - self.best_epoch >= self.recipe.patience
+
+    def train_epoch(self) -> None:
+        """Pass once over the training series, score the validation series, remember the best weights."""
+        series = len(self.train.y)
+        order = torch.randperm(series, generator=torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch))
+        steps = math.ceil(series / self.recipe.batch_size)
+        total = 0.0
+        self.model.train()
+        for number in range(steps):
+            index = order[number::steps].to(self.train.x.device)
+            loss = F.cross_entropy(self.model(self.train.x[index])[0], self.train.y[index])
+            self.optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
+            self.optimizer.step()
+            total += loss.item() * len(index)
+        self.model.eval()
+        self.epoch += 1
+        self.loss = total / series
+        self._score()
+
+    def _score(self) -> None:
+        with torch.no_grad():
+            logits = torch.cat([self.model(part)[0] for part in torch.split(self.validation.x, FORWARD_SERIES)])
+            loss = F.cross_entropy(logits, self.validation.y).item()
+        auc = float(auc_prc(logits.cpu().numpy()[None], self.validation.y.cpu().numpy())[0])
+        if (auc, -loss) > (self.best_auc, -self.best_loss):
+            self.best = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+            self.best_auc, self.best_loss, self.best_epoch = auc, loss, self.epoch
+
+    def state(self) -> dict[str, Tensor]:
+        """Return all that training further needs."""
+        numbers = [self.epoch, self.loss, self.best_auc, self.best_loss, self.best_epoch]
+        state = {"progress": torch.tensor(numbers, dtype=torch.float64)}
+        for name, tensor in self.model.state_dict().items():
+            state[f"parameter/{name}"] = tensor
+            state[f"best/{name}"] = self.best[name]
+        for name, parameter in self.model.named_parameters():
+            for key, moment in self.optimizer.state[parameter].items():
+                state[f"adam.{key}/{name}"] = moment
+        return state
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Take up what `state` returned."""
+        epoch, self.loss, self.best_auc, self.best_loss, best_epoch = state["progress"].tolist()
+        self.epoch, self.best_epoch = int(epoch), int(best_epoch)
+        device = self.train.x.device
+        self.model.load_state_dict({name: state[f"parameter/{name}"] for name in self.best})
+        self.best = {name: state[f"best/{name}"].to(device) for name in self.best}
+        for name, parameter in self.model.named_parameters():
+            for key in ("step", "exp_avg", "exp_avg_sq"):
+                self.optimizer.state[parameter][key] = state[f"adam.{key}/{name}"].to(device)
+
+    def result(self) -> Classifier:
+        """Return the model with its best weights, frozen."""
+        self.model.load_state_dict(self.best)
+        return self.model.eval().requires_grad_(False)
+
+
+def load_teacher(path: Path, spec: ModelSpec) -> Classifier:
+    """Load a trained teacher of any kind, depth and width for data with the channels and classes of `spec`.
+
+    Raises:
+        UsageError: there is no such file, or it classifies other data.
+        MemkdEdgeError: the file is damaged.
+    """
+    model = load_classifier(path)
+    if (model.spec.input_size, model.spec.num_classes) != (spec.input_size, spec.num_classes):
+        raise UsageError(
+            f"{path}: this teacher takes {model.spec.input_size} channels and knows {model.spec.num_classes} classes; the "
+            f"data set has {spec.input_size} and {spec.num_classes}"
+        )
+    return model.requires_grad_(False)
+
+
+def _remember(model: Classifier, spec: ModelSpec) -> None:
+    """Set the forget gates' biases to 1, so that an untrained LSTM forgets slowly (Jozefowicz et al. 2015)."""
+    units = spec.hidden_size
+    for name, parameter in model.named_parameters():
+        if "bias_ih" in name:
+            with torch.no_grad():
+                parameter[units : 2 * units] = 1.0
