@@ -13,7 +13,7 @@ from memkd_edge.distill.methods.method import Method, Outputs, StepContext, regi
 class AttentionTransfer(Method):
     """Mean squared difference of the attention maps Q / ||Q||_2, Q_t = mean over units of h_t^2.
 
-    Defaults: weights 100, 10, 1000 (the maps have norm 1 over all T steps, so the plain mean is of the order 1 / T).
+    The maps have norm 1 over all T steps, so the mean is of the order 1 / T. Defaults: weights 100, 10, 1000.
     """
 
     name = "attention"

@@ -56,7 +56,7 @@ class MemKD(Method):
 class MemKDPrinted(MemKD):
     """MemKD as printed: the denominator is ||h_s|| alone. Kept for comparison; it can do worse than no distillation.
 
-    Defaults: as MemKD with denominator printed; weights 0.1, 1, 10 (the authors' grid is 0.1 .. 300).
+    Defaults: as MemKD with denominator printed; weights 0.1, 1, 10. The authors' grid is 0.1 .. 300.
     """
 
     name = "memkd-printed"
