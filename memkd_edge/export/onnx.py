@@ -6,7 +6,7 @@ fixed batch and length; built directly, both stay symbolic.
     step      x [N, C], h [N, H], c [N, H]        -> logits [N, K], h_out [N, H], c_out [N, H]
     sequence  x [N, T, C]                         -> logits [N, K] of the last time step
 
-A stacked model numbers its states bottom to top: h0, c0, h1, c1, ... and h0_out, ...; a GRU has no c. `x` is normalised
+Further layers bring the states h1, c1, ... and h1_out, c1_out, ..., bottom to top; a GRU has no c. `x` is normalised
 float32, at the model's time steps; how raw samples become that is in metadata_props["memkd_edge"].
 """
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from memkd_edge.errors import UsageError
 from memkd_edge.export.embedded import KEY
 from memkd_edge.metadata import Metadata
-from memkd_edge.models import LstmClassifier
+from memkd_edge.models import GruClassifier, LstmClassifier
 
 OPSET = 14  # the first with today's LSTM and GRU; any runtime since 2021 takes it
 IR_VERSION = 7  # the one that came with opset 14
@@ -26,7 +26,7 @@ IR_VERSION = 7  # the one that came with opset 14
 _GATES = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}
 
 
-def write_onnx_step(model: LstmClassifier, metadata: Metadata | None) -> bytes:
+def write_onnx_step(model: LstmClassifier | GruClassifier, metadata: Metadata | None) -> bytes:
     """Return the step graph: one time step, the state carried by the caller, batch size symbolic.
 
     Args:
@@ -55,7 +55,7 @@ def write_onnx_step(model: LstmClassifier, metadata: Metadata | None) -> bytes:
     return graph.finish("step", inputs + [values[n] for n in states_in], [values[n] for n in states_out], metadata)
 
 
-def write_onnx_sequence(model: LstmClassifier, metadata: Metadata | None) -> bytes:
+def write_onnx_sequence(model: LstmClassifier | GruClassifier, metadata: Metadata | None) -> bytes:
     """Return the whole-series graph: zero state at the start, logits of the last step, batch size and length symbolic.
 
     Args and metadata as in `write_onnx_step`.
@@ -108,7 +108,7 @@ def quantize_dynamic(data: bytes) -> bytes:
 class _Graph:
     """Nodes and initialisers of one graph under construction."""
 
-    def __init__(self, model: LstmClassifier) -> None:
+    def __init__(self, model: LstmClassifier | GruClassifier) -> None:
         self._model = model
         self._kind = model.spec.kind
         self.states = ("h",) if self._kind == "gru" else ("h", "c")
@@ -117,7 +117,7 @@ class _Graph:
         self._constants: dict[str, NDArray[Any]] = {}
 
     def suffix(self, layer: int) -> str:
-        return str(layer) if self._model.rnn.num_layers > 1 else ""
+        return str(layer) if layer else ""
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
         self._constants[name] = value
