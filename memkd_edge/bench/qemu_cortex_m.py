@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memkd_edge.bench import plugin, toolchain
+from memkd_edge.bench.elf import disassemble, symbols
 from memkd_edge.bench.image import CModel, compile_commands, objects, write_sources
-from memkd_edge.bench.plugin import Execution
+from memkd_edge.bench.measurement import Measurement, from_windows
 from memkd_edge.bench.protocol import parse
-from memkd_edge.bench.sections import Sections, model_sections
+from memkd_edge.bench.sections import model_sections
 from memkd_edge.errors import MemkdEdgeError, UsageError
 
 KIB = 1024
@@ -50,7 +51,7 @@ class Core:
 _AN385 = Machine("mps2-an385", 0x0, 4096 * KIB, 0x20000000, 4096 * KIB)
 _HARD_FLOAT = "-mfloat-abi=hard"
 CORES = {
-    # The microbit's M0 refuses a stray Thumb-2 instruction. Images beyond its memory run on the M3, which executes all of ARMv6-M.
+    # The microbit's M0 refuses a stray Thumb-2 instruction. An image beyond its memory runs on the M3, which executes ARMv6-M too.
     "m0plus": Core(
         "Cortex-M0+",
         ("-mcpu=cortex-m0plus", "-mthumb"),
@@ -80,28 +81,6 @@ CORES = {
 }
 
 
-@dataclass(frozen=True)
-class Measurement:
-    """Exact results.
-
-    instructions_per_step: mean over the steps, from the call to its return; _min and _max over the steps. stack_bytes: deepest
-    stack below the caller. state_bytes: the caller's `<name>_state_t`. logits: [steps, K], int32 or float32. profile: executions
-    by address; disassembly: "mnemonic operands" by address. image_flash, image_ram: the whole test image, runner included.
-    tool: versions.
-    """
-
-    instructions_per_step: float
-    instructions_min: int
-    instructions_max: int
-    sections: Sections
-    stack_bytes: int
-    state_bytes: int
-    logits: NDArray[np.generic]
-    profile: dict[int, Execution]
-    disassembly: dict[int, str]
-    tool: str
-
-
 class DoesNotFitError(MemkdEdgeError):
     """The linker refused: the image is larger than the device's memory.
 
@@ -110,10 +89,10 @@ class DoesNotFitError(MemkdEdgeError):
 
     def __init__(self, needed: dict[str, int], available: dict[str, int]) -> None:
         self.needed, self.available = needed, available
-        parts = [
-            f"{region} needs {needed[region]:,} B and has {available[region]:,} B ({needed[region] - available[region]:,} B too many)"
-            for region in needed
-        ]
+        parts = []
+        for region, count in needed.items():
+            excess = count - available[region]
+            parts.append(f"{region} needs {count:,} B and has {available[region]:,} B ({excess:,} B too many)")
         super().__init__("the model does not fit: " + "; ".join(parts))
 
 
@@ -153,21 +132,10 @@ def measure_cortex_m(
         )
         counts, text = _emulate(folder, machine, timeout_s)
         result = parse(text.splitlines(), floats=inputs.dtype == np.float32)
-        empty, *steps = counts.windows
-        if len(steps) != len(inputs):
-            raise MemkdEdgeError(f"the counting plugin saw {len(steps)} steps of {len(inputs)}")
-        sections = model_sections(
-            folder / "image.map", f"{model.name}.o", {file.removesuffix(".c") + ".o" for file in model.c_files}
-        )
-        return Measurement(
-            instructions_per_step=sum(steps) / len(steps) - empty,
-            instructions_min=min(steps) - empty,
-            instructions_max=max(steps) - empty,
-            sections=sections,
-            stack_bytes=result.stack,
-            state_bytes=result.state_bytes,
-            logits=result.logits,
-            profile=counts.profile,
+        return from_windows(
+            counts,
+            result,
+            sections=model_sections(folder / "image.map", model),
             disassembly=disassemble(folder / "image.elf", "arm-none-eabi-objdump"),
             tool=f"{toolchain.version('arm-none-eabi-gcc')} {' '.join(flags)}, {toolchain.version('qemu-system-arm')}",
         )
@@ -237,22 +205,3 @@ def _emulate(folder: Path, machine: Machine, timeout_s: float) -> tuple[plugin.C
     # Semihosting's text comes out on stderr or stdout, depending on QEMU's version: join them.
     text = toolchain.run(["sh", "-c", 'exec "$@" 2>&1', "sh", *command], timeout_s=timeout_s, cwd=folder)
     return plugin.read(folder / "counts.txt"), text
-
-
-def symbols(elf: Path, nm: str) -> dict[str, int]:
-    """Return the addresses of the symbols in `elf`."""
-    table = {}
-    for line in toolchain.run([toolchain.find(nm), str(elf)], timeout_s=60).splitlines():
-        fields = line.split()
-        if len(fields) == 3:
-            table[fields[2]] = int(fields[0], 16)
-    return table
-
-
-def disassemble(elf: Path, objdump: str) -> dict[int, str]:
-    """Return "mnemonic operands" by address."""
-    text = toolchain.run([toolchain.find(objdump), "-d", "--no-show-raw-insn", str(elf)], timeout_s=120)
-    return {
-        int(match[1], 16): f"{match[2]} {match[3]}".strip()
-        for match in re.finditer(r"^\s*([0-9a-f]+):\s+(\S+)[ \t]*(.*)$", text, re.MULTILINE)
-    }

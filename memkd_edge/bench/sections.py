@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from memkd_edge.bench.image import CModel
+
 _SECTION = re.compile(r"^ (\.[^\s]+|COMMON)(?:\s+0x([0-9a-f]+)\s+0x([0-9a-f]+)\s+(\S.*))?$")
 _CONTINUED = re.compile(r"^\s+0x([0-9a-f]+)\s+0x([0-9a-f]+)\s+(\S.*)$")
 
@@ -41,7 +43,7 @@ class InputSection:
 def read_map(path: Path) -> Iterator[InputSection]:
     """Yield the input sections of a GNU ld map file, discarded ones left out."""
     text = path.read_text(errors="replace")
-    pending = None
+    pending: str | None = None
     for line in text[text.index("Linker script and memory map") :].splitlines():
         section = _SECTION.match(line)
         continued = _CONTINUED.match(line) if pending else None
@@ -57,22 +59,24 @@ def read_map(path: Path) -> Iterator[InputSection]:
             pending = None
 
 
-def model_sections(map_file: Path, weights_object: str, runtime_objects: set[str]) -> Sections:
+def model_sections(map_file: Path, model: CModel, libraries: str = "lib") -> Sections:
     """Sum up the bytes of the model.
 
     Args:
         map_file: GNU ld's map.
-        weights_object: file name of the object that holds the model's constants.
-        runtime_objects: file names of the model's other objects.
+        model: its constants are in `<name>.c`, its other files are the runtime.
+        libraries: archives whose names begin so are there for the model's sake. On a microcontroller that is all of them, since
+            the runner calls into no library; on Linux only libm.
 
-    A constant in the runtime, or one in the model whose name has "table" in it, counts as a table. Archive members count as
-    library: the runner itself calls into no library on a microcontroller.
+    A constant in the runtime, or one in the model whose name has "table" in it, counts as a table.
     """
+    weights_object = f"{model.name}.o"
+    model_objects = {name.removesuffix(".c") + ".o" for name in model.c_files}
     totals = {"weights": 0, "tables": 0, "code": 0, "library": 0, "static": 0}
     for section in read_map(map_file):
         name = section.origin.rsplit("/", 1)[-1]
-        archive = name.endswith(")")
-        if not archive and name != weights_object and name not in runtime_objects:
+        archive = name.endswith(")") and name.startswith(libraries)
+        if not archive and name not in model_objects:
             continue
         if section.name.startswith((".data", ".bss", "COMMON")):
             totals["static"] += section.size

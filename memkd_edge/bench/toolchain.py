@@ -18,6 +18,7 @@ PACKAGES = {
     "qemu-aarch64": "qemu-user",
     "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu libc6-dev-arm64-cross",
     "aarch64-linux-gnu-nm": "binutils-aarch64-linux-gnu",
+    "aarch64-linux-gnu-objdump": "binutils-aarch64-linux-gnu",
     "arm-none-eabi-nm": "binutils-arm-none-eabi",
     "cc": "gcc",
     "ssh": "openssh-client",

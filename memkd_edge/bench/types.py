@@ -37,7 +37,7 @@ class Figure:
 class Row:
     """One model in one build on one device.
 
-    model: "student" or "teacher". build: "int8 C", "float32 C", "int8 .tflite, LiteRT", ... figures: by name, see `tables.COLUMNS`.
+    model: "student" or "teacher". build: "int8 C", "float32 C", "int8 .tflite, LiteRT", ... figures: by name (`tables.COLUMNS`).
     note: why figures are missing, for instance by how many bytes the model does not fit.
     """
 
@@ -58,7 +58,7 @@ class DeviceReport:
 
     def ratio(self, figure: str) -> float | None:
         """Return teacher / student for `figure`, over the first row of each that has it; None without both."""
-        values = {}
+        values: dict[str, float] = {}
         for row in self.rows:
             if figure in row.figures:
                 values.setdefault(row.model, row.figures[figure].value)

@@ -1,0 +1,58 @@
+"""The exact results of a run under emulation, the same for all cores."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memkd_edge.bench.plugin import Counts, Execution
+from memkd_edge.bench.protocol import Result
+from memkd_edge.bench.sections import Sections
+from memkd_edge.errors import MemkdEdgeError
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Exact results.
+
+    instructions_per_step: mean over the steps, from the call to its return; _min and _max over the steps. stack_bytes: deepest
+    stack below the caller. state_bytes: the caller's `<name>_state_t`. logits: [steps, K], int32 or float32. profile: executions
+    by address; disassembly: "mnemonic operands" by address. image_flash, image_ram: the whole test image, runner included.
+    tool: versions.
+    """
+
+    instructions_per_step: float
+    instructions_min: int
+    instructions_max: int
+    sections: Sections
+    stack_bytes: int
+    state_bytes: int
+    logits: NDArray[np.generic]
+    profile: dict[int, Execution]
+    disassembly: dict[int, str]
+    tool: str
+
+
+def from_windows(
+    counts: Counts, result: Result, *, sections: Sections, disassembly: dict[int, str], tool: str
+) -> Measurement:
+    """Join the counting plugin's windows with the runner's report. The first window is empty: what it counts is overhead.
+
+    Raises:
+        MemkdEdgeError: the windows are not those of the runner's steps.
+    """
+    empty, *steps = counts.windows
+    if len(steps) != result.steps:
+        raise MemkdEdgeError(f"the counting plugin saw {len(steps)} steps of {result.steps}")
+    return Measurement(
+        instructions_per_step=sum(steps) / len(steps) - empty,
+        instructions_min=min(steps) - empty,
+        instructions_max=max(steps) - empty,
+        sections=sections,
+        stack_bytes=result.stack,
+        state_bytes=result.state_bytes,
+        logits=result.logits,
+        profile=counts.profile,
+        disassembly=disassembly,
+        tool=tool,
+    )
