@@ -164,7 +164,7 @@ class _Quantization:
         # Halves are rounded away from zero, as C's lround does on the device.
         rounded = np.trunc(scaled + np.copysign(np.float32(0.5), scaled)) + np.float32(self._zero_point)
         limits = np.iinfo(self._dtype)
-        return np.clip(rounded, limits.min, limits.max).astype(self._dtype)
+        return np.asarray(np.clip(rounded, limits.min, limits.max), dtype=self._dtype)
 
     def dequantize(self, q: NDArray[Any]) -> NDArray[np.float32]:
         if self._scale is None:

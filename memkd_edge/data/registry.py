@@ -25,6 +25,18 @@ _READERS: dict[str, Callable[[Path], RawPart]] = {
     ".csv": read_label_first,
 }
 
+# The classification sets of equal length that aeon carries.
+_BUNDLED = (
+    "ACSF1",
+    "ArrowHead",
+    "BasicMotions",
+    "GunPoint",
+    "ItalyPowerDemand",
+    "JapaneseVowels_eq",
+    "OSULeaf",
+    "PickupGestureWiimoteZ_eq",
+)
+
 # What the archive's own description tells and the files do not.
 _KNOWN = {
     "BasicMotions": Description(
@@ -74,8 +86,8 @@ def load_dataset(name_or_path: str, *, data_root: str = "", groups: str = "") ->
 
 def available(data_root: str = "") -> list[str]:
     """Return the names of the sets that can be loaded without a download, sorted."""
-    names: set[str] = set()
-    for folder in [*([Path(data_root)] if data_root else []), *_bundled_folder(), _download_folder()]:
+    names = {name for name in _BUNDLED for folder in _bundled_folder() if _find(folder, name) is not None}
+    for folder in [*([Path(data_root)] if data_root else []), _download_folder()]:
         for path in [*folder.glob("*"), *folder.glob("*/*")]:
             match = re.fullmatch(r"(.+)_TRAIN(\.(ts|tsv|arff|txt|csv))?", path.name)
             if match and path.with_name(f"{match[1]}_TEST{match[2] or ''}").is_file():

@@ -5,6 +5,8 @@ from numpy.typing import NDArray
 
 from memkd_edge.errors import UsageError
 
+CANDIDATES = 200  # random choices of subjects, of which the one nearest to the wanted share of each class is taken
+
 
 def hold_out(
     targets: NDArray[np.int64],
@@ -49,7 +51,7 @@ def _stratified(targets: NDArray[np.int64], fraction: float, seed: int) -> NDArr
 def _by_subject(
     targets: NDArray[np.int64], groups: NDArray[np.int64], fraction: float, seed: int, labels: tuple[str, ...]
 ) -> NDArray[np.bool_]:
-    from sklearn.model_selection import StratifiedGroupKFold
+    from sklearn.model_selection import GroupShuffleSplit
 
     for index, label in enumerate(labels):
         if np.unique(groups[targets == index]).size < 2:
@@ -57,21 +59,21 @@ def _by_subject(
                 f"class {label!r} was recorded with a single subject; a split by subject cannot have it on both sides: add "
                 "subjects, leave the class out, or drop the subjects"
             )
-    # `fraction` is held out as one fold, or as all but one fold when it is more than a half.
-    small = min(fraction, 1.0 - fraction)
-    folds = min(max(round(1.0 / small), 2), np.unique(groups).size)
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    candidates = []
-    for _, fold in splitter.split(np.zeros(targets.size), targets, groups):
-        held_out = np.zeros(targets.size, dtype=np.bool_)
-        held_out[fold] = True
-        if fraction > 0.5:
-            held_out = ~held_out
-        if np.unique(targets[held_out]).size == np.unique(targets[~held_out]).size == len(labels):
-            candidates.append(held_out)
-    if not candidates:
+    subjects = np.unique(groups).size
+    count = min(max(round(fraction * subjects), 1), subjects - 1)
+    splitter = GroupShuffleSplit(CANDIDATES, test_size=count, random_state=seed)
+    classes = np.eye(len(labels))[targets]
+    best, smallest = None, np.inf
+    for _, members in splitter.split(targets, groups=groups):
+        shares = classes[members].sum(axis=0) / classes.sum(axis=0)
+        imbalance = np.abs(shares - fraction).sum()
+        if shares.min() > 0.0 and shares.max() < 1.0 and imbalance < smallest:
+            best, smallest = members, imbalance
+    if best is None:
         raise UsageError(
-            f"no split by subject into {folds} parts leaves every class on both sides; ask for another fraction, or drop the "
-            "subjects"
+            f"no choice of {count} of {subjects} subjects leaves every class on both sides; ask for another fraction, add "
+            "subjects, or drop the subjects"
         )
-    return min(candidates, key=lambda held_out: abs(float(held_out.mean()) - fraction))
+    held_out = np.zeros(targets.size, dtype=np.bool_)
+    held_out[best] = True
+    return held_out
