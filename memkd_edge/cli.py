@@ -12,6 +12,8 @@ from memkd_edge.errors import MemkdEdgeError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
+INTERRUPTED = 130  # what a shell reports for Ctrl-C
+
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 RunOption = Annotated[str, typer.Option("--run", help="Run directory; the newest complete run when left out.")]
 RunRoot = Annotated[Path, typer.Option("--run-root", help="Folder that holds the runs.", envvar="MEMKD_EDGE_RUN_ROOT")]
@@ -46,8 +48,16 @@ def distill(
     validation: Annotated[float | None, typer.Option(help="Fraction of the training series held out for selection.")] = None,
     resample: Annotated[str | None, typer.Option(help="none, linear:LENGTH or decimate:FACTOR.")] = None,
     teacher: Annotated[str | None, typer.Option(help="Trained teacher (.safetensors); trained here when left out.")] = None,
+    teacher_kind: Annotated[str | None, typer.Option(help="lstm or gru. Default: lstm.")] = None,
+    teacher_bidirectional: Annotated[
+        bool | None, typer.Option("--teacher-bidirectional", help="Let the teacher see the future; students never do.")
+    ] = None,
     teacher_hidden: Annotated[int | None, typer.Option(help="Units of each teacher layer. Default: 100.")] = None,
     teacher_layers: Annotated[int | None, typer.Option(help="Teacher layers. Default: 3.")] = None,
+    teacher_seeds: Annotated[int | None, typer.Option(help="Teachers trained; the best on validation teaches.")] = None,
+    teacher_epochs: Annotated[int | None, typer.Option(help="Epochs of the teacher, at most.")] = None,
+    teacher_learning_rate: Annotated[float | None, typer.Option(help="Learning rate of the teacher.")] = None,
+    student: Annotated[str | None, typer.Option(help="lstm, gru or cnn. Default: lstm.")] = None,
     compression: Annotated[float | None, typer.Option(help="Teacher / student parameters to reach. Default: 500.")] = None,
     hidden: Annotated[int | None, typer.Option(help="Student units, instead of --compression.")] = None,
     method: Annotated[str | None, typer.Option(help="auto, or methods joined by commas: base, kd, memkd, memkd+kd, ...")] = None,
@@ -55,7 +65,15 @@ def distill(
     epochs: Annotated[int | None, typer.Option(help="Epochs of the students.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate of the students.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Series in a batch; 0 chooses.")] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="honest, or paper: select on the test series, as the paper's authors did.")
+    ] = None,
+    refit: Annotated[
+        bool | None, typer.Option("--refit", help="Train the kept student again on training and validation series together.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of splits, initialisation and batches. Default: 0.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. Default: auto.")] = None,
+    memory_limit: Annotated[int | None, typer.Option(help="MiB for cached teacher outputs, and again for the students.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads; 0 leaves it to torch.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run directory.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Continue this interrupted run.")] = None,
@@ -77,7 +95,12 @@ def distill(
     resolved = resolve(DistillConfig, "distill", toml=config, flags=flags)
     interrupted = Run.open(resume, complete=False) if resume is not None else None
     with reporter() as progress:
-        run = run_distill(resolved, run_root=run_root, name=name, resume=interrupted, force=force, progress=progress)
+        try:
+            run = run_distill(resolved, run_root=run_root, name=name, resume=interrupted, force=force, progress=progress)
+        except KeyboardInterrupt:
+            if progress.run is not None:
+                typer.echo(f"interrupted; `memkd-edge distill --resume {progress.run}` continues", err=True)
+            raise typer.Exit(INTERRUPTED) from None
     metrics = run.read_json("metrics.json")
     if as_json:
         _print_json({"run": str(run.path), **metrics})

@@ -1,5 +1,9 @@
 """The command line's manners: help, versions, exit codes, streams, light imports."""
 
+import dataclasses
+import inspect
+import json
+import signal
 import subprocess
 import sys
 
@@ -7,6 +11,7 @@ import pytest
 
 import memkd_edge
 from memkd_edge import cli
+from memkd_edge.config import DistillConfig
 
 HEAVY = ("torch", "sklearn", "aeon", "onnx", "onnxruntime", "ai_edge_litert", "matplotlib", "pandas", "scipy")
 
@@ -65,3 +70,25 @@ def test_main_ends_with_the_errors_exit_code(monkeypatch, capsys, tmp_path):
         cli.main()
     assert caught.value.code == 2
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_every_setting_of_the_distill_stage_has_its_option():
+    options = set(inspect.signature(cli.distill).parameters)
+    assert {field.name for field in dataclasses.fields(DistillConfig)} <= options
+
+
+def test_ctrl_c_leaves_a_run_that_resumes(tmp_path):
+    short = ("--epochs", "12", "--seeds", "1", "--teacher-hidden", "8", "--compression", "5", "--teacher-epochs", "400")
+    command = [sys.executable, "-m", "memkd_edge", "distill", *short]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    process.stderr.readline()  # the first progress line: training is under way
+    process.send_signal(signal.SIGINT)
+    message = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert "--resume runs/BasicMotions-1" in message
+    assert "Traceback" not in message
+    unfinished = run("export", "--run", "runs/BasicMotions-1", cwd=tmp_path)
+    assert (unfinished.returncode, "--resume" in unfinished.stderr) == (1, True)
+    resumed = run("distill", "--resume", "runs/BasicMotions-1", "--json", cwd=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    assert json.loads(resumed.stdout)["student"]["compression"] >= 5

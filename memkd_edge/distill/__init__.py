@@ -1,5 +1,4 @@
-"""Distillation: a large recurrent classifier teaches a population of tiny ones; the best on validation is kept."""
+"""Distillation: a large recurrent classifier teaches a population of tiny ones; the best on validation is kept.
 
-from memkd_edge.distill.pipeline import distill
-
-__all__ = ["distill"]
+Nothing is imported here: `memkd_edge` gives its function `distill` this package's name. Entry: `memkd_edge.distill.pipeline.distill`.
+"""
