@@ -53,7 +53,7 @@ class Port:
 
 @dataclass(frozen=True)
 class StepInterface:
-    """The tensors of a step: states[k] is the pair (in, out) of one state."""
+    """The tensors of a step: states[k] is the pair (in, out) of one state. A graph that takes series whole has no states."""
 
     x: Port
     logits: Port
@@ -136,20 +136,22 @@ def onnx_step(model: Any, source: str) -> StepInterface:
     return StepInterface(x, outputs["logits"], tuple((port, outputs[f"{port.name}_out"]) for port in states))
 
 
-def is_onnx_sequence(model: Any) -> bool:
-    """Say whether an onnx.ModelProto takes whole series x [N, T, C] and gives logits, without states."""
+def onnx_sequence(model: Any, source: str) -> StepInterface | None:
+    """Return the interface of an onnx.ModelProto that takes whole series x [N, T, C], without states; None for any other."""
     inputs, outputs = model.graph.input, model.graph.output
-    return [v.name for v in inputs] == ["x"] and [v.name for v in outputs] == ["logits"]
+    if [value.name for value in inputs] != ["x"] or [value.name for value in outputs] != ["logits"]:
+        return None
+    return StepInterface(_onnx_port(inputs[0], 0, source, rank=3), _onnx_port(outputs[0], 0, source), ())
 
 
-def _onnx_port(value: Any, position: int, source: str) -> Port:
+def _onnx_port(value: Any, position: int, source: str, rank: int = 2) -> Port:
     from onnx import TensorProto
 
     tensor = value.type.tensor_type
     sizes = [dim.dim_value for dim in tensor.shape.dim]
-    if tensor.elem_type != TensorProto.FLOAT or len(sizes) != 2 or sizes[1] < 1:
+    if tensor.elem_type != TensorProto.FLOAT or len(sizes) != rank or sizes[-1] < 1:
         raise _no_step(source)
-    return Port(value.name, value.name, position, sizes[1], "float32")
+    return Port(value.name, value.name, position, sizes[-1], "float32")
 
 
 def _no_step(source: str) -> MemkdEdgeError:

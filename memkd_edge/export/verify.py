@@ -1,0 +1,216 @@
+"""`memkd-edge verify`: every exported file of a run, or one file, up the ladder of runtimes; the report and its gates.
+
+A file of a run is measured against the run's float student on the run's test set. A file on its own is measured on seeded random
+series against the first runtime that runs it, and against the golden vectors it carries.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memkd_edge.errors import GateError, MemkdEdgeError, UsageError
+from memkd_edge.export.embedded import onnx_metadata, read_onnx, tflite_metadata
+from memkd_edge.export.golden import read_golden
+from memkd_edge.export.interface import StepInterface, onnx_sequence, onnx_step, tflite_step
+from memkd_edge.export.ladder import FLOAT_TOLERANCE, Material, Rung, climb, first_answer, one_stream
+from memkd_edge.export.tflite_file import read_tflite
+from memkd_edge.metadata import Metadata
+from memkd_edge.models import Classifier, LstmClassifier, load_classifier
+from memkd_edge.quantize import quantize
+from memkd_edge.quantize.types import QuantizedLstm
+from memkd_edge.runs import Run
+
+REPORT = "export/verify.json"
+SUFFIXES = (".tflite", ".onnx")
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """One file: its size, hash, arithmetic and what each rung found. failures: the gates that failed, in words."""
+
+    file: str
+    bytes: int
+    sha256: str
+    arithmetic: str
+    rungs: tuple[Rung, ...]
+    failures: tuple[str, ...]
+
+    @property
+    def agreement(self) -> float | None:
+        """The lowest agreement with the float student over the rungs that ran, in [0, 1]; None if none ran."""
+        return min((rung.test.agreement for rung in self.rungs if rung.test is not None), default=None)
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """The whole ladder. series x steps: the test set each file streamed; stream_steps: the stream without a reset."""
+
+    target: str
+    baseline: str
+    min_agreement: float
+    series: int
+    steps: int
+    stream_steps: int
+    files: tuple[FileReport, ...]
+
+    @property
+    def failures(self) -> list[str]:
+        """Every gate that failed, in words."""
+        return [f"{file.file}: {failure}" for file in self.files for failure in file.failures]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report as JSON-ready values; all accuracies are measured, on this machine's runtimes."""
+        return {**asdict(self), "kind": "measured", "passed": not self.failures, "failures": self.failures}
+
+
+class ParityError(GateError):
+    """An exported file does not do what the float student, or the integer reference, does. `report` has the figures."""
+
+    def __init__(self, report: VerifyReport) -> None:
+        self.report = report
+        super().__init__("verification failed:\n  " + "\n  ".join(report.failures))
+
+
+def verify(target: Run | Path, *, min_agreement: float = 0.98) -> VerifyReport:
+    """Verify every exported file of a run, or one file.
+
+    The report on a run's files is also written to the run, as export/verify.json.
+
+    Args:
+        target: a run, or the path of a run directory, of a .tflite or of an .onnx file.
+        min_agreement: share of equal decisions with the float student below which a file fails.
+
+    Raises:
+        UsageError: nothing there to verify.
+        MemkdEdgeError: a file is damaged, or is no streaming classifier.
+        ParityError: a gate failed; it carries the report.
+    """
+    if isinstance(target, Path) and target.is_dir():
+        target = Run.open(target)
+    if isinstance(target, Run):
+        paths = sorted(path for path in (target.path / "export").glob("*") if path.suffix in SUFFIXES)
+        if not paths:
+            raise UsageError(f"{target.path} has no exported files; `memkd-edge export --run {target.path}` writes them")
+        report = verify_run(target, paths, min_agreement)
+    else:
+        run = target.resolve().parent.parent
+        if target.parent.name == "export" and (run / "env.json").is_file():
+            report = verify_run(Run.open(run), [target], min_agreement)
+        else:
+            report = verify_file(target, min_agreement)
+    if report.failures:
+        raise ParityError(report)
+    return report
+
+
+def verify_run(run: Run, paths: Sequence[Path], min_agreement: float) -> VerifyReport:
+    """Measure exported files of `run` and record the result in the run, beside what is known of its other files.
+
+    Raises as `verify` does, but for the gates: the caller finds those in the report.
+    """
+    student = load_classifier(run.path / "student.safetensors")
+    arrays = run.read_arrays("calibration.npz")
+    material = float_material(student, arrays["x_test"], arrays["y_test"])
+    model = quantize(student, arrays["x_calibration"]) if isinstance(student, LstmClassifier) else None
+    files = tuple(_measured(_open(path), material, model, min_agreement) for path in paths)
+    series, steps, _ = material.x.shape
+    report = VerifyReport(str(run.path), "float student in torch", min_agreement, series, steps, material.stream.shape[1], files)
+    record = report.as_dict()
+    record["files"] = [*record["files"], *_recorded(run, {path.name for path in paths})]
+    run.write_json(REPORT, record)
+    return report
+
+
+def verify_file(path: Path, min_agreement: float) -> VerifyReport:
+    """Measure a file of no run: its runtimes against the first of them on random series, and against its golden vectors.
+
+    Raises as `verify` does, but for the gates: the caller finds those in the report.
+    """
+    opened = _open(path)
+    x = np.random.default_rng(0).standard_normal((8, 100, opened.interface.x.width)).astype(np.float32)
+    long = one_stream(x)
+    baseline, after_series, along_stream = first_answer(path, opened.interface, x, long)
+    material = Material(x, None, long, after_series, along_stream)
+    file = _measured(opened, material, None, min_agreement)
+    series, steps, _ = x.shape
+    return VerifyReport(str(path), baseline, min_agreement, series, steps, long.shape[1], (file,))
+
+
+def float_material(student: Classifier, x: NDArray[np.float32], y: NDArray[np.int64] | None) -> Material:
+    """Return what to measure on, answered by the float student in torch: x [N, T, C] normalised, y [N]."""
+    import torch
+
+    long = one_stream(x)
+    with torch.inference_mode():
+        logits, _ = student(torch.from_numpy(x))
+        _, hidden = student(torch.from_numpy(long))
+        stream_logits = student.head(hidden[0])
+    return Material(x, y, long, logits.numpy(), stream_logits.numpy())
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A file that was read and validated. arithmetic: of its metadata or, without any, of its tensors."""
+
+    path: Path
+    sha256: str
+    interface: StepInterface
+    metadata: Metadata | None
+    arithmetic: str
+
+
+def _open(path: Path) -> _Opened:
+    if path.suffix == ".tflite":
+        file = read_tflite(path)
+        interface, metadata = tflite_step(file), tflite_metadata(file)
+        arithmetic = {"int16": "int16x8"}.get(interface.x.dtype, interface.x.dtype)
+    elif path.suffix == ".onnx":
+        model = read_onnx(path)
+        interface = onnx_sequence(model, str(path)) or onnx_step(model, str(path))
+        metadata = onnx_metadata(model, path)
+        arithmetic = "int8" if any(node.op_type.startswith("DynamicQuantize") for node in model.graph.node) else "float32"
+    else:
+        raise UsageError(f"{path}: verify takes a run directory, a .tflite or an .onnx file")
+    if metadata is not None:
+        widths, named = (interface.x.width, interface.logits.width), (len(metadata.channels), len(metadata.labels))
+        if widths != named:
+            raise MemkdEdgeError(
+                f"{path}: the graph has {widths[0]} channels and {widths[1]} classes, its metadata {named[0]} and {named[1]}"
+            )
+    return _Opened(path, hashlib.sha256(path.read_bytes()).hexdigest(), interface, metadata, arithmetic)
+
+
+def _measured(opened: _Opened, material: Material, model: QuantizedLstm | None, min_agreement: float) -> FileReport:
+    path, interface = opened.path, opened.interface
+    if interface.x.width != material.x.shape[2] or interface.logits.width != material.logits.shape[1]:
+        raise MemkdEdgeError(
+            f"{path}: it takes {interface.x.width} channels and gives {interface.logits.width} classes; the run has "
+            f"{material.x.shape[2]} and {material.logits.shape[1]}: the file belongs to another run"
+        )
+    integer = model if path.suffix == ".tflite" and opened.arithmetic != "float32" else None
+    golden = read_golden(opened.metadata, str(path)) if opened.metadata is not None else []
+    rungs = climb(path, interface, material, model=integer, golden=golden)
+    limit = np.inf
+    if opened.arithmetic == "float32":
+        limit = FLOAT_TOLERANCE * max(1.0, float(np.abs(material.logits).max()))
+    failures = [failure for rung in rungs for failure in rung.failures(min_agreement, limit)]
+    return FileReport(path.name, path.stat().st_size, opened.sha256, opened.arithmetic, tuple(rungs), tuple(failures))
+
+
+def _recorded(run: Run, measured: set[str]) -> list[dict[str, Any]]:
+    """Return what the run's report says of files that were not measured now and have not changed since."""
+    try:
+        files = run.read_json(REPORT)["files"]
+        return [
+            file
+            for file in files
+            if file["file"] not in measured
+            and hashlib.sha256(run.read_bytes(f"export/{file['file']}")).hexdigest() == file["sha256"]
+        ]
+    except (MemkdEdgeError, KeyError, TypeError):
+        return []
