@@ -207,7 +207,7 @@ def _write_layer(step: Subgraph, graph: _Graph, layer: _Layer, index: int, x: in
     step.operator("CONCATENATION", graph.version("CONCATENATION"), [x, h], [both], concatenation)
     gates = _write_dense(step, graph, prefix, layer.gates, both, f"{prefix}/gates")
 
-    axis = step.constant("axis", np.array(1, np.int32))
+    axis = step.constant(f"{prefix}/split_axis", np.array(1, np.int32))
     parts = [step.tensor(f"{prefix}/gate_{gate}", units, graph.dtype, layer.gates.out_scale) for gate in "ifog"]
     split = schema.SplitOptionsT()
     split.numSplits = 4

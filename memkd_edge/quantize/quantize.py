@@ -48,7 +48,7 @@ def quantize(model: LstmClassifier, x_calibration: NDArray[np.floating]) -> Quan
     head = quantize_dense(weights.head_weight, weights.head_bias, state_scale, power_of_two_scale(magnitude), "classifier")
 
     input_gain = math.ceil(ranges.input_magnitude / 127 / state_scale) or 1
-    logit_scale, logit_zero_point = _int8_range(min(ranges.logit_min, 0.0), max(ranges.logit_max, 0.0))
+    logit_scale, logit_zero_point = _int8_range(min(ranges.logit_min, 0.0), max(ranges.logit_max, 0.0), head.out_scale)
     return QuantizedLstm(
         layers=layers,
         head=head,
@@ -68,8 +68,9 @@ def power_of_two_scale(magnitude: float) -> float:
 def quantize_dense(weight: Floats, bias: Floats, in_scale: float, out_scale: float, where: str) -> QuantizedDense:
     """Quantise a dense layer with one weight scale.
 
-    The scale is rounded up to where in_scale * weight_scale / out_scale is a 15-bit number over a power of two: TFLM reduces
-    its multiplier to 16 bits and LiteRT does not, and only then do both multiply by the same factor.
+    The scale is rounded up to where in_scale * weight_scale / out_scale is an odd 15-bit number over a power of two: TFLM
+    reduces its multiplier to 16 bits and LiteRT does not, and only then do both multiply by the same factor. Odd, because
+    exact ties, which LiteRT rounds otherwise than TFLM, then need an accumulator that is a multiple of 2^(shift-1).
 
     Args:
         weight: [rows, columns]; bias: [rows]; where: names the layer in errors.
@@ -86,16 +87,19 @@ def quantize_dense(weight: Floats, bias: Floats, in_scale: float, out_scale: flo
     largest_bias = (1 << 31) - 1 - columns * 127 * (1 << 15)  # what a 32-bit accumulator has left for it
     smallest = max(np.abs(weight).max() / 127, np.abs(bias).max() / in_scale / largest_bias, 2.0**-24 * out_scale / in_scale)
     fraction, exponent = math.frexp(in_scale * float(smallest) / out_scale)
-    fraction, carry = math.frexp(math.ceil(fraction * (1 << 15)) / (1 << 15))
-    weight_scale = fraction * 2.0 ** (exponent + carry) * out_scale / in_scale
+    reduced = math.ceil(fraction * (1 << 15)) | 1
+    if reduced > 1 << 15:
+        reduced, exponent = (1 << 14) + 1, exponent + 1
+    shift = 15 - exponent
+    weight_scale = reduced * 2.0**-shift * out_scale / in_scale
     return QuantizedDense(
         weight=np.clip(np.round(weight / weight_scale), -127, 127).astype(np.int8),
         bias=np.round(bias / (in_scale * weight_scale)).astype(np.int64),
         in_scale=in_scale,
         weight_scale=weight_scale,
         out_scale=out_scale,
-        reduced=int(fraction * (1 << 15)),
-        shift=15 - exponent - carry,
+        reduced=reduced,
+        shift=shift,
     )
 
 
@@ -113,6 +117,7 @@ def _quantize_layer(layer: LayerWeights, state_scale: float) -> QuantizedLayer:
     )
 
 
-def _int8_range(low: float, high: float) -> tuple[float, int]:
-    scale = float(np.float32(max((high - low) / 255, 2.0**-24)))
+def _int8_range(low: float, high: float, finest: float) -> tuple[float, int]:
+    """Scale (at least `finest`) and zero point at which int8 covers [low, high]."""
+    scale = float(np.float32(max((high - low) / 255, finest)))
     return scale, int(np.clip(round(-128 - low / scale), -128, 127))

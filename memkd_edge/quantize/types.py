@@ -22,8 +22,8 @@ class Multiplier:
 class QuantizedDense:
     """int16 activations x int8 weights -> int16, z = sat16((acc * reduced + 2^(shift-1)) >> shift).
 
-    weight: int8 [rows, columns]; bias: int64 [rows] at scale in_scale * weight_scale. reduced: the 15-bit multiplier
-    (< 2^15) and shift: the right shift with which reduced / 2^shift = in_scale * weight_scale / out_scale exactly.
+    weight: int8 [rows, columns]; bias: int64 [rows] at scale in_scale * weight_scale. reduced: the odd 15-bit multiplier
+    (2^14 < reduced < 2^15) and shift: the right shift with which reduced / 2^shift = in_scale * weight_scale / out_scale exactly.
     For every int16 input |acc| < 2^31, so 32-bit accumulators hold it.
     """
 
