@@ -6,7 +6,6 @@ of each class number), channels, units, sample_rate_hz, and len_train, len_test 
 """
 
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +25,12 @@ def read_npz(path: Path, groups: str = "") -> tuple[RawPart, RawPart | None, Des
         UsageError: missing, damaged, or without the arrays above.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here, because numpy leaves a file open that turns out to be no archive.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays: dict[str, NDArray[Any]] = {name: archive[name] for name in archive.files}
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+    except Exception as error:  # damage surfaces as whatever zipfile, zlib and numpy's header parser raise
         raise UsageError(f"{path}: not a readable .npz file without pickled objects ({error})") from error
     described = _describe(path, arrays)
     if "X_train" in arrays:

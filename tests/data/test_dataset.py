@@ -100,7 +100,7 @@ def test_an_empty_part_is_refused():
 
 
 def test_a_class_never_seen_in_training_is_refused():
-    with pytest.raises(UsageError, match="test series 1: class 'c' .*"):
+    with pytest.raises(UsageError, match=r"test series 1: class 'c' .*"):
         assemble("D", part("abab"), part("ac", kind="test"), Description())
     with pytest.raises(UsageError, match="D: class 'c' has no series in the training part"):
         assemble("D", part("abab"), part("a"), Description(labels=("a", "b", "c")))
