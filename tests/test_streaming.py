@@ -1,0 +1,269 @@
+"""The streaming classifier: exported files, one raw sample at a time, against torch and the integer reference."""
+
+import struct
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from memkd_edge.config import DistillConfig
+from memkd_edge.data import load_dataset, prepare
+from memkd_edge.data.normalise import normalise
+from memkd_edge.data.resample import resample
+from memkd_edge.errors import MemkdEdgeError, MissingToolError, UsageError
+from memkd_edge.export.onnx import write_onnx_sequence, write_onnx_step
+from memkd_edge.export.tflite import write_tflite, write_tflite_float
+from memkd_edge.models import LstmClassifier, ModelSpec
+from memkd_edge.quantize import quantize
+from memkd_edge.quantize.reference import IntegerLstm
+from memkd_edge.streaming import StreamingClassifier
+
+FRONT_ENDS = ["none", "linear:40", "linear:130", "decimate:3"]
+FORMATS = ["onnx", "float32", "int8", "int16x8"]
+
+
+@pytest.fixture(scope="module")
+def data():
+    return load_dataset("BasicMotions")
+
+
+@pytest.fixture(scope="module")
+def exported(data, tmp_path_factory):
+    """Return a function that exports an untrained student once: (path, model, prepared, integer model)."""
+    cache = {}
+
+    def export(form="int8", resampling="none", layers=1):
+        key = form, resampling, layers
+        if key not in cache:
+            torch.manual_seed(1)
+            model = LstmClassifier(ModelSpec(6, 6, 4, layers)).eval()
+            prepared = prepare(data, DistillConfig(resample=resampling))
+            q = quantize(model, prepared.x_train)
+            folder = tmp_path_factory.mktemp("exported")
+            path = folder / ("model.onnx" if form == "onnx" else "model.tflite")
+            match form:
+                case "onnx":
+                    path.write_bytes(write_onnx_step(model, prepared.metadata))
+                case "float32":
+                    path.write_bytes(write_tflite_float(model, prepared.metadata))
+                case _:
+                    path.write_bytes(write_tflite(q, prepared.metadata, interface=form))
+            cache[key] = path, model, prepared, q
+        return cache[key]
+
+    return export
+
+
+def scores_over_time(model, prepared, raw):
+    """torch's scores after each model time step of one raw series [T, C]: float32 [T', K]."""
+    metadata = prepared.metadata
+    x = torch.from_numpy(normalise(resample(raw[None], metadata.resampling), metadata.mean, metadata.std))
+    with torch.no_grad():
+        return torch.softmax(model.head(model(x)[1]), dim=-1)[0].numpy()
+
+
+def pushed(classifier, series):
+    """Return the scores that pushing a series gave, without the pauses of the front end."""
+    return [scores for sample in series if (scores := classifier.push(sample)) is not None]
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("resampling", FRONT_ENDS)
+@pytest.mark.parametrize("form", ["onnx", "float32"])
+def test_float_scores_are_torchs_at_every_sample(exported, form, resampling, layers):
+    path, model, prepared, _ = exported(form, resampling, layers)
+    classifier = StreamingClassifier(path)
+    for raw in prepared.x_raw_golden[:2]:
+        classifier.reset()
+        all_scores = [classifier.push(sample) for sample in raw]
+        expected = scores_over_time(model, prepared, raw)
+        given = [scores for scores in all_scores if scores is not None]
+        np.testing.assert_allclose(given[-1], expected[-1], atol=1e-5)
+        if resampling in ("none", "linear:40", "decimate:3"):  # at most one model step per sample
+            np.testing.assert_allclose(np.stack(given), expected, atol=1e-5)
+        if resampling == "decimate:3":
+            assert [scores is None for scores in all_scores[:6]] == [True, True, False] * 2
+        np.testing.assert_allclose(classifier.predict(raw), expected[-1], atol=1e-5)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("form", ["int8", "int16x8"])
+def test_integer_scores_are_those_of_the_integer_reference(exported, form, layers):
+    path, _, prepared, q = exported(form, "decimate:3", layers)
+    classifier = StreamingClassifier(path)
+    metadata = prepared.metadata
+    raw = prepared.x_raw_golden
+    reference = IntegerLstm(q, len(raw))
+    x = reference.quantize_input(normalise(resample(raw, metadata.resampling), metadata.mean, metadata.std), form)
+    logits = reference.run(x)
+    if form == "int8":
+        real = (logits.astype(np.float32) - q.logit_zero_point_int8) * np.float32(q.logit_scale_int8)
+    else:
+        real = logits.astype(np.float32) * np.float32(q.head.out_scale)
+    expected = torch.softmax(torch.from_numpy(real), dim=-1).numpy()
+    one_step = 2 * (q.logit_scale_int8 if form == "int8" else q.head.out_scale)  # LiteRT may round an exact tie by one step
+    for index in range(len(raw)):
+        classifier.reset()
+        np.testing.assert_allclose(np.stack(pushed(classifier, raw[index])), expected[index], atol=one_step)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_integer_and_float_files_decide_alike(exported, form):
+    path, model, prepared, _ = exported(form)
+    classifier = StreamingClassifier(path)
+    for raw in prepared.x_raw_golden:
+        np.testing.assert_allclose(classifier.predict(raw), scores_over_time(model, prepared, raw)[-1], atol=0.02)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_the_file_alone_tells_labels_channels_and_data(exported, data, form):
+    classifier = StreamingClassifier(str(exported(form)[0]))
+    assert classifier.labels == data.labels
+    assert classifier.metadata.channels == data.channels
+    assert classifier.metadata.dataset_sha256 == data.sha256
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_reset_forgets_the_past_and_without_it_the_past_counts(exported, form):
+    path, _, prepared, _ = exported(form, "decimate:3")
+    classifier = StreamingClassifier(path)
+    first, second = prepared.x_raw_golden[:2]
+    fresh = pushed(classifier, first)[-1]
+    pushed(classifier, second)
+    after_past = pushed(classifier, first[:3])[-1]
+    classifier.reset()
+    after_reset = pushed(classifier, first[:3])[-1]
+    classifier.reset()
+    again = pushed(classifier, first)[-1]
+    np.testing.assert_array_equal(fresh, again)
+    assert np.abs(after_past - after_reset).max() > 1e-3
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_scores_are_probabilities_in_float32(exported, form):
+    path, _, prepared, _ = exported(form)
+    scores = StreamingClassifier(path).predict(prepared.x_raw_golden[0])
+    assert scores.dtype == np.float32
+    assert scores.shape == (4,)
+    assert scores.sum() == pytest.approx(1.0, abs=1e-5)
+
+
+def test_two_classifiers_of_one_file_do_not_share_their_state(exported):
+    path, _, prepared, _ = exported("int8")
+    one, two = StreamingClassifier(path), StreamingClassifier(path)
+    expected = one.predict(prepared.x_raw_golden[0])
+    for a, b in zip(prepared.x_raw_golden[0], prepared.x_raw_golden[1], strict=True):
+        last = one.push(a)
+        two.push(b)
+    np.testing.assert_array_equal(last, expected)
+
+
+def test_huge_samples_saturate_instead_of_wrapping(exported):
+    classifier = StreamingClassifier(exported("int8")[0])
+    large, larger = (classifier.predict(np.full((5, 6), value)) for value in (1e6, 1e30))
+    np.testing.assert_array_equal(large, larger)
+
+
+@pytest.mark.parametrize(
+    ("sample", "message"),
+    [
+        ([1, 2, 3], r"a sample has 6 channels \(accelerometer x, .*\); got shape \[3\]"),
+        (np.zeros((1, 6)), r"got shape \[1, 6\]"),
+        ([0, 0, np.nan, 0, 0, 0], "accelerometer z is nan; hold the last good sample, or reset"),
+        ([0, 0, 0, 0, 0, np.inf], "gyroscope z is inf"),
+    ],
+)
+def test_a_wrong_sample_is_refused_and_leaves_the_stream_as_it_was(exported, sample, message):
+    path, _, prepared, _ = exported("int8")
+    classifier = StreamingClassifier(path)
+    raw = prepared.x_raw_golden[0]
+    for value in raw[:50]:
+        classifier.push(value)
+    with pytest.raises(UsageError, match=message):
+        classifier.push(sample)
+    last = [classifier.push(value) for value in raw[50:]][-1]
+    np.testing.assert_array_equal(last, StreamingClassifier(path).predict(raw))
+
+
+def test_a_series_too_short_or_of_the_wrong_shape_is_refused(exported):
+    classifier = StreamingClassifier(exported("int8", "decimate:3")[0])
+    with pytest.raises(UsageError, match="a series of 2 samples is too short"):
+        classifier.predict(np.zeros((2, 6)))
+    with pytest.raises(UsageError, match=r"a series \[T, C\] is expected; got shape \[6\]"):
+        classifier.predict(np.zeros(6))
+
+
+def test_a_univariate_model_takes_plain_numbers(tmp_path):
+    prepared = prepare(load_dataset("GunPoint"), DistillConfig())
+    (tmp_path / "g.onnx").write_bytes(write_onnx_step(LstmClassifier(ModelSpec(1, 4, 2)).eval(), prepared.metadata))
+    scores = StreamingClassifier(tmp_path / "g.onnx").push(0.5)
+    assert scores is not None
+    assert scores.shape == (2,)
+
+
+def test_files_that_are_missing_or_of_another_kind_are_usage_errors(tmp_path):
+    with pytest.raises(UsageError, match=r"no file at .*absent\.tflite"):
+        StreamingClassifier(tmp_path / "absent.tflite")
+    with pytest.raises(UsageError, match=r"no file at .*absent\.onnx"):
+        StreamingClassifier(tmp_path / "absent.onnx")
+    with pytest.raises(UsageError, match=r"expected a file that ends in \.tflite or \.onnx"):
+        StreamingClassifier(tmp_path / "model.h5")
+
+
+@pytest.mark.parametrize("form", ["int8", "onnx"])
+def test_truncated_files_are_refused(exported, tmp_path, form):
+    path = exported(form)[0]
+    content = path.read_bytes()
+    for share in (0, 0.01, 0.3, 0.6, 0.9):
+        damaged = tmp_path / f"damaged{path.suffix}"
+        damaged.write_bytes(content[: int(share * len(content))])
+        with pytest.raises(MemkdEdgeError, match="damaged"):
+            StreamingClassifier(damaged)
+
+
+def test_a_file_that_is_no_model_is_refused(tmp_path):
+    for name in ("text.tflite", "text.onnx"):
+        (tmp_path / name).write_text("this is not a model" * 10)
+        with pytest.raises(MemkdEdgeError, match=name):
+            StreamingClassifier(tmp_path / name)
+    (tmp_path / "header.tflite").write_bytes(struct.pack("<I", 2**31) + b"TFL3" + bytes(100))
+    with pytest.raises(MemkdEdgeError, match="damaged or truncated"):
+        StreamingClassifier(tmp_path / "header.tflite")
+
+
+def test_a_file_without_metadata_says_so(exported, tmp_path):
+    _, model, _, q = exported("int8")
+    (tmp_path / "bare.tflite").write_bytes(write_tflite(q, None, strip=True))
+    (tmp_path / "bare.onnx").write_bytes(write_onnx_step(model, None))
+    for name in ("bare.tflite", "bare.onnx"):
+        with pytest.raises(MemkdEdgeError, match=r"no memkd-edge metadata inside; .* without --strip"):
+            StreamingClassifier(tmp_path / name)
+
+
+def test_the_whole_series_onnx_graph_is_no_stream(exported, tmp_path):
+    _, model, prepared, _ = exported("onnx")
+    (tmp_path / "s.onnx").write_bytes(write_onnx_sequence(model, prepared.metadata))
+    with pytest.raises(MemkdEdgeError, match="load the step graph"):
+        StreamingClassifier(tmp_path / "s.onnx")
+
+
+@pytest.mark.parametrize("form", ["float32", "onnx"])
+def test_metadata_of_another_model_is_noticed_on_loading(exported, tmp_path, form):
+    prepared = exported(form)[2]
+    other = LstmClassifier(ModelSpec(2, 4, 3)).eval()
+    path = tmp_path / ("m.onnx" if form == "onnx" else "m.tflite")
+    write = write_onnx_step if form == "onnx" else write_tflite_float
+    path.write_bytes(write(other, prepared.metadata))
+    with pytest.raises(MemkdEdgeError, match=r"do not fit the metadata's 6 channels and 4 labels"):
+        StreamingClassifier(path)
+
+
+def test_a_missing_runtime_names_the_command_that_installs_it(exported, monkeypatch):
+    path, onnx_path = exported("int8")[0], exported("onnx")[0]
+    for name in ("ai_edge_litert.interpreter", "tflite_runtime.interpreter", "tensorflow.lite", "onnxruntime"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(MissingToolError, match="pip install ai-edge-litert"):
+        StreamingClassifier(path)
+    with pytest.raises(MissingToolError, match="pip install onnxruntime"):
+        StreamingClassifier(onnx_path)
