@@ -108,6 +108,87 @@ def distill(
         print_distillation(run, metrics)
 
 
+@app.command()
+def export(
+    format: Annotated[str | None, typer.Option(help="tflite, onnx or c. Default: tflite.")] = None,
+    quantize: Annotated[str | None, typer.Option(help="int8, int16x8 or float32. Default: int8, and for onnx float32.")] = None,
+    min_agreement: Annotated[
+        float | None, typer.Option(help="Agreement with the float student below which the command exits 4. Default: 0.98.")
+    ] = None,
+    strip: Annotated[bool | None, typer.Option("--strip", help="Leave out tensor names and metadata.")] = None,
+    run: RunOption = "",
+    run_root: RunRoot = Path("runs"),
+    config: ConfigFile = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Write the student as a streaming model file and verify it in every runtime that is installed."""
+    flags = {"format": format, "quantize": quantize, "min_agreement": min_agreement, "strip": strip}
+    from memkd_edge.config import ExportConfig, resolve
+    from memkd_edge.export.pipeline import export as run_export
+    from memkd_edge.export.show import print_export, print_verification
+    from memkd_edge.export.verify import ParityError
+    from memkd_edge.runs import Run
+
+    opened = Run.open(Path(run)) if run else Run.newest(run_root)
+    try:
+        report = run_export(opened, resolve(ExportConfig, "export", toml=config, flags=flags), force=force)
+    except ParityError as error:
+        if as_json:
+            _print_json({"run": str(opened.path), "verification": error.report.as_dict()})
+        else:
+            print_verification(error.report)
+        raise
+    if as_json:
+        _print_json(report.as_dict())
+    else:
+        print_export(report)
+
+
+@app.command()
+def verify(
+    target: Annotated[
+        Path | None, typer.Argument(help="Run directory, .tflite or .onnx file; the newest run when left out.")
+    ] = None,
+    min_agreement: Annotated[float, typer.Option(help="Agreement with the float student below which it exits 4.")] = 0.98,
+    run_root: RunRoot = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    """Check exported files in every runtime that is installed: agreement, exactness, state."""
+    from memkd_edge.export.show import print_verification
+    from memkd_edge.export.verify import ParityError
+    from memkd_edge.export.verify import verify as run_verify
+    from memkd_edge.runs import Run
+
+    failure = None
+    try:
+        report = run_verify(target or Run.newest(run_root), min_agreement=min_agreement)
+    except ParityError as error:
+        report, failure = error.report, error
+    if as_json:
+        _print_json(report.as_dict())
+    else:
+        print_verification(report)
+    if failure is not None:
+        raise failure
+
+
+@app.command()
+def inspect(
+    file: Annotated[Path, typer.Argument(help="A .tflite, .onnx or .safetensors file.")],
+    as_json: Json = False,
+) -> None:
+    """Show what a model file holds: signatures, tensors, operators, sizes, metadata."""
+    from memkd_edge.export.inspect import inspect as run_inspect
+    from memkd_edge.export.show import print_inspection
+
+    found = run_inspect(file)
+    if as_json:
+        _print_json(found.as_dict())
+    else:
+        print_inspection(found)
+
+
 def _print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=1, sort_keys=True))
 

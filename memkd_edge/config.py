@@ -57,7 +57,7 @@ class ExportConfig:
     """How `memkd-edge export` turns a run's student into files."""
 
     format: str = "tflite"  # tflite | onnx | c
-    quantize: str = "int8"  # int8 | int16x8 | float32
+    quantize: str = ""  # int8 | int16x8 | float32; "": int8, and for onnx float32
     min_agreement: float = 0.98  # below this prediction agreement with the float student: exit 4
     strip: bool = False  # drop tensor names and metadata for the last bytes
 
@@ -69,6 +69,10 @@ class BenchConfig:
     device: tuple[str, ...] = ("rpi4",)
     steps: int = 64  # time steps per measured run
     timeout_s: float = 120.0  # an emulator that runs longer is ended
+    budget: str = ""  # flash=8k,ram=1k,instructions=4000,latency=1ms: beyond it, exit 4
+    battery: str = ""  # capacity, as in 100mAh: gives battery life
+    sleep_current: str = ""  # between samples, as in 2uA; the device profile's when empty
+    rate: float = 0.0  # samples per second; 0: the data set's, else 50
 
 
 def resolve(cls: type[T], stage: str, *, toml: Path | None = None, flags: Mapping[str, Any] | None = None) -> T:

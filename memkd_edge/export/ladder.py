@@ -150,7 +150,7 @@ def climb(
         start = time.perf_counter()
         reference = {name: _reference(model, job) for name, job in jobs.items() if name != "stream"}
         reference["stream"], jobs["single steps"], reference["single steps"] = _reference_stream(model, jobs["stream"])
-        rungs.append(_rung("numpy integer reference", interface, material, golden, reference, {}, start))
+        rungs.append(_rung("numpy reference", interface, material, golden, reference, {}, start))
     for runtime in RUNTIMES:
         if runtime.format != path.suffix:
             continue
