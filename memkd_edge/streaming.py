@@ -189,7 +189,9 @@ def _load_tflite(path: Path) -> tuple[Metadata, _StepModel]:
     _check_widths(path, metadata, x.shape, logits.shape)
     try:
         quantizations = [_Quantization(tensor.dtype, tensor.scales, tensor.zero_points) for tensor in (x, logits)]
-        return metadata, _TfliteStepModel(path, *quantizations)
+        model = _TfliteStepModel(path, *quantizations)
+        _try_out(model, metadata)
+        return metadata, model
     except (ValueError, RuntimeError, TypeError) as error:
         raise MemkdEdgeError(f"{path}: the TFLite runtime refuses this file ({error})") from error
 
@@ -216,7 +218,9 @@ def _load_onnx(path: Path) -> tuple[Metadata, _StepModel]:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        return metadata, _OnnxStepModel(session)
+        model = _OnnxStepModel(session)
+        _try_out(model, metadata)
+        return metadata, model
     except Exception as error:  # onnxruntime's exceptions share no base class below Exception
         raise MemkdEdgeError(f"{path}: onnxruntime refuses this file ({error})") from error
 
@@ -230,6 +234,12 @@ def _check_widths(path: Path, metadata: Metadata, x: tuple[int, ...], logits: tu
         )
     if not len(metadata.mean) == len(metadata.std) == len(metadata.channels):
         raise MemkdEdgeError(f"{path}: the metadata's normalisation does not fit its {len(metadata.channels)} channels")
+
+
+def _try_out(model: _StepModel, metadata: Metadata) -> None:
+    """Run one step, so that what a runtime refuses only then fails on loading too."""
+    model.step(np.zeros(len(metadata.channels), dtype=np.float32))
+    model.reset()
 
 
 def _interpreter_class() -> Any:

@@ -2,10 +2,13 @@
 
 import struct
 import sys
+from contextlib import suppress
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from memkd_edge.config import DistillConfig
 from memkd_edge.data import load_dataset, prepare
@@ -220,6 +223,23 @@ def test_truncated_files_are_refused(exported, tmp_path, form):
         damaged.write_bytes(content[: int(share * len(content))])
         with pytest.raises(MemkdEdgeError, match="damaged"):
             StreamingClassifier(damaged)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)  # native code runs: the same flips in each run
+@given(
+    form=st.sampled_from(["int8", "onnx"]),
+    places=st.lists(st.tuples(st.floats(0, 0.9999), st.integers(0, 7)), min_size=1, max_size=3),
+)
+def test_flipped_bits_are_refused_or_harmless_but_never_crash(exported, tmp_path_factory, form, places):
+    path = exported(form)[0]
+    content = bytearray(path.read_bytes())
+    for place, bit in places:
+        content[int(place * len(content))] ^= 1 << bit
+    damaged = tmp_path_factory.mktemp("flipped") / path.name
+    damaged.write_bytes(content)
+    with suppress(MemkdEdgeError), np.errstate(all="ignore"):  # the only exception that may come out
+        classifier = StreamingClassifier(damaged)
+        classifier.predict(np.zeros((20, len(classifier.metadata.channels))))
 
 
 def test_a_file_that_is_no_model_is_refused(tmp_path):

@@ -8,9 +8,10 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from memkd_edge.errors import UsageError
+from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.metadata import Resampling
 
+KINDS = ("none", "linear", "decimate")
 TAPS_PER_FACTOR = 6  # the low-pass delays the signal by half of that in model time steps: 3
 CUTOFF = 0.8  # of the Nyquist frequency after decimation, where the filter's response is 1/2
 
@@ -77,9 +78,14 @@ class StreamingResampler:
     """Takes one raw sample at a time and gives the model's time steps, equal bit for bit to `resample` on the whole window.
 
     linear: windows of `input_length` samples follow one another without overlap.
+
+    Raises:
+        MemkdEdgeError: a kind of resampling that this version does not know.
     """
 
     def __init__(self, resampling: Resampling) -> None:
+        if resampling.kind not in KINDS:
+            raise MemkdEdgeError(f"unknown resampling {resampling.kind!r}; this version knows {', '.join(KINDS)}")
         self.resampling = resampling
         self.reset()
 

@@ -9,7 +9,7 @@ from scipy import signal
 
 from memkd_edge.data.normalise import normalise, statistics
 from memkd_edge.data.resample import CUTOFF, StreamingResampler, low_pass, parse_resampling, resample
-from memkd_edge.errors import UsageError
+from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.metadata import Resampling
 
 FEW = settings(max_examples=60, deadline=None)
@@ -132,6 +132,11 @@ def test_an_impossible_resampling_is_refused(text, message):
 def test_a_window_of_another_length_cannot_be_resampled_linearly():
     with pytest.raises(UsageError, match="windows of 20 samples are expected, not of 30"):
         resample(series(30), parse_resampling("linear:10", 20))
+
+
+def test_a_kind_of_a_later_version_is_refused_and_not_ignored():
+    with pytest.raises(MemkdEdgeError, match=r"unknown resampling 'spline'; this version knows none, linear, decimate"):
+        StreamingResampler(Resampling("spline"))
 
 
 def test_the_taps_survive_a_trip_through_json():
