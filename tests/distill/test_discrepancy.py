@@ -34,9 +34,9 @@ def test_the_discrepancy_equals_the_formula(denominator: str) -> None:
     for p in range(2):
         for b in range(3):
             h = hidden[p, b].numpy()
-            np.testing.assert_allclose(short[p, b], [_formula(h, t, t + 1, denominator) for t in range(7)], rtol=1e-3)
+            np.testing.assert_allclose(short[:, p, b], [_formula(h, t, t + 1, denominator) for t in range(7)], rtol=1e-3)
             pairs = zip(starts.tolist(), ends.tolist(), strict=True)
-            np.testing.assert_allclose(long[p, b], [_formula(h, s, e, denominator) for s, e in pairs], rtol=1e-3)
+            np.testing.assert_allclose(long[:, p, b], [_formula(h, s, e, denominator) for s, e in pairs], rtol=1e-3)
 
 
 def test_a_hand_computed_case() -> None:
@@ -44,7 +44,7 @@ def test_a_hand_computed_case() -> None:
     hidden = torch.tensor([[[3.0], [6.0], [9.0]]])
     for denominator, short, long in [("printed", [1, 0.5], 2), ("floored", [1, 0.5], 2), ("mean", [0.5, 0.5], 1)]:
         r = Discrepancy(hidden, denominator)
-        torch.testing.assert_close(r.short(), torch.tensor([short], dtype=torch.float32), rtol=1e-5, atol=0)
+        torch.testing.assert_close(r.short()[:, 0], torch.tensor(short, dtype=torch.float32), rtol=1e-5, atol=0)
         torch.testing.assert_close(r.at(torch.tensor([0]), torch.tensor([2])), torch.tensor([[float(long)]]), rtol=1e-5, atol=0)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from memkd_edge.distill.methods.method import Method, Outputs, StepContext, register
 
-_CHUNK = 1 << 22  # cells of cost matrices in memory at once
+_CHUNK = 1 << 20  # cells of cost matrices in memory at once
 
 
 @register
@@ -20,7 +20,7 @@ class ShapeAlignedDistillation(Method):
     The teacher's units are averaged in groups down to the student's number. Sequences of more than `steps` steps are averaged
     over time down to that, since the cost grows with the square of the length.
 
-    Defaults: smoothing = 1, steps = 100; weights 1, 0.1, 10.
+    Defaults: smoothing = 1, steps = 50; weights 1, 0.1, 10.
     """
 
     name = "dt2w"
@@ -28,7 +28,7 @@ class ShapeAlignedDistillation(Method):
     weights = (1.0, 0.1, 10.0)
 
     smoothing: float = 1.0  # gamma of soft-DTW, > 0
-    steps: int = 100
+    steps: int = 50
 
     def term(self, student: Outputs, teacher: Outputs, labels: Tensor, extra: dict[str, Tensor], step: StepContext) -> Tensor:
         population, batch, length, width = student.hidden.shape
@@ -80,40 +80,42 @@ def _squared_distances(first: Tensor, second: Tensor) -> Tensor:
 def _align(cost: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
     """Return the soft-DTW value [N] of cost [N, T, S] and its derivative by the cost [N, T, S].
 
-    Works along anti-diagonals, all of whose cells depend on the two before only. Diagonal d holds cell (i, d - i) at position
-    i + 1; position 0 is the border.
+    Works along anti-diagonals, all of whose cells depend on the two before only: diagonal d holds the cells (i, d - i). The series
+    are innermost, so that the part of a diagonal inside the matrix is contiguous.
     """
     count, rows, columns = cost.shape
     diagonals = rows + columns - 1
     row = torch.arange(rows, device=cost.device)
     column = torch.arange(diagonals, device=cost.device)[:, None] - row  # [diagonals, rows]
-    inside = (column >= 0) & (column < columns)
-    skewed = cost[:, row, column.clamp(0, columns - 1)].transpose(0, 1)  # [diagonals, N, rows]
-    skewed = torch.where(inside[:, None], skewed, torch.inf).contiguous()
+    skewed = (cost / smoothing).permute(1, 2, 0)[row, column.clamp(0, columns - 1)]  # [diagonals, rows, N]
+    inside = [slice(max(0, d - columns + 1), min(rows, d + 1)) for d in range(diagonals)]
 
-    border = cost.new_full((count, rows + 1), torch.inf)
-    before_last, last = border.clone(), border.clone()
-    before_last[:, 0] = 0  # the start: cell (-1, -1)
-    share = cost.new_zeros(3, diagonals, count, rows)  # of the way in: diagonal, from above, from the left
-    for d in range(diagonals):
-        ways = torch.stack([before_last[:, :-1], last[:, :-1], last[:, 1:]])
-        least = ways.amin(0)
-        least = torch.where(least.isinf(), 0, least)
-        weight = torch.exp((least - ways) / smoothing)
-        total = weight.sum(0)
-        share[:, d] = weight / total.clamp_min(torch.finfo(cost.dtype).tiny)
-        current = border.clone()
-        current[:, 1:] = skewed[d] + least - smoothing * total.log()
-        before_last, last = last, current
-    value = last[:, rows]
+    # Each diagonal's values stand at i + 1; what has not been reached is infinitely far, which makes the border.
+    before_last, last, current = (cost.new_full((rows + 1, count), torch.inf) for _ in range(3))
+    last[1] = skewed[0, 0]
+    # The share of the ways into a cell: from the diagonal, from above, from the left. The last row stays zero.
+    share = cost.new_zeros(diagonals, 3, rows + 1, count)
+    for d in range(1, diagonals):
+        at, after = inside[d], slice(inside[d].start + 1, inside[d].stop + 1)
+        ways = (before_last[at], last[at], last[after])
+        least = torch.minimum(torch.minimum(ways[0], ways[1]), ways[2])
+        part = share[d, :, at]
+        for number, way in enumerate(ways):
+            torch.sub(least, way, out=part[number])
+        total = part.exp_().sum(0)
+        part.div_(total)
+        torch.add(least, skewed[d, at], out=current[after]).sub_(total.log_())
+        before_last, last, current = last, current, before_last
+    value = smoothing * last[rows]
 
-    # use[d, i]: how much the value depends on that cell's cost, gathered from the cells it leads to.
-    use = cost.new_zeros(diagonals, count, rows)
-    use[-1, :, -1] = 1
+    # use[d, i]: how often, in the mean, the paths take that cell, gathered from the cells it leads to.
+    use = cost.new_zeros(diagonals + 1, rows + 1, count)
+    use[diagonals - 1, rows - 1] = 1
     for d in range(diagonals - 2, -1, -1):
-        use[d] = use[d + 1] * share[2, d + 1]
-        use[d, :, :-1] += use[d + 1, :, 1:] * share[1, d + 1, :, 1:]
+        at, after = inside[d], slice(inside[d].start + 1, inside[d].stop + 1)
+        torch.mul(use[d + 1, at], share[d + 1, 2, at], out=use[d, at])
+        use[d, at].addcmul_(use[d + 1, after], share[d + 1, 1, after])
         if d + 2 < diagonals:
-            use[d, :, :-1] += use[d + 2, :, 1:] * share[0, d + 2, :, 1:]
-    straight = row[:, None] + torch.arange(columns, device=cost.device)  # [rows, columns], the diagonal of each cell
-    return value, use[straight, :, row[:, None]].permute(2, 0, 1)
+            use[d, at].addcmul_(use[d + 2, after], share[d + 2, 0, after])
+    straight = row[:, None] + torch.arange(columns, device=cost.device)  # [T, S], the diagonal of each cell
+    return value, use[straight, row[:, None]].permute(2, 0, 1)

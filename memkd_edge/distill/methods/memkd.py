@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from memkd_edge.distill.discrepancy import DENOMINATORS, Discrepancy, long_pairs
-from memkd_edge.distill.methods.losses import smooth_l1
 from memkd_edge.distill.methods.method import Method, Outputs, StepContext, register
 from memkd_edge.errors import UsageError
 
@@ -44,11 +44,17 @@ class MemKD(Method):
         of_teacher = Discrepancy(teacher.hidden, self.denominator)
         total = student.logits.new_zeros(len(student.logits))
         if self.beta:
-            total = total + self.beta * smooth_l1(of_student.short(), of_teacher.short())
+            total = total + self.beta * _mismatch(of_student.short(), of_teacher.short())
         if self.gamma:
             starts, ends = long_pairs(step.x.shape[1], self.pairs, step.generator)
-            total = total + self.gamma * smooth_l1(of_student.at(starts, ends), of_teacher.at(starts, ends))
+            total = total + self.gamma * _mismatch(of_student.at(starts, ends), of_teacher.at(starts, ends))
         return total
+
+
+def _mismatch(student: Tensor, teacher: Tensor) -> Tensor:
+    """Return the mean SmoothL1 [P] of discrepancies [M, P, B] against the teacher's [M, B]."""
+    each = F.smooth_l1_loss(student, teacher[:, None].expand_as(student), reduction="none")
+    return each.mean((0, 2))
 
 
 @register
