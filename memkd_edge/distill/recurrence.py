@@ -1,14 +1,18 @@
-"""Recurrent layers for many students at once: one pass over time, hand-written backpropagation through time.
+"""Recurrent layers for many students at once, with hand-written backpropagation through time.
 
-Every tensor of the loop is [T, P, units, B] with the batch innermost: a time step is contiguous, a gate of one student is
-contiguous, and one step is one small batched matrix product and a few element-wise operations over all students together.
-Gradients of the weights are one large product after the loop.
+On the CPU a compiled kernel runs all time steps (kernels.py). Elsewhere a step is one batched matrix product and a few
+element-wise operations over all students together, in memory laid out [T, P, units, B], and the gradients of the weights are one
+large product after the loop.
 """
 
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from memkd_edge.distill import kernels
+from memkd_edge.distill.simd import LANES
 
 _GATES = [2, 0, 1, 3]  # torch stores i, f, g, o; here g, i, f, o: sigmoids side by side, and what the cell receives side by side
 
@@ -17,31 +21,71 @@ def lstm(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_
     """Run P one-layer LSTMs over the same batch from zero state, as torch.nn.LSTM does.
 
     Args:
-        x: [B, T, C].
+        x: [B, T, C], without gradient.
         weight_ih, weight_hh, bias_ih, bias_hh: torch.nn.LSTM's, with a leading axis: [P, 4H, C], [P, 4H, H], [P, 4H] twice.
 
     Returns:
-        hidden states [P, B, T, H], a view of memory laid out [T, P, H, B].
+        hidden states [P, B, T, H], a view of other memory layouts.
     """
-    population, rows, channels = weight_ih.shape
+    if x.device.type == "cpu":
+        return _lstm_compiled(x, weight_ih, weight_hh, bias_ih, bias_hh)
+    return _lstm_stepwise(x, weight_ih, weight_hh, bias_ih, bias_hh)
+
+
+def _lstm_compiled(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> Tensor:
+    students, rows, channels = weight_ih.shape
+    units, series = rows // 4, len(x)
+    joined = torch.cat([weight_hh, weight_ih], 2).view(students, 4, units, units + channels)
+    weight = joined[:, _GATES].permute(0, 2, 3, 1)
+    bias = (bias_ih + bias_hh).view(students, 4, units)[:, _GATES].transpose(1, 2)
+    lanes = F.pad(x.permute(1, 2, 0), (0, -series % LANES)).contiguous()
+    hidden: Tensor = _CompiledLstm.apply(lanes, weight.contiguous(), bias.contiguous())  # type: ignore[no-untyped-call]
+    return hidden[..., :series].contiguous().permute(0, 3, 1, 2)
+
+
+class _CompiledLstm(torch.autograd.Function):
+    """x, weight, bias -> hidden, in the layouts of kernels.py."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        students, units = weight.shape[:2]
+        steps, _, series = x.shape
+        hidden = x.new_empty(students, steps, units, series)
+        steps_kept = steps if any(ctx.needs_input_grad) else 1
+        kept = x.new_empty(students, series // LANES, steps_kept, units, kernels.KEPT, LANES)
+        kernels.lstm_forward(*(tensor.detach().numpy() for tensor in (x, weight, bias, hidden, kept)))
+        ctx.save_for_backward(x, weight, hidden, kept)
+        return hidden
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, Tensor]:
+        x, weight, hidden, kept = ctx.saved_tensors
+        grad_weight, grad_bias = torch.empty_like(weight), weight.new_empty(*weight.shape[:2], 4)
+        arrays = (x, weight, hidden, kept, grads[0].contiguous(), grad_weight, grad_bias)
+        kernels.lstm_backward(*(tensor.detach().numpy() for tensor in arrays))
+        return None, grad_weight, grad_bias
+
+
+def _lstm_stepwise(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> Tensor:
+    students, rows, channels = weight_ih.shape
     batch, length, _ = x.shape
     units = rows // 4
     order = (torch.tensor(_GATES, device=x.device)[:, None] * units + torch.arange(units, device=x.device)).reshape(-1)
-    inward = weight_ih.index_select(1, order).reshape(1, population * rows, channels)
-    bias = (bias_ih + bias_hh).index_select(1, order).reshape(1, population * rows, 1)
-    gates = torch.baddbmm(bias, inward.expand(length, -1, -1), x.permute(1, 2, 0)).view(length, population, rows, batch)
-    hidden: Tensor = _Lstm.apply(gates, weight_hh.index_select(1, order))  # type: ignore[no-untyped-call]
+    inward = weight_ih.index_select(1, order).reshape(1, students * rows, channels)
+    bias = (bias_ih + bias_hh).index_select(1, order).reshape(1, students * rows, 1)
+    gates = torch.baddbmm(bias, inward.expand(length, -1, -1), x.permute(1, 2, 0)).view(length, students, rows, batch)
+    hidden: Tensor = _StepwiseLstm.apply(gates, weight_hh.index_select(1, order))  # type: ignore[no-untyped-call]
     return hidden.permute(1, 3, 0, 2)
 
 
-class _Lstm(torch.autograd.Function):
+class _StepwiseLstm(torch.autograd.Function):
     """Input's share of the gates [T, P, 4H, B] (overwritten), recurrent weights [P, 4H, H] -> hidden states [T, P, H, B]."""
 
     @staticmethod
     def forward(ctx: Any, gates: Tensor, weight: Tensor) -> Tensor:
-        length, population, rows, batch = gates.shape
+        length, students, rows, batch = gates.shape
         units = rows // 4
-        cell, squashed, hidden = (gates.new_empty(length, population, units, batch) for _ in range(3))
+        cell, squashed, hidden = (gates.new_empty(length, students, units, batch) for _ in range(3))
         step = gates.unbind(0)
         candidate, into, forget, out = (part.unbind(0) for part in torch.split(gates, units, 2))
         sigmoids = gates[:, :, units:].unbind(0)
@@ -62,7 +106,7 @@ class _Lstm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
         gates, cell, squashed, hidden, weight = ctx.saved_tensors
-        length, population, rows, batch = gates.shape
+        length, students, rows, batch = gates.shape
         units = rows // 4
         candidate, into, forget, out = torch.split(gates, units, 2)
         # What multiplies the gradient of the cell (g, i, f) or of the hidden state (o), for all steps at once.
@@ -74,9 +118,9 @@ class _Lstm(torch.autograd.Function):
         torch.mul(squashed * out, 1 - out, out=delta[:, :, 3 * units :])
         into_cell = out * (1 - squashed * squashed)
 
-        from_cell = delta[:, :, : 3 * units].view(length, population, 3, units, batch)
+        from_cell = delta[:, :, : 3 * units].view(length, students, 3, units, batch)
         grad_hidden = grads[0].contiguous()
-        grad_cell = gates.new_zeros(population, 1, units, batch)
+        grad_cell = gates.new_zeros(students, 1, units, batch)
         back = weight.transpose(1, 2)
         for t in range(length - 1, -1, -1):
             grad = grad_hidden[t]
@@ -86,5 +130,5 @@ class _Lstm(torch.autograd.Function):
             from_cell[t].mul_(grad_cell)
             delta[t, :, 3 * units :].mul_(grad)
             grad_cell.mul_(forget[t].unsqueeze(1))
-        before = hidden[:-1].permute(1, 0, 3, 2).reshape(population, -1, units)
-        return delta, torch.bmm(delta[1:].permute(1, 2, 0, 3).reshape(population, rows, -1), before)
+        before = hidden[:-1].permute(1, 0, 3, 2).reshape(students, -1, units)
+        return delta, torch.bmm(delta[1:].permute(1, 2, 0, 3).reshape(students, rows, -1), before)
