@@ -29,8 +29,8 @@ def latency_from_cycles(cycles: Figure, device: Device) -> Figure:
 def latency_from_instructions(instructions: Figure, weight_bytes: float, device: Device) -> Figure:
     """Return the latency of a step on a Linux-class core.
 
-    Instructions over the sustained rate; weights that exceed the level 2 cache come from memory at each step, and then the time to
-    read them is the lower limit.
+    Instructions over the sustained rate; weights that exceed the level 2 cache come from memory at each step, and then the time
+    to read them is the lower limit.
     """
     clock = device.quantities["clock_mhz"].value
     rate = device.quantities["instructions_per_cycle"]
@@ -76,8 +76,8 @@ def battery_life(latency: Figure, device: Device, duty: DutyCycle) -> Figure | N
         if duty.sleep_current_a is not None:
             sleep_ua = duty.sleep_current_a * 1e6
         busy = min(1.0, latency_us * 1e-6 * duty.rate_hz)
-        ampere = busy * active_ma * 1e-3 + (1 - busy) * sleep_ua * 1e-6
-        return float("inf") if ampere == 0 else (duty.battery_ah or 0.0) / ampere / 24
+        ampere = max(1e-12, busy * active_ma * 1e-3 + (1 - busy) * sleep_ua * 1e-6)
+        return (duty.battery_ah or 0.0) / ampere / 24
 
     value, lo, hi = (
         days(time, current, idle)

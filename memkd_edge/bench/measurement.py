@@ -33,17 +33,19 @@ class Measurement:
     tool: str
 
 
-def from_windows(
-    counts: Counts, result: Result, *, sections: Sections, disassembly: dict[int, str], tool: str
-) -> Measurement:
-    """Join the counting plugin's windows with the runner's report. The first window is empty: what it counts is overhead.
+def from_windows(counts: Counts, result: Result, *, sections: Sections, disassembly: dict[int, str], tool: str) -> Measurement:
+    """Join the counting plugin's windows with the runner's report. The windows before the
+    steps are empty: what they count is overhead.
 
     Raises:
         MemkdEdgeError: the windows are not those of the runner's steps.
     """
-    empty, *steps = counts.windows
-    if len(steps) != result.steps:
-        raise MemkdEdgeError(f"the counting plugin saw {len(steps)} steps of {result.steps}")
+    if len(counts.windows) <= result.steps:
+        raise MemkdEdgeError(
+            f"the counting plugin saw {len(counts.windows)} windows, more than {result.steps} steps are expected"
+        )
+    steps = counts.windows[-result.steps :]
+    empty = counts.windows[-result.steps - 1]
     return Measurement(
         instructions_per_step=sum(steps) / len(steps) - empty,
         instructions_min=min(steps) - empty,

@@ -1,12 +1,12 @@
 """Device profiles: one TOML file per device (firmware_bench/devices), or a user's own.
 
-    title = "My board, Cortex-M4F"
-    backend = "qemu-cortex-m"          # qemu-cortex-m | qemu-user | host | ssh | serial | sizes
-    core = "m4"
+title = "My board, Cortex-M4F"
+backend = "qemu-cortex-m"          # qemu-cortex-m | qemu-user | host | ssh | serial | sizes
+core = "m4"
 
-    [clock_mhz]                        # and flash_kib, ram_kib, ...: see QUANTITIES
-    value = 64                         # or lo and hi, or all three
-    source = "the datasheet, and where in it"
+[clock_mhz]                        # and flash_kib, ram_kib, ...: see QUANTITIES
+value = 64                         # or lo and hi, or all three
+source = "the datasheet, and where in it"
 """
 
 import difflib

@@ -51,7 +51,7 @@ class Core:
 _AN385 = Machine("mps2-an385", 0x0, 4096 * KIB, 0x20000000, 4096 * KIB)
 _HARD_FLOAT = "-mfloat-abi=hard"
 CORES = {
-    # The microbit's M0 refuses a stray Thumb-2 instruction. An image beyond its memory runs on the M3, which executes ARMv6-M too.
+    # The microbit's M0 refuses a stray Thumb-2 instruction. An image beyond its memory runs on the M3, which executes it too.
     "m0plus": Core(
         "Cortex-M0+",
         ("-mcpu=cortex-m0plus", "-mthumb"),

@@ -69,10 +69,9 @@ class DeviceReport:
 
 @dataclass(frozen=True)
 class BenchReport:
-    """What `bench` returns. run: the run's id. accuracy: test accuracy by model, from the run's metrics."""
+    """What `bench` returns. run: the run's id."""
 
     run: str
-    accuracy: dict[str, float]
     devices: tuple[DeviceReport, ...]
 
     def to_dict(self) -> dict[str, Any]:

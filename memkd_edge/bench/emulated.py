@@ -1,0 +1,110 @@
+"""The backends without a device: Cortex-M and Raspberry Pi class under QEMU, and sizes only."""
+
+import functools
+from collections.abc import Callable
+from functools import partial
+
+from memkd_edge.bench import estimates
+from memkd_edge.bench.cycles import estimate_cycles
+from memkd_edge.bench.measurement import Measurement
+from memkd_edge.bench.profiles import Device
+from memkd_edge.bench.qemu_cortex_m import DoesNotFitError, measure_cortex_m
+from memkd_edge.bench.qemu_user import measure_aarch64
+from memkd_edge.bench.subjects import Subject, Subjects, collect
+from memkd_edge.bench.types import EMULATED_EXACT, DeviceReport, Figure, Row
+from memkd_edge.config import BenchConfig
+
+TEACHER_STEPS = 4
+
+
+def bench_aarch64(device: Device, subjects: Subjects, config: BenchConfig) -> DeviceReport:
+    """Measure the generated C as aarch64 programs under qemu-user."""
+    rows = []
+    made, reasons = _c_subjects(subjects)
+    for subject in made:
+        assert subject.source is not None
+        measurement = measure_aarch64(device.core, subject.source, subject.inputs, timeout_s=config.timeout_s)
+        subject.check(measurement.logits, device.name)
+        figures = exact_figures(measurement)
+        latency = estimates.latency_from_instructions(figures["instructions"], measurement.sections.weights, device)
+        rows.append(Row(subject.model, subject.build, {**figures, "latency": latency}))
+    return DeviceReport(device.name, device.title, tuple(rows), (*reasons, *filter(None, [device.note])))
+
+
+def bench_cortex_m(device: Device, subjects: Subjects, config: BenchConfig) -> DeviceReport:
+    """Measure the generated C as firmware under qemu-system-arm, linked with the device's memory sizes."""
+    made, reasons = _c_subjects(subjects)
+    rows = tuple(_cortex_m_row(device, subject, config) for subject in made)
+    return DeviceReport(device.name, device.title, rows, (*reasons, *filter(None, [device.note])))
+
+
+def bench_sizes(device: Device, subjects: Subjects, config: BenchConfig) -> DeviceReport:
+    """Give the bytes of constants and state for a core that no emulator here runs.
+
+    They are those of the portable C for any 32-bit core, taken from a Cortex-M3 build; code size is the device compiler's affair.
+    """
+    rows = []
+    made, reasons = _c_subjects(subjects)
+    for subject in made:
+        assert subject.source is not None
+        measurement = measure_cortex_m("m3", subject.source, subject.inputs, timeout_s=config.timeout_s)
+        subject.check(measurement.logits, device.name)
+        figures = exact_figures(measurement)
+        kept = {name: figures[name] for name in ("weights", "tables", "state", "static")}
+        constants = kept["weights"].value + kept["tables"].value
+        available = device.bytes("flash_kib") or 0
+        note = "" if constants <= available else f"does not fit: constants of {constants:,.0f} B, flash of {available:,} B"
+        rows.append(Row(subject.model, subject.build, kept, note))
+    return DeviceReport(device.name, device.title, tuple(rows), (*reasons, *filter(None, [device.note])))
+
+
+def exact_figures(measurement: Measurement) -> dict[str, Figure]:
+    """Return what emulation gives exactly. RAM is the caller's state, the static variables and the deepest stack together."""
+    exact = functools.partial(Figure, kind=EMULATED_EXACT, tool=measurement.tool)
+    sections = measurement.sections
+    ram = measurement.state_bytes + sections.static + measurement.stack_bytes
+    return {
+        "weights": exact(sections.weights, unit="B"),
+        "tables": exact(sections.tables, unit="B"),
+        "code": exact(sections.code, unit="B"),
+        "library": exact(sections.library, unit="B"),
+        "flash": exact(sections.flash, unit="B"),
+        "state": exact(measurement.state_bytes, unit="B"),
+        "stack": exact(measurement.stack_bytes, unit="B"),
+        "static": exact(sections.static, unit="B"),
+        "ram": exact(ram, unit="B"),
+        "instructions": exact(measurement.instructions_per_step, unit="instructions"),
+    }
+
+
+def _c_subjects(subjects: Subjects) -> tuple[list[Subject], list[str]]:
+    makers: list[Callable[[], Subject]] = [
+        subjects.student_int8_c,
+        partial(subjects.float_c, "student"),
+        partial(subjects.float_c, "teacher"),
+    ]
+    made, reasons = collect(makers)
+    # A teacher takes millions of emulated instructions a step, the same at each.
+    return [subject.first(TEACHER_STEPS) if subject.model == "teacher" else subject for subject in made], reasons
+
+
+def _cortex_m_row(device: Device, subject: Subject, config: BenchConfig) -> Row:
+    assert subject.source is not None
+    try:
+        measurement = measure_cortex_m(
+            device.core,
+            subject.source,
+            subject.inputs,
+            flash_bytes=device.bytes("flash_kib"),
+            ram_bytes=device.bytes("ram_kib"),
+            timeout_s=config.timeout_s,
+        )
+    except DoesNotFitError as error:
+        weights = Figure(subject.weight_bytes, EMULATED_EXACT, "B", "arm-none-eabi-gcc")
+        return Row(subject.model, subject.build, {"weights": weights}, str(error))
+    subject.check(measurement.logits, device.name)
+    figures = exact_figures(measurement)
+    penalty = device.quantities.get("fetch_penalty")
+    figures["cycles"] = estimate_cycles(measurement, device.core, (penalty.lo, penalty.hi) if penalty else (0.0, 0.0))
+    figures["latency"] = estimates.latency_from_cycles(figures["cycles"], device)
+    return Row(subject.model, subject.build, figures)

@@ -1,0 +1,88 @@
+"""bench: a run's student and teacher on each device, checked against the reference, as figures."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, replace
+
+import numpy as np
+
+from memkd_edge.bench import estimates
+from memkd_edge.bench.budget import check_budget, parse_budget
+from memkd_edge.bench.emulated import bench_aarch64, bench_cortex_m, bench_sizes
+from memkd_edge.bench.estimates import DutyCycle, parse_quantity
+from memkd_edge.bench.host import bench_host
+from memkd_edge.bench.profiles import Device, load_device
+from memkd_edge.bench.subjects import NotExportableError, Subjects
+from memkd_edge.bench.types import MEASURED, BenchReport, DeviceReport, Figure, Row
+from memkd_edge.config import BenchConfig
+from memkd_edge.errors import UsageError
+from memkd_edge.quantize.reference import IntegerLstm
+from memkd_edge.runs import Run
+
+DEFAULT_RATE_HZ = 50.0  # when neither the user nor the data tell
+
+_BACKENDS: dict[str, Callable[[Device, Subjects, BenchConfig], DeviceReport]] = {
+    "host": bench_host,
+    "qemu-user": bench_aarch64,
+    "qemu-cortex-m": bench_cortex_m,
+    "sizes": bench_sizes,
+}
+
+
+def bench(run: Run, config: BenchConfig) -> BenchReport:
+    """Measure the run's student and teacher on each device of `config` and write <run>/bench/<device>.json.
+
+    Raises:
+        UsageError: an unknown device, a damaged profile, an impossible option.
+        MissingToolError: an emulator or compiler is not installed; the message names the package.
+        GateError: a build's outputs are not the reference's, or the student exceeds the budget (BudgetError, with the report).
+        MemkdEdgeError: an emulator did not end in time, a build failed.
+    """
+    limits = parse_budget(config.budget)
+    if config.steps < 2:
+        raise UsageError(f"--steps must be at least 2, not {config.steps}")
+    duty = DutyCycle(
+        rate_hz=config.rate or run.metadata.sample_rate_hz or DEFAULT_RATE_HZ,
+        battery_ah=parse_quantity(config.battery, "Ah", "--battery") if config.battery else None,
+        sleep_current_a=parse_quantity(config.sleep_current, "A", "--sleep-current") if config.sleep_current else None,
+    )
+    devices = [load_device(name) for name in config.device]
+    subjects = Subjects(run, config.steps)
+    accuracy = _accuracies(run, subjects)
+    reports = []
+    for device in devices:
+        report = _BACKENDS[device.backend](device, subjects, config)
+        rows = tuple(_complete(row, device, duty, accuracy) for row in report.rows)
+        reports.append(replace(report, rows=rows))
+        run.write_text(f"bench/{device.name}.json", json.dumps({"run": run.run_id, **asdict(reports[-1])}, indent=1) + "\n")
+    result = BenchReport(run.run_id, tuple(reports))
+    check_budget(result, limits)
+    return result
+
+
+def _complete(row: Row, device: Device, duty: DutyCycle, accuracy: dict[str, Figure]) -> Row:
+    """Add what follows from the others: accuracy, energy, battery life."""
+    figures = dict(row.figures)
+    integer = row.model == "student" and row.build.startswith("int")
+    figures["accuracy"] = accuracy["student, integer" if integer and "student, integer" in accuracy else row.model]
+    if "latency" in figures:
+        spent = estimates.energy(figures["latency"], device)
+        life = estimates.battery_life(figures["latency"], device, duty)
+        figures |= {name: figure for name, figure in (("energy", spent), ("battery", life)) if figure is not None}
+    return replace(row, figures=figures)
+
+
+def _accuracies(run: Run, subjects: Subjects) -> dict[str, Figure]:
+    """Return test accuracies: of the float models from the run's metrics, of the integer student by its bit-exact reference."""
+    metrics = run.read_json("metrics.json")
+    accuracy = {model: Figure(metrics[model]["test"]["accuracy"], MEASURED, "", "torch") for model in ("student", "teacher")}
+    try:
+        reference = IntegerLstm(subjects.quantized)
+    except NotExportableError:
+        return accuracy
+    arrays = run.read_arrays("calibration.npz")
+    x, labels = arrays["x_test"], arrays["y_test"]
+    reference.reset(len(x))
+    predicted = reference.run(reference.quantize_input(x, "int8"))[:, -1].argmax(-1)
+    accuracy["student, integer"] = Figure(float(np.mean(predicted == labels)), MEASURED, "", "integer reference, bit-exact")
+    return accuracy

@@ -1,0 +1,184 @@
+"""What a bench measures: the run's student and teacher in each build, with inputs and the answers they must give."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from memkd_edge.bench.image import CModel
+from memkd_edge.errors import GateError, MemkdEdgeError
+from memkd_edge.export.c import emit_c
+from memkd_edge.export.c_float import emit_c_float
+from memkd_edge.export.onnx import write_onnx_step
+from memkd_edge.export.tflite import write_tflite, write_tflite_float
+from memkd_edge.metadata import Metadata
+from memkd_edge.models import Classifier, LstmClassifier, load_classifier, logits_over_time
+from memkd_edge.quantize import quantize
+from memkd_edge.quantize.reference import IntegerLstm
+from memkd_edge.quantize.types import QuantizedLstm
+from memkd_edge.runs import Run
+
+FLOAT_TOLERANCE = 1e-3  # of the largest logit; float32 sums in another order
+LITERT_TOLERANCE = 1  # LSB: LiteRT rounds rare exact ties otherwise than TFLite Micro
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One model in one build.
+
+    inputs: [steps, C] as the build takes them. expected: [steps, K], the reference's logits. tolerance: largest allowed
+    difference, 0 for bit-exact builds. source: C sources, or None. file: bytes of a .tflite or .onnx, named by `suffix`.
+    weight_bytes: of all weights and biases in this build.
+    """
+
+    model: str
+    build: str
+    inputs: NDArray[np.generic]
+    expected: NDArray[np.generic]
+    tolerance: float
+    weight_bytes: int
+    source: CModel | None = None
+    file: bytes = b""
+    suffix: str = ""
+
+    def first(self, steps: int) -> "Subject":
+        """Return this subject with its first `steps` inputs only."""
+        return replace(self, inputs=self.inputs[:steps], expected=self.expected[:steps])
+
+    def check(self, logits: NDArray[np.generic], where: str) -> None:
+        """Compare a run's logits with the reference.
+
+        Raises:
+            GateError: they differ by more than the tolerance; the message names the first step and class.
+        """
+        if logits.shape != self.expected.shape:
+            raise GateError(
+                f"{where}: {self.model}, {self.build}: logits of shape {logits.shape}, expected {self.expected.shape}"
+            )
+        difference = np.abs(logits.astype(np.float64) - self.expected.astype(np.float64))
+        wrong = ~(difference <= self.tolerance)  # NaN is wrong, too
+        if wrong.any():
+            step, label = (int(index) for index in np.argwhere(wrong)[0])
+            got, wanted = logits[step, label], self.expected[step, label]
+            raise GateError(
+                f"{where}: {self.model}, {self.build}: {int(wrong.sum())} of {wrong.size} logits differ from the reference; the "
+                f"first at step {step}, class {label}: {got} instead of {wanted}"
+            )
+
+
+class Subjects:
+    """Makes the subjects of a run; each property is computed once, when it is asked for."""
+
+    def __init__(self, run: Run, steps: int) -> None:
+        self._run = run
+        self._arrays = run.read_arrays("calibration.npz")
+        try:
+            stream = self._arrays["x_test"].reshape(-1, self._arrays["x_test"].shape[-1])[:steps]
+        except (KeyError, IndexError) as error:
+            raise MemkdEdgeError(f"{run.path / 'calibration.npz'} has no test series x_test; distil the run again") from error
+        self.x: NDArray[np.float32] = stream.astype(np.float32)  # normalised
+        self.metadata: Metadata = run.metadata
+
+    @cached_property
+    def student(self) -> Classifier:
+        """The float student."""
+        return load_classifier(self._run.path / "student.safetensors")
+
+    @cached_property
+    def teacher(self) -> Classifier:
+        """The float teacher."""
+        return load_classifier(self._run.path / "teacher.safetensors")
+
+    @cached_property
+    def quantized(self) -> QuantizedLstm:
+        """The integer student."""
+        return quantize(_lstm(self.student, "student"), self._arrays["x_calibration"])
+
+    def student_int8_c(self) -> Subject:
+        """The generated C, int8 in and out."""
+        sources = emit_c(self.quantized, self.metadata, "student")
+        return self._integer("int8 C", "int8", 0, source=CModel("student", sources))
+
+    def student_int8_tflite(self) -> Subject:
+        """The int8 .tflite."""
+        data = write_tflite(self.quantized, self.metadata, interface="int8")
+        return self._integer("int8 .tflite", "int8", LITERT_TOLERANCE, file=data)
+
+    def student_int16_tflite(self) -> Subject:
+        """The int16x8 .tflite."""
+        data = write_tflite(self.quantized, self.metadata, interface="int16x8")
+        # A state that differs by one LSB moves int16 logits by a few.
+        return self._integer("int16x8 .tflite", "int16x8", 64 * LITERT_TOLERANCE, file=data)
+
+    def float_c(self, model: str) -> Subject:
+        """`model` ("student", "teacher") as generated float32 C; its inputs are in physical units."""
+        classifier = self._classifier(model)
+        sources = emit_c_float(_lstm(classifier, model), self.metadata, model)
+        mean, std = np.array(self.metadata.mean, np.float32), np.array(self.metadata.std, np.float32)
+        physical = (self.x * std + mean).astype(np.float32)
+        return self._float(model, "float32 C", physical, (physical - mean) / std, source=CModel(model, sources))
+
+    def float_tflite(self, model: str) -> Subject:
+        """`model` as a float32 .tflite."""
+        data = write_tflite_float(_lstm(self._classifier(model), model), self.metadata)
+        return self._float(model, "float32 .tflite", self.x, self.x, file=data, suffix=".tflite")
+
+    def float_onnx(self, model: str) -> Subject:
+        """`model` as an ONNX step graph."""
+        data = write_onnx_step(_lstm(self._classifier(model), model), self.metadata)
+        return self._float(model, "float32 ONNX", self.x, self.x, file=data, suffix=".onnx")
+
+    def _classifier(self, model: str) -> Classifier:
+        return self.student if model == "student" else self.teacher
+
+    def _integer(
+        self, build: str, interface: str, tolerance: float, *, source: CModel | None = None, file: bytes = b""
+    ) -> Subject:
+        reference = IntegerLstm(self.quantized)
+        inputs = reference.quantize_input(self.x, interface)
+        expected = reference.run(inputs[None])[0]
+        dense = [layer.gates for layer in self.quantized.layers] + [self.quantized.head]
+        weight_bytes = sum(part.weight.nbytes + 4 * part.bias.size for part in dense)
+        return Subject("student", build, inputs, expected, tolerance, weight_bytes, source, file, ".tflite" if file else "")
+
+    def _float(
+        self,
+        model: str,
+        build: str,
+        inputs: NDArray[np.float32],
+        normalised: NDArray[np.float32],
+        *,
+        source: CModel | None = None,
+        file: bytes = b"",
+        suffix: str = "",
+    ) -> Subject:
+        classifier = self._classifier(model)
+        with torch.no_grad():
+            expected = logits_over_time(classifier, torch.from_numpy(normalised)[None])[0].numpy()
+        tolerance = FLOAT_TOLERANCE * max(1.0, float(np.abs(expected).max()))
+        weight_bytes = 4 * sum(parameter.numel() for parameter in classifier.parameters())
+        return Subject(model, build, inputs, expected, tolerance, weight_bytes, source, file, suffix)
+
+
+def _lstm(model: Classifier, name: str) -> LstmClassifier:
+    if not isinstance(model, LstmClassifier) or model.spec.bidirectional:
+        raise NotExportableError(f"the {name} is no causal LSTM; there is no generated code for it")
+    return model
+
+
+class NotExportableError(MemkdEdgeError):
+    """The model has no build of this kind."""
+
+
+def collect(makers: list[Callable[[], Subject]]) -> tuple[list[Subject], list[str]]:
+    """Make the subjects that can be made; return them and why the others cannot."""
+    made, reasons = [], []
+    for maker in makers:
+        try:
+            made.append(maker())
+        except NotExportableError as error:
+            reasons.append(str(error))
+    return made, sorted(set(reasons))

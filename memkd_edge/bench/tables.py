@@ -1,0 +1,105 @@
+"""Shows bench reports: rich tables for people, CSV for spreadsheets."""
+
+import csv
+import io
+from collections.abc import Mapping
+
+from rich.table import Table
+from rich.text import Text
+
+from memkd_edge import tables
+from memkd_edge.bench.types import EMULATED_EXACT, ESTIMATED, BenchReport, DeviceReport, Figure
+
+# figure -> column title; the first table of a device shows cost, the second where the bytes lie
+COST = {
+    "accuracy": "test accuracy",
+    "flash": "flash",
+    "ram": "RAM",
+    "peak_memory": "peak memory",
+    "instructions": "instructions",
+    "cycles": "cycles",
+    "latency": "latency",
+    "latency_p90": "p90",
+    "latency_p99": "p99",
+    "energy": "energy",
+    "battery": "battery life",
+}
+BYTES = {
+    "file": "file",
+    "weights": "weights",
+    "tables": "tables",
+    "code": "code",
+    "library": "library",
+    "state": "state",
+    "stack": "stack",
+    "static": "static",
+    "arena": "arena",
+}
+RATIOS = ("weights", "flash", "ram", "instructions", "cycles", "latency", "energy")
+LEGEND = "All per sample. = emulated, exact on the device; ~ estimated [lowest, highest]; no mark: measured."
+_LARGER_UNIT = {"us": "ms", "ms": "s", "uJ": "mJ", "mJ": "J"}
+
+
+def print_report(report: BenchReport) -> None:
+    """Print two tables per device, and what must be known to read them."""
+    out = tables.console()
+    for device in report.devices:
+        out.print(_table(device, f"{device.title}: cost of one sample (run {report.run})", COST))
+        bytes_table = _table(device, f"{device.title}: bytes", BYTES)
+        if len(bytes_table.columns) > 1:
+            out.print(bytes_table)
+        for row in device.rows:
+            if row.note:
+                out.print(Text(f"{row.model}, {row.build}: {row.note}"))
+        for caveat in device.caveats:
+            out.print(Text(caveat))
+    out.print(Text(LEGEND))
+
+
+def to_csv(report: BenchReport) -> str:
+    """Return one line per figure: device, model, build, figure, value, lo, hi, unit, kind, tool."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["device", "model", "build", "figure", "value", "lo", "hi", "unit", "kind", "tool"])
+    for device in report.devices:
+        for row in device.rows:
+            for name, figure in row.figures.items():
+                value = (figure.value, figure.lo, figure.hi, figure.unit, figure.kind, figure.tool)
+                writer.writerow([device.device, row.model, row.build, name, *value])
+    return buffer.getvalue()
+
+
+def show(figure: Figure) -> str:
+    """Return a figure as text with its unit and the mark of its kind, for example "~12 [6, 24] us"."""
+    value, lo, hi, unit = figure.value, figure.lo, figure.hi, figure.unit
+    while unit in _LARGER_UNIT and value >= 1000:
+        value, lo, hi = value / 1000, None if lo is None else lo / 1000, None if hi is None else hi / 1000
+        unit = _LARGER_UNIT[unit]
+    suffix = "" if unit in ("cycles", "instructions") else f" {unit}".rstrip()
+    if figure.kind == ESTIMATED and lo is not None and hi is not None:
+        return f"~{_rounded(value)} [{_rounded(lo)}, {_rounded(hi)}]{suffix}"
+    number = f"{value:,.0f}" if value == round(value) or value >= 1000 else _rounded(value)
+    return f"{'=' if figure.kind == EMULATED_EXACT else ''}{number}{suffix}"
+
+
+def _rounded(value: float) -> str:
+    """Three significant digits, thousands separated."""
+    return f"{float(f'{value:.3g}'):,.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+def _table(device: DeviceReport, title: str, columns: Mapping[str, str]) -> Table:
+    # A column of zeros says nothing: most models have no static variables, most runtimes no arena.
+    shown = [name for name in columns if any(row.figures[name].value for row in device.rows if name in row.figures)]
+    grid = tables.table(title, "", *(columns[name] for name in shown))
+    for row in device.rows:
+        cells = [show(row.figures[name]) if name in row.figures else "" for name in shown]
+        grid.add_row(f"{row.model}, {row.build}", *cells)
+    ratios = {name: ratio for name in shown if name in RATIOS and (ratio := device.ratio(name)) is not None}
+    if ratios:
+        grid.add_section()
+        grid.add_row("teacher / student", *(_times(ratios[name]) if name in ratios else "" for name in shown))
+    return grid
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:,.0f}x" if ratio >= 10 else f"{ratio:.1f}x"

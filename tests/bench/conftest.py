@@ -1,0 +1,45 @@
+"""A run directory with random weights: the bench measures cost, for which a trained model is not needed."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from memkd_edge.metadata import Metadata
+from memkd_edge.models import LstmClassifier, ModelSpec, save_model
+from memkd_edge.runs import Run
+
+CHANNELS, CLASSES, SERIES, LENGTH = 2, 3, 6, 20
+
+
+def make_run(root: Path, *, teacher_hidden: int = 12) -> Run:
+    """Write a complete run: student of 4 units, teacher of two layers."""
+    torch.manual_seed(1)
+    generator = np.random.default_rng(1)
+    run = Run.create(root, "tiny", "[distill]\n")
+    metadata = Metadata(
+        name="tiny",
+        labels=("still", "walk", "run"),
+        channels=("x", "y"),
+        units=("m/s2", "m/s2"),
+        sample_rate_hz=50.0,
+        mean=(0.5, -2.0),
+        std=(2.0, 0.25),
+    )
+    run.write_text("model.json", metadata.to_json())
+    run.write_bytes("student.safetensors", save_model(LstmClassifier(ModelSpec(CHANNELS, 4, CLASSES))))
+    run.write_bytes("teacher.safetensors", save_model(LstmClassifier(ModelSpec(CHANNELS, teacher_hidden, CLASSES, num_layers=2))))
+    series = generator.normal(size=(SERIES, LENGTH, CHANNELS)).astype(np.float32)
+    labels = np.arange(SERIES) % CLASSES
+    arrays = {"x_calibration": series, "x_test": series, "y_test": labels, "x_raw_golden": series[:1]}
+    run.write_arrays("calibration.npz", arrays)
+    run.write_json("metrics.json", {model: {"test": {"accuracy": 0.5}} for model in ("teacher", "student")})
+    run.set_state("complete")
+    return run
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A complete run."""
+    return make_run(tmp_path_factory.mktemp("runs"))
