@@ -10,9 +10,9 @@ D is the denominator (arXiv 2601.04264 prints the first form):
 
 r is a scalar per pair, so a teacher and a student of different width compare directly; it does not change when h is scaled.
 
-The term is evaluated at every training step for a hundred students at once, where it costs as much as it moves memory. So all work
-is on the layout [T, ..., H, B] that the trainer's recurrence writes, time outermost and the batch innermost, and lengths and
-their gradients are written by hand: torch's own norm over an axis of 8 that is not the innermost takes 30 times as long.
+The term is evaluated at every training step for a hundred students at once. So all work is on the layout [T, ..., H, B] that the
+trainer's recurrence writes, time outermost and the batch innermost, and the norm and its gradient are written by hand: torch's
+own norm over an axis of 8 that is not the innermost takes 30 times as long.
 """
 
 from typing import Any

@@ -80,8 +80,8 @@ def _squared_distances(first: Tensor, second: Tensor) -> Tensor:
 def _align(cost: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
     """Return the soft-DTW value [N] of cost [N, T, S] and its derivative by the cost [N, T, S].
 
-    Works along anti-diagonals, all of whose cells depend on the two before only: diagonal d holds the cells (i, d - i). The series
-    are innermost, so that the part of a diagonal inside the matrix is contiguous.
+    Works along anti-diagonals, all of whose cells depend on the two before only: diagonal d holds the cells (i, d - i). The
+    series are innermost, so that the part of a diagonal inside the matrix is contiguous.
     """
     count, rows, columns = cost.shape
     diagonals = rows + columns - 1
