@@ -1,0 +1,385 @@
+/*
+ * memkd_lstm.h: integer LSTM kernels for the models that memkd-edge generates.
+ *
+ * A generated <name>.c includes this file; an application includes <name>.h only. Everything here is inline,
+ * so that a model's sizes are constants where its loops run. Nothing allocates, nothing is global but
+ * constant tables, and the arithmetic is exact: every build gives the same bits, those of SPEC.md.
+ *
+ * Builds, chosen by macros:
+ *   (none)          the fastest form for the core: dual 16-bit multiplies on Cortex-M4, M7 and M33, else
+ * plain C99 MEMKD_SMALL     8-bit weights and a table of 512 bytes instead of 4096: less flash, more
+ * instructions MEMKD_PORTABLE  plain C99 even where the core has the DSP extension
+ *
+ * Right shifts of negative numbers are arithmetic and conversions to narrower signed types wrap, as with
+ * every compiler for these targets.
+ */
+#ifndef MEMKD_LSTM_H
+#define MEMKD_LSTM_H
+
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__GNUC__) && defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && !defined(MEMKD_PORTABLE)
+#define MEMKD_DSP 1
+#else
+#define MEMKD_DSP 0
+#endif
+
+/* Weights widened to 16 bits, ready for the dual multiply; otherwise 8 bits each. */
+#if MEMKD_DSP && !defined(MEMKD_SMALL)
+#define MEMKD_WIDE 1
+#else
+#define MEMKD_WIDE 0
+#endif
+
+#if defined(__GNUC__)
+#define MEMKD_INLINE static inline __attribute__((always_inline))
+#else
+#define MEMKD_INLINE static inline
+#endif
+
+#define MEMKD_PRAGMA(text) _Pragma(#text)
+#if defined(MEMKD_SMALL)
+#define MEMKD_UNROLL(count)
+#elif defined(__clang__)
+#define MEMKD_UNROLL(count) MEMKD_PRAGMA(unroll count)
+#elif defined(__GNUC__)
+#define MEMKD_UNROLL(count) MEMKD_PRAGMA(GCC unroll count)
+#else
+#define MEMKD_UNROLL(count)
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * Weights. A model's matrix is an array of 32-bit words, row pairs over column pairs: MEMKD_WEIGHTS(a, b, c,
+ * d) holds row 2r: a, c and row 2r+1: b, d, for columns 2p and 2p+1. The gates of a unit are two such pairs,
+ * i f and o g.
+ */
+#define MEMKD_HALVES(low, high) (((uint32_t)(low)&0xFFFFu) | (uint32_t)(high) << 16)
+#define MEMKD_BYTE(weight, place) (((uint32_t)(weight) + 128u) << (place))
+#if MEMKD_WIDE
+#define MEMKD_WEIGHTS(a, b, c, d) MEMKD_HALVES(a, c), MEMKD_HALVES(b, d)
+#else
+/* Bytes hold weight + 128, so that they load without sign extension; memkd_excess() makes up for it. */
+#define MEMKD_WEIGHTS(a, b, c, d) MEMKD_BYTE(a, 0) | MEMKD_BYTE(b, 8) | MEMKD_BYTE(c, 16) | MEMKD_BYTE(d, 24)
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#define MEMKD_PLACE(byte) (3 - (byte))
+#else
+#define MEMKD_PLACE(byte) (byte)
+#endif
+#endif
+
+/* A dense layer: z = sat16((acc * multiplier + 2^(shift-1)) >> shift). */
+typedef struct {
+    const uint32_t
+        *weights; /* for each row pair (gates: each unit): biases, then blocks over the column pairs */
+    int16_t multiplier;
+    int8_t shift;
+    int8_t clamp; /* 1 if z may exceed what the activation tables take */
+} memkd_dense_t;
+
+/* Two columns of a layer's input. */
+#if MEMKD_DSP
+typedef uint32_t memkd_columns_t;
+#else
+typedef struct {
+    int32_t even, odd;
+} memkd_columns_t;
+#endif
+
+/* Number of column pairs of n values. */
+#define MEMKD_PAIRS(n) (((n) + 1) / 2)
+
+/* ---- exact primitives ---- */
+
+MEMKD_INLINE int32_t memkd_saturate16(int32_t value) {
+#if MEMKD_DSP
+    int32_t result;
+    __asm__("ssat %0, #16, %1" : "=r"(result) : "r"(value));
+    return result;
+#else
+    return value < -32768 ? -32768 : value > 32767 ? 32767 : value;
+#endif
+}
+
+#if MEMKD_DSP
+MEMKD_INLINE int32_t memkd_smlad(uint32_t a, uint32_t b, int32_t sum) {
+    int32_t result;
+    __asm__("smlad %0, %1, %2, %3" : "=r"(result) : "r"(a), "r"(b), "r"(sum));
+    return result;
+}
+
+MEMKD_INLINE int32_t memkd_smmulr(int32_t a, int32_t b) {
+    int32_t result;
+    __asm__("smmulr %0, %1, %2" : "=r"(result) : "r"(a), "r"(b));
+    return result;
+}
+
+MEMKD_INLINE int32_t memkd_smmlar(int32_t a, int32_t b, int32_t sum) {
+    int32_t result;
+    __asm__("smmlar %0, %1, %2, %3" : "=r"(result) : "r"(a), "r"(b), "r"(sum));
+    return result;
+}
+
+MEMKD_INLINE uint32_t memkd_uxtb16(uint32_t bytes) {
+    uint32_t result;
+    __asm__("uxtb16 %0, %1" : "=r"(result) : "r"(bytes));
+    return result;
+}
+
+MEMKD_INLINE uint32_t memkd_uxtb16_odd(uint32_t bytes) {
+    uint32_t result;
+    __asm__("uxtb16 %0, %1, ror #8" : "=r"(result) : "r"(bytes));
+    return result;
+}
+
+/* Load two words and advance. */
+MEMKD_INLINE const uint32_t *memkd_load2(const uint32_t *words, uint32_t *first, uint32_t *second) {
+    __asm__("ldrd %0, %1, [%2], #8" : "=&r"(*first), "=&r"(*second), "+r"(words));
+    return words;
+}
+#endif
+
+/* sat-free (value * multiplier + 2^(shift-1)) >> shift, multiplier < 2^15. */
+MEMKD_INLINE int32_t memkd_scale(int32_t value, int32_t multiplier, int shift) {
+#if MEMKD_DSP
+    if (shift >= 17 && shift <= 32) {
+        return memkd_smmulr(value, multiplier << (32 - shift));
+    }
+#endif
+    if (shift >= 17) {
+        const int32_t high = (value >> 16) * multiplier;
+        const int32_t low = (int32_t)(((uint32_t)value & 0xFFFFu) * (uint32_t)multiplier >> 16);
+        return (high + low + ((int32_t)1 << (shift - 17))) >> (shift - 16);
+    }
+    return (int32_t)(((int64_t)value * multiplier + ((int64_t)1 << (shift - 1))) >> shift);
+}
+
+/* ---- activations ---- */
+
+/*
+ * The logistic curve of argument / 12288, scaled by 2^31, with the rounding of a shift to 2^15 included. Both
+ * forms interpolate the same 256 nodes at the distance 512.
+ */
+#ifdef MEMKD_SMALL
+extern const uint16_t memkd_sigmoid_table[256];
+
+MEMKD_INLINE uint32_t memkd_logistic(int32_t argument) {
+    const int32_t sign = argument >> 31;
+    const uint32_t magnitude = (uint32_t)((argument ^ sign) - sign);
+    const uint32_t index = magnitude >> 9;
+    uint32_t value = (1u << 25) - 640u;
+    if (index < 255u) {
+        const uint32_t node = memkd_sigmoid_table[index];
+        value = (node << 9) + (magnitude & 511u) * (memkd_sigmoid_table[index + 1u] - node);
+    }
+    return ((sign != 0 ? (1u << 25) - 1u - value : value) + 512u) << 6;
+}
+#else
+typedef struct {
+    uint32_t offset, slope; /* curve = offset + argument * slope, modulo 2^32 */
+} memkd_segment_t;
+
+extern const memkd_segment_t memkd_segment_table[512];
+
+MEMKD_INLINE uint32_t memkd_logistic(int32_t argument) {
+#if MEMKD_DSP
+    int32_t index;
+    uint32_t offset, slope;
+    __asm__("ssat %0, #9, %1, asr #9" : "=r"(index) : "r"(argument));
+    __asm__("ldrd %0, %1, [%2]" : "=r"(offset), "=r"(slope) : "r"(&memkd_segment_table[256 + index]));
+    return offset + (uint32_t)argument * slope;
+#else
+    uint32_t index = (uint32_t)(argument + 256 * 512) >> 9;
+    if (index > 511u) {
+        index = argument < 0 ? 0u : 511u;
+    }
+    return memkd_segment_table[index].offset + (uint32_t)argument * memkd_segment_table[index].slope;
+#endif
+}
+#endif
+
+/* tanh of value * 3 * 2^-12, at scale 2^-15: twice the logistic curve of twice the argument, less one. */
+MEMKD_INLINE int32_t memkd_tanh(int32_t value) {
+    return (int32_t)(memkd_logistic(18 * value) - 0x40004000u) >> 15;
+}
+
+/* ---- one unit ---- */
+
+/* c' = sat16(f * c + i * g), h' = o * tanh(c'). The gates are pre-activations at scale 3 * 2^-12. */
+MEMKD_INLINE void memkd_unit(int32_t zi, int32_t zf, int32_t zo, int32_t zg, int hidden_shift, int16_t *h,
+                             int16_t *c) {
+    const int32_t cell = *c;
+    const uint32_t forget = memkd_logistic(9 * zf);
+    const uint32_t input = memkd_logistic(9 * zi);
+    const int32_t candidate = memkd_tanh(zg);
+#if MEMKD_DSP
+    uint32_t f, o;
+    /* The upper half 2 makes smlad add twice the sign of the other factor. */
+    __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(f) : "r"(0x20000u), "r"(forget));
+    const int32_t kept = memkd_smlad(f, (uint32_t)cell, 16385) >> 15;
+    const int32_t product = (int32_t)(input >> 16) * candidate;
+    const int32_t added = (memkd_smmlar(2 * product, 0x55555400, 1 << 18) + (candidate >> 31)) >> 19;
+#else
+    const int32_t kept = ((int32_t)(forget >> 16) * cell + 16385 + 2 * (cell >> 31)) >> 15;
+    const int32_t product = (int32_t)(input >> 16) * candidate;
+    const int32_t sign = candidate >> 31;
+    const int32_t excess = (product + 0x108000 + (int32_t)((uint32_t)sign >> 11)) >> 22;
+    const int32_t added = (((product - excess + 0x60000 + sign) >> 18) * 21845 + 20000) >> 16;
+#endif
+    const int32_t next = memkd_saturate16(kept + added);
+    *c = (int16_t)next;
+    const uint32_t output = memkd_logistic(9 * zo);
+    const int32_t squashed = memkd_tanh(next);
+    const int32_t half = (int32_t)1 << (hidden_shift - 1);
+#if MEMKD_DSP
+    __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(o) : "r"(0x20000u), "r"(output));
+    *h = (int16_t)(memkd_smlad(o, (uint32_t)squashed, half + 1) >> hidden_shift);
+#else
+    *h = (int16_t)(((int32_t)(output >> 16) * squashed + half + 1 + 2 * (squashed >> 31)) >> hidden_shift);
+#endif
+}
+
+/* ---- matrix products ---- */
+
+/* Put n values into pairs of columns; the last one alone is paired with 0. */
+MEMKD_INLINE void memkd_gather(memkd_columns_t *columns, const int16_t *values, int n) {
+    MEMKD_UNROLL(16)
+    for (int p = 0; p < n / 2; p++) {
+#if MEMKD_DSP
+        memcpy(&columns[p], &values[2 * p], 4);
+#else
+        columns[p].even = values[2 * p];
+        columns[p].odd = values[2 * p + 1];
+#endif
+    }
+    if (n % 2 != 0) {
+#if MEMKD_DSP
+        columns[n / 2] = (uint16_t)values[n - 1];
+#else
+        columns[n / 2].even = values[n - 1];
+        columns[n / 2].odd = 0;
+#endif
+    }
+}
+
+/* What the weights' offset adds to each row: 128 times the sum of the columns. */
+MEMKD_INLINE uint32_t memkd_excess(const memkd_columns_t *columns, int pairs) {
+#if MEMKD_WIDE
+    (void)columns;
+    (void)pairs;
+    return 0;
+#else
+    int32_t sum = 0;
+    MEMKD_UNROLL(16)
+    for (int p = 0; p < pairs; p++) {
+#if MEMKD_DSP
+        sum = memkd_smlad(columns[p], 0x00010001u, sum);
+#else
+        sum += columns[p].even + columns[p].odd;
+#endif
+    }
+    return 128u * (uint32_t)sum;
+#endif
+}
+
+/*
+ * Add a block, two rows over two columns, to the sums of its rows. Sums are modulo 2^32, so that they may
+ * overflow on the way; complete ones fit an int32_t.
+ */
+MEMKD_INLINE const uint32_t *memkd_block(const uint32_t *weights, memkd_columns_t x, uint32_t *row0,
+                                         uint32_t *row1) {
+#if MEMKD_WIDE
+    uint32_t w0, w1;
+    weights = memkd_load2(weights, &w0, &w1);
+    *row0 = (uint32_t)memkd_smlad(w0, x, (int32_t)*row0);
+    *row1 = (uint32_t)memkd_smlad(w1, x, (int32_t)*row1);
+    return weights;
+#elif MEMKD_DSP
+    *row0 = (uint32_t)memkd_smlad(memkd_uxtb16(*weights), x, (int32_t)*row0);
+    *row1 = (uint32_t)memkd_smlad(memkd_uxtb16_odd(*weights), x, (int32_t)*row1);
+    return weights + 1;
+#else
+    const uint8_t *bytes = (const uint8_t *)weights;
+    *row0 += bytes[MEMKD_PLACE(0)] * (uint32_t)x.even + bytes[MEMKD_PLACE(2)] * (uint32_t)x.odd;
+    *row1 += bytes[MEMKD_PLACE(1)] * (uint32_t)x.even + bytes[MEMKD_PLACE(3)] * (uint32_t)x.odd;
+    return weights + 1;
+#endif
+}
+
+MEMKD_INLINE int32_t memkd_gate(const memkd_dense_t *gates, uint32_t sum) {
+    const int32_t value = memkd_scale((int32_t)sum, gates->multiplier, gates->shift);
+    return gates->clamp ? memkd_saturate16(value) : value;
+}
+
+/* One step of a layer. columns: its input and the old h of all units. h and c are read and written. */
+MEMKD_INLINE void memkd_lstm(const memkd_dense_t *gates, const memkd_columns_t *columns, int pairs,
+                             int hidden, int hidden_shift, int16_t *h, int16_t *c) {
+    const uint32_t *weights = gates->weights;
+    const uint32_t excess = memkd_excess(columns, pairs);
+    for (int u = 0; u < hidden; u++) {
+        uint32_t i = weights[0] - excess, f = weights[1] - excess, o = weights[2] - excess,
+                 g = weights[3] - excess;
+        weights += 4;
+        MEMKD_UNROLL(16)
+        for (int p = 0; p < pairs; p++) {
+            weights = memkd_block(weights, columns[p], &i, &f);
+            weights = memkd_block(weights, columns[p], &o, &g);
+        }
+        memkd_unit(memkd_gate(gates, i), memkd_gate(gates, f), memkd_gate(gates, o), memkd_gate(gates, g),
+                   hidden_shift, &h[u], &c[u]);
+    }
+}
+
+/* A dense layer. Rows are stored in pairs, the last one of an odd number with a row of zeros. */
+MEMKD_INLINE void memkd_dense(const memkd_dense_t *layer, const memkd_columns_t *columns, int pairs, int rows,
+                              int16_t *out) {
+    const uint32_t *weights = layer->weights;
+    const uint32_t excess = memkd_excess(columns, pairs);
+    for (int r = 0; r < rows; r += 2) {
+        uint32_t row0 = weights[0] - excess, row1 = weights[1] - excess;
+        weights += 2;
+        MEMKD_UNROLL(16)
+        for (int p = 0; p < pairs; p++) {
+            weights = memkd_block(weights, columns[p], &row0, &row1);
+        }
+        out[r] = (int16_t)memkd_saturate16(memkd_scale((int32_t)row0, layer->multiplier, layer->shift));
+        if (r + 1 < rows) {
+            out[r + 1] =
+                (int16_t)memkd_saturate16(memkd_scale((int32_t)row1, layer->multiplier, layer->shift));
+        }
+    }
+}
+
+/* ---- interfaces ---- */
+
+/* Rounding doubling high multiply by mantissa / 2^31, then a shift right that rounds halves away from zero.
+ */
+MEMKD_INLINE int32_t memkd_rescale(int16_t value, int32_t mantissa, int shift) {
+    const int32_t high = value * (mantissa >> 16);
+    const int32_t low = value * (mantissa & 0xFFFF);
+    const int32_t product = (high + (low >> 16) + 0x4000) >> 15;
+    return shift == 0 ? product : (product + ((int32_t)1 << (shift - 1)) - (product < 0)) >> shift;
+}
+
+/* A physical value as the model's int16: ((value - mean) / std) * gain, halves away from zero, clamped; NaN
+ * gives 0. */
+MEMKD_INLINE int16_t memkd_quantize(float value, float mean, float std, float gain) {
+    const float scaled = (value - mean) / std * gain;
+    if (scaled >= 32767.0f) {
+        return 32767;
+    }
+    if (scaled <= -32768.0f) {
+        return -32768;
+    }
+    return scaled >= 0.0f ? (int16_t)(scaled + 0.5f) : scaled < 0.0f ? (int16_t)(scaled - 0.5f) : (int16_t)0;
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

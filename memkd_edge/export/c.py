@@ -1,0 +1,124 @@
+"""`QuantizedLstm` -> C99: <name>.h (the manual), <name>.c (weights and entry points) and the runtime from export/runtime.
+
+    files = emit_c(quantized, metadata, "gesture")        # text by file name
+
+The C computes exactly what `IntegerLstm` does, on every core and in every build of the runtime.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memkd_edge.assets import asset_dir
+from memkd_edge.errors import UsageError
+from memkd_edge.export.c_text import check_name, content_id, render
+from memkd_edge.metadata import Metadata
+from memkd_edge.quantize.types import Multiplier, QuantizedDense, QuantizedLstm
+
+RUNTIME_FILES = ("memkd_lstm.h", "memkd_lstm.c", "memkd_state.h", "memkd_state.c")
+
+# The runtime has the scales of gates and cell built in (SPEC.md).
+_GATE_SCALE = 3 * 2.0**-12
+_CELL_RESCALE = Multiplier(0x55555400, -19)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Consecutive rows (a unit's four gates, or two classes): biases modulo 2^32, and groups of four weights.
+
+    A group holds rows 2r and 2r+1 over columns 2p and 2p+1: (a, b, c, d) with a, c in row 2r and b, d in row 2r+1.
+    """
+
+    biases: list[int]
+    words: list[tuple[int, int, int, int]]
+
+
+@dataclass(frozen=True)
+class _Dense:
+    blocks: list[_Block]
+    multiplier: int
+    shift: int
+    clamp: int
+    hidden_shift: int = 0
+
+
+def emit_c(model: QuantizedLstm, metadata: Metadata | None, name: str) -> dict[str, str]:
+    """Return the C sources of `model`, text by file name.
+
+    Args:
+        model: the integer model.
+        metadata: labels, channels, normalisation and provenance for the header; None gives numbered labels and no
+            normalisation.
+        name: prefix of all functions, a lower-case C identifier.
+
+    Raises:
+        UsageError: `name` is no such identifier; metadata of another model; scales other than SPEC.md's.
+    """
+    check_name(name)
+    layers = []
+    for layer in model.layers:
+        if layer.gate_scale != _GATE_SCALE or layer.cell_rescale != _CELL_RESCALE or layer.hidden_rescale.mantissa != 1 << 30:
+            raise UsageError("the C runtime computes with the scales of SPEC.md only; quantise the model with memkd-edge")
+        units = [list(range(u, 4 * layer.hidden_size, layer.hidden_size)) for u in range(layer.hidden_size)]
+        widths = (layer.input_size, layer.hidden_size)
+        layers.append(_dense(layer.gates, units, widths, hidden_shift=1 - layer.hidden_rescale.exponent))
+    classes = [[row, row + 1] for row in range(0, model.num_classes, 2)]
+    head = _dense(model.head, classes, (model.hidden_size,))
+
+    fields: dict[str, Any] = {
+        "integer": True,
+        "channels": model.input_size,
+        "classes": model.num_classes,
+        "hidden": model.hidden_size,
+        "layers": len(layers),
+        "state_type": "int16_t",
+        "state_bytes": 4 * model.hidden_size * len(layers),
+        "cell_scale": model.layers[0].cell_scale,
+        "input_scale_i16": model.layers[0].state_scale,
+        "logit_scale_i16": model.head.out_scale,
+        "input_scale_i8": model.input_scale,
+        "logit_scale_i8": model.logit_scale_int8,
+        "logit_zero_point_i8": model.logit_zero_point_int8,
+        "input_gain": model.input_gain,
+        "input_gain_f32": 1 / model.layers[0].state_scale,
+        "logit_mantissa": model.logit_rescale.mantissa,
+        "logit_shift": -model.logit_rescale.exponent,
+        "interfaces": [("i8", "int8_t"), ("i16", "int16_t"), ("f32", "float")],
+        "id": content_id([*(dense.gates.weight for dense in model.layers), *(dense.gates.bias for dense in model.layers)]),
+    }
+    columns = max(sum((width + 1) // 2 for width in (layer.input_size, layer.hidden_size)) for layer in model.layers)
+    variables = {"layers": layers, "head": head, "columns": columns}
+    files = {f"{name}.{kind}": render(f"model.{kind}.j2", name, fields, metadata, variables) for kind in ("h", "c")}
+    return files | {file: (asset_dir("export") / "runtime" / file).read_text() for file in RUNTIME_FILES}
+
+
+def _dense(layer: QuantizedDense, blocks: list[list[int]], widths: tuple[int, ...], hidden_shift: int = 0) -> _Dense:
+    """Arrange a dense layer in blocks of rows over column pairs; each part of `widths` columns is padded to whole pairs."""
+    parts = np.split(layer.weight.astype(int), np.cumsum(widths)[:-1], axis=1)
+    weight = np.concatenate([np.pad(part, ((0, 1), (0, part.shape[1] % 2))) for part in parts], axis=1)
+    bias = np.pad(layer.bias, (0, 1))
+    return _Dense(
+        [_Block([int(bias[row]) % (1 << 32) for row in rows], _groups(weight[rows])) for rows in blocks],
+        layer.reduced,
+        layer.shift,
+        clamp=int(_may_overflow(layer)),
+        hidden_shift=hidden_shift,
+    )
+
+
+def _groups(rows: NDArray[Any]) -> list[tuple[int, int, int, int]]:
+    groups = []
+    for p in range(0, rows.shape[1], 2):
+        for r in range(0, len(rows), 2):
+            a, b, c, d = (int(rows[r + i, p + j]) for j in (0, 1) for i in (0, 1))
+            groups.append((a, b, c, d))
+    return groups
+
+
+def _may_overflow(layer: QuantizedDense) -> bool:
+    """Say whether 18 z + 2^17, which the activations compute, may leave 32 bits for some input."""
+    largest = int((np.abs(layer.weight.astype(np.int64)).sum(axis=1) * (1 << 15) + np.abs(layer.bias)).max())
+    z = (largest * layer.reduced >> layer.shift) + 1
+    return 18 * z + (1 << 17) >= 1 << 31

@@ -1,0 +1,120 @@
+"""What the C emitters share: templates, C literals, names, and the header's fields."""
+
+import re
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import cache
+from typing import Any
+
+import jinja2
+import numpy as np
+from numpy.typing import NDArray
+
+from memkd_edge.assets import asset_dir
+from memkd_edge.errors import UsageError
+from memkd_edge.metadata import Metadata
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
+# fmt: off
+_RESERVED = {
+    "auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern", "float", "for",
+    "goto", "if", "inline", "int", "long", "register", "restrict", "return", "short", "signed", "sizeof", "static", "struct",
+    "switch", "typedef", "union", "unsigned", "void", "volatile", "while", "main",
+}
+# fmt: on
+
+
+def check_name(name: str) -> None:
+    """Refuse a model name that cannot be a prefix of C functions and a file name.
+
+    Raises:
+        UsageError: the name is not lower-case letters, digits and underscores, or is a word of C or of the runtime.
+    """
+    if not _NAME.fullmatch(name) or name in _RESERVED or name.startswith("memkd_"):
+        raise UsageError(
+            f"{name!r} cannot name C functions; use lower-case letters, digits and underscores, a letter first, "
+            "no word of C and no prefix memkd_"
+        )
+
+
+def content_id(arrays: Sequence[NDArray[Any]]) -> int:
+    """Return a CRC-32 over shapes and contents: it tells models apart, it does not protect."""
+    crc = 0
+    for array in arrays:
+        crc = zlib.crc32(np.ascontiguousarray(array).tobytes(), zlib.crc32(repr((array.shape, array.dtype.str)).encode(), crc))
+    return crc
+
+
+def render(template: str, name: str, model: Mapping[str, Any], metadata: Metadata | None, variables: Mapping[str, Any]) -> str:
+    """Fill in a template of export/templates/model.
+
+    Args:
+        template: its file name.
+        name: prefix of the C functions.
+        model: sizes, scales and types of the header (see model.h.j2).
+        metadata: of this model, or None.
+        variables: whatever else the template needs.
+
+    Raises:
+        UsageError: the metadata's labels or channels are not as many as the model's.
+    """
+    meta = _metadata(metadata, model)
+    text = _templates().get_template(template).render(name=name, UP=name.upper(), model=model, meta=meta, **variables)
+    return text.rstrip("\n") + "\n"
+
+
+def _metadata(metadata: Metadata | None, model: Mapping[str, Any]) -> dict[str, Any]:
+    channels, classes = model["channels"], model["classes"]
+    if metadata is None:
+        names = tuple(str(k) for k in range(channels))
+        labels = tuple(str(k) for k in range(classes))
+        metadata = Metadata("", labels, names, ("",) * channels, None, (0.0,) * channels, (1.0,) * channels)
+    counts = {len(metadata.channels), len(metadata.units), len(metadata.mean), len(metadata.std)}
+    if counts != {channels} or len(metadata.labels) != classes:
+        raise UsageError(
+            f"the metadata describes {len(metadata.channels)} channels and {len(metadata.labels)} classes, "
+            f"the model has {channels} and {classes}: they are not of the same model"
+        )
+    return {key: _comment_safe(value) if key in _COMMENTED else value for key, value in asdict(metadata).items()}
+
+
+_COMMENTED = {"run_id", "dataset", "dataset_sha256", "dataset_terms", "version"}
+
+
+def _comment_safe(text: str) -> str:
+    """Make text harmless inside a C comment: one line, no comment marks, no trigraphs."""
+    return " ".join(text.split()).replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?").replace("\\", "/")
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(asset_dir("export") / "templates" / "model"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # C, not HTML
+    )
+    environment.filters["c_string"] = c_string
+    environment.filters["c_float"] = c_float
+    environment.filters["c_hex"] = _c_hex
+    return environment
+
+
+def c_string(text: str) -> str:
+    """Return a C string literal of the UTF-8 text; anything but plain ASCII as octal escapes."""
+    # A question mark is escaped because of trigraphs.
+    plain = (chr(b) if 32 <= b < 127 and chr(b) not in '"\\?' else f"\\{b:03o}" for b in text.encode())
+    return '"' + "".join(plain) + '"'
+
+
+def c_float(value: float | None) -> str:
+    """Return a C float literal that reads back as the float32 value; None gives 0."""
+    text = str(np.float32(value or 0.0))
+    return f"{text if '.' in text or 'e' in text else text + '.0'}f"
+
+
+def _c_hex(value: int) -> str:
+    return f"0x{value:08X}u"
