@@ -1,0 +1,63 @@
+"""Small untrained students in complete run directories, for tests of everything that starts from a run."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from memkd_edge.config import DistillConfig, to_toml
+from memkd_edge.metadata import Metadata, Resampling
+from memkd_edge.models import Classifier, ModelSpec, build, save_model
+from memkd_edge.runs import Run
+
+
+def student(kind: str = "lstm", channels: int = 3, hidden: int = 8, classes: int = 4, layers: int = 1) -> Classifier:
+    """Return a model with large seeded weights, so that gates saturate now and then and decisions differ."""
+    torch.manual_seed(0)
+    model = build(ModelSpec(channels, hidden, classes, layers, kind)).eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(2)
+    return model
+
+
+def series(count: int = 24, steps: int = 30, channels: int = 3, seed: int = 0) -> np.ndarray:
+    """Return normalised series, float32 [N, T, C]."""
+    return np.random.default_rng(seed).standard_normal((count, steps, channels)).astype(np.float32)
+
+
+def metadata(channels: int = 3, classes: int = 4, steps: int = 30) -> Metadata:
+    """Return metadata that fits `student` and `series`."""
+    return Metadata(
+        name="Toy set/1",
+        labels=tuple(f"class {k}" for k in range(classes)),
+        channels=tuple(f"channel {k}" for k in range(channels)),
+        units=("m/s2",) * channels,
+        sample_rate_hz=50.0,
+        mean=tuple(float(k) for k in range(channels)),
+        std=tuple(k + 1.5 for k in range(channels)),
+        window_length=steps,
+        dataset="toy",
+    )
+
+
+def make_run(root: Path, model: Classifier, *, name: str = "toy", resampling: Resampling | None = None) -> Run:
+    """Write a complete run whose student is `model`; its test labels are the student's own decisions."""
+    run = Run.create(root, name, to_toml("distill", DistillConfig()))
+    spec = model.spec
+    x = series(channels=spec.input_size)
+    with torch.no_grad():
+        y = model(torch.from_numpy(x))[0].argmax(1).numpy()
+    described = metadata(spec.input_size, spec.num_classes)
+    if resampling is not None:
+        described = replace(described, resampling=resampling)
+    raw = (x[:4] * np.float32(described.std) + np.float32(described.mean)).astype(np.float32)
+    run.write_text("model.json", described.to_json())
+    run.write_bytes("student.safetensors", save_model(model))
+    run.write_arrays(
+        "calibration.npz",
+        {"x_calibration": x, "x_val": x[:8], "y_val": y[:8], "x_test": x, "y_test": y, "x_raw_golden": raw},
+    )
+    run.set_state("complete")
+    return run
