@@ -1,6 +1,7 @@
 """The data set type, and the one place where raw series become one: every check on input data lives here."""
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -106,15 +107,13 @@ def assemble(name: str, train: RawPart, test: RawPart | None, description: Descr
 
     source = description.source
     if test is None:
-        held_out = hold_out(targets[0], TEST_FRACTION, SPLIT_SEED, labels, groups[0])
-        arrays = [arrays[0][~held_out], arrays[0][held_out]]
-        targets = [targets[0][~held_out], targets[0][held_out]]
-        kind = "stratified"
-        if groups[0] is not None:
-            kind = "by subject"
-            groups = [groups[0][~held_out], groups[0][held_out]]
-        else:
-            groups = [None, None]
+        subjects = groups[0]
+        held_out = hold_out(targets[0], TEST_FRACTION, SPLIT_SEED, labels, subjects)
+        sides = (~held_out, held_out)
+        arrays = [arrays[0][side] for side in sides]
+        targets = [targets[0][side] for side in sides]
+        groups = [None if subjects is None else subjects[side] for side in sides]
+        kind = "stratified" if subjects is None else "by subject"
         source += f" (test split made here: {held_out.sum()} of {held_out.size} series, {kind}, seed {SPLIT_SEED})"
     return Dataset(
         name=name,
@@ -162,11 +161,14 @@ def _stack(part: RawPart, train: RawPart, channels: tuple[str, ...]) -> NDArray[
 
 def _sorted_labels(labels: Sequence[str]) -> tuple[str, ...]:
     """Return the distinct labels, in numerical order if all are numbers."""
-    distinct = set(labels)
+    distinct = sorted(set(labels))
     try:
-        return tuple(sorted(distinct, key=lambda label: (float(label), label)))
+        numbers = {label: float(label) for label in distinct}
     except ValueError:
-        return tuple(sorted(distinct))
+        return tuple(distinct)
+    if not all(math.isfinite(number) for number in numbers.values()):  # words such as `nan` and `inf`
+        return tuple(distinct)
+    return tuple(sorted(distinct, key=numbers.__getitem__))
 
 
 def _check_labels(name: str, train: RawPart, test: RawPart | None, labels: tuple[str, ...]) -> None:

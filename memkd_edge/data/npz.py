@@ -6,6 +6,7 @@ of each class number), channels, units, sample_rate_hz, and len_train, len_test 
 """
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -86,18 +87,29 @@ def _describe(path: Path, arrays: dict[str, NDArray[Any]]) -> Description:
     entry = _manifest_entry(path)
     names = entry.get("class_names") or entry.get("label_values") or ()
     labels, channels, units = (
-        tuple(str(value) for value in arrays.get(key, fallback))
+        tuple(str(value) for value in np.atleast_1d(arrays.get(key, fallback)))
         for key, fallback in (("labels", names), ("channels", entry.get("channel_names") or ()), ("units", ()))
     )
-    rate = arrays["sample_rate_hz"].item() if "sample_rate_hz" in arrays else entry.get("sampling_hz")
     return Description(
         channels=channels,
         units=units,
         labels=labels,
-        sample_rate_hz=None if rate is None else float(rate),
+        sample_rate_hz=_sample_rate(path, arrays.get("sample_rate_hz", entry.get("sampling_hz"))),
         terms=str(entry.get("terms", "")),
         source=str(path),
     )
+
+
+def _sample_rate(path: Path, value: Any) -> float | None:
+    if value is None:
+        return None
+    try:
+        rate = float(value)
+    except (TypeError, ValueError):
+        rate = math.nan
+    if not 0.0 < rate < math.inf:
+        raise UsageError(f"{path}: sample_rate_hz is {value!r}; a positive number is expected")
+    return rate
 
 
 def _manifest_entry(path: Path) -> dict[str, Any]:

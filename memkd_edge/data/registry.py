@@ -37,6 +37,8 @@ _BUNDLED = (
     "PickupGestureWiimoteZ_eq",
 )
 
+_VARIANT = r"(_eq|_nmv)+$"  # equal-length and gap-free versions of a set lie beside it
+
 # What the archive's own description tells and the files do not.
 _KNOWN = {
     "BasicMotions": Description(
@@ -119,8 +121,7 @@ def _find(folder: Path, name: str) -> Path | tuple[Path, Path] | None:
     Raises:
         UsageError: the training file stands there without the test file.
     """
-    # A variant such as JapaneseVowels_eq lies in the folder of its parent.
-    for place in (folder, folder / name, folder / re.sub(r"_(eq|nmv)$", "", name)):
+    for place in (folder, folder / name, folder / re.sub(_VARIANT, "", name)):
         if (place / f"{name}.npz").is_file():
             return place / f"{name}.npz"
         pairs = [(place / f"{name}_TRAIN{ending}", place / f"{name}_TEST{ending}") for ending in _READERS]
@@ -154,7 +155,7 @@ def _download(name: str, data_root: str) -> None:
         load_classification, archive = None, set()
     else:
         archive = {*univariate, *multivariate}
-    if name not in archive:
+    if re.sub(_VARIANT, "", name) not in archive:
         # Case and underscores differ between the 2015 and the 2018 archive: GunPoint was Gun_Point.
         keys: dict[str, str] = {known.lower().replace("_", ""): known for known in [*archive, *available(data_root)]}
         near = [keys[key] for key in difflib.get_close_matches(name.lower().replace("_", ""), keys, n=3, cutoff=0.6)]

@@ -21,7 +21,7 @@ def read_text(path: Path) -> str:
         UsageError: it is missing or no UTF-8 text.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")  # some spreadsheets begin their files with a byte-order mark
+        return path.read_bytes().decode("utf-8-sig")  # some spreadsheets begin their files with a byte-order mark
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -32,6 +32,10 @@ def test_numeric_labels_are_in_numerical_order_and_names_in_alphabetical_order()
     assert assemble("D", part(["b", "10", "b", "10"]), part(["b"]), Description()).labels == ("10", "b")
 
 
+def test_words_that_python_takes_for_numbers_are_names():
+    assert assemble("D", part(["nan", "1", "inf"] * 2), part(["1"]), Description()).labels == ("1", "inf", "nan")
+
+
 def test_given_labels_keep_their_order():
     assert list(assemble("D", part("abab"), part("a"), Description(labels=("b", "a"))).y_train) == [1, 0, 1, 0]
 

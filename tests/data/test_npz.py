@@ -65,8 +65,8 @@ def test_subjects_are_used_when_they_are_there(tmp_path):
 def test_a_manifest_beside_the_file_names_classes_and_terms(tmp_path):
     entry = {"label_values": ["run", "walk"], "channel_names": ["x", "y"], "sampling_hz": 20, "terms": "CC BY 4.0"}
     (tmp_path / "MANIFEST.json").write_text(json.dumps({"datasets": {"m": entry}}))
-    data = load_dataset("m", data_root=str(tmp_path)) if save(tmp_path / "m.npz", X=X, y=np.arange(12) % 2) else None
-    assert data is not None
+    save(tmp_path / "m.npz", X=X, y=np.arange(12) % 2)
+    data = load_dataset("m", data_root=str(tmp_path))
     assert (data.labels, data.channels, data.sample_rate_hz, data.terms) == (("run", "walk"), ("x", "y"), 20.0, "CC BY 4.0")
 
 
@@ -94,6 +94,9 @@ def test_padded_series_with_lengths_are_ragged(tmp_path):
         ({"X": X[:, :2], "y": Y}, r"X\[0\]: the series has 2 time steps; at least 3 are needed"),
         ({"X": X[:0], "y": Y[:0]}, "the training part holds no series"),
         ({"X_train": X, "y_train": Y, "X_test": X}, "no array y_test"),
+        ({"X": X, "y": Y, "sample_rate_hz": "fast"}, "sample_rate_hz is .*fast.*; a positive number is expected"),
+        ({"X": X, "y": Y, "sample_rate_hz": np.nan}, "a positive number is expected"),
+        ({"X": X, "y": Y, "channels": "x"}, "1 channel names are given for 2 channels"),
         ({"X": X, "y": Y, "channels": ["x"]}, "1 channel names are given for 2 channels"),
     ],
 )

@@ -138,6 +138,7 @@ def test_a_downloaded_set_is_read_and_found_again(monkeypatch, tmp_path):
 
     monkeypatch.setattr(aeon.datasets, "load_classification", download)
     assert load_dataset("Trace").x_train.shape == (50, 150, 1)
+    assert "Trace" in available()
     assert load_dataset("Trace").sha256 == load_dataset("GunPoint").sha256
     assert calls == ["Trace"]
 
