@@ -6,6 +6,11 @@
 Signature `step` takes x, h, c (and h1, c1, ... of further layers) and returns logits, h, c, ...; signature `reset` returns the
 initial state. State in and state out have the same dtype, scale and zero point, so a program copies bytes and never converts.
 Every runtime's kernels are exact on this graph; the fused LSTM operator is not used because one of them forgets its state.
+
+A GRU is written from the same operators and SUB; its state is h alone:
+
+    x, h -> CONCATENATION -> FULLY_CONNECTED -> SPLIT (r, z, n_x, n_h) -> LOGISTIC x2 -> MUL(r, n_h) -> ADD n_x -> TANH = n
+         -> SUB(1, z) -> MUL(1 - z, n), MUL(z, h) -> ADD = h' -> FULLY_CONNECTED = logits
 """
 
 from dataclasses import dataclass, replace
@@ -18,16 +23,17 @@ from numpy.typing import NDArray
 from memkd_edge.errors import UsageError
 from memkd_edge.export.flatbuffer import ModelWriter, Subgraph
 from memkd_edge.metadata import Metadata
-from memkd_edge.models import LstmClassifier
-from memkd_edge.quantize.calibrate import FloatLstm
-from memkd_edge.quantize.quantize import ACTIVATION_SCALE
-from memkd_edge.quantize.types import QuantizedDense, QuantizedLstm
+from memkd_edge.models import Classifier
+from memkd_edge.quantize.calibrate import FloatModel
+from memkd_edge.quantize.fixed_point import INT16_MAX
+from memkd_edge.quantize.quantize import ACTIVATION_SCALE, gru_gates, lstm_gates
+from memkd_edge.quantize.types import QuantizedClassifier, QuantizedDense, QuantizedLayer, QuantizedLstm
 
 METADATA_NAME = "memkd_edge"
 INTERFACES = ("int8", "int16x8")
 
 # Lowest operator versions whose kernels take these types.
-_INT16_VERSIONS = {"CONCATENATION": 3, "FULLY_CONNECTED": 7, "SPLIT": 4, "LOGISTIC": 3, "TANH": 3, "MUL": 4, "ADD": 3}
+_INT16_VERSIONS = {"CONCATENATION": 3, "FULLY_CONNECTED": 7, "SPLIT": 4, "LOGISTIC": 3, "TANH": 3, "MUL": 4, "ADD": 3, "SUB": 5}
 _OLDEST_RUNTIME = b"2.14.0".ljust(16, b"\0")  # the oldest one this graph was run on
 
 # Multiplying by this constant int16 1.0 rescales int8 input to the state's scale; tflite-runtime 2.14 has no int8 -> int16
@@ -48,7 +54,7 @@ class _Dense:
 
 @dataclass(frozen=True)
 class _Layer:
-    """One recurrent layer; rows of `gates` in the order i, f, o, g."""
+    """One recurrent layer; cell_scale is for LSTM only."""
 
     gates: _Dense
     hidden_size: int
@@ -57,8 +63,9 @@ class _Layer:
 
 @dataclass(frozen=True)
 class _Graph:
-    """What float and integer graphs differ in: dtype, scales and operator versions."""
+    """What float and integer, LSTM and GRU graphs differ in."""
 
+    kind: str
     layers: tuple[_Layer, ...]
     head: _Dense
     dtype: str
@@ -72,8 +79,14 @@ class _Graph:
     def version(self, kind: str) -> int:
         return 1 if self.dtype == "float32" else _INT16_VERSIONS[kind]
 
+    def states(self, layer: int) -> dict[str, float | None]:
+        """Names and scales of a layer's state tensors: h, c of the bottom layer, h1, c1 of the next."""
+        suffix = str(layer) if layer else ""
+        scales = {f"h{suffix}": self.state_scale}
+        return scales if self.kind == "gru" else scales | {f"c{suffix}": self.layers[layer].cell_scale}
 
-def write_tflite(q: QuantizedLstm, metadata: Metadata | None, *, interface: str = "int8", strip: bool = False) -> bytes:
+
+def write_tflite(q: QuantizedClassifier, metadata: Metadata | None, *, interface: str = "int8", strip: bool = False) -> bytes:
     """Write the integer model as a streaming .tflite file.
 
     Args:
@@ -88,7 +101,13 @@ def write_tflite(q: QuantizedLstm, metadata: Metadata | None, *, interface: str 
     if interface not in INTERFACES:
         raise UsageError(f"unknown interface {interface!r}; choose {' or '.join(INTERFACES)}")
     graph = _Graph(
-        layers=tuple(_Layer(_integer_dense(layer.gates), layer.hidden_size, layer.cell_scale) for layer in q.layers),
+        kind="lstm" if isinstance(q, QuantizedLstm) else "gru",
+        layers=tuple(
+            _Layer(
+                _integer_dense(layer.gates), layer.hidden_size, layer.cell_scale if isinstance(layer, QuantizedLayer) else None
+            )
+            for layer in q.layers
+        ),
         head=_integer_dense(q.head),
         dtype="int16",
         state_scale=q.layers[0].state_scale,
@@ -105,19 +124,15 @@ def write_tflite(q: QuantizedLstm, metadata: Metadata | None, *, interface: str 
     return _write(graph, metadata, int8=int8, strip=strip)
 
 
-def write_tflite_float(model: LstmClassifier, metadata: Metadata | None, *, strip: bool = False) -> bytes:
+def write_tflite_float(model: Classifier, metadata: Metadata | None, *, strip: bool = False) -> bytes:
     """Write the float32 classifier as the same streaming graph, all tensors float32."""
-    weights = FloatLstm.from_model(model)
+    weights = FloatModel.from_model(model)
     layers = []
     for layer in weights.layers:
-        i, f, g, o = np.split(np.arange(len(layer.bias)), 4)
-        rows = np.concatenate([i, f, o, g])
-        gates = np.concatenate([layer.input_weight, layer.hidden_weight], axis=1)
-        layers.append(
-            _Layer(_Dense(gates[rows].astype(np.float32), layer.bias[rows].astype(np.float32)), layer.hidden_weight.shape[1])
-        )
+        weight, bias = gru_gates(layer) if weights.kind == "gru" else lstm_gates(layer)
+        layers.append(_Layer(_Dense(weight.astype(np.float32), bias.astype(np.float32)), layer.hidden_size))
     head = _Dense(weights.head_weight.astype(np.float32), weights.head_bias.astype(np.float32))
-    graph = _Graph(tuple(layers), head, "float32", None, None)
+    graph = _Graph(weights.kind, tuple(layers), head, "float32", None, None)
     if metadata is not None:
         metadata = replace(metadata, arithmetic="float32", input_scale=None, input_zero_point=0)
     return _write(graph, metadata, int8=None, strip=strip)
@@ -127,7 +142,7 @@ def _integer_dense(layer: QuantizedDense) -> _Dense:
     return _Dense(layer.weight, layer.bias, layer.weight_scale, layer.in_scale * layer.weight_scale, layer.out_scale)
 
 
-def _write(graph: _Graph, metadata: Metadata | None, *, int8: QuantizedLstm | None, strip: bool) -> bytes:
+def _write(graph: _Graph, metadata: Metadata | None, *, int8: QuantizedClassifier | None, strip: bool) -> bytes:
     writer = ModelWriter(names=not strip)
     _write_step(writer.subgraph("step"), graph, int8)
     _write_reset(writer.subgraph("reset"), graph)
@@ -138,25 +153,25 @@ def _write(graph: _Graph, metadata: Metadata | None, *, int8: QuantizedLstm | No
     return writer.finish()
 
 
-def _write_step(step: Subgraph, graph: _Graph, int8: QuantizedLstm | None) -> None:
+def _write_step(step: Subgraph, graph: _Graph, int8: QuantizedClassifier | None) -> None:
     shape = (1, graph.input_size)
     if int8 is None:
         x = step.inputs["x"] = step.tensor("x", shape, graph.dtype, graph.state_scale)
     else:
         step.inputs["x"] = step.tensor("x", shape, "int8", int8.input_scale)
     for index, layer in enumerate(graph.layers):
-        h, c = _state_names(index)
-        state = (1, layer.hidden_size)
-        step.inputs[h] = step.tensor(h, state, graph.dtype, graph.state_scale)
-        step.inputs[c] = step.tensor(c, state, graph.dtype, layer.cell_scale)
+        for name, scale in graph.states(index).items():
+            step.inputs[name] = step.tensor(name, (1, layer.hidden_size), graph.dtype, scale)
     if int8 is not None:
-        x = _widen_input(step, step.inputs["x"], shape, int8.input_scale, int8.layers[0].state_scale)
+        x = _widen_input(step, shape, int8)
 
     states: dict[str, int] = {}
-    for index, layer in enumerate(graph.layers):
-        h, c = _state_names(index)
-        x, cell = _write_layer(step, graph, layer, index, x, step.inputs[h], step.inputs[c])
-        states |= {h: x, c: cell}
+    for index in range(len(graph.layers)):
+        names = list(graph.states(index))
+        write_layer = _write_gru if graph.kind == "gru" else _write_lstm
+        values = write_layer(_Cell(step, graph, index), x, *(step.inputs[name] for name in names))
+        states |= dict(zip(names, values, strict=True))
+        x = values[0]
     logits = _write_dense(step, graph, "classifier", graph.head, x, "logits" if int8 is None else "logits_int16")
     if int8 is not None:
         wide, classes = logits, (1, len(graph.head.bias))
@@ -168,66 +183,110 @@ def _write_step(step: Subgraph, graph: _Graph, int8: QuantizedLstm | None) -> No
 def _write_reset(reset: Subgraph, graph: _Graph) -> None:
     """A graph without operators: its outputs are constants."""
     for index, layer in enumerate(graph.layers):
-        zeros = np.zeros((1, layer.hidden_size), graph.dtype)
-        h, c = _state_names(index)
-        reset.outputs[h] = reset.constant(h, zeros, graph.state_scale)
-        reset.outputs[c] = reset.constant(c, zeros, layer.cell_scale)
+        for name, scale in graph.states(index).items():
+            reset.outputs[name] = reset.constant(name, np.zeros((1, layer.hidden_size), graph.dtype), scale)
 
 
-def _widen_input(step: Subgraph, x: int, shape: tuple[int, int], scale: float, state_scale: float) -> int:
+def _widen_input(step: Subgraph, shape: tuple[int, int], int8: QuantizedClassifier) -> int:
     """int8 x -> int16 at the state's scale, exactly: the scales' ratio is an integer."""
-    cast = step.tensor("x_int16", shape, "int16", scale)
+    cast = step.tensor("x_int16", shape, "int16", int8.input_scale)
     options = schema.CastOptionsT()
     options.inDataType, options.outDataType = schema.TensorType.INT8, schema.TensorType.INT16
-    step.operator("CAST", 1, [x], [cast], options)
+    step.operator("CAST", 1, [step.inputs["x"]], [cast], options)
     one = step.constant("one", np.full(shape, _ONE, np.int16), _ONE_SCALE)
-    wide = step.tensor("x_state_scale", shape, "int16", state_scale)
+    wide = step.tensor("x_state_scale", shape, "int16", int8.layers[0].state_scale)
     step.operator("MUL", _INT16_VERSIONS["MUL"], [cast, one], [wide], schema.MulOptionsT())
     return wide
 
 
-def _write_layer(step: Subgraph, graph: _Graph, layer: _Layer, index: int, x: int, h: int, c: int) -> tuple[int, int]:
-    prefix = f"lstm{index or ''}"
-    units = (1, layer.hidden_size)
-    columns, activation = layer.gates.weight.shape[1], graph.activation_scale
+class _Cell:
+    """Writes the operators of one recurrent layer; its tensors have the names lstm/…, lstm1/… or gru/…"""
 
-    def unary(kind: str, name: str, source: int) -> int:
-        result = step.tensor(f"{prefix}/{name}", units, graph.dtype, activation)
-        step.operator(kind, graph.version(kind), [source], [result])
+    def __init__(self, step: Subgraph, graph: _Graph, index: int) -> None:
+        self.graph, self.layer = graph, graph.layers[index]
+        self.states = list(graph.states(index))
+        self._step = step
+        self._prefix = f"{graph.kind}{index or ''}"
+
+    def tensor(self, name: str, scale: float | None) -> int:
+        """A row of one value per unit; state outputs have no prefix."""
+        full = name if name.endswith("_out") else f"{self._prefix}/{name}"
+        return self._step.tensor(full, (1, self.layer.hidden_size), self.graph.dtype, scale)
+
+    def gates(self, x: int, h: int, names: str) -> list[int]:
+        """The four gate pre-activations of concatenated x and h, named by the words in `names`."""
+        columns = self.layer.gates.weight.shape[1]
+        both = self._step.tensor(f"{self._prefix}/x_and_h", (1, columns), self.graph.dtype, self.graph.state_scale)
+        concatenation = schema.ConcatenationOptionsT()
+        concatenation.axis = 1
+        self._step.operator("CONCATENATION", self.graph.version("CONCATENATION"), [x, h], [both], concatenation)
+        gates = _write_dense(self._step, self.graph, self._prefix, self.layer.gates, both, f"{self._prefix}/gates")
+        axis = self._step.constant(f"{self._prefix}/split_axis", np.array(1, np.int32))
+        parts = [self.tensor(name, self.layer.gates.out_scale) for name in names.split()]
+        split = schema.SplitOptionsT()
+        split.numSplits = len(parts)
+        self._step.operator("SPLIT", self.graph.version("SPLIT"), [axis, gates], parts, split)
+        return parts
+
+    def activation(self, kind: str, name: str, source: int) -> int:
+        """LOGISTIC or TANH."""
+        result = self.tensor(name, self.graph.activation_scale)
+        self._step.operator(kind, self.graph.version(kind), [source], [result])
         return result
 
-    def multiply(name: str, left: int, right: int, scale: float | None) -> int:
-        result = step.tensor(f"{prefix}/{name}", units, graph.dtype, scale)
-        step.operator("MUL", graph.version("MUL"), [left, right], [result], schema.MulOptionsT())
+    def multiply(self, name: str, left: int, right: int, scale: float | None) -> int:
+        """MUL."""
+        result = self.tensor(name, scale)
+        self._step.operator("MUL", self.graph.version("MUL"), [left, right], [result], schema.MulOptionsT())
         return result
 
-    both = step.tensor(f"{prefix}/input_and_hidden", (1, columns), graph.dtype, graph.state_scale)
-    concatenation = schema.ConcatenationOptionsT()
-    concatenation.axis = 1
-    step.operator("CONCATENATION", graph.version("CONCATENATION"), [x, h], [both], concatenation)
-    gates = _write_dense(step, graph, prefix, layer.gates, both, f"{prefix}/gates")
+    def add(self, name: str, left: int, right: int, scale: float | None) -> int:
+        """ADD of two tensors of the result's scale: no rescaling, only saturation."""
+        result = self.tensor(name, scale)
+        options = schema.AddOptionsT()
+        options.potScaleInt16 = False
+        self._step.operator("ADD", self.graph.version("ADD"), [left, right], [result], options)
+        return result
 
-    axis = step.constant(f"{prefix}/split_axis", np.array(1, np.int32))
-    parts = [step.tensor(f"{prefix}/gate_{gate}", units, graph.dtype, layer.gates.out_scale) for gate in "ifog"]
-    split = schema.SplitOptionsT()
-    split.numSplits = 4
-    step.operator("SPLIT", graph.version("SPLIT"), [axis, gates], parts, split)
+    def one_minus(self, name: str, source: int) -> int:
+        """SUB from the largest activation."""
+        scale = self.graph.activation_scale
+        value = 1.0 if scale is None else INT16_MAX
+        one = self._step.constant(f"{self._prefix}/one", np.full((1, self.layer.hidden_size), value, self.graph.dtype), scale)
+        result = self.tensor(name, scale)
+        options = schema.SubOptionsT()
+        options.potScaleInt16 = False
+        self._step.operator("SUB", self.graph.version("SUB"), [one, source], [result], options)
+        return result
 
-    input_gate = unary("LOGISTIC", "input_gate", parts[0])
-    forget_gate = unary("LOGISTIC", "forget_gate", parts[1])
-    output_gate = unary("LOGISTIC", "output_gate", parts[2])
-    candidate = unary("TANH", "candidate", parts[3])
-    kept = multiply("kept", forget_gate, c, layer.cell_scale)
-    added = multiply("added", input_gate, candidate, layer.cell_scale)
-    h_name, c_name = _state_names(index)
-    cell = step.tensor(f"{c_name}_out", units, graph.dtype, layer.cell_scale)
-    add = schema.AddOptionsT()
-    add.potScaleInt16 = False
-    step.operator("ADD", graph.version("ADD"), [kept, added], [cell], add)
-    bounded = unary("TANH", "cell_tanh", cell)
-    hidden = step.tensor(f"{h_name}_out", units, graph.dtype, graph.state_scale)
-    step.operator("MUL", graph.version("MUL"), [output_gate, bounded], [hidden], schema.MulOptionsT())
-    return hidden, cell
+
+def _write_lstm(cell: _Cell, x: int, h: int, c: int) -> list[int]:
+    """c' = f c + i g, h' = o tanh(c'); returns h', c'."""
+    cell_scale = cell.layer.cell_scale
+    i, f, o, g = cell.gates(x, h, "gate_i gate_f gate_o gate_g")
+    input_gate = cell.activation("LOGISTIC", "input_gate", i)
+    forget_gate = cell.activation("LOGISTIC", "forget_gate", f)
+    output_gate = cell.activation("LOGISTIC", "output_gate", o)
+    candidate = cell.activation("TANH", "candidate", g)
+    kept = cell.multiply("kept", forget_gate, c, cell_scale)
+    added = cell.multiply("added", input_gate, candidate, cell_scale)
+    next_c = cell.add(f"{cell.states[1]}_out", kept, added, cell_scale)
+    bounded = cell.activation("TANH", "cell_tanh", next_c)
+    next_h = cell.multiply(f"{cell.states[0]}_out", output_gate, bounded, cell.graph.state_scale)
+    return [next_h, next_c]
+
+
+def _write_gru(cell: _Cell, x: int, h: int) -> list[int]:
+    """n = tanh(n_x + r n_h), h' = (1 - z) n + z h; returns h'."""
+    gate_scale, state_scale = cell.layer.gates.out_scale, cell.graph.state_scale
+    reset, update, from_x, from_h = cell.gates(x, h, "gate_r gate_z candidate_x candidate_h")
+    reset_gate = cell.activation("LOGISTIC", "reset_gate", reset)
+    update_gate = cell.activation("LOGISTIC", "update_gate", update)
+    let_through = cell.multiply("let_through", reset_gate, from_h, gate_scale)
+    candidate = cell.activation("TANH", "candidate", cell.add("gate_n", from_x, let_through, gate_scale))
+    kept = cell.multiply("kept", update_gate, h, state_scale)
+    added = cell.multiply("added", cell.one_minus("renewal", update_gate), candidate, state_scale)
+    return [cell.add(f"{cell.states[0]}_out", kept, added, state_scale)]
 
 
 def _write_dense(step: Subgraph, graph: _Graph, prefix: str, dense: _Dense, source: int, name: str) -> int:
@@ -237,9 +296,3 @@ def _write_dense(step: Subgraph, graph: _Graph, prefix: str, dense: _Dense, sour
     options = schema.FullyConnectedOptionsT()
     step.operator("FULLY_CONNECTED", graph.version("FULLY_CONNECTED"), [source, weight, bias], [result], options)
     return result
-
-
-def _state_names(layer: int) -> tuple[str, str]:
-    """h, c for the bottom layer, then h1, c1, and so on."""
-    suffix = str(layer) if layer else ""
-    return f"h{suffix}", f"c{suffix}"

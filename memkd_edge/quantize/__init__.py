@@ -1,7 +1,29 @@
 """The integer model: int8 weights, int16 activations and state. SPEC.md states its arithmetic."""
 
 from memkd_edge.quantize.quantize import quantize
-from memkd_edge.quantize.reference import IntegerLstm
-from memkd_edge.quantize.types import Multiplier, QuantizedDense, QuantizedLayer, QuantizedLstm
+from memkd_edge.quantize.reference import IntegerGru, IntegerLstm, integer_classifier
+from memkd_edge.quantize.types import (
+    Multiplier,
+    QuantizedClassifier,
+    QuantizedDense,
+    QuantizedGru,
+    QuantizedGruLayer,
+    QuantizedLayer,
+    QuantizedLstm,
+    RawInput,
+)
 
-__all__ = ["IntegerLstm", "Multiplier", "QuantizedDense", "QuantizedLayer", "QuantizedLstm", "quantize"]
+__all__ = [
+    "IntegerGru",
+    "IntegerLstm",
+    "Multiplier",
+    "QuantizedClassifier",
+    "QuantizedDense",
+    "QuantizedGru",
+    "QuantizedGruLayer",
+    "QuantizedLayer",
+    "QuantizedLstm",
+    "RawInput",
+    "integer_classifier",
+    "quantize",
+]

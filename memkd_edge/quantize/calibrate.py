@@ -6,47 +6,65 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memkd_edge.errors import UsageError
-from memkd_edge.models import LstmClassifier
+from memkd_edge.models import Classifier
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class LayerWeights:
-    """Float weights of one LSTM layer in torch's row order i, f, g, o; bias: the sum of torch's two bias vectors."""
+    """Float weights of one recurrent layer, rows in torch's order: i, f, g, o (LSTM) or r, z, n (GRU)."""
 
-    input_weight: Floats  # [4H, C]
-    hidden_weight: Floats  # [4H, H]
-    bias: Floats  # [4H]
+    input_weight: Floats  # [4H or 3H, C]
+    hidden_weight: Floats  # [4H or 3H, H]
+    input_bias: Floats  # [4H or 3H]
+    hidden_bias: Floats  # [4H or 3H]
+
+    @property
+    def hidden_size(self) -> int:
+        """Units of the layer."""
+        return int(self.hidden_weight.shape[1])
 
 
 @dataclass(frozen=True)
-class FloatLstm:
-    """The classifier as float64 arrays: layers bottom to top, then the head [K, H] and its bias [K]."""
+class FloatModel:
+    """A recurrent classifier as float64 arrays: kind "lstm" or "gru", layers bottom to top, head [K, H] and its bias [K]."""
 
+    kind: str
     layers: tuple[LayerWeights, ...]
     head_weight: Floats
     head_bias: Floats
 
     @classmethod
-    def from_model(cls, model: LstmClassifier) -> "FloatLstm":
-        """Take the weights out of a torch classifier."""
-        arrays = {name: tensor.detach().cpu().double().numpy() for name, tensor in model.state_dict().items()}
-        layers = tuple(
-            LayerWeights(
-                arrays[f"rnn.weight_ih_l{index}"],
-                arrays[f"rnn.weight_hh_l{index}"],
-                arrays[f"rnn.bias_ih_l{index}"] + arrays[f"rnn.bias_hh_l{index}"],
+    def from_model(cls, model: Classifier) -> "FloatModel":
+        """Take the weights out of a torch classifier.
+
+        Raises:
+            UsageError: a kind of model that has no streaming recurrent step (the message names what takes it), or weights that
+                are not finite.
+        """
+        if model.spec.bidirectional:
+            raise UsageError("a bidirectional model needs the end of the series first and cannot stream; distil a causal student")
+        if model.spec.kind not in ("lstm", "gru"):
+            raise UsageError(
+                f"a {model.spec.kind} has no recurrent step; --format onnx takes it, or distil an lstm or gru student"
             )
-            for index in range(model.spec.num_layers)
+        arrays = {name: tensor.detach().cpu().double().numpy() for name, tensor in model.state_dict().items()}
+        for name, array in arrays.items():
+            if not np.isfinite(array).all():
+                raise UsageError(f"{name} holds values that are not finite: training diverged; distil with a lower learning rate")
+        parts = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        layers = tuple(
+            LayerWeights(*(arrays[f"rnn.{part}_l{index}"] for part in parts)) for index in range(model.spec.num_layers)
         )
-        return cls(layers, arrays["head.weight"], arrays["head.bias"])
+        return cls(model.spec.kind, layers, arrays["head.weight"], arrays["head.bias"])
 
     def logits(self, x: NDArray[np.floating]) -> Floats:
         """Stream series x [N, T, C] and return the logits after every sample, [N, T, K]."""
+        run = _run_lstm if self.kind == "lstm" else _run_gru
         sequence = x.astype(np.float64)
         for layer in self.layers:
-            sequence = _run_layer(layer, sequence)
+            sequence = run(layer, sequence)
         return sequence @ self.head_weight.T + self.head_bias
 
 
@@ -59,7 +77,7 @@ class Ranges:
     logit_max: float
 
 
-def calibrate(model: FloatLstm, x: NDArray[np.floating]) -> Ranges:
+def calibrate(model: FloatModel, x: NDArray[np.floating]) -> Ranges:
     """Run the float model over calibration series x [N, T, C] and return the ranges it meets.
 
     Random tensors would not do: only real trajectories show the logits that occur.
@@ -77,16 +95,29 @@ def calibrate(model: FloatLstm, x: NDArray[np.floating]) -> Ranges:
     return Ranges(float(np.abs(x).max()), float(logits.min()), float(logits.max()))
 
 
-def _run_layer(layer: LayerWeights, x: Floats) -> Floats:
-    hidden_size = layer.hidden_weight.shape[1]
-    hidden = np.zeros((len(x), hidden_size))
+def _run_lstm(layer: LayerWeights, x: Floats) -> Floats:
+    hidden = np.zeros((len(x), layer.hidden_size))
     cell = np.zeros_like(hidden)
-    sequence = np.empty((*x.shape[:2], hidden_size))
+    sequence = np.empty((*x.shape[:2], layer.hidden_size))
+    bias = layer.input_bias + layer.hidden_bias
     for t in range(x.shape[1]):
-        gates = x[:, t] @ layer.input_weight.T + hidden @ layer.hidden_weight.T + layer.bias
+        gates = x[:, t] @ layer.input_weight.T + hidden @ layer.hidden_weight.T + bias
         i, f, g, o = np.split(gates, 4, axis=1)
         cell = _sigmoid(f) * cell + _sigmoid(i) * np.tanh(g)
         hidden = _sigmoid(o) * np.tanh(cell)
+        sequence[:, t] = hidden
+    return sequence
+
+
+def _run_gru(layer: LayerWeights, x: Floats) -> Floats:
+    hidden = np.zeros((len(x), layer.hidden_size))
+    sequence = np.empty((*x.shape[:2], layer.hidden_size))
+    for t in range(x.shape[1]):
+        input_part = np.split(x[:, t] @ layer.input_weight.T + layer.input_bias, 3, axis=1)
+        hidden_part = np.split(hidden @ layer.hidden_weight.T + layer.hidden_bias, 3, axis=1)
+        reset, update = (_sigmoid(input_part[gate] + hidden_part[gate]) for gate in (0, 1))
+        candidate = np.tanh(input_part[2] + reset * hidden_part[2])
+        hidden = (1 - update) * candidate + update * hidden
         sequence[:, t] = hidden
     return sequence
 

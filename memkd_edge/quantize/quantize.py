@@ -1,19 +1,20 @@
-"""Post-training quantisation: float classifier + calibration series -> `QuantizedLstm`.
+"""Post-training quantisation: float classifier + calibration series -> `QuantizedLstm` or `QuantizedGru`.
 
 The scales are chosen so that TensorFlow Lite Micro, tflite-runtime and LiteRT compute the same bits, and so that generated C is
 cheap; SPEC.md says which and why.
 """
 
 import math
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from memkd_edge.errors import UsageError
-from memkd_edge.models import LstmClassifier
-from memkd_edge.quantize.calibrate import FloatLstm, Floats, LayerWeights, calibrate
+from memkd_edge.models import Classifier, GruClassifier, LstmClassifier
+from memkd_edge.quantize.calibrate import FloatModel, Floats, LayerWeights, Ranges, calibrate
 from memkd_edge.quantize.fixed_point import multiplier
-from memkd_edge.quantize.types import QuantizedDense, QuantizedLayer, QuantizedLstm
+from memkd_edge.quantize.types import QuantizedDense, QuantizedGru, QuantizedGruLayer, QuantizedLayer, QuantizedLstm
 
 GATE_SCALE = 3 * 2.0**-12  # range +-24
 # A hair over 3 * 2^-12, so that the factor 2^-30 / CELL_SCALE has the same mantissa in float32 (LiteRT) and float64 (TFLM).
@@ -26,38 +27,49 @@ LOGIT_HEADROOM = 1.05
 _MAX_COLUMNS = 512  # 512 * 127 * 2^15 stays below 2^31
 
 
-def quantize(model: LstmClassifier, x_calibration: NDArray[np.floating]) -> QuantizedLstm:
+@overload
+def quantize(model: LstmClassifier, x_calibration: NDArray[np.floating]) -> QuantizedLstm: ...
+@overload
+def quantize(model: GruClassifier, x_calibration: NDArray[np.floating]) -> QuantizedGru: ...
+@overload
+def quantize(model: Classifier, x_calibration: NDArray[np.floating]) -> QuantizedLstm | QuantizedGru: ...
+def quantize(model: Classifier, x_calibration: NDArray[np.floating]) -> QuantizedLstm | QuantizedGru:
     """Quantise a float classifier: int8 weights, int16 activations and state.
 
     Args:
-        model: the trained student.
+        model: the trained student, LSTM or GRU.
         x_calibration: [N, T, C] normalised series of the training set.
 
     Raises:
-        UsageError: calibration series of the wrong shape or with values that are not finite; weights that are not finite;
-            a layer too wide for 32-bit accumulators.
+        UsageError: a model that is neither LSTM nor GRU, or bidirectional; calibration series of the wrong shape or with values
+            that are not finite; weights that are not finite; a layer too wide for 32-bit accumulators.
     """
-    weights = FloatLstm.from_model(model)
-    ranges = calibrate(weights, x_calibration)
+    weights = FloatModel.from_model(model)
+    return quantize_weights(weights, calibrate(weights, x_calibration))
+
+
+def quantize_weights(weights: FloatModel, ranges: Ranges) -> QuantizedLstm | QuantizedGru:
+    """Quantise float weights for the given ranges of input and logits; errors as `quantize`."""
     state_scale = power_of_two_scale(max(1.0, INPUT_HEADROOM * ranges.input_magnitude))
-    layers = tuple(_quantize_layer(layer, state_scale) for layer in weights.layers)
 
     # A logit scale below state_scale * weight_scale would amplify: the head's factor stays <= 1.
     resolution = state_scale * float(np.abs(weights.head_weight).max()) / 127 * (1 << 15)
     magnitude = LOGIT_HEADROOM * max(-ranges.logit_min, ranges.logit_max, resolution, 2.0**-15)
     head = quantize_dense(weights.head_weight, weights.head_bias, state_scale, power_of_two_scale(magnitude), "classifier")
 
-    input_gain = math.ceil(ranges.input_magnitude / 127 / state_scale) or 1
+    input_gain = max(1, math.ceil(ranges.input_magnitude / 127 / state_scale))
     logit_scale, logit_zero_point = _int8_range(min(ranges.logit_min, 0.0), max(ranges.logit_max, 0.0), head.out_scale)
-    return QuantizedLstm(
-        layers=layers,
-        head=head,
-        input_scale=input_gain * state_scale,
-        input_gain=input_gain,
-        logit_scale_int8=logit_scale,
-        logit_zero_point_int8=logit_zero_point,
-        logit_rescale=multiplier(head.out_scale / logit_scale),
-    )
+    interface: dict[str, Any] = {
+        "head": head,
+        "input_scale": input_gain * state_scale,
+        "input_gain": input_gain,
+        "logit_scale_int8": logit_scale,
+        "logit_zero_point_int8": logit_zero_point,
+        "logit_rescale": multiplier(head.out_scale / logit_scale),
+    }
+    if weights.kind == "gru":
+        return QuantizedGru(layers=tuple(_quantize_gru(layer, state_scale) for layer in weights.layers), **interface)
+    return QuantizedLstm(layers=tuple(_quantize_lstm(layer, state_scale) for layer in weights.layers), **interface)
 
 
 def power_of_two_scale(magnitude: float) -> float:
@@ -77,13 +89,11 @@ def quantize_dense(weight: Floats, bias: Floats, in_scale: float, out_scale: flo
         in_scale: a power of two. out_scale: a power of two, or 3 times one.
 
     Raises:
-        UsageError: values that are not finite, or more columns than 32-bit accumulators allow.
+        UsageError: more columns than 32-bit accumulators allow.
     """
     columns = weight.shape[1]
     if columns > _MAX_COLUMNS:
         raise UsageError(f"{where}: {columns} inputs; the integer model takes at most {_MAX_COLUMNS}, use --quantize float32")
-    if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
-        raise UsageError(f"{where}: a weight or bias is not finite: training diverged; distil again with a lower learning rate")
     largest_bias = (1 << 31) - 1 - columns * 127 * (1 << 15)  # what a 32-bit accumulator has left for it
     smallest = max(np.abs(weight).max() / 127, np.abs(bias).max() / in_scale / largest_bias, 2.0**-24 * out_scale / in_scale)
     fraction, exponent = math.frexp(in_scale * float(smallest) / out_scale)
@@ -103,16 +113,48 @@ def quantize_dense(weight: Floats, bias: Floats, in_scale: float, out_scale: flo
     )
 
 
-def _quantize_layer(layer: LayerWeights, state_scale: float) -> QuantizedLayer:
+def lstm_gates(layer: LayerWeights) -> tuple[Floats, Floats]:
+    """Return weight [4H, C + H] and bias [4H] over the concatenation of x and h, rows in the order i, f, o, g."""
     weight = np.concatenate([layer.input_weight, layer.hidden_weight], axis=1)
-    i, f, g, o = np.split(np.arange(len(weight)), 4)
+    bias = layer.input_bias + layer.hidden_bias
+    i, f, g, o = np.split(np.arange(len(bias)), 4)
     rows = np.concatenate([i, f, o, g])
+    return weight[rows], bias[rows]
+
+
+def gru_gates(layer: LayerWeights) -> tuple[Floats, Floats]:
+    """Return weight [4H, C + H] and bias [4H], rows: reset, update, candidate from x, candidate from h."""
+    both, candidate = np.split(np.arange(len(layer.input_bias)), [2 * layer.hidden_size])
+    from_x, from_h = layer.input_weight[candidate], layer.hidden_weight[candidate]
+    weight = np.block(
+        [
+            [layer.input_weight[both], layer.hidden_weight[both]],
+            [from_x, np.zeros_like(from_h)],
+            [np.zeros_like(from_x), from_h],
+        ]
+    )
+    bias = np.concatenate(
+        [(layer.input_bias + layer.hidden_bias)[both], layer.input_bias[candidate], layer.hidden_bias[candidate]]
+    )
+    return weight, bias
+
+
+def _quantize_lstm(layer: LayerWeights, state_scale: float) -> QuantizedLayer:
     return QuantizedLayer(
-        gates=quantize_dense(weight[rows], layer.bias[rows], state_scale, GATE_SCALE, "LSTM gates"),
+        gates=quantize_dense(*lstm_gates(layer), state_scale, GATE_SCALE, "LSTM gates"),
         gate_scale=GATE_SCALE,
         cell_scale=CELL_SCALE,
         state_scale=state_scale,
         cell_rescale=multiplier(PRODUCT_SCALE / CELL_SCALE),
+        hidden_rescale=multiplier(PRODUCT_SCALE / state_scale),
+    )
+
+
+def _quantize_gru(layer: LayerWeights, state_scale: float) -> QuantizedGruLayer:
+    return QuantizedGruLayer(
+        gates=quantize_dense(*gru_gates(layer), state_scale, GATE_SCALE, "GRU gates"),
+        gate_scale=GATE_SCALE,
+        state_scale=state_scale,
         hidden_rescale=multiplier(PRODUCT_SCALE / state_scale),
     )
 

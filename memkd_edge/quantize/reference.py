@@ -1,42 +1,56 @@
-"""Executes a `QuantizedLstm` in numpy, bit-exact with TensorFlow Lite Micro, for many series at once."""
+"""Executes an integer model in numpy, bit-exact with TensorFlow Lite Micro, for many series at once."""
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from memkd_edge.quantize.fixed_point import Integers, rescale, saturate, sigmoid, tanh
-from memkd_edge.quantize.types import Multiplier, QuantizedDense, QuantizedLayer, QuantizedLstm
+from memkd_edge.quantize.fixed_point import INT16_MAX, Integers, rescale, saturate, sigmoid, tanh
+from memkd_edge.quantize.types import (
+    Multiplier,
+    QuantizedClassifier,
+    QuantizedDense,
+    QuantizedGru,
+    QuantizedGruLayer,
+    QuantizedLayer,
+    QuantizedLstm,
+)
 
-# sigmoid(f) has scale 2^-15 and the cell keeps its scale, so the product is rescaled by 2^-15.
-_FORGET_RESCALE = Multiplier(1 << 30, -14)
+# A gate has scale 2^-15; multiplying by it keeps the other factor's scale.
+_GATE_RESCALE = Multiplier(1 << 30, -14)
 
 
-class IntegerLstm:
-    """Stateful streaming classifier over N independent series.
+class IntegerClassifier:
+    """Stateful streaming classifier over N independent series: what LSTM and GRU have in common.
 
-    h, c: lists with one int16 array [N, H] per layer, bottom to top; they may be read and assigned.
+    h: list with one int16 array [N, H] per layer, bottom to top; it may be read and assigned.
     """
 
-    def __init__(self, model: QuantizedLstm, series: int = 1) -> None:
-        self.model = model
+    h: list[NDArray[np.int16]]
+
+    def __init__(self, model: QuantizedClassifier, series: int = 1) -> None:
+        self._model = model
         self.reset(series)
 
     def reset(self, series: int = 1) -> None:
         """Set the state of `series` independent streams to zero."""
-        self.h = [np.zeros((series, layer.hidden_size), np.int16) for layer in self.model.layers]
-        self.c = [np.zeros((series, layer.hidden_size), np.int16) for layer in self.model.layers]
+        self.h = [np.zeros((series, layer.hidden_size), np.int16) for layer in self._model.layers]
 
     def step(self, x: NDArray[np.int16]) -> NDArray[np.int16]:
         """Take one int16 sample per series, x [N, C] at the state scale, and return the int16 logits [N, K]."""
         below = x
-        for index, layer in enumerate(self.model.layers):
-            self.h[index], self.c[index] = _step_layer(layer, below, self.h[index], self.c[index])
+        for index in range(len(self.h)):
+            self._step_layer(index, below)
             below = self.h[index]
-        return dense(self.model.head, below).astype(np.int16)
+        return dense(self._model.head, below).astype(np.int16)
 
     def step_int8(self, x: NDArray[np.int8]) -> NDArray[np.int8]:
         """Take one int8 sample per series, x [N, C] at `input_scale`, and return the int8 logits [N, K]."""
-        logits = self.step((x.astype(np.int64) * self.model.input_gain).astype(np.int16)).astype(np.int64)
-        shifted = rescale(logits, self.model.logit_rescale) + self.model.logit_zero_point_int8
+        return self.narrow(self.step((x.astype(np.int64) * self._model.input_gain).astype(np.int16)))
+
+    def narrow(self, logits: NDArray[np.int16]) -> NDArray[np.int8]:
+        """Return int16 logits as the int8 logits of the int8 interface."""
+        shifted = rescale(logits.astype(np.int64), self._model.logit_rescale) + self._model.logit_zero_point_int8
         return saturate(shifted, -128, 127).astype(np.int8)
 
     def run(self, x: NDArray[np.integer]) -> NDArray[np.integer]:
@@ -49,17 +63,52 @@ class IntegerLstm:
     def quantize_input(self, x: NDArray[np.floating], interface: str = "int16x8") -> NDArray[np.integer]:
         """Quantise normalised float samples for `interface` "int8" or "int16x8": float32 x / scale, halves away from zero."""
         if interface == "int8":
-            return quantize_array(x, self.model.input_scale, np.int8)
-        return quantize_array(x, self.model.layers[0].state_scale, np.int16)
+            return quantize_array(x, self._model.input_scale, np.int8)
+        return quantize_array(x, self._model.layers[0].state_scale, np.int16)
+
+    def _step_layer(self, index: int, x: NDArray[np.int16]) -> None:
+        """Advance the state of layer `index` by its input x."""
+        raise NotImplementedError
 
 
-def quantize_array(x: NDArray[np.floating], scale: float, dtype: type[np.int8] | type[np.int16]) -> NDArray[np.integer]:
+class IntegerLstm(IntegerClassifier):
+    """Runs a `QuantizedLstm`. c: the cells, one int16 array [N, H] per layer; may be read and assigned like h."""
+
+    def __init__(self, model: QuantizedLstm, series: int = 1) -> None:
+        self.model = model
+        super().__init__(model, series)
+
+    def reset(self, series: int = 1) -> None:
+        super().reset(series)
+        self.c = [np.zeros_like(h) for h in self.h]
+
+    def _step_layer(self, index: int, x: NDArray[np.int16]) -> None:
+        self.h[index], self.c[index] = lstm_step(self.model.layers[index], x, self.h[index], self.c[index])
+
+
+class IntegerGru(IntegerClassifier):
+    """Runs a `QuantizedGru`."""
+
+    def __init__(self, model: QuantizedGru, series: int = 1) -> None:
+        self.model = model
+        super().__init__(model, series)
+
+    def _step_layer(self, index: int, x: NDArray[np.int16]) -> None:
+        self.h[index] = gru_step(self.model.layers[index], x, self.h[index])
+
+
+def integer_classifier(model: QuantizedLstm | QuantizedGru, series: int = 1) -> IntegerLstm | IntegerGru:
+    """Return the reference that runs `model`."""
+    return IntegerLstm(model, series) if isinstance(model, QuantizedLstm) else IntegerGru(model, series)
+
+
+def quantize_array(x: NDArray[np.floating], scale: float, dtype: type[np.int8] | type[np.int16]) -> NDArray[Any]:
     """Return clamp(trunc(x / scale +- 1/2)) in float32 arithmetic, the zero point being 0."""
     scaled = x.astype(np.float32) / np.float32(scale)
     limits = np.iinfo(dtype)
-    quantized: NDArray[np.integer] = np.clip(
-        np.trunc(scaled + np.copysign(np.float32(0.5), scaled)), limits.min, limits.max
-    ).astype(dtype)
+    quantized: NDArray[Any] = np.clip(np.trunc(scaled + np.copysign(np.float32(0.5), scaled)), limits.min, limits.max).astype(
+        dtype
+    )
     return quantized
 
 
@@ -70,13 +119,23 @@ def dense(layer: QuantizedDense, x: NDArray[np.int16]) -> Integers:
     return saturate((accumulator * layer.reduced + (1 << (layer.shift - 1))) >> layer.shift)
 
 
-def _step_layer(
+def lstm_step(
     layer: QuantizedLayer, x: NDArray[np.int16], h: NDArray[np.int16], c: NDArray[np.int16]
 ) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
-    gates = dense(layer.gates, np.concatenate([x, h], axis=1))
-    i, f, o, g = np.split(gates, 4, axis=1)
-    kept = rescale(sigmoid(f) * c.astype(np.int64), _FORGET_RESCALE)
-    added = saturate(rescale(sigmoid(i) * tanh(g), layer.cell_rescale))
+    """Return the next h and c, int16 [N, H]."""
+    i, f, o, g = np.split(dense(layer.gates, np.concatenate([x, h], axis=1)), 4, axis=1)
+    kept = rescale(sigmoid(f) * c.astype(np.int64), _GATE_RESCALE)
+    added = rescale(sigmoid(i) * tanh(g), layer.cell_rescale)
     cell = saturate(kept + added)
-    hidden = saturate(rescale(sigmoid(o) * tanh(cell), layer.hidden_rescale))
+    hidden = rescale(sigmoid(o) * tanh(cell), layer.hidden_rescale)
     return hidden.astype(np.int16), cell.astype(np.int16)
+
+
+def gru_step(layer: QuantizedGruLayer, x: NDArray[np.int16], h: NDArray[np.int16]) -> NDArray[np.int16]:
+    """Return the next h, int16 [N, H]."""
+    reset, update, from_x, from_h = np.split(dense(layer.gates, np.concatenate([x, h], axis=1)), 4, axis=1)
+    candidate = tanh(saturate(from_x + rescale(sigmoid(reset) * from_h, _GATE_RESCALE)))
+    keep = sigmoid(update)
+    kept = rescale(keep * h.astype(np.int64), _GATE_RESCALE)
+    added = rescale((INT16_MAX - keep) * candidate, layer.hidden_rescale)
+    return saturate(kept + added).astype(np.int16)

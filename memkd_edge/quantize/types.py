@@ -1,4 +1,4 @@
-"""`QuantizedLstm`: the one integer model that every emitter reads. SPEC.md states the arithmetic as formulas.
+"""`QuantizedLstm` and `QuantizedGru`: the one integer model that every emitter reads. SPEC.md states the arithmetic as formulas.
 
 All scales are float32 values held exactly in Python floats. Zero points of int16 tensors are 0. Rows of gate matrices are in
 the order i, f, o, g (torch's is i, f, g, o).
@@ -64,23 +64,69 @@ class QuantizedLayer:
 
 
 @dataclass(frozen=True)
-class QuantizedLstm:
-    """A streaming LSTM classifier in integers.
+class QuantizedGruLayer:
+    """One GRU layer: gates [4H, C + H], rows reset, update, candidate from x, candidate from h.
+
+    The third quarter has zeros in the columns of h and the last in those of x, so that one product serves all. state_scale: of
+    x and h (a power of two); gate_scale: of the pre-activations. hidden_rescale: activation * activation (scale 2^-30) to the
+    state's scale.
+    """
+
+    gates: QuantizedDense
+    gate_scale: float
+    state_scale: float
+    hidden_rescale: Multiplier
+
+    @property
+    def hidden_size(self) -> int:
+        """Units of the layer."""
+        return int(self.gates.weight.shape[0]) // 4
+
+    @property
+    def input_size(self) -> int:
+        """Width of the layer's input."""
+        return int(self.gates.weight.shape[1]) - self.hidden_size
+
+
+@dataclass(frozen=True)
+class RawInput:
+    """The front end that turns a sensor's int16 counts into the model's int16 x.
+
+    x = rescale(sat16(counts - offset) * gain, `rescale`) saturated to int16, where offset and gain are int16 [C] and the factor
+    is a power of two common to all channels (mantissa 2^30). What the whole-count offset leaves of the mean stands in the first
+    layer's bias. counts_per_unit: [C], counts of one physical unit. Before that, of a decimating front end, the signal of
+    every channel passes the FIR `taps` (int16, sum 2^15; newest sample first) and every `factor`-th value is kept:
+    sat16((sum taps * counts + 2^14) >> 15). Without decimation factor is 1 and taps is [2^15], the identity (int32).
+    """
+
+    counts_per_unit: tuple[float, ...]
+    offset: NDArray[np.int16]
+    gain: NDArray[np.int16]
+    rescale: Multiplier
+    taps: NDArray[np.int32]
+    factor: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizedClassifier:
+    """A streaming recurrent classifier in integers: what LSTM and GRU have in common.
 
     layers: bottom to top; all share one state scale. head: the classifier on the top layer's h.
 
     The int16x8 interface takes x at scale layers[0].state_scale and gives logits at head.out_scale, zero points 0.
     The int8 interface takes x at scale `input_scale` = input_gain * state_scale, zero point 0, so that x16 = input_gain * x8
     exactly, and gives logits8 = sat8(rescale(logits16, logit_rescale) + logit_zero_point_int8) at `logit_scale_int8`.
+    With `raw`, both take int16 counts instead.
     """
 
-    layers: tuple[QuantizedLayer, ...]
+    layers: "tuple[QuantizedLayer, ...] | tuple[QuantizedGruLayer, ...]"
     head: QuantizedDense
     input_scale: float
     input_gain: int
     logit_scale_int8: float
     logit_zero_point_int8: int
     logit_rescale: Multiplier
+    raw: RawInput | None = None
 
     @property
     def input_size(self) -> int:
@@ -96,3 +142,17 @@ class QuantizedLstm:
     def num_classes(self) -> int:
         """Classes, the width of the logits."""
         return int(self.head.weight.shape[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizedLstm(QuantizedClassifier):
+    """A streaming LSTM classifier in integers; its state is h, c of every layer."""
+
+    layers: tuple[QuantizedLayer, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizedGru(QuantizedClassifier):
+    """A streaming GRU classifier in integers; its state is h of every layer."""
+
+    layers: tuple[QuantizedGruLayer, ...]

@@ -11,8 +11,9 @@ from memkd_edge.errors import UsageError
 from memkd_edge.export.tflite import write_tflite, write_tflite_float
 from memkd_edge.metadata import Metadata
 from memkd_edge.models import ModelSpec
-from memkd_edge.quantize import IntegerLstm, QuantizedDense, QuantizedLstm, quantize
+from memkd_edge.quantize import QuantizedClassifier, QuantizedDense, integer_classifier, quantize
 from tests.quantize.helpers import (
+    DTYPES,
     RESOLVERS,
     LiteRtStep,
     MicroStep,
@@ -20,9 +21,10 @@ from tests.quantize.helpers import (
     litert_interpreter,
     random_model,
     random_series,
+    reference_step,
     state_names,
+    step_widths,
 )
-from tests.quantize.test_reference import DTYPES, reference_step
 
 STEP_OPERATORS = [
     ("CONCATENATION", 3),
@@ -40,13 +42,29 @@ STEP_OPERATORS = [
     ("FULLY_CONNECTED", 7),
 ]
 
+GRU_OPERATORS = [
+    ("CONCATENATION", 3),
+    ("FULLY_CONNECTED", 7),
+    ("SPLIT", 4),
+    ("LOGISTIC", 3),
+    ("LOGISTIC", 3),
+    ("MUL", 4),
+    ("ADD", 3),
+    ("TANH", 3),
+    ("MUL", 4),
+    ("SUB", 5),
+    ("MUL", 4),
+    ("ADD", 3),
+    ("FULLY_CONNECTED", 7),
+]
+
 
 @pytest.fixture(scope="module")
 def metadata() -> Metadata:
     return Metadata("test", ("a", "b"), ("x",), ("g",), 50.0, (0.0,), (1.0,))
 
 
-def quantized(spec: ModelSpec, seed: int = 3) -> QuantizedLstm:
+def quantized(spec: ModelSpec, seed: int = 3) -> QuantizedClassifier:
     return quantize(random_model(spec, seed, gain=1.5), random_series(seed, 8, 60, spec.input_size))
 
 
@@ -76,15 +94,22 @@ def test_the_int8_graph_adds_cast_and_mul_before_and_quantize_after():
     assert found == [("CAST", 1), ("MUL", 4), *STEP_OPERATORS, ("QUANTIZE", 2)]
 
 
-def test_the_float_graph_is_the_same_operators_in_their_first_version():
-    found = operators(parsed(write_tflite_float(random_model(ModelSpec(3, 4, 2), 1), None)))
-    assert found == [(name, 1) for name, _ in STEP_OPERATORS]
+def test_the_gru_graph_adds_sub():
+    assert operators(parsed(write_tflite(quantized(ModelSpec(3, 4, 2, kind="gru")), None, interface="int16x8"))) == GRU_OPERATORS
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("lstm", STEP_OPERATORS), ("gru", GRU_OPERATORS)])
+def test_the_float_graph_is_the_same_operators_in_their_first_version(kind, expected):
+    found = operators(parsed(write_tflite_float(random_model(ModelSpec(3, 4, 2, kind=kind), 1), None)))
+    assert found == [(name, 1) for name, _ in expected]
 
 
 @pytest.mark.parametrize("interface", ["int8", "int16x8"])
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
 @pytest.mark.parametrize("layers", [1, 2, 3])
-def test_state_in_and_state_out_are_quantised_identically(layers, interface):
-    q = quantized(ModelSpec(3, 4, 2, num_layers=layers))
+def test_state_in_and_state_out_are_quantised_identically(layers, kind, interface):
+    spec = ModelSpec(3, 4, 2, layers, kind)
+    q = quantized(spec)
     model = parsed(write_tflite(q, None, interface=interface))
     step, reset = model.signatureDefs
     assert (step.signatureKey, reset.signatureKey) == (b"step", b"reset")
@@ -96,7 +121,7 @@ def test_state_in_and_state_out_are_quantised_identically(layers, interface):
     inputs = {entry.name.decode(): described(tensors[entry.tensorIndex]) for entry in step.inputs}
     outputs = {entry.name.decode(): described(tensors[entry.tensorIndex]) for entry in step.outputs}
     zeros = {entry.name.decode(): described(model.subgraphs[1].tensors[entry.tensorIndex]) for entry in reset.outputs}
-    names = state_names(layers)
+    names = state_names(spec)
     assert list(inputs) == ["x", *names]
     assert list(outputs) == ["logits", *names]
     for name in names:
@@ -119,19 +144,21 @@ def test_reset_gives_zeros(interface):
 
 @pytest.mark.parametrize("resolver", RESOLVERS)
 @pytest.mark.parametrize("interface", ["int8", "int16x8"])
-@pytest.mark.parametrize("spec", [ModelSpec(1, 8, 2), ModelSpec(6, 16, 6), ModelSpec(2, 5, 3, num_layers=3)], ids=str)
+@pytest.mark.parametrize(
+    "spec", [ModelSpec(1, 8, 2), ModelSpec(6, 16, 6), ModelSpec(2, 5, 3, num_layers=3), ModelSpec(3, 6, 4, 2, "gru")], ids=str
+)
 def test_litert_equals_the_reference_on_hard_states_except_at_exact_ties(spec, interface, resolver):
     q = quantized(spec)
-    step = LiteRtStep(write_tflite(q, None, interface=interface), resolver, spec.num_layers)
-    widths = [spec.input_size] + [spec.hidden_size] * 2 * spec.num_layers
-    runner, ties = IntegerLstm(q), 0
-    for inputs in hard_states(5, 600, widths, DTYPES[interface]):
+    step = LiteRtStep(write_tflite(q, None, interface=interface), resolver, spec)
+    runner, ties = integer_classifier(q), 0
+    for inputs in hard_states(5, 500, step_widths(spec), DTYPES[interface]):
         expected = reference_step(runner, inputs)
         below = inputs[0].astype(np.int64) * (q.input_gain if interface == "int8" else 1)
         tie = ties_in(q.head, runner.h[-1])
-        for layer, h, hidden in zip(q.layers, inputs[1::2], runner.h, strict=True):
+        before = inputs[1 :: 1 if spec.kind == "gru" else 2]
+        for layer, h, next_h in zip(q.layers, before, runner.h, strict=True):
             tie |= ties_in(layer.gates, np.concatenate([below, h], axis=1))
-            below = hidden
+            below = next_h
         ties += tie
         if not tie:
             for want, got in zip(expected, step(inputs), strict=True):
@@ -140,13 +167,14 @@ def test_litert_equals_the_reference_on_hard_states_except_at_exact_ties(spec, i
 
 
 @pytest.mark.parametrize("runtime", [*RESOLVERS, "tflite-micro"])
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
 @pytest.mark.parametrize("layers", [1, 2])
-def test_the_float_file_equals_torch_over_a_stream(layers, runtime):
-    spec = ModelSpec(3, 6, 4, num_layers=layers)
+def test_the_float_file_equals_torch_over_a_stream(layers, kind, runtime):
+    spec = ModelSpec(3, 6, 4, layers, kind)
     model, x = random_model(spec, 2), random_series(3, 1, 50, 3)
     file = write_tflite_float(model, None)
-    step = MicroStep(file) if runtime == "tflite-micro" else LiteRtStep(file, runtime, layers)
-    state = [np.zeros((1, 6), np.float32)] * (2 * layers)
+    step = MicroStep(file) if runtime == "tflite-micro" else LiteRtStep(file, runtime, spec)
+    state = [np.zeros((1, 6), np.float32) for _ in state_names(spec)]
     for t in range(x.shape[1]):
         logits, *state = step([x[:, t], *state])
     with torch.no_grad():

@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from memkd_edge.models import LstmClassifier, ModelSpec
+from memkd_edge.models import Classifier, ModelSpec, build
+from memkd_edge.quantize import IntegerGru, IntegerLstm
 
 RESOLVERS = ("XNNPACK", "builtin", "reference")
+DTYPES = {"int8": np.int8, "int16x8": np.int16}
 
 
-def random_model(spec: ModelSpec, seed: int, gain: float = 1.0) -> LstmClassifier:
+def random_model(spec: ModelSpec, seed: int, gain: float = 1.0) -> Classifier:
     """A classifier with uniform random weights in +-gain; trained students reach weights of several units."""
     generator = torch.Generator().manual_seed(seed)
-    model = LstmClassifier(spec)
+    model = build(spec)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_((torch.rand(parameter.shape, generator=generator) * 2 - 1) * gain)
@@ -50,10 +52,10 @@ class MicroStep:
 class LiteRtStep:
     """One step of a .tflite file through LiteRT's signature `step`; inputs and outputs by the contract's names."""
 
-    def __init__(self, file: bytes, resolver: str, layers: int = 1) -> None:
+    def __init__(self, file: bytes, resolver: str, spec: ModelSpec) -> None:
         self.interpreter = litert_interpreter(file, resolver)
         self._step = self.interpreter.get_signature_runner("step")
-        self._names = ["x", *state_names(layers)]
+        self._names = ["x", *state_names(spec)]
 
     def __call__(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         outputs = self._step(**dict(zip(self._names, inputs, strict=True)))
@@ -71,8 +73,27 @@ def litert_interpreter(file: bytes, resolver: str = "XNNPACK") -> Any:
     return Interpreter(model_content=file, experimental_op_resolver_type=kinds[resolver])
 
 
-def state_names(layers: int) -> list[str]:
-    return [f"{kind}{layer or ''}" for layer in range(layers) for kind in "hc"]
+def state_names(spec: ModelSpec) -> list[str]:
+    kinds = "h" if spec.kind == "gru" else "hc"
+    return [f"{kind}{layer or ''}" for layer in range(spec.num_layers) for kind in kinds]
+
+
+def step_widths(spec: ModelSpec) -> list[int]:
+    """Widths of x and of the states, in the file's order."""
+    return [spec.input_size] + [spec.hidden_size] * len(state_names(spec))
+
+
+def reference_step(runner: IntegerLstm | IntegerGru, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """One step of the numpy reference, inputs and outputs in the file's order."""
+    x, states = inputs[0], list(inputs[1:])
+    if isinstance(runner, IntegerLstm):
+        runner.h, runner.c = states[0::2], states[1::2]
+    else:
+        runner.h = states
+    logits = runner.step_int8(x) if x.dtype == np.int8 else runner.step(x)
+    if isinstance(runner, IntegerLstm):
+        return [logits, *(state for pair in zip(runner.h, runner.c, strict=True) for state in pair)]
+    return [logits, *runner.h]
 
 
 def hard_states(seed: int, count: int, widths: Sequence[int], dtype: Any) -> Iterator[list[np.ndarray]]:

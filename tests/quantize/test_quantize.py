@@ -8,27 +8,29 @@ from hypothesis import strategies as st
 
 from memkd_edge.errors import UsageError
 from memkd_edge.models import ModelSpec
-from memkd_edge.quantize import IntegerLstm, quantize
-from memkd_edge.quantize.calibrate import FloatLstm
+from memkd_edge.quantize import integer_classifier, quantize
+from memkd_edge.quantize.calibrate import FloatModel
 from memkd_edge.quantize.quantize import quantize_dense
 from tests.quantize.helpers import random_model, random_series
 
 
-def test_float_trajectories_equal_torch():
-    model = random_model(ModelSpec(3, 5, 4, num_layers=2), seed=1)
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+def test_float_trajectories_equal_torch(kind):
+    model = random_model(ModelSpec(3, 5, 4, 2, kind), seed=1)
     x = random_series(2, 6, 40, 3)
     with torch.no_grad():
         expected, _ = model(torch.from_numpy(x))
-    np.testing.assert_allclose(FloatLstm.from_model(model).logits(x)[:, -1], expected.numpy(), atol=1e-4)
+    np.testing.assert_allclose(FloatModel.from_model(model).logits(x)[:, -1], expected.numpy(), atol=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
 @pytest.mark.parametrize("layers", [1, 2, 3])
-def test_integer_logits_follow_the_float_model_sample_by_sample(layers):
-    model = random_model(ModelSpec(3, 8, 4, num_layers=layers), seed=layers)
+def test_integer_logits_follow_the_float_model_sample_by_sample(layers, kind):
+    model = random_model(ModelSpec(3, 8, 4, layers, kind), seed=layers)
     x = random_series(layers, 16, 200, 3)
     q = quantize(model, x)
-    expected = FloatLstm.from_model(model).logits(x)
-    runner = IntegerLstm(q, len(x))
+    expected = FloatModel.from_model(model).logits(x)
+    runner = integer_classifier(q, len(x))
     wide = runner.run(runner.quantize_input(x)) * q.head.out_scale
     runner.reset(len(x))
     narrow = (runner.run(runner.quantize_input(x, "int8")).astype(float) - q.logit_zero_point_int8) * q.logit_scale_int8
@@ -43,7 +45,7 @@ def test_integer_logits_follow_the_float_model_sample_by_sample(layers):
 def test_series_streamed_together_equal_series_streamed_alone():
     model = random_model(ModelSpec(2, 4, 3), seed=3)
     x = random_series(4, 5, 30, 2)
-    runner = IntegerLstm(quantize(model, x), len(x))
+    runner = integer_classifier(quantize(model, x), len(x))
     together = runner.run(runner.quantize_input(x))
     for index in range(len(x)):
         runner.reset()
@@ -73,7 +75,7 @@ def test_input_quantisation_rounds_halves_away_from_zero_and_saturates():
     q = quantize(random_model(ModelSpec(1, 2, 2), seed=0), np.ones((1, 4, 1), np.float32))
     scale = q.layers[0].state_scale
     x = np.array([[0.5], [-0.5], [1.49], [-1.5], [1e9], [-1e9]], np.float32) * np.float32(scale)
-    runner = IntegerLstm(q)
+    runner = integer_classifier(q)
     assert runner.quantize_input(x).ravel().tolist() == [1, -1, 1, -2, 32767, -32768]
     assert runner.quantize_input(x, "int8").dtype == np.int8
 
@@ -86,7 +88,7 @@ def test_a_constant_zero_input_can_be_quantised():
 
 def test_a_model_of_zeros_gives_zero_logits():
     model = random_model(ModelSpec(1, 2, 2), seed=0, gain=0.0)
-    runner = IntegerLstm(quantize(model, np.ones((2, 5, 1), np.float32)))
+    runner = integer_classifier(quantize(model, np.ones((2, 5, 1), np.float32)))
     assert not runner.step(np.array([[1234]], np.int16)).any()
 
 
@@ -101,6 +103,15 @@ def test_calibration_series_that_are_not_finite_are_refused_with_their_place():
 def test_calibration_series_of_the_wrong_shape_are_refused(shape):
     with pytest.raises(UsageError, match=r"must be \[N, T, 2\]"):
         quantize(random_model(ModelSpec(2, 2, 2), seed=0), np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("spec", "remedy"),
+    [(ModelSpec(2, 3, 2, kind="cnn"), "--format onnx"), (ModelSpec(2, 3, 2, bidirectional=True), "distil a causal student")],
+)
+def test_a_model_that_cannot_stream_is_refused_with_the_alternative(spec, remedy):
+    with pytest.raises(UsageError, match=remedy):
+        quantize(random_model(spec, seed=0), np.ones((1, 5, 2), np.float32))
 
 
 def test_a_diverged_model_is_refused():

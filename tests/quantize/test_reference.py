@@ -7,53 +7,64 @@ from hypothesis import strategies as st
 
 from memkd_edge.export.tflite import write_tflite
 from memkd_edge.models import ModelSpec
-from memkd_edge.quantize import IntegerLstm, QuantizedLstm, quantize
-from tests.quantize.helpers import MicroStep, hard_states, random_model, random_series
+from memkd_edge.quantize import integer_classifier, quantize
+from tests.quantize.helpers import (
+    DTYPES,
+    MicroStep,
+    hard_states,
+    random_model,
+    random_series,
+    reference_step,
+    step_widths,
+)
 
-DTYPES = {"int8": np.int8, "int16x8": np.int16}
-
-
-def reference_step(runner: IntegerLstm, inputs: list[np.ndarray]) -> list[np.ndarray]:
-    """One step in the file's order: x, h, c, h1, c1, ... -> logits, h, c, ..."""
-    runner.h, runner.c = inputs[1::2], inputs[2::2]
-    logits = runner.step_int8(inputs[0]) if inputs[0].dtype == np.int8 else runner.step(inputs[0])
-    return [logits, *(state for pair in zip(runner.h, runner.c, strict=True) for state in pair)]
-
-
-def assert_equal_on_hard_states(q: QuantizedLstm, interface: str, seed: int, count: int) -> None:
-    micro = MicroStep(write_tflite(q, None, interface=interface))
-    widths = [q.input_size] + [layer.hidden_size for layer in q.layers for _ in range(2)]
-    runner = IntegerLstm(q)
-    for inputs in hard_states(seed, count, widths, DTYPES[interface]):
-        for expected, actual in zip(micro(inputs), reference_step(runner, inputs), strict=True):
-            np.testing.assert_array_equal(actual, expected)
+SPECS = [
+    ModelSpec(1, 8, 2),
+    ModelSpec(6, 16, 6),
+    ModelSpec(3, 5, 4, num_layers=2),
+    ModelSpec(1, 8, 2, kind="gru"),
+    ModelSpec(4, 9, 5, num_layers=3, kind="gru"),
+]
 
 
-@pytest.mark.parametrize("interface", ["int8", "int16x8"])
-@pytest.mark.parametrize("spec", [ModelSpec(1, 8, 2), ModelSpec(6, 16, 6), ModelSpec(3, 5, 4, num_layers=2)], ids=str)
-def test_random_and_saturating_steps_equal_tflite_micro(spec, interface):
-    q = quantize(random_model(spec, seed=7, gain=1.5), random_series(1, 8, 50, spec.input_size))
-    assert_equal_on_hard_states(q, interface, seed=11, count=2500)
-
-
-@pytest.mark.parametrize("interface", ["int8", "int16x8"])
-def test_a_stream_without_reset_equals_tflite_micro(interface):
-    model = random_model(ModelSpec(6, 16, 6), seed=5)
-    x = random_series(6, 1, 3000, 6)
-    q = quantize(model, x)
-    micro = MicroStep(write_tflite(q, None, interface=interface))
-    runner = IntegerLstm(q)
-    state = [np.zeros((1, 16), np.int16)] * 2
-    for sample in np.moveaxis(runner.quantize_input(x, interface), 1, 0):
+def assert_stream_equal(micro: MicroStep, runner, x: np.ndarray, widths: list[int]) -> None:
+    """Stream x [1, T, C] through both from zero state, each fed with the wheel's states."""
+    state = [np.zeros((1, width), np.int16) for width in widths[1:]]
+    for sample in np.moveaxis(x, 1, 0):
         expected = micro([sample, *state])
-        actual = reference_step(runner, [sample, *state])
-        for want, got in zip(expected, actual, strict=True):
+        for want, got in zip(expected, reference_step(runner, [sample, *state]), strict=True):
             np.testing.assert_array_equal(got, want)
         state = expected[1:]
 
 
+def assert_equal_on_hard_states(micro: MicroStep, runner, widths: list[int], dtype, seed: int, count: int) -> None:
+    for inputs in hard_states(seed, count, widths, dtype):
+        for want, got in zip(micro(inputs), reference_step(runner, inputs), strict=True):
+            np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("interface", ["int8", "int16x8"])
+@pytest.mark.parametrize("spec", SPECS, ids=str)
+def test_random_and_saturating_steps_equal_tflite_micro(spec, interface):
+    q = quantize(random_model(spec, seed=7, gain=1.5), random_series(1, 8, 50, spec.input_size))
+    micro = MicroStep(write_tflite(q, None, interface=interface))
+    assert_equal_on_hard_states(micro, integer_classifier(q), step_widths(spec), DTYPES[interface], seed=11, count=1500)
+
+
+@pytest.mark.parametrize("interface", ["int8", "int16x8"])
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+def test_a_stream_without_reset_equals_tflite_micro(kind, interface):
+    spec = ModelSpec(6, 16, 6, kind=kind)
+    x = random_series(6, 1, 1500, 6)
+    q = quantize(random_model(spec, seed=5), x)
+    runner = integer_classifier(q)
+    micro = MicroStep(write_tflite(q, None, interface=interface))
+    assert_stream_equal(micro, runner, runner.quantize_input(x, interface), step_widths(spec))
+
+
 @settings(deadline=None, max_examples=25)
 @given(
+    kind=st.sampled_from(["lstm", "gru"]),
     units=st.integers(1, 64),
     channels=st.integers(1, 16),
     classes=st.integers(2, 60),
@@ -64,15 +75,11 @@ def test_a_stream_without_reset_equals_tflite_micro(interface):
     seed=st.integers(0, 2**31),
     interface=st.sampled_from(["int8", "int16x8"]),
 )
-def test_every_size_equals_tflite_micro(units, channels, classes, layers, steps, gain, peak, seed, interface):
-    model = random_model(ModelSpec(channels, units, classes, num_layers=layers), seed, gain)
+def test_every_size_equals_tflite_micro(kind, units, channels, classes, layers, steps, gain, peak, seed, interface):
+    spec = ModelSpec(channels, units, classes, layers, kind)
     x = random_series(seed, 1, steps, channels) * np.float32(peak / 3)
-    q = quantize(model, x)
-    assert_equal_on_hard_states(q, interface, seed, count=40)
-    micro, runner = MicroStep(write_tflite(q, None, interface=interface)), IntegerLstm(q)
-    state = [np.zeros((1, units), np.int16) for _ in range(2 * layers)]
-    for sample in np.moveaxis(runner.quantize_input(x, interface), 1, 0)[:60]:
-        expected = micro([sample, *state])
-        for want, got in zip(expected, reference_step(runner, [sample, *state]), strict=True):
-            np.testing.assert_array_equal(got, want)
-        state = expected[1:]
+    q = quantize(random_model(spec, seed, gain), x)
+    runner = integer_classifier(q)
+    micro = MicroStep(write_tflite(q, None, interface=interface))
+    assert_equal_on_hard_states(micro, runner, step_widths(spec), DTYPES[interface], seed, count=40)
+    assert_stream_equal(micro, runner, runner.quantize_input(x, interface)[:, -60:], step_widths(spec))
