@@ -38,7 +38,8 @@ class Metadata:
     window_length: raw samples of one training series (0 when they vary). warm_up: model time steps after a reset until the
     decision is final for 90 % of the test series. accuracy: test accuracy of the float student.
     arithmetic: "float32", "int8" or "int16x8"; input_scale, input_zero_point: of the tensor `x`, real = scale * (q - zero_point).
-    golden: test vectors, [{"x": [[...] per raw sample], "logits": [...]}], filled in by the exporters.
+    input: what a step takes: "normalised" x; "raw" with `counts_per_unit` [C] int16 sensor counts (counts of one physical unit),
+    at the model's own rate; "raw" without, physical units (float32). golden: test vectors, [{"x": [[...] per raw sample], "logits": [...]}], filled in by the exporters.
     """
 
     name: str
@@ -60,6 +61,8 @@ class Metadata:
     arithmetic: str = "float32"
     input_scale: float | None = None
     input_zero_point: int = 0
+    input: str = "normalised"
+    counts_per_unit: tuple[float, ...] = ()
     golden: tuple[dict[str, Any], ...] = ()
     format: int = FORMAT
 

@@ -22,12 +22,14 @@ from numpy.typing import NDArray
 
 from memkd_edge.errors import UsageError
 from memkd_edge.export.flatbuffer import ModelWriter, Subgraph
+from memkd_edge.export.seal import seal, with_blank_check
 from memkd_edge.metadata import Metadata
 from memkd_edge.models import Classifier
 from memkd_edge.quantize.calibrate import FloatModel
 from memkd_edge.quantize.fixed_point import INT16_MAX
+from memkd_edge.quantize.front_end import fold_normalisation
 from memkd_edge.quantize.quantize import ACTIVATION_SCALE, gru_gates, lstm_gates
-from memkd_edge.quantize.types import QuantizedClassifier, QuantizedDense, QuantizedLayer, QuantizedLstm
+from memkd_edge.quantize.types import QuantizedClassifier, QuantizedDense, QuantizedLayer, QuantizedLstm, RawInput
 
 METADATA_NAME = "memkd_edge"
 INTERFACES = ("int8", "int16x8")
@@ -39,6 +41,9 @@ _OLDEST_RUNTIME = b"2.14.0".ljust(16, b"\0")  # the oldest one this graph was ru
 # Multiplying by this constant int16 1.0 rescales int8 input to the state's scale; tflite-runtime 2.14 has no int8 -> int16
 # QUANTIZE.
 _ONE, _ONE_SCALE = 1 << 14, 2.0**-14
+
+
+_COUNT = 1.0  # the scale of a sensor's counts
 
 
 @dataclass(frozen=True)
@@ -113,20 +118,29 @@ def write_tflite(q: QuantizedClassifier, metadata: Metadata | None, *, interface
         state_scale=q.layers[0].state_scale,
         activation_scale=ACTIVATION_SCALE,
     )
-    int8 = q if interface == "int8" else None
     if metadata is not None:
-        metadata = replace(
-            metadata,
-            arithmetic=interface,
-            input_scale=q.input_scale if int8 else graph.state_scale,
-            input_zero_point=0,
-        )
-    return _write(graph, metadata, int8=int8, strip=strip)
+        metadata = replace(metadata, arithmetic=interface, input_zero_point=0)
+        if q.raw is not None:
+            metadata = replace(metadata, input="raw", counts_per_unit=q.raw.counts_per_unit, input_scale=1.0)
+        else:
+            metadata = replace(metadata, input_scale=q.input_scale if interface == "int8" else graph.state_scale)
+    return _write(graph, metadata, _Interface(q, interface == "int8"), strip=strip)
 
 
-def write_tflite_float(model: Classifier, metadata: Metadata | None, *, strip: bool = False) -> bytes:
-    """Write the float32 classifier as the same streaming graph, all tensors float32."""
+def write_tflite_float(model: Classifier, metadata: Metadata | None, *, physical: bool = False, strip: bool = False) -> bytes:
+    """Write the float32 classifier as the same streaming graph, all tensors float32.
+
+    With `physical`, x is in physical units: the normalisation of `metadata`, needed then, is folded into the first layer.
+
+    Raises:
+        UsageError: a model that has no streaming recurrent step.
+    """
     weights = FloatModel.from_model(model)
+    if physical:
+        if metadata is None:
+            raise ValueError("physical units need metadata.mean and .std")
+        weights = fold_normalisation(weights, metadata.mean, metadata.std)
+        metadata = replace(metadata, input="raw")
     layers = []
     for layer in weights.layers:
         weight, bias = gru_gates(layer) if weights.kind == "gru" else lstm_gates(layer)
@@ -135,49 +149,97 @@ def write_tflite_float(model: Classifier, metadata: Metadata | None, *, strip: b
     graph = _Graph(weights.kind, tuple(layers), head, "float32", None, None)
     if metadata is not None:
         metadata = replace(metadata, arithmetic="float32", input_scale=None, input_zero_point=0)
-    return _write(graph, metadata, int8=None, strip=strip)
+    return _write(graph, metadata, None, strip=strip)
 
 
 def _integer_dense(layer: QuantizedDense) -> _Dense:
     return _Dense(layer.weight, layer.bias, layer.weight_scale, layer.in_scale * layer.weight_scale, layer.out_scale)
 
 
-def _write(graph: _Graph, metadata: Metadata | None, *, int8: QuantizedClassifier | None, strip: bool) -> bytes:
+def _write(graph: _Graph, metadata: Metadata | None, interface: "_Interface | None", *, strip: bool) -> bytes:
     writer = ModelWriter(names=not strip)
-    _write_step(writer.subgraph("step"), graph, int8)
+    _write_step(writer.subgraph("step"), graph, interface)
     _write_reset(writer.subgraph("reset"), graph)
     if not strip:
         writer.metadata("min_runtime_version", _OLDEST_RUNTIME)
         if metadata is not None:
-            writer.metadata(METADATA_NAME, metadata.to_json().encode())
-    return writer.finish()
+            writer.metadata(METADATA_NAME, with_blank_check(metadata.to_json()))
+    return seal(writer.finish())
 
 
-def _write_step(step: Subgraph, graph: _Graph, int8: QuantizedClassifier | None) -> None:
-    shape = (1, graph.input_size)
-    if int8 is None:
-        x = step.inputs["x"] = step.tensor("x", shape, graph.dtype, graph.state_scale)
-    else:
-        step.inputs["x"] = step.tensor("x", shape, "int8", int8.input_scale)
+def _write_step(step: Subgraph, graph: _Graph, interface: "_Interface | None") -> None:
+    x_dtype, x_scale = (graph.dtype, graph.state_scale) if interface is None else interface.input_type()
+    step.inputs["x"] = step.tensor("x", (1, graph.input_size), x_dtype, x_scale)
     for index, layer in enumerate(graph.layers):
         for name, scale in graph.states(index).items():
             step.inputs[name] = step.tensor(name, (1, layer.hidden_size), graph.dtype, scale)
-    if int8 is not None:
-        x = _widen_input(step, shape, int8)
+    below = step.inputs["x"] if interface is None else interface.write_input(step)
 
     states: dict[str, int] = {}
     for index in range(len(graph.layers)):
         names = list(graph.states(index))
         write_layer = _write_gru if graph.kind == "gru" else _write_lstm
-        values = write_layer(_Cell(step, graph, index), x, *(step.inputs[name] for name in names))
+        values = write_layer(_Cell(step, graph, index), below, *(step.inputs[name] for name in names))
         states |= dict(zip(names, values, strict=True))
-        x = values[0]
-    logits = _write_dense(step, graph, "classifier", graph.head, x, "logits" if int8 is None else "logits_int16")
-    if int8 is not None:
-        wide, classes = logits, (1, len(graph.head.bias))
-        logits = step.tensor("logits", classes, "int8", int8.logit_scale_int8, int8.logit_zero_point_int8)
-        step.operator("QUANTIZE", 2, [wide], [logits], schema.QuantizeOptionsT())
+        below = values[0]
+    narrow = interface is not None and interface.int8
+    logits = _write_dense(step, graph, "classifier", graph.head, below, "logits_int16" if narrow else "logits")
+    if interface is not None and narrow:
+        logits = interface.write_narrow_logits(step, logits)
     step.outputs = {"logits": logits, **states}
+
+
+@dataclass(frozen=True)
+class _Interface:
+    """What stands around the int16 graph: int8 x and logits, or raw sensor counts."""
+
+    q: QuantizedClassifier
+    int8: bool
+
+    def input_type(self) -> tuple[str, float]:
+        """Dtype and scale of x."""
+        if self.q.raw is not None:
+            return "int16", _COUNT
+        return ("int8", self.q.input_scale) if self.int8 else ("int16", self.q.layers[0].state_scale)
+
+    def write_input(self, step: Subgraph) -> int:
+        """Bring x to int16 at the state's scale."""
+        if self.q.raw is not None:
+            return self._normalise_counts(step, self.q.raw)
+        return self._widen(step) if self.int8 else step.inputs["x"]
+
+    def write_narrow_logits(self, step: Subgraph, logits: int) -> int:
+        """int16 logits -> int8."""
+        narrow = step.tensor("logits", (1, self.q.num_classes), "int8", self.q.logit_scale_int8, self.q.logit_zero_point_int8)
+        step.operator("QUANTIZE", 2, [logits], [narrow], schema.QuantizeOptionsT())
+        return narrow
+
+    def _widen(self, step: Subgraph) -> int:
+        """int8 x -> int16 at the state's scale, exactly: the scales' ratio is an integer."""
+        shape = (1, self.q.input_size)
+        cast = step.tensor("x_int16", shape, "int16", self.q.input_scale)
+        options = schema.CastOptionsT()
+        options.inDataType, options.outDataType = schema.TensorType.INT8, schema.TensorType.INT16
+        step.operator("CAST", 1, [step.inputs["x"]], [cast], options)
+        one = step.constant("one", np.full(shape, _ONE, np.int16), _ONE_SCALE)
+        return self._to_state_scale(step, cast, one)
+
+    def _normalise_counts(self, step: Subgraph, raw: RawInput) -> int:
+        """int16 counts -> (counts - offset) * gain at the state's scale."""
+        shape = (1, self.q.input_size)
+        centred = step.tensor("x_centred", shape, "int16", _COUNT)
+        options = schema.SubOptionsT()
+        options.potScaleInt16 = False
+        offset = step.constant("offset", raw.offset[None], _COUNT)
+        step.operator("SUB", _INT16_VERSIONS["SUB"], [step.inputs["x"], offset], [centred], options)
+        factor = raw.rescale.mantissa / 2**31 * 2.0**raw.rescale.exponent
+        gain = step.constant("gain", raw.gain[None], factor * self.q.layers[0].state_scale)
+        return self._to_state_scale(step, centred, gain)
+
+    def _to_state_scale(self, step: Subgraph, left: int, right: int) -> int:
+        result = step.tensor("x_state_scale", (1, self.q.input_size), "int16", self.q.layers[0].state_scale)
+        step.operator("MUL", _INT16_VERSIONS["MUL"], [left, right], [result], schema.MulOptionsT())
+        return result
 
 
 def _write_reset(reset: Subgraph, graph: _Graph) -> None:
@@ -185,18 +247,6 @@ def _write_reset(reset: Subgraph, graph: _Graph) -> None:
     for index, layer in enumerate(graph.layers):
         for name, scale in graph.states(index).items():
             reset.outputs[name] = reset.constant(name, np.zeros((1, layer.hidden_size), graph.dtype), scale)
-
-
-def _widen_input(step: Subgraph, shape: tuple[int, int], int8: QuantizedClassifier) -> int:
-    """int8 x -> int16 at the state's scale, exactly: the scales' ratio is an integer."""
-    cast = step.tensor("x_int16", shape, "int16", int8.input_scale)
-    options = schema.CastOptionsT()
-    options.inDataType, options.outDataType = schema.TensorType.INT8, schema.TensorType.INT16
-    step.operator("CAST", 1, [step.inputs["x"]], [cast], options)
-    one = step.constant("one", np.full(shape, _ONE, np.int16), _ONE_SCALE)
-    wide = step.tensor("x_state_scale", shape, "int16", int8.layers[0].state_scale)
-    step.operator("MUL", _INT16_VERSIONS["MUL"], [cast, one], [wide], schema.MulOptionsT())
-    return wide
 
 
 class _Cell:

@@ -1,5 +1,6 @@
 """The integer model: int8 weights, int16 activations and state. SPEC.md states its arithmetic."""
 
+from memkd_edge.quantize.front_end import IntegerFrontEnd, Sensor
 from memkd_edge.quantize.quantize import quantize
 from memkd_edge.quantize.reference import IntegerGru, IntegerLstm, integer_classifier
 from memkd_edge.quantize.types import (
@@ -14,6 +15,7 @@ from memkd_edge.quantize.types import (
 )
 
 __all__ = [
+    "IntegerFrontEnd",
     "IntegerGru",
     "IntegerLstm",
     "Multiplier",
@@ -24,6 +26,7 @@ __all__ = [
     "QuantizedLayer",
     "QuantizedLstm",
     "RawInput",
+    "Sensor",
     "integer_classifier",
     "quantize",
 ]

@@ -14,6 +14,7 @@ from memkd_edge.errors import UsageError
 from memkd_edge.models import Classifier, GruClassifier, LstmClassifier
 from memkd_edge.quantize.calibrate import FloatModel, Floats, LayerWeights, Ranges, calibrate
 from memkd_edge.quantize.fixed_point import multiplier
+from memkd_edge.quantize.front_end import Sensor, absorb_offset_remainder, raw_input
 from memkd_edge.quantize.types import QuantizedDense, QuantizedGru, QuantizedGruLayer, QuantizedLayer, QuantizedLstm
 
 GATE_SCALE = 3 * 2.0**-12  # range +-24
@@ -28,29 +29,38 @@ _MAX_COLUMNS = 512  # 512 * 127 * 2^15 stays below 2^31
 
 
 @overload
-def quantize(model: LstmClassifier, x_calibration: NDArray[np.floating]) -> QuantizedLstm: ...
+def quantize(model: LstmClassifier, x_calibration: NDArray[np.floating], *, sensor: Sensor | None = None) -> QuantizedLstm: ...
 @overload
-def quantize(model: GruClassifier, x_calibration: NDArray[np.floating]) -> QuantizedGru: ...
+def quantize(model: GruClassifier, x_calibration: NDArray[np.floating], *, sensor: Sensor | None = None) -> QuantizedGru: ...
 @overload
-def quantize(model: Classifier, x_calibration: NDArray[np.floating]) -> QuantizedLstm | QuantizedGru: ...
-def quantize(model: Classifier, x_calibration: NDArray[np.floating]) -> QuantizedLstm | QuantizedGru:
+def quantize(
+    model: Classifier, x_calibration: NDArray[np.floating], *, sensor: Sensor | None = None
+) -> QuantizedLstm | QuantizedGru: ...
+def quantize(
+    model: Classifier, x_calibration: NDArray[np.floating], *, sensor: Sensor | None = None
+) -> QuantizedLstm | QuantizedGru:
     """Quantise a float classifier: int8 weights, int16 activations and state.
 
     Args:
         model: the trained student, LSTM or GRU.
         x_calibration: [N, T, C] normalised series of the training set.
+        sensor: makes the model take this sensor's int16 counts instead of normalised x.
 
     Raises:
         UsageError: a model that is neither LSTM nor GRU, or bidirectional; calibration series of the wrong shape or with values
             that are not finite; weights that are not finite; a layer too wide for 32-bit accumulators.
     """
     weights = FloatModel.from_model(model)
-    return quantize_weights(weights, calibrate(weights, x_calibration))
+    return quantize_weights(weights, calibrate(weights, x_calibration), sensor=sensor)
 
 
-def quantize_weights(weights: FloatModel, ranges: Ranges) -> QuantizedLstm | QuantizedGru:
+def quantize_weights(weights: FloatModel, ranges: Ranges, *, sensor: Sensor | None = None) -> QuantizedLstm | QuantizedGru:
     """Quantise float weights for the given ranges of input and logits; errors as `quantize`."""
     state_scale = power_of_two_scale(max(1.0, INPUT_HEADROOM * ranges.input_magnitude))
+    raw = None
+    if sensor is not None:
+        raw = raw_input(sensor, state_scale)
+        weights = absorb_offset_remainder(weights, sensor, raw)
 
     # A logit scale below state_scale * weight_scale would amplify: the head's factor stays <= 1.
     resolution = state_scale * float(np.abs(weights.head_weight).max()) / 127 * (1 << 15)
@@ -66,6 +76,7 @@ def quantize_weights(weights: FloatModel, ranges: Ranges) -> QuantizedLstm | Qua
         "logit_scale_int8": logit_scale,
         "logit_zero_point_int8": logit_zero_point,
         "logit_rescale": multiplier(head.out_scale / logit_scale),
+        "raw": raw,
     }
     if weights.kind == "gru":
         return QuantizedGru(layers=tuple(_quantize_gru(layer, state_scale) for layer in weights.layers), **interface)
