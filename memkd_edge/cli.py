@@ -189,6 +189,97 @@ def inspect(
         print_inspection(found)
 
 
+@app.command()
+def bench(
+    device: Annotated[
+        list[str] | None, typer.Option(help="Device name or ./profile.toml; repeat to compare. Default: rpi4.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Time steps of one measured pass. Default: 64.")] = None,
+    timeout: Annotated[float | None, typer.Option(help="Seconds after which an emulator is ended. Default: 120.")] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Exit 4 beyond it: flash=8k,ram=1k,instructions=4000,latency=1ms,energy=5uJ.")
+    ] = None,
+    battery: Annotated[str | None, typer.Option(help="Battery capacity, as in 100mAh; gives battery life.")] = None,
+    sleep_current: Annotated[str | None, typer.Option(help="Current between samples, as in 2uA. Default: the profile's.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Samples per second. Default: the data set's, else 50.")] = None,
+    run: RunOption = "",
+    run_root: RunRoot = Path("runs"),
+    config: ConfigFile = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print the result as CSV, one figure a line.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Measure what the student costs on a device, against its teacher."""
+    from memkd_edge.bench.budget import BudgetError
+    from memkd_edge.bench.pipeline import bench as run_bench
+    from memkd_edge.bench.tables import print_report, to_csv
+    from memkd_edge.config import BenchConfig, resolve
+    from memkd_edge.runs import Run
+
+    flags = {
+        "device": device or None,
+        "steps": steps,
+        "timeout_s": timeout,
+        "budget": budget,
+        "battery": battery,
+        "sleep_current": sleep_current,
+        "rate": rate,
+    }
+    resolved = resolve(BenchConfig, "bench", toml=config, flags=flags)
+    over_budget = None
+    try:
+        report = run_bench(Run.open(Path(run)) if run else Run.newest(run_root), resolved)
+    except BudgetError as error:
+        report, over_budget = error.report, error
+    if as_json:
+        _print_json(report.to_dict())
+    elif as_csv:
+        typer.echo(to_csv(report), nl=False)
+    else:
+        print_report(report)
+    if over_budget is not None:
+        raise over_budget
+
+
+@app.command()
+def devices(as_json: Json = False) -> None:
+    """List the devices that `bench` knows."""
+    from dataclasses import asdict
+
+    from memkd_edge.bench.profiles import device_names, load_device
+    from memkd_edge.bench.tables import print_devices
+
+    known = [load_device(name) for name in device_names()]
+    if as_json:
+        _print_json([asdict(device) for device in known])
+    else:
+        print_devices(known)
+
+
+@app.command()
+def doctor(
+    arm64_root: Annotated[
+        bool, typer.Option("--arm64-root", help="Build the arm64 Python that runs .tflite files as on a Raspberry Pi.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Say which tools are installed and how to get the missing ones; exit 3 when one is missing that `bench` needs."""
+    from dataclasses import asdict
+
+    from memkd_edge.bench import arm64_root as arm64
+    from memkd_edge.bench.doctor import examine
+    from memkd_edge.bench.tables import print_checks
+
+    if arm64_root:
+        arm64.build(arm64.location())
+    checks = examine()
+    if as_json:
+        _print_json([asdict(check) for check in checks])
+    else:
+        print_checks(checks)
+    if any(check.needed and not check.found for check in checks):
+        raise typer.Exit(3)
+
+
 def _print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=1, sort_keys=True))
 

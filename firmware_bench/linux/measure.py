@@ -3,10 +3,10 @@
 
     python3 measure.py MODEL INPUTS.npy PASSES
 
-It stays within what Python 3.7 knows, for older board images. INPUTS.npy: [steps, C] samples in the dtype of the model's tensor `x`. Speaks the protocol of runner.c on stdout, with two more
-lines before the last: `runtime=` and `rss=` (peak resident memory of this process in bytes, Python and numpy included). A tick is
-a nanosecond; one step is: set the inputs, run, fetch the outputs, with the state carried by the caller. Each step stands between
-two getppid() calls, which a counting emulator sees.
+It stays within what Python 3.7 knows, for older board images. INPUTS.npy: [steps, C] samples in the dtype of the model's tensor
+`x`. It speaks the protocol of runner.c on stdout, with two more lines before the last: `runtime=` and `rss=` (peak resident
+memory of this process in bytes, Python and numpy included). A tick is a nanosecond; one step is: set the inputs, run, fetch the
+outputs, with the state carried by the caller. Each step stands between two getppid() calls, which a counting emulator sees.
 """
 
 import contextlib

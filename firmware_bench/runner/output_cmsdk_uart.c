@@ -27,8 +27,7 @@ void output_write(const char *text) {
     }
 }
 
-void output_end(int status) {
-    (void)status;
+void output_end(void) {
     for (;;) {
     }
 }

@@ -4,7 +4,7 @@
 #include "port_cortex_m.h"
 
 enum { SYS_WRITE0 = 0x04, SYS_EXIT = 0x18 };
-enum { STOPPED_RUN_TIME_ERROR = 0x20023, STOPPED_APPLICATION_EXIT = 0x20026 };
+enum { STOPPED_APPLICATION_EXIT = 0x20026 };
 
 static void semihosting_call(uint32_t operation, uint32_t argument) {
     register uint32_t r0 __asm__("r0") = operation;
@@ -19,8 +19,8 @@ void output_write(const char *text) {
     semihosting_call(SYS_WRITE0, (uint32_t)text);
 }
 
-void output_end(int status) {
-    semihosting_call(SYS_EXIT, status == 0 ? STOPPED_APPLICATION_EXIT : STOPPED_RUN_TIME_ERROR);
+void output_end(void) {
+    semihosting_call(SYS_EXIT, STOPPED_APPLICATION_EXIT);
     for (;;) {
     }
 }

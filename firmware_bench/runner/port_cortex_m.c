@@ -57,7 +57,7 @@ void port_output(const char *text) {
 
 static void fault_handler(void) {
     output_write("fault=1\n");
-    output_end(1);
+    output_end();
 }
 
 void reset_handler(void) {
@@ -82,7 +82,7 @@ void reset_handler(void) {
 #endif
     output_start();
     bench_run();
-    output_end(0);
+    output_end();
 }
 
 typedef void (*handler_t)(void);

@@ -8,7 +8,7 @@ void output_start(void);
 /* Write text, and return when it is on its way. */
 void output_write(const char *text);
 
-/* The measurement is over (status 0) or a fault struck (status 1). Does not return. */
-__attribute__((noreturn)) void output_end(int status);
+/* The measurement is over, or a fault struck and was reported. Does not return. */
+__attribute__((noreturn)) void output_end(void);
 
 #endif

@@ -202,6 +202,6 @@ def _emulate(folder: Path, machine: Machine, timeout_s: float) -> tuple[plugin.C
         "-plugin", f"{library},begin={symbol['bench_begin']},end={symbol['bench_end']},out=counts.txt",
     ]
     # fmt: on
-    # Semihosting's text comes out on stderr or stdout, depending on QEMU's version: join them.
-    text = toolchain.run(["sh", "-c", 'exec "$@" 2>&1', "sh", *command], timeout_s=timeout_s, cwd=folder)
+    # Semihosting's text comes out on stderr or stdout, depending on QEMU's version.
+    text = toolchain.run(command, timeout_s=timeout_s, cwd=folder, join_stderr=True)
     return plugin.read(folder / "counts.txt"), text

@@ -2,12 +2,14 @@
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 from rich.text import Text
 
 from memkd_edge import tables
+from memkd_edge.bench.doctor import Check
+from memkd_edge.bench.profiles import Device
 from memkd_edge.bench.types import EMULATED_EXACT, ESTIMATED, BenchReport, DeviceReport, Figure
 
 # figure -> column title; the first table of a device shows cost, the second where the bytes lie
@@ -37,6 +39,14 @@ BYTES = {
 }
 RATIOS = ("weights", "flash", "ram", "instructions", "cycles", "latency", "energy")
 LEGEND = "All per sample. = emulated, exact on the device; ~ estimated [lowest, highest]; no mark: measured."
+BACKENDS = {
+    "host": "wall time here",
+    "qemu-user": "emulated: exact counts, estimated time",
+    "qemu-cortex-m": "emulated: exact counts, estimated time",
+    "sizes": "sizes only",
+    "ssh": "on the device, over ssh",
+    "serial": "on the device, over its UART",
+}
 _LARGER_UNIT = {"us": "ms", "ms": "s", "uJ": "mJ", "mJ": "J"}
 
 
@@ -54,6 +64,30 @@ def print_report(report: BenchReport) -> None:
         for caveat in device.caveats:
             out.print(Text(caveat))
     out.print(Text(LEGEND))
+
+
+def print_devices(devices: Sequence[Device]) -> None:
+    """Print the device profiles, one a line."""
+    grid = tables.table("Devices", "name", "device", "how it is measured", "clock", "flash", "RAM")
+    for device in devices:
+        clock = device.quantities.get("clock_mhz")
+        memory = [_memory(device.bytes(name)) for name in ("flash_kib", "ram_kib")]
+        grid.add_row(device.name, device.title, BACKENDS[device.backend], f"{clock.value:g} MHz" if clock else "", *memory)
+    _print_list(grid)
+
+
+def print_checks(checks: Sequence[Check]) -> None:
+    """Print what `doctor` found."""
+    grid = tables.table("Tools", "tool", "for", "found", "to get it")
+    for check in checks:
+        grid.add_row(check.name, check.purpose, check.found or "missing", "" if check.found else check.remedy)
+    _print_list(grid)
+
+
+def _print_list(grid: Table) -> None:
+    for column in grid.columns:
+        column.justify = "left"
+    tables.console().print(grid)
 
 
 def to_csv(report: BenchReport) -> str:
@@ -85,6 +119,12 @@ def show(figure: Figure) -> str:
 def _rounded(value: float) -> str:
     """Three significant digits, thousands separated."""
     return f"{float(f'{value:.3g}'):,.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+def _memory(size: int | None) -> str:
+    if size is None:
+        return ""
+    return f"{size // 1024:,} KiB" if size < 2**30 else f"{size / 2**30:g} GiB"
 
 
 def _table(device: DeviceReport, title: str, columns: Mapping[str, str]) -> Table:

@@ -48,22 +48,26 @@ def version(program: str) -> str:
     return f"{program} {number[0] if number else '?'}"
 
 
-def run(command: Sequence[str], *, timeout_s: float, cwd: Path | None = None, stdin: bytes = b"") -> str:
-    """Run `command` and return its standard output.
+def run(command: Sequence[str], *, timeout_s: float, cwd: Path | None = None, join_stderr: bool = False) -> str:
+    """Run `command` and return its standard output, with `join_stderr` its error output among it.
 
     Raises:
-        MemkdEdgeError: it failed, or ran longer than `timeout_s` seconds and was ended.
+        ToolFailedError: it ended with an error.
+        MemkdEdgeError: it ran longer than `timeout_s` seconds and was ended.
     """
     name = os.path.basename(command[0])
+    errors = subprocess.STDOUT if join_stderr else subprocess.PIPE
     try:
-        done = subprocess.run(command, input=stdin, capture_output=True, timeout=timeout_s, cwd=cwd)
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, timeout=timeout_s, cwd=cwd
+        )
     except subprocess.TimeoutExpired as error:
         raise MemkdEdgeError(
             f"{name} did not end within {timeout_s:g} s and was stopped; raise --timeout if the model is large"
         ) from error
     output = done.stdout.decode(errors="replace")
     if done.returncode != 0:
-        message = done.stderr.decode(errors="replace").strip() or output.strip()
+        message = (done.stderr or b"").decode(errors="replace").strip() or output.strip()
         raise ToolFailedError(f"{name} failed (exit {done.returncode}): {message[-2000:]}", message)
     return output
 
