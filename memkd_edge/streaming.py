@@ -12,7 +12,7 @@ All that it needs stands in the file: labels, normalisation, resampling, scales.
 import importlib
 import os
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +21,9 @@ from memkd_edge.data.normalise import normalise
 from memkd_edge.data.resample import StreamingResampler
 from memkd_edge.errors import MemkdEdgeError, MissingToolError, UsageError
 from memkd_edge.metadata import Metadata
+
+if TYPE_CHECKING:
+    from memkd_edge.export.interface import StepInterface
 
 _RUNTIMES = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter", "tensorflow.lite")
 
@@ -71,7 +74,7 @@ class StreamingClassifier:
             raise UsageError(f"{channels[channel]} is {values[channel]}; hold the last good sample, or reset() after a gap")
         logits = None
         for step in self._resampler.push(values):
-            logits = self._model.step(normalise(step, self.metadata.mean, self.metadata.std))
+            logits = self._model.step(self._model_input(step))
         return None if logits is None else _softmax(logits)
 
     def reset(self) -> None:
@@ -100,6 +103,14 @@ class StreamingClassifier:
             raise UsageError(f"a series of {len(samples)} samples is too short for the model's resampling")
         return scores
 
+    def _model_input(self, step: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what the file's `x` stands for, from a time step in physical units."""
+        if self.metadata.input == "normalised":
+            return normalise(step, self.metadata.mean, self.metadata.std)
+        if self.metadata.counts_per_unit:
+            return step * np.asarray(self.metadata.counts_per_unit, dtype=np.float32)
+        return step
+
 
 class _StepModel(Protocol):
     """A model that carries its state from step to step."""
@@ -114,8 +125,8 @@ class _StepModel(Protocol):
 class _TfliteStepModel:
     """The signatures `step` and `reset` of a .tflite, in the first TFLite runtime that is installed."""
 
-    def __init__(self, path: Path, x: "_Quantization", logits: "_Quantization") -> None:
-        self._x, self._logits = x, logits
+    def __init__(self, path: Path, interface: "StepInterface") -> None:
+        self._interface = interface
         # The runners borrow the interpreter's memory: it has to live as long as they do.
         self._interpreter = _interpreter_class()(model_path=str(path), num_threads=1)
         self._step = self._interpreter.get_signature_runner("step")
@@ -123,93 +134,61 @@ class _TfliteStepModel:
         self.reset()
 
     def reset(self) -> None:
-        self._state = {name: value.copy() for name, value in self._initial.items()}
+        self._state = {before.name: self._initial[before.name].copy() for before, _ in self._interface.states}
 
     def step(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        outputs = self._step(x=self._x.quantize(x)[None], **self._state)
+        outputs = self._step(x=self._interface.x.quantize(x[None]), **self._state)
         self._state = {name: outputs[name] for name in self._state}
-        return self._logits.dequantize(outputs["logits"][0])
+        return self._interface.logits.dequantize(outputs["logits"][0]).astype(np.float32)
 
 
 class _OnnxStepModel:
-    """The step graph of an ONNX file, in onnxruntime: states in `<name>`, states out `<name>_out`."""
+    """The step graph of an ONNX file, in onnxruntime."""
 
-    def __init__(self, session: Any) -> None:
+    def __init__(self, session: Any, interface: "StepInterface") -> None:
         self._session = session
-        self._shapes = {item.name: (1, item.shape[1]) for item in session.get_inputs() if item.name != "x"}
-        self._outputs = ["logits", *(f"{name}_out" for name in self._shapes)]
+        self._interface = interface
+        self._outputs = ["logits", *(after.name for _, after in interface.states)]
         self.reset()
 
     def reset(self) -> None:
-        self._state = {name: np.zeros(shape, dtype=np.float32) for name, shape in self._shapes.items()}
+        self._state = {before.name: before.zeros(1) for before, _ in self._interface.states}
 
     def step(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         logits, *states = self._session.run(self._outputs, {"x": x[None], **self._state})
-        self._state = dict(zip(self._shapes, states, strict=True))
+        self._state = dict(zip(self._state, states, strict=True))
         return np.asarray(logits[0], dtype=np.float32)
-
-
-class _Quantization:
-    """Between float32 and a tensor's own type: real = scale * (q - zero_point); no conversion where scale is None."""
-
-    def __init__(self, dtype: str, scales: tuple[float, ...], zero_points: tuple[int, ...]) -> None:
-        self._dtype = np.dtype(dtype.lower())
-        self._scale = np.float32(scales[0]) if scales else None
-        self._zero_point = zero_points[0] if zero_points else 0
-
-    def quantize(self, x: NDArray[np.float32]) -> NDArray[Any]:
-        if self._scale is None:
-            return x
-        scaled = x / self._scale
-        # Halves are rounded away from zero, as C's lround does on the device.
-        rounded = np.trunc(scaled + np.copysign(np.float32(0.5), scaled)) + np.float32(self._zero_point)
-        limits = np.iinfo(self._dtype)
-        return np.asarray(np.clip(rounded, limits.min, limits.max), dtype=self._dtype)
-
-    def dequantize(self, q: NDArray[Any]) -> NDArray[np.float32]:
-        if self._scale is None:
-            return np.asarray(q, dtype=np.float32)
-        return np.asarray((q.astype(np.float32) - np.float32(self._zero_point)) * self._scale, dtype=np.float32)
 
 
 def _load_tflite(path: Path) -> tuple[Metadata, _StepModel]:
     from memkd_edge.export.embedded import read_tflite_metadata
-    from memkd_edge.export.tflite_file import read_tflite
+    from memkd_edge.export.interface import tflite_step
+    from memkd_edge.export.seal import is_sealed
+    from memkd_edge.export.tflite_file import read_file, read_tflite
 
     metadata = read_tflite_metadata(path)
     file = read_tflite(path)
-    step, reset = file.signature("step"), file.signature("reset")
-    if step is None or reset is None:
+    interface = tflite_step(file)
+    _check_widths(path, metadata, interface)
+    if file.signature("step") is None or file.signature("reset") is None:
         raise MemkdEdgeError(f"{path}: no signatures `step` and `reset`; this is not a streaming model of memkd-edge")
-    states = set(step.inputs) - {"x"}
-    if "x" not in step.inputs or set(step.outputs) != {"logits", *states} or set(reset.outputs) != states:
-        raise MemkdEdgeError(f"{path}: signature `step` does not take x and a state and return logits and that state")
-    tensors = file.subgraphs[step.subgraph].tensors
-    x, logits = tensors[step.inputs["x"]], tensors[step.outputs["logits"]]
-    _check_widths(path, metadata, x.shape, logits.shape)
+    if not is_sealed(read_file(path)):
+        raise MemkdEdgeError(f"{path}: damaged .tflite file (its content does not match its check digest); export it again")
     try:
-        quantizations = [_Quantization(tensor.dtype, tensor.scales, tensor.zero_points) for tensor in (x, logits)]
-        model = _TfliteStepModel(path, *quantizations)
+        model = _TfliteStepModel(path, interface)
         _try_out(model, metadata)
         return metadata, model
-    except (ValueError, RuntimeError, TypeError) as error:
+    except (ValueError, RuntimeError, TypeError, KeyError) as error:
         raise MemkdEdgeError(f"{path}: the TFLite runtime refuses this file ({error})") from error
 
 
 def _load_onnx(path: Path) -> tuple[Metadata, _StepModel]:
     from memkd_edge.export.embedded import read_onnx, read_onnx_metadata
+    from memkd_edge.export.interface import onnx_step
 
     metadata = read_onnx_metadata(path)
-    graph = read_onnx(path).graph
-    inputs, outputs = ({item.name: item for item in items} for items in (graph.input, graph.output))
-    states = set(inputs) - {"x"}
-    if "x" not in inputs or not states or set(outputs) != {"logits", *(f"{name}_out" for name in states)}:
-        raise MemkdEdgeError(
-            f"{path}: the graph does not take x and a state and return logits and that state; of the exported ONNX files, load "
-            "the step graph"
-        )
-    x, logits = (tuple(size.dim_value for size in item.type.tensor_type.shape.dim) for item in (inputs["x"], outputs["logits"]))
-    _check_widths(path, metadata, x, logits)
+    interface = onnx_step(read_onnx(path), str(path))
+    _check_widths(path, metadata, interface)
     try:
         import onnxruntime
     except ImportError as error:
@@ -218,22 +197,23 @@ def _load_onnx(path: Path) -> tuple[Metadata, _StepModel]:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        model = _OnnxStepModel(session)
+        model = _OnnxStepModel(session, interface)
         _try_out(model, metadata)
         return metadata, model
     except Exception as error:  # onnxruntime's exceptions share no base class below Exception
         raise MemkdEdgeError(f"{path}: onnxruntime refuses this file ({error})") from error
 
 
-def _check_widths(path: Path, metadata: Metadata, x: tuple[int, ...], logits: tuple[int, ...]) -> None:
+def _check_widths(path: Path, metadata: Metadata, interface: "StepInterface") -> None:
     """Compare the graph with its metadata, so that a mixed-up file fails on loading and not on a device."""
-    if len(x) != 2 or x[1] != len(metadata.channels) or len(logits) != 2 or logits[1] != len(metadata.labels):
+    channels, labels = len(metadata.channels), len(metadata.labels)
+    if (interface.x.width, interface.logits.width) != (channels, labels):
         raise MemkdEdgeError(
-            f"{path}: x {list(x)} and logits {list(logits)} do not fit the metadata's {len(metadata.channels)} channels and "
-            f"{len(metadata.labels)} labels"
+            f"{path}: x [{interface.x.width}] and logits [{interface.logits.width}] do not fit the metadata's "
+            f"{channels} channels and {labels} labels"
         )
-    if not len(metadata.mean) == len(metadata.std) == len(metadata.channels):
-        raise MemkdEdgeError(f"{path}: the metadata's normalisation does not fit its {len(metadata.channels)} channels")
+    if not len(metadata.mean) == len(metadata.std) == channels:
+        raise MemkdEdgeError(f"{path}: the metadata's normalisation does not fit its {channels} channels")
 
 
 def _try_out(model: _StepModel, metadata: Metadata) -> None:

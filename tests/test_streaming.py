@@ -17,8 +17,9 @@ from memkd_edge.data.resample import resample
 from memkd_edge.errors import MemkdEdgeError, MissingToolError, UsageError
 from memkd_edge.export.onnx import write_onnx_sequence, write_onnx_step
 from memkd_edge.export.tflite import write_tflite, write_tflite_float
-from memkd_edge.models import LstmClassifier, ModelSpec
+from memkd_edge.models import GruClassifier, LstmClassifier, ModelSpec
 from memkd_edge.quantize import quantize
+from memkd_edge.quantize.front_end import Sensor
 from memkd_edge.quantize.reference import IntegerLstm
 from memkd_edge.streaming import StreamingClassifier
 
@@ -252,6 +253,44 @@ def test_a_file_that_is_no_model_is_refused(tmp_path):
         StreamingClassifier(tmp_path / "header.tflite")
 
 
+def test_a_file_with_another_weight_is_told_by_its_digest(exported, tmp_path):
+    path, _, _, q = exported("int8")
+    content = bytearray(path.read_bytes())
+    place = content.index(q.layers[0].gates.weight.tobytes())
+    content[place + 3] ^= 1
+    (tmp_path / "w.tflite").write_bytes(content)
+    with pytest.raises(MemkdEdgeError, match="its content does not match its check digest"):
+        StreamingClassifier(tmp_path / "w.tflite")
+
+
+def test_a_model_for_sensor_counts_is_fed_in_physical_units_too(exported, tmp_path):
+    _, model, prepared, _ = exported("int8", "decimate:3")
+    metadata = prepared.metadata
+    sensor = Sensor((1000.0,) * 3 + (2000.0,) * 3, metadata.mean, metadata.std, metadata.resampling)
+    raw = quantize(model, prepared.x_train, sensor=sensor)
+    (tmp_path / "counts.tflite").write_bytes(write_tflite(raw, metadata, interface="int16x8"))
+    (tmp_path / "physical.tflite").write_bytes(write_tflite_float(model, metadata, physical=True))
+    for name, tolerance in (("counts.tflite", 0.02), ("physical.tflite", 1e-5)):
+        classifier = StreamingClassifier(tmp_path / name)
+        assert classifier.metadata.input == "raw"
+        for series in prepared.x_raw_golden:
+            expected = scores_over_time(model, prepared, series)
+            np.testing.assert_allclose(np.stack(pushed(classifier, series)), expected, atol=tolerance)
+            classifier.reset()
+
+
+def test_a_gru_has_one_state_and_streams_in_both_formats(exported, tmp_path):
+    prepared = exported("onnx")[2]
+    torch.manual_seed(2)
+    model = GruClassifier(ModelSpec(6, 5, 4, kind="gru")).eval()
+    (tmp_path / "g.onnx").write_bytes(write_onnx_step(model, prepared.metadata))
+    (tmp_path / "g.tflite").write_bytes(write_tflite_float(model, prepared.metadata))
+    series = prepared.x_raw_golden[0]
+    for name in ("g.onnx", "g.tflite"):
+        given = np.stack(pushed(StreamingClassifier(tmp_path / name), series))
+        np.testing.assert_allclose(given, scores_over_time(model, prepared, series), atol=1e-5)
+
+
 def test_a_file_without_metadata_says_so(exported, tmp_path):
     _, model, _, q = exported("int8")
     (tmp_path / "bare.tflite").write_bytes(write_tflite(q, None, strip=True))
@@ -264,7 +303,7 @@ def test_a_file_without_metadata_says_so(exported, tmp_path):
 def test_the_whole_series_onnx_graph_is_no_stream(exported, tmp_path):
     _, model, prepared, _ = exported("onnx")
     (tmp_path / "s.onnx").write_bytes(write_onnx_sequence(model, prepared.metadata))
-    with pytest.raises(MemkdEdgeError, match="load the step graph"):
+    with pytest.raises(MemkdEdgeError, match="not a streaming step"):
         StreamingClassifier(tmp_path / "s.onnx")
 
 
