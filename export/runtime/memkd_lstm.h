@@ -25,6 +25,13 @@
 #define MEMKD_DSP 0
 #endif
 
+/* Cortex-M0, M0+ and M1: no dual multiply, and eight registers that most instructions reach. */
+#if defined(__GNUC__) && defined(__ARM_ARCH_6M__) && !defined(MEMKD_PORTABLE)
+#define MEMKD_V6M 1
+#else
+#define MEMKD_V6M 0
+#endif
+
 /* Weights widened to 16 bits, ready for the dual multiply; otherwise 8 bits each. */
 #if MEMKD_DSP && !defined(MEMKD_SMALL)
 #define MEMKD_WIDE 1
@@ -36,6 +43,13 @@
 #define MEMKD_INLINE static inline __attribute__((always_inline))
 #else
 #define MEMKD_INLINE static inline
+#endif
+
+/* Keeps GCC from making a call to memset out of a loop: a small program may do without the library. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define MEMKD_NO_LIBRARY __attribute__((optimize("no-tree-loop-distribute-patterns")))
+#else
+#define MEMKD_NO_LIBRARY
 #endif
 
 #define MEMKD_PRAGMA(text) _Pragma(#text)
@@ -62,9 +76,11 @@ extern "C" {
 #define MEMKD_BYTE(weight, place) (((uint32_t)(weight) + 128u) << (place))
 #if MEMKD_WIDE
 #define MEMKD_WEIGHTS(a, b, c, d) MEMKD_HALVES(a, c), MEMKD_HALVES(b, d)
+#define MEMKD_BLOCK_WORDS 2
 #else
 /* Bytes hold weight + 128, so that they load without sign extension; memkd_excess() makes up for it. */
 #define MEMKD_WEIGHTS(a, b, c, d) MEMKD_BYTE(a, 0) | MEMKD_BYTE(b, 8) | MEMKD_BYTE(c, 16) | MEMKD_BYTE(d, 24)
+#define MEMKD_BLOCK_WORDS 1
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
 #define MEMKD_PLACE(byte) (3 - (byte))
 #else
@@ -167,14 +183,20 @@ MEMKD_INLINE int32_t memkd_scale(int32_t value, int32_t multiplier, int shift) {
 #ifdef MEMKD_SMALL
 extern const uint16_t memkd_sigmoid_table[256];
 
-MEMKD_INLINE uint32_t memkd_logistic(int32_t argument) {
+typedef const uint16_t *memkd_table_t;
+
+MEMKD_INLINE memkd_table_t memkd_table(void) {
+    return memkd_sigmoid_table;
+}
+
+MEMKD_INLINE uint32_t memkd_logistic(memkd_table_t table, int32_t argument) {
     const int32_t sign = argument >> 31;
     const uint32_t magnitude = (uint32_t)((argument ^ sign) - sign);
     const uint32_t index = magnitude >> 9;
     uint32_t value = (1u << 25) - 640u;
     if (index < 255u) {
-        const uint32_t node = memkd_sigmoid_table[index];
-        value = (node << 9) + (magnitude & 511u) * (memkd_sigmoid_table[index + 1u] - node);
+        const uint32_t node = table[index];
+        value = (node << 9) + (magnitude & 511u) * (table[index + 1u] - node);
     }
     return ((sign != 0 ? (1u << 25) - 1u - value : value) + 512u) << 6;
 }
@@ -185,44 +207,76 @@ typedef struct {
 
 extern const memkd_segment_t memkd_segment_table[512];
 
-MEMKD_INLINE uint32_t memkd_logistic(int32_t argument) {
+typedef const memkd_segment_t *memkd_table_t;
+
+/* The table's middle, where argument 0 is, in a register of its own: compilers would add its offset again and
+ * again. */
+MEMKD_INLINE memkd_table_t memkd_table(void) {
+    memkd_table_t middle = memkd_segment_table + 256;
+#if MEMKD_DSP
+    __asm__("" : "+r"(middle));
+#endif
+    return middle;
+}
+
+MEMKD_INLINE uint32_t memkd_logistic(memkd_table_t table, int32_t argument) {
 #if MEMKD_DSP
     int32_t index;
     uint32_t offset, slope;
     __asm__("ssat %0, #9, %1, asr #9" : "=r"(index) : "r"(argument));
-    __asm__("ldrd %0, %1, [%2]" : "=r"(offset), "=r"(slope) : "r"(&memkd_segment_table[256 + index]));
+    __asm__("ldrd %0, %1, [%2]" : "=r"(offset), "=r"(slope) : "r"(table + index));
     return offset + (uint32_t)argument * slope;
 #else
-    uint32_t index = (uint32_t)(argument + 256 * 512) >> 9;
-    if (index > 511u) {
-        index = argument < 0 ? 0u : 511u;
+    int32_t index = argument >> 9;
+    if ((uint32_t)(index + 256) > 511u) {
+        index = argument < 0 ? -256 : 255;
     }
-    return memkd_segment_table[index].offset + (uint32_t)argument * memkd_segment_table[index].slope;
+    return table[index].offset + (uint32_t)argument * table[index].slope;
 #endif
 }
 #endif
 
 /* tanh of value * 3 * 2^-12, at scale 2^-15: twice the logistic curve of twice the argument, less one. */
-MEMKD_INLINE int32_t memkd_tanh(int32_t value) {
-    return (int32_t)(memkd_logistic(18 * value) - 0x40004000u) >> 15;
+MEMKD_INLINE int32_t memkd_tanh(memkd_table_t table, int32_t value) {
+    return (int32_t)(memkd_logistic(table, 18 * value) - 0x40004000u) >> 15;
 }
 
 /* ---- one unit ---- */
 
-/* c' = sat16(f * c + i * g), h' = o * tanh(c'). The gates are pre-activations at scale 3 * 2^-12. */
-MEMKD_INLINE void memkd_unit(int32_t zi, int32_t zf, int32_t zo, int32_t zg, int hidden_shift, int16_t *h,
-                             int16_t *c) {
-    const int32_t cell = *c;
-    const uint32_t forget = memkd_logistic(9 * zf);
-    const uint32_t input = memkd_logistic(9 * zi);
-    const int32_t candidate = memkd_tanh(zg);
 #if MEMKD_DSP
-    uint32_t f, o;
-    /* The upper half 2 makes smlad add twice the sign of the other factor. */
-    __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(f) : "r"(0x20000u), "r"(forget));
-    const int32_t kept = memkd_smlad(f, (uint32_t)cell, 16385) >> 15;
-    const int32_t product = (int32_t)(input >> 16) * candidate;
-    const int32_t added = (memkd_smmlar(2 * product, 0x55555400, 1 << 18) + (candidate >> 31)) >> 19;
+/* The product of the upper half of a and the lower half of b. */
+MEMKD_INLINE int32_t memkd_smultb(uint32_t a, int32_t b) {
+    int32_t result;
+    __asm__("smultb %0, %1, %2" : "=r"(result) : "r"(a), "r"(b));
+    return result;
+}
+
+/* The upper half of a over the upper half of b. */
+MEMKD_INLINE uint32_t memkd_pack_upper(uint32_t a, uint32_t b) {
+    uint32_t result;
+    __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(result) : "r"(a), "r"(b));
+    return result;
+}
+#endif
+
+/* c' = sat16(f * c + i * g), h' = o * tanh(c'). The gates are pre-activations at scale 3 * 2^-12. */
+MEMKD_INLINE void memkd_unit(memkd_table_t table, int32_t zi, int32_t zf, int32_t zo, int32_t zg,
+                             int hidden_shift, int16_t *h, int16_t *c) {
+    const int32_t cell = *c;
+    const uint32_t forget = memkd_logistic(table, 9 * zf);
+    const uint32_t input = memkd_logistic(table, 9 * zi);
+    const int32_t candidate = memkd_tanh(table, zg);
+#if MEMKD_DSP
+    /*
+     * A factor 2 in the upper half makes smlad add twice the sign of the other factor. The same word's lower
+     * half is the rounding of f * c; its upper half then makes the sum 4 too large, which the rounding of i *
+     * g takes back.
+     */
+    const uint32_t two = 0x00024001u;
+    const int32_t kept = memkd_smlad(memkd_pack_upper(two, forget), (uint32_t)cell, (int32_t)two) >> 15;
+    const int32_t product = memkd_smultb(input, candidate);
+    const int32_t added =
+        (memkd_smmlar(2 * product, 0x55555400, (1 << 18) - (4 << 19)) + (candidate >> 31)) >> 19;
 #else
     const int32_t kept = ((int32_t)(forget >> 16) * cell + 16385 + 2 * (cell >> 31)) >> 15;
     const int32_t product = (int32_t)(input >> 16) * candidate;
@@ -232,14 +286,13 @@ MEMKD_INLINE void memkd_unit(int32_t zi, int32_t zf, int32_t zo, int32_t zg, int
 #endif
     const int32_t next = memkd_saturate16(kept + added);
     *c = (int16_t)next;
-    const uint32_t output = memkd_logistic(9 * zo);
-    const int32_t squashed = memkd_tanh(next);
-    const int32_t half = (int32_t)1 << (hidden_shift - 1);
+    const uint32_t output = memkd_logistic(table, 9 * zo);
+    const int32_t squashed = memkd_tanh(table, next);
+    const int32_t round = ((int32_t)1 << (hidden_shift - 1)) + 1;
 #if MEMKD_DSP
-    __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(o) : "r"(0x20000u), "r"(output));
-    *h = (int16_t)(memkd_smlad(o, (uint32_t)squashed, half + 1) >> hidden_shift);
+    *h = (int16_t)(memkd_smlad(memkd_pack_upper(two, output), (uint32_t)squashed, round) >> hidden_shift);
 #else
-    *h = (int16_t)(((int32_t)(output >> 16) * squashed + half + 1 + 2 * (squashed >> 31)) >> hidden_shift);
+    *h = (int16_t)(((int32_t)(output >> 16) * squashed + round + 2 * (squashed >> 31)) >> hidden_shift);
 #endif
 }
 
@@ -310,6 +363,40 @@ MEMKD_INLINE const uint32_t *memkd_block(const uint32_t *weights, memkd_columns_
 #endif
 }
 
+/* Two blocks: the four gates of a unit. */
+MEMKD_INLINE const uint32_t *memkd_blocks(const uint32_t *weights, memkd_columns_t x, uint32_t *i,
+                                          uint32_t *f, uint32_t *o, uint32_t *g) {
+#if MEMKD_WIDE
+    __asm__("ldmia %[weights]!, {r4, r5, r6, r8}\n\t"
+            "smlad %[i], r4, %[x], %[i]\n\t"
+            "smlad %[f], r5, %[x], %[f]\n\t"
+            "smlad %[o], r6, %[x], %[o]\n\t"
+            "smlad %[g], r8, %[x], %[g]"
+            : [weights] "+r"(weights), [i] "+r"(*i), [f] "+r"(*f), [o] "+r"(*o), [g] "+r"(*g)
+            : [x] "r"(x)
+            : "r4", "r5", "r6", "r8");
+    return weights;
+#elif MEMKD_V6M
+    const uint8_t *bytes = (const uint8_t *)weights;
+    uint32_t product;
+#define MEMKD_MAC(sum, byte)                                                                                 \
+    "ldrb %[product], [%[bytes], #" #byte "]\n\tmuls %[product], %[x]\n\tadd %[" #sum "], %[product]\n\t"
+    __asm__(".syntax unified\n\t" MEMKD_MAC(i, 0) MEMKD_MAC(f, 1) MEMKD_MAC(o, 4) MEMKD_MAC(g, 5)
+            : [i] "+r"(*i), [f] "+r"(*f), [o] "+r"(*o), [g] "+r"(*g), [product] "=&l"(product)
+            : [bytes] "l"(bytes), [x] "l"(x.even)
+            : "cc");
+    if (!(__builtin_constant_p(x.odd) && x.odd == 0)) { /* a lone column is paired with a constant 0 */
+        __asm__(".syntax unified\n\t" MEMKD_MAC(i, 2) MEMKD_MAC(f, 3) MEMKD_MAC(o, 6) MEMKD_MAC(g, 7)
+                : [i] "+r"(*i), [f] "+r"(*f), [o] "+r"(*o), [g] "+r"(*g), [product] "=&l"(product)
+                : [bytes] "l"(bytes), [x] "l"(x.odd)
+                : "cc");
+    }
+    return weights + 2;
+#else
+    return memkd_block(memkd_block(weights, x, i, f), x, o, g);
+#endif
+}
+
 MEMKD_INLINE int32_t memkd_gate(const memkd_dense_t *gates, uint32_t sum) {
     const int32_t value = memkd_scale((int32_t)sum, gates->multiplier, gates->shift);
     return gates->clamp ? memkd_saturate16(value) : value;
@@ -319,19 +406,20 @@ MEMKD_INLINE int32_t memkd_gate(const memkd_dense_t *gates, uint32_t sum) {
 MEMKD_INLINE void memkd_lstm(const memkd_dense_t *gates, const memkd_columns_t *columns, int pairs,
                              int hidden, int hidden_shift, int16_t *h, int16_t *c) {
     const uint32_t *weights = gates->weights;
+    const uint32_t *const end = weights + hidden * (4 + pairs * 2 * MEMKD_BLOCK_WORDS);
     const uint32_t excess = memkd_excess(columns, pairs);
-    for (int u = 0; u < hidden; u++) {
+    const memkd_table_t table = memkd_table();
+    do {
         uint32_t i = weights[0] - excess, f = weights[1] - excess, o = weights[2] - excess,
                  g = weights[3] - excess;
         weights += 4;
         MEMKD_UNROLL(16)
         for (int p = 0; p < pairs; p++) {
-            weights = memkd_block(weights, columns[p], &i, &f);
-            weights = memkd_block(weights, columns[p], &o, &g);
+            weights = memkd_blocks(weights, columns[p], &i, &f, &o, &g);
         }
-        memkd_unit(memkd_gate(gates, i), memkd_gate(gates, f), memkd_gate(gates, o), memkd_gate(gates, g),
-                   hidden_shift, &h[u], &c[u]);
-    }
+        memkd_unit(table, memkd_gate(gates, i), memkd_gate(gates, f), memkd_gate(gates, o),
+                   memkd_gate(gates, g), hidden_shift, h++, c++);
+    } while (weights != end);
 }
 
 /* A dense layer. Rows are stored in pairs, the last one of an odd number with a row of zeros. */
