@@ -1,6 +1,6 @@
 """Takes one exported file up the ladder of runtimes and measures it on each rung against the float student.
 
-    torch float32 -> numpy integer reference -> LiteRT x3, tflite-runtime, TFLite Micro, tf.lite | onnxruntime
+    torch float32 -> numpy integer reference -> LiteRT x3, tflite-runtime, TFLite Micro, tf.lite | onnxruntime | compiled C
 
 Each rung streams the whole test set from reset, one stream of 10,000 steps without a reset, and the state probe: from a zero
 state one sample must leave a state that is not zero (some kernel sets forget the state without an error).
@@ -9,7 +9,6 @@ state one sample must leave a state that is not zero (some kernel sets forget th
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from memkd_edge.errors import MemkdEdgeError, MissingToolError
 from memkd_edge.export.interface import StepInterface
-from memkd_edge.export.runtimes import RUNTIMES, Job, Streamed, stream
+from memkd_edge.export.runtimes import Job, Runner, Streamed
 from memkd_edge.quantize.reference import IntegerLstm
 from memkd_edge.quantize.types import QuantizedLstm
 
@@ -125,17 +124,17 @@ def one_stream(x: NDArray[np.float32], steps: int = STREAM_STEPS) -> NDArray[np.
 
 
 def climb(
-    path: Path,
+    runners: Sequence[Runner],
     interface: StepInterface,
     material: Material,
     *,
     model: QuantizedLstm | None = None,
     golden: Sequence[GoldenVector] = (),
 ) -> list[Rung]:
-    """Measure one file on every runtime that takes its format.
+    """Measure one file on each of its runners.
 
     Args:
-        interface: of the file at `path`.
+        interface: of the file.
         model: the integer model the file was written from, if there is one to compare with bit by bit.
         golden: the vectors the file carries.
     """
@@ -151,46 +150,43 @@ def climb(
         reference = {name: _reference(model, job) for name, job in jobs.items() if name != "stream"}
         reference["stream"], jobs["single steps"], reference["single steps"] = _reference_stream(model, jobs["stream"])
         rungs.append(_rung("numpy reference", interface, material, golden, reference, {}, start))
-    for runtime in RUNTIMES:
-        if runtime.format != path.suffix:
-            continue
+    for runner in runners:
         start = time.perf_counter()
         # Where bits are promised, free-running streams are compared; elsewhere single steps, or one tie would count for ever.
-        compared = {"test", "stream", "probe"} if runtime.exact else {"single steps"}
+        compared = {"test", "stream", "probe"} if runner.exact else {"single steps"}
         wanted = {name: job for name, job in jobs.items() if name != "single steps" or name in compared}
         try:
-            results = dict(zip(wanted, stream(runtime, path, interface, list(wanted.values())), strict=True))
+            results = dict(zip(wanted, runner.stream(list(wanted.values())), strict=True))
         except MemkdEdgeError as error:
             status = "not installed" if isinstance(error, MissingToolError) else "failed"
-            rungs.append(Rung(runtime.title, status, str(error), exact=runtime.exact))
+            rungs.append(Rung(runner.title, status, str(error), exact=runner.exact))
             continue
         expected = {name: result for name, result in reference.items() if name in compared}
-        rung = _rung(runtime.title, interface, material, golden, results, expected, start)
-        rungs.append(replace(rung, exact=runtime.exact))
+        rung = _rung(runner.title, interface, material, golden, results, expected, start)
+        rungs.append(replace(rung, exact=runner.exact))
     return rungs
 
 
 def first_answer(
-    path: Path, interface: StepInterface, x: NDArray[np.float32], long: NDArray[np.float32]
+    runners: Sequence[Runner], interface: StepInterface, x: NDArray[np.float32], long: NDArray[np.float32]
 ) -> tuple[str, NDArray[np.float64], NDArray[np.float64]]:
-    """Return the title of the first runtime that runs the file, and its logits after each series and at each step of `long`.
+    """Return the title of the first runner that works, and its logits after each series and at each step of `long`.
 
     Raises:
-        MemkdEdgeError: none runs it; the first refusal.
+        MemkdEdgeError: none works; the first refusal.
     """
     jobs = [Job(interface.x.quantize(x))]
     if interface.states:
         jobs.append(Job(interface.x.quantize(long), every=True))
     refusals = []
-    for runtime in RUNTIMES:
-        if runtime.format == path.suffix:
-            try:
-                results = stream(runtime, path, interface, jobs)
-            except MemkdEdgeError as error:
-                refusals.append(error)
-                continue
-            real = interface.logits.dequantize
-            return runtime.title, real(results[0].logits[:, -1]), real(results[-1].logits[0])
+    for runner in runners:
+        try:
+            results = runner.stream(jobs)
+        except MemkdEdgeError as error:
+            refusals.append(error)
+            continue
+        real = interface.logits.dequantize
+        return runner.title, real(results[0].logits[:, -1]), real(results[-1].logits[0])
     raise next((error for error in refusals if not isinstance(error, MissingToolError)), refusals[0])
 
 

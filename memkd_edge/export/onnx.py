@@ -90,9 +90,7 @@ def quantize_dynamic(data: bytes) -> bytes:
 
     model = onnx.load_model_from_string(data)
     if any(node.op_type == "GRU" for node in model.graph.node):
-        raise UsageError(
-            "onnxruntime has no integer GRU; export this student with --format onnx --quantize float32, or --format tflite"
-        )
+        raise UsageError("onnxruntime has no integer GRU; export this student with --format onnx --quantize float32")
     # It advises shape inference before each quantisation; these graphs have nothing that it could fold.
     silenced = logging.root.manager.disable
     logging.disable(logging.WARNING)

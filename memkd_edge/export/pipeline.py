@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from memkd_edge.config import ExportConfig
 from memkd_edge.errors import UsageError
 from memkd_edge.export.golden import golden_vectors
-from memkd_edge.export.verify import ParityError, VerifyReport, verify_run
+from memkd_edge.export.verify import ParityError, VerifyReport, exported_files, verify_run
 from memkd_edge.metadata import Metadata
 from memkd_edge.models import Classifier, GruClassifier, LstmClassifier, load_classifier
 from memkd_edge.quantize import IntegerLstm, QuantizedLstm, quantize
@@ -54,7 +54,8 @@ def export(run: Run, config: ExportConfig, *, force: bool = False) -> ExportRepo
     files = build_files(student, run.metadata, arrays["x_calibration"], arrays["x_raw_golden"], config)
     _refuse_overwriting(run, files, force)
     paths = tuple(run.write_bytes(f"export/{name}", data) for name, data in files.items())
-    report = verify_run(run, paths, config.min_agreement)
+    verifiable = [path for path in exported_files(run) if path in paths]
+    report = verify_run(run, verifiable, config.min_agreement)
     if report.failures:
         raise ParityError(report)
     return ExportReport(str(run.path), paths, report)
@@ -87,7 +88,7 @@ def build_files(
     if not isinstance(student, LstmClassifier):
         raise UsageError(f"a {student.spec.kind} student has no {config.format} form; --format onnx takes it")
     if config.format == "c":
-        raise UsageError("--format c is not available")
+        return _c_files(student, metadata, x_calibration, name, arithmetic)
 
     from memkd_edge.export.tflite import write_tflite, write_tflite_float
 
@@ -103,6 +104,20 @@ def file_stem(name: str) -> str:
     """Return a model's name as file names and C identifiers spell it: lower-case letters, digits and underscores."""
     stem = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
     return stem if re.match(r"[a-z]", stem) else f"model_{stem}".rstrip("_")
+
+
+def _c_files(
+    student: LstmClassifier, metadata: Metadata, x_calibration: NDArray[np.float32], name: str, arithmetic: str
+) -> dict[str, bytes]:
+    from memkd_edge.export.c import emit_c
+    from memkd_edge.export.c_float import emit_c_float
+
+    if arithmetic == "float32":
+        sources = emit_c_float(student, replace(metadata, arithmetic=arithmetic), name)
+        return {f"c_float32/{file}": text.encode() for file, text in sources.items()}
+    # The same sources serve both integer interfaces.
+    sources = emit_c(quantize(student, x_calibration), replace(metadata, arithmetic=arithmetic), name)
+    return {f"c/{file}": text.encode() for file, text in sources.items()}
 
 
 def _onnx_files(

@@ -10,8 +10,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,21 @@ class Streamed:
 
     logits: NDArray[Any]
     states: tuple[NDArray[Any], ...]
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Something that streams jobs through one given model. exact: promised to give the bits of the integer reference."""
+
+    title: str
+    exact: bool
+    stream: Callable[[Sequence[Job]], list[Streamed]]
+
+
+def runners(path: Path, interface: StepInterface) -> list[Runner]:
+    """Return a runner for each runtime that takes the format of the file at `path`, installed or not."""
+    matching = [runtime for runtime in RUNTIMES if runtime.format == path.suffix]
+    return [Runner(runtime.title, runtime.exact, partial(stream, runtime, path, interface)) for runtime in matching]
 
 
 def stream(runtime: Runtime, path: Path, interface: StepInterface, jobs: Sequence[Job]) -> list[Streamed]:

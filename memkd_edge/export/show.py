@@ -37,9 +37,9 @@ def _ladder(report: VerifyReport, file: FileReport) -> object:
         "runtime",
         "agreement",
         "accuracy",
-        "logit error, mean",
+        "logit error (mean)",
         "in stream: agreement",
-        "logit error, mean",
+        "logit error (mean)",
         "differing integers",
         "state",
     )
@@ -65,7 +65,7 @@ def _share(accuracy: Accuracy | None) -> str:
 
 
 def _error(accuracy: Accuracy | None) -> str:
-    return "" if accuracy is None else f"{accuracy.max_error:.2g} / {accuracy.mean_error:.2g}"
+    return "" if accuracy is None else f"{accuracy.max_error:.2g} ({accuracy.mean_error:.2g})"
 
 
 def _integers(rung: Rung) -> str:

@@ -6,7 +6,7 @@ series against the first runtime that runs it, and against the golden vectors it
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memkd_edge.errors import GateError, MemkdEdgeError, UsageError
+from memkd_edge.export.c_runtime import c_runners
 from memkd_edge.export.embedded import onnx_metadata, read_onnx, tflite_metadata
 from memkd_edge.export.golden import read_golden
-from memkd_edge.export.interface import StepInterface, onnx_sequence, onnx_step, tflite_step
-from memkd_edge.export.ladder import FLOAT_TOLERANCE, Material, Rung, climb, first_answer, one_stream
+from memkd_edge.export.interface import StepInterface, float_step, integer_step, onnx_sequence, onnx_step, tflite_step
+from memkd_edge.export.ladder import FLOAT_TOLERANCE, GoldenVector, Material, Rung, climb, first_answer, one_stream
+from memkd_edge.export.runtimes import Job, Runner, Streamed, runners
 from memkd_edge.export.tflite_file import read_tflite
 from memkd_edge.metadata import Metadata
 from memkd_edge.models import Classifier, LstmClassifier, load_classifier
@@ -26,7 +28,7 @@ from memkd_edge.quantize.types import QuantizedLstm
 from memkd_edge.runs import Run
 
 REPORT = "export/verify.json"
-SUFFIXES = (".tflite", ".onnx")
+C_FOLDERS = ("c", "c_float32")
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def verify(target: Run | Path, *, min_agreement: float = 0.98) -> VerifyReport:
     if isinstance(target, Path) and target.is_dir():
         target = Run.open(target)
     if isinstance(target, Run):
-        paths = sorted(path for path in (target.path / "export").glob("*") if path.suffix in SUFFIXES)
+        paths = exported_files(target)
         if not paths:
             raise UsageError(f"{target.path} has no exported files; `memkd-edge export --run {target.path}` writes them")
         report = verify_run(target, paths, min_agreement)
@@ -108,6 +110,13 @@ def verify(target: Run | Path, *, min_agreement: float = 0.98) -> VerifyReport:
     return report
 
 
+def exported_files(run: Run) -> list[Path]:
+    """Return the files of <run>/export/ that can be verified: .tflite, .onnx and the model's source of generated C."""
+    folder = run.path / "export"
+    sources = [path for name in C_FOLDERS for path in (folder / name).glob("*.c") if not path.name.startswith("memkd_")]
+    return sorted(path for path in folder.glob("*") if path.suffix in (".tflite", ".onnx")) + sorted(sources)
+
+
 def verify_run(run: Run, paths: Sequence[Path], min_agreement: float) -> VerifyReport:
     """Measure exported files of `run` and record the result in the run, beside what is known of its other files.
 
@@ -117,11 +126,16 @@ def verify_run(run: Run, paths: Sequence[Path], min_agreement: float) -> VerifyR
     arrays = run.read_arrays("calibration.npz")
     material = float_material(student, arrays["x_test"], arrays["y_test"])
     model = quantize(student, arrays["x_calibration"]) if isinstance(student, LstmClassifier) else None
-    files = tuple(_measured(_open(path), material, model, min_agreement) for path in paths)
+    folder, files = run.path / "export", []
+    for path in paths:
+        opened = _open_c(path, student, model, run.metadata) if path.suffix == ".c" else [_open(path)]
+        files.append(_measured(path, path.relative_to(folder).as_posix(), opened, material, model, min_agreement))
     series, steps, _ = material.x.shape
-    report = VerifyReport(str(run.path), "float student in torch", min_agreement, series, steps, material.stream.shape[1], files)
+    report = VerifyReport(
+        str(run.path), "float student in torch", min_agreement, series, steps, material.stream.shape[1], tuple(files)
+    )
     record = report.as_dict()
-    record["files"] = [*record["files"], *_recorded(run, {path.name for path in paths})]
+    record["files"] = [*record["files"], *_recorded(run, {file.file for file in files})]
     run.write_json(REPORT, record)
     return report
 
@@ -134,9 +148,9 @@ def verify_file(path: Path, min_agreement: float) -> VerifyReport:
     opened = _open(path)
     x = np.random.default_rng(0).standard_normal((8, 100, opened.interface.x.width)).astype(np.float32)
     long = one_stream(x)
-    baseline, after_series, along_stream = first_answer(path, opened.interface, x, long)
+    baseline, after_series, along_stream = first_answer(opened.runners, opened.interface, x, long)
     material = Material(x, None, long, after_series, along_stream)
-    file = _measured(opened, material, None, min_agreement)
+    file = _measured(path, path.name, [opened], material, None, min_agreement)
     series, steps, _ = x.shape
     return VerifyReport(str(path), baseline, min_agreement, series, steps, long.shape[1], (file,))
 
@@ -155,16 +169,16 @@ def float_material(student: Classifier, x: NDArray[np.float32], y: NDArray[np.in
 
 @dataclass(frozen=True)
 class _Opened:
-    """A file that was read and validated. arithmetic: of its metadata or, without any, of its tensors."""
+    """One way into a file: its interface, what runs it, the golden vectors it carries. arithmetic: of its operators."""
 
-    path: Path
-    sha256: str
     interface: StepInterface
-    metadata: Metadata | None
     arithmetic: str
+    runners: Sequence[Runner]
+    golden: Sequence[GoldenVector] = ()
 
 
 def _open(path: Path) -> _Opened:
+    """Read and validate a .tflite or .onnx file."""
     if path.suffix == ".tflite":
         file = read_tflite(path)
         interface, metadata = tflite_step(file), tflite_metadata(file)
@@ -173,33 +187,65 @@ def _open(path: Path) -> _Opened:
         model = read_onnx(path)
         interface = onnx_sequence(model, str(path)) or onnx_step(model, str(path))
         metadata = onnx_metadata(model, path)
-        arithmetic = "int8" if any(node.op_type.startswith("DynamicQuantize") for node in model.graph.node) else "float32"
+        dynamic = any(node.op_type.startswith("DynamicQuantize") for node in model.graph.node)
+        arithmetic = "dynamic int8" if dynamic else "float32"
     else:
-        raise UsageError(f"{path}: verify takes a run directory, a .tflite or an .onnx file")
+        raise UsageError(f"{path}: verify takes a run directory, a .tflite or an .onnx file; generated C is verified in its run")
+    golden: Sequence[GoldenVector] = ()
     if metadata is not None:
         widths, named = (interface.x.width, interface.logits.width), (len(metadata.channels), len(metadata.labels))
         if widths != named:
             raise MemkdEdgeError(
                 f"{path}: the graph has {widths[0]} channels and {widths[1]} classes, its metadata {named[0]} and {named[1]}"
             )
-    return _Opened(path, hashlib.sha256(path.read_bytes()).hexdigest(), interface, metadata, arithmetic)
+        golden = read_golden(metadata, str(path))
+    return _Opened(interface, arithmetic, runners(path, interface), golden)
 
 
-def _measured(opened: _Opened, material: Material, model: QuantizedLstm | None, min_agreement: float) -> FileReport:
-    path, interface = opened.path, opened.interface
-    if interface.x.width != material.x.shape[2] or interface.logits.width != material.logits.shape[1]:
-        raise MemkdEdgeError(
-            f"{path}: it takes {interface.x.width} channels and gives {interface.logits.width} classes; the run has "
-            f"{material.x.shape[2]} and {material.logits.shape[1]}: the file belongs to another run"
-        )
-    integer = model if path.suffix == ".tflite" and opened.arithmetic != "float32" else None
-    golden = read_golden(opened.metadata, str(path)) if opened.metadata is not None else []
-    rungs = climb(path, interface, material, model=integer, golden=golden)
-    limit = np.inf
-    if opened.arithmetic == "float32":
-        limit = FLOAT_TOLERANCE * max(1.0, float(np.abs(material.logits).max()))
-    failures = [failure for rung in rungs for failure in rung.failures(min_agreement, limit)]
-    return FileReport(path.name, path.stat().st_size, opened.sha256, opened.arithmetic, tuple(rungs), tuple(failures))
+def _open_c(path: Path, student: Classifier, model: QuantizedLstm | None, metadata: Metadata) -> list[_Opened]:
+    """Return the entries into generated C: float32, or int8 and int16x8."""
+    if path.parent.name == "c_float32":
+        interface = float_step(student.spec)
+        return [_Opened(interface, "float32", [_physical(runner, metadata) for runner in c_runners(path, interface)])]
+    if model is None:
+        raise MemkdEdgeError(f"{path}: integer C of a {student.spec.kind} student: the file belongs to another run")
+    steps = {arithmetic: integer_step(model, arithmetic) for arithmetic in ("int8", "int16x8")}
+    return [_Opened(interface, arithmetic, c_runners(path, interface)) for arithmetic, interface in steps.items()]
+
+
+def _physical(runner: Runner, metadata: Metadata) -> Runner:
+    """Return `runner` for code that normalises by itself: it is fed physical units."""
+    mean, std = np.asarray(metadata.mean, np.float32), np.asarray(metadata.std, np.float32)
+
+    def stream(jobs: Sequence[Job]) -> list[Streamed]:
+        return runner.stream([replace(job, x=job.x * std + mean) for job in jobs])
+
+    return replace(runner, stream=stream)
+
+
+def _measured(
+    path: Path,
+    name: str,
+    ways: Sequence[_Opened],
+    material: Material,
+    model: QuantizedLstm | None,
+    min_agreement: float,
+) -> FileReport:
+    rungs, failures = [], []
+    for opened in ways:
+        interface, integer = opened.interface, opened.interface.logits.dtype != "float32"
+        if interface.x.width != material.x.shape[2] or interface.logits.width != material.logits.shape[1]:
+            raise MemkdEdgeError(
+                f"{path}: it takes {interface.x.width} channels and gives {interface.logits.width} classes; the run has "
+                f"{material.x.shape[2]} and {material.logits.shape[1]}: the file belongs to another run"
+            )
+        climbed = climb(opened.runners, interface, material, model=model if integer else None, golden=opened.golden)
+        limit = FLOAT_TOLERANCE * max(1.0, float(np.abs(material.logits).max())) if opened.arithmetic == "float32" else np.inf
+        rungs += climbed
+        failures += [failure for rung in climbed for failure in rung.failures(min_agreement, limit)]
+    data = path.read_bytes()
+    arithmetic = ", ".join(opened.arithmetic for opened in ways)
+    return FileReport(name, len(data), hashlib.sha256(data).hexdigest(), arithmetic, tuple(rungs), tuple(failures))
 
 
 def _recorded(run: Run, measured: set[str]) -> list[dict[str, Any]]:

@@ -1,0 +1,107 @@
+"""Runs generated C for verification: compiled for this machine, and for aarch64 under qemu-user."""
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from memkd_edge.assets import asset_dir
+from memkd_edge.errors import MemkdEdgeError, MissingToolError
+from memkd_edge.export.interface import StepInterface
+from memkd_edge.export.runtimes import TIMEOUT_S, Job, Runner, Streamed
+
+_ENTRIES = {"int8": ("i8", "int8_t"), "int16": ("i16", "int16_t"), "float32": ("f32", "float")}
+
+
+@dataclass(frozen=True)
+class Build:
+    """One way to build and run generated C. package: what apt-get installs to have it."""
+
+    title: str
+    compiler: str
+    package: str
+    flags: tuple[str, ...] = ()
+    emulator: tuple[str, ...] = ()
+
+
+BUILDS = (
+    Build("C, host", "cc", "gcc libc6-dev"),
+    Build("C, host, small", "cc", "gcc libc6-dev", ("-DMEMKD_SMALL",)),
+    Build("C, aarch64 (QEMU)", "aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu qemu-user", ("-static",), ("qemu-aarch64",)),
+)
+
+
+def c_runners(source: Path, interface: StepInterface) -> list[Runner]:
+    """Return the ways to run the model `source` (<name>.c beside its runtime) through the entry that `interface` describes."""
+    exact = interface.x.dtype != "float32"
+    entry, _ = _ENTRIES[interface.x.dtype]
+    builds = [build for build in BUILDS if exact or "-DMEMKD_SMALL" not in build.flags]  # the float runtime has one size
+    return [Runner(f"{build.title}, _{entry}", exact, partial(_stream, build, source, interface)) for build in builds]
+
+
+def _stream(build: Build, source: Path, interface: StepInterface, jobs: Sequence[Job]) -> list[Streamed]:
+    for tool in (build.compiler, *build.emulator):
+        if shutil.which(tool) is None:
+            raise MissingToolError(f"{tool} is missing: apt-get install {build.package}")
+    request = b"".join(
+        np.array([*job.x.shape[:2], job.every], np.uint32).tobytes() + np.ascontiguousarray(job.x).tobytes() for job in jobs
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder) / "stream"
+        _compile(build, source, interface, program)
+        answer = _run([*build.emulator, str(program)], request, f"{build.title}: {source}")
+    results, at = [], 0
+    width = interface.logits.width
+    for job in jobs:
+        series, steps, _ = job.x.shape
+        # The state holds h of all layers, then c of all layers.
+        states = [("h", len(interface.states) // 2), ("c", len(interface.states) // 2)]
+        before = interface.states[0][0]
+        record = np.dtype(
+            [("logits", interface.logits.dtype, (steps if job.every else 1, width))]
+            + [(kind, before.dtype, (layers, before.width)) for kind, layers in states]
+        )
+        if len(answer) < at + series * record.itemsize:
+            raise MemkdEdgeError(f"{build.title}: {source} gave {len(answer)} bytes, fewer than its interface promises")
+        found = np.frombuffer(answer, record, series, at)
+        at += series * record.itemsize
+        layers = range(len(interface.states) // 2)
+        results.append(Streamed(found["logits"], tuple(found[kind][:, layer] for layer in layers for kind in ("h", "c"))))
+    return results
+
+
+def _compile(build: Build, source: Path, interface: StepInterface, program: Path) -> None:
+    name, (entry, value) = source.stem, _ENTRIES[interface.x.dtype]
+    command = [
+        build.compiler,
+        "-std=c99",
+        "-O2",
+        *build.flags,
+        f'-DMODEL_HEADER="{name}.h"',
+        f"-DMODEL(x)={name}_##x",
+        f"-DSIZE(x)={name.upper()}_##x",
+        f"-DSTEP={name}_step_{entry}",
+        f"-DVALUE={value}",
+        f"-I{source.parent}",
+        *(str(path) for path in sorted(source.parent.glob("*.c"))),
+        str(asset_dir("firmware_bench") / "verify" / "stream.c"),
+        "-lm",
+        "-o",
+        str(program),
+    ]
+    _run(command, b"", f"{build.compiler} cannot build {source}")
+
+
+def _run(command: Sequence[str], request: bytes, what: str) -> bytes:
+    try:
+        done = subprocess.run(command, input=request, capture_output=True, timeout=TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise MemkdEdgeError(f"{what}: not finished in {TIMEOUT_S:.0f} s") from error
+    if done.returncode != 0:
+        raise MemkdEdgeError(f"{what}: exit {done.returncode}: {done.stderr.decode(errors='replace').strip()[-500:]}")
+    return done.stdout
