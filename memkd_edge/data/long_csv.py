@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from memkd_edge.data.dataset import Description, RawPart
-from memkd_edge.data.text_formats import parse_number, read_text
+from memkd_edge.data.text_formats import parse_numbers, read_text
 from memkd_edge.errors import UsageError
 
 SERIES, LABEL, SUBJECT, PART = "series", "label", "subject", "part"
@@ -30,7 +31,7 @@ SERIES, LABEL, SUBJECT, PART = "series", "label", "subject", "part"
 class _Window:
     place: str
     constants: dict[str, str]
-    rows: list[list[float]] = field(default_factory=list)
+    rows: list[NDArray[np.float64]] = field(default_factory=list)
 
 
 def read_csv(path: Path, groups: str = "") -> tuple[RawPart, RawPart | None, Description]:
@@ -56,22 +57,22 @@ def read_csv(path: Path, groups: str = "") -> tuple[RawPart, RawPart | None, Des
         raise UsageError(f"{path}, line 1: no channel columns besides {', '.join(header)}")
 
     windows: dict[str, _Window] = {}
+    constant_columns = [header.index(name) for name in constants]
+    channel_columns = [header.index(name) for name in channels]
     for fields in _rows(reader, path):
         place = f"{path}, line {reader.line_num}"
         if len(fields) != len(header):
             raise UsageError(f"{place}: {len(fields)} fields where the header has {len(header)}")
-        row = dict(zip(header, fields, strict=True))
-        about = {name: row[name].strip() for name in constants}
+        about = dict(zip(constants, [fields[column].strip() for column in constant_columns], strict=True))
         window = windows.setdefault(about[SERIES], _Window(f"{place} (series {about[SERIES]!r})", about))
-        for name in constants:
-            if not about[name]:
+        for name, value in about.items():
+            if not value:
                 raise UsageError(f"{place}, column {name!r}: the field is empty")
-            if about[name] != window.constants[name]:
+            if value != window.constants[name]:
                 raise UsageError(
-                    f"{place}, column {name!r}: {about[name]!r} where series {about[SERIES]!r} began with "
-                    f"{window.constants[name]!r}"
+                    f"{place}, column {name!r}: {value!r} where series {about[SERIES]!r} began with {window.constants[name]!r}"
                 )
-        window.rows.append([parse_number(row[name], f"{place}, column {name!r}") for name in channels])
+        window.rows.append(parse_numbers([fields[column] for column in channel_columns], place, channels))
 
     described = Description(
         channels=tuple(re.sub(r"\s*\[.*\]$", "", name) for name in channels),

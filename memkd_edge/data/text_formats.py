@@ -4,7 +4,9 @@ Own readers, because messages must name line and column, labels must keep their 
 The values are those of aeon's readers.
 """
 
+import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -117,7 +119,7 @@ def read_label_first(path: Path) -> RawPart:
         label, *values = [field.strip() for field in fields]
         if not values:
             raise UsageError(f"{place}: a series needs its class and, after it, its values")
-        row = _numbers(values, place, first_column=2)
+        row = parse_numbers(values, place, range(2, len(fields) + 1))
         padding = np.isnan(row)[::-1].cumprod().sum()
         series.append(row[: row.size - padding, None])
         labels.append(_plain_label(label))
@@ -131,32 +133,30 @@ def _channels(rows: list[list[str]], place: str) -> NDArray[np.float64]:
     for index, row in enumerate(rows):
         if len(row) != len(rows[0]):
             raise UsageError(f"{place}: channel {index} has {len(row)} values where channel 0 has {len(rows[0])}")
-        channels.append(_numbers(row, place, column))
+        channels.append(parse_numbers(row, place, range(column, column + len(row))))
         column += len(row)
     return np.stack(channels, axis=1)
 
 
-def _numbers(fields: list[str], place: str, first_column: int = 1) -> NDArray[np.float64]:
+def parse_numbers(fields: Sequence[str], place: str, columns: Sequence[object]) -> NDArray[np.float64]:
+    """Return the numbers in `fields`; `?` is a missing value, NaN.
+
+    Raises:
+        UsageError: a field is no number; the message begins with `place` and the field's entry in `columns`.
+    """
     values = np.empty(len(fields))
     for index, field in enumerate(fields):
-        values[index] = parse_number(field, f"{place}, column {index + first_column}")
+        try:
+            values[index] = _number(field)
+        except ValueError:
+            raise UsageError(f"{place}, column {columns[index]!r}: {field.strip()!r} is not a number") from None
     return values
 
 
-def parse_number(field: str, place: str) -> float:
-    """Return the number in `field`; `?` is a missing value, NaN.
-
-    Raises:
-        UsageError: no number; the message begins with `place`.
-    """
-    if field.strip() == "?":
-        return float("nan")
-    try:
-        if "_" in field:  # Python's digit grouping is no notation of data files
-            raise ValueError
-        return float(field)
-    except ValueError:
-        raise UsageError(f"{place}: {field.strip()!r} is not a number") from None
+def _number(field: str) -> float:
+    if "_" in field:  # Python's digit grouping is no notation of data files
+        raise ValueError
+    return math.nan if field.strip() == "?" else float(field)
 
 
 def _plain_label(label: str) -> str:
