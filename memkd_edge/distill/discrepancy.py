@@ -10,90 +10,94 @@ D is the denominator (arXiv 2601.04264 prints the first form):
 
 r is a scalar per pair, so a teacher and a student of different width compare directly; it does not change when h is scaled.
 
-The term is evaluated at every training step for a hundred students at once. So all work is on the layout [T, ..., H, B] that the
-trainer's recurrence writes, time outermost and the batch innermost, and the norm and its gradient are written by hand: torch's
-own norm over an axis of 8 that is not the innermost takes 30 times as long.
+It is evaluated at every training step for a hundred students at once. On the CPU compiled passes do it (discrepancy_kernels.py);
+elsewhere, and in double precision, torch operations that give the same numbers.
 """
 
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-DENOMINATORS = ("floored", "mean", "printed")
-_FLOOR = 0.5  # share of the mean state norm below which ||h_s|| does not count
-_TINY = 1e-6  # keeps the ratio finite where the states are all zero
+from memkd_edge.distill.simd import LANES
+
+# D = max(own * ||h_s||, floor * mean norm) + TINY
+DENOMINATORS = {"floored": (1.0, 0.5), "mean": (0.0, 1.0), "printed": (1.0, 0.0)}  # own, floor
+TINY = 1e-6  # keeps the ratio finite where the states are all zero
 
 
-class Discrepancy:
-    """The memory discrepancy of one batch of hidden sequences; the denominators are computed once for all pairs."""
+def discrepancy(hidden: Tensor, starts: Tensor, ends: Tensor, denominator: str) -> Tensor:
+    """Return r of the pairs (starts[m], ends[m]) of hidden sequences [..., T, H]: [M, ...].
 
-    def __init__(self, hidden: Tensor, denominator: str) -> None:
-        """Prepare for `hidden` [..., B, T, H], T >= 2, with one of `DENOMINATORS`."""
-        self.trajectory = hidden.movedim(-2, 0).mT  # [T, ..., H, B]
-        norm: Tensor = _StateNorm.apply(self.trajectory)  # type: ignore[no-untyped-call]
-        mean = norm.mean(0, keepdim=True)
-        if denominator == "floored":
-            self.scale = torch.maximum(norm, _FLOOR * mean) + _TINY
-        elif denominator == "mean":
-            self.scale = (mean + _TINY).expand_as(norm)
-        else:
-            self.scale = norm + _TINY
-
-    def short(self) -> Tensor:
-        """Return r of each two neighbouring steps: [T - 1, ..., B]."""
-        steps = torch.arange(len(self.trajectory))
-        return self.at(steps[:-1], steps[1:])
-
-    def at(self, starts: Tensor, ends: Tensor) -> Tensor:
-        """Return r of the pairs (starts[i], ends[i]), both int64 [M]: [M, ..., B]."""
-        starts, ends = starts.to(self.trajectory.device), ends.to(self.trajectory.device)
-        moved: Tensor = _Movement.apply(self.trajectory, starts, ends)  # type: ignore[no-untyped-call]
-        return moved / self.scale.index_select(0, starts)
+    Args:
+        hidden: [..., T, H].
+        starts, ends: int64 [M] on the CPU, 0 <= start < end < T.
+        denominator: one of `DENOMINATORS`.
+    """
+    own, floor = DENOMINATORS[denominator]
+    starts, ends = starts.to(hidden.device), ends.to(hidden.device)
+    norm = torch.linalg.vector_norm(hidden, dim=-1)  # [..., T]; at zero its gradient is zero
+    scale = torch.maximum(own * norm, floor * norm.mean(-1, keepdim=True)) + TINY
+    step = hidden.index_select(-2, ends) - hidden.index_select(-2, starts)
+    ratio: Tensor = torch.linalg.vector_norm(step, dim=-1) / scale.index_select(-1, starts)
+    return ratio.movedim(-1, 0)
 
 
-class _StateNorm(torch.autograd.Function):
-    """Trajectory [T, ..., H, B] -> ||h_t|| [T, ..., B]."""
+def mismatch(student: Tensor, teacher: Tensor, starts: Tensor, ends: Tensor, share: Tensor, denominator: str) -> Tensor:
+    """Return, per student, sum over pairs of share * SmoothL1(r_student, r_teacher), averaged over the batch: [P].
 
-    @staticmethod
-    def forward(context: Any, trajectory: Tensor) -> Tensor:
-        norm = _norm(trajectory)
-        context.save_for_backward(trajectory, norm)
-        return norm
+    Args:
+        student: hidden sequences [P, B, T, H].
+        teacher: hidden sequences [B, T, Ht], without gradient.
+        starts, ends: int64 [M] on the CPU, 0 <= start < end < T.
+        share: float32 [M] on the CPU, the pairs' weights.
+        denominator: one of `DENOMINATORS`.
+    """
+    if student.device.type == "cpu" and student.dtype == teacher.dtype == torch.float32:
+        value: Tensor = _CompiledMismatch.apply(student, teacher, starts, ends, share, denominator)  # type: ignore[no-untyped-call]
+        return value
+    of_student = discrepancy(student, starts, ends, denominator)  # [M, P, B]
+    of_teacher = discrepancy(teacher, starts, ends, denominator)[:, None].expand_as(of_student)
+    each = F.smooth_l1_loss(of_student, of_teacher, reduction="none").mean(-1)
+    return (each * share.to(each)[:, None]).sum(0)
 
-    @staticmethod
-    def backward(context: Any, *outer: Tensor) -> Tensor:
-        trajectory, norm = context.saved_tensors
-        return _norm_gradient(trajectory, norm, outer[0])
 
-
-class _Movement(torch.autograd.Function):
-    """Trajectory [T, ..., H, B], starts and ends [M] -> ||h_e - h_s|| [M, ..., B]."""
+class _CompiledMismatch(torch.autograd.Function):
+    """The gradient is computed together with the value, while the trajectory is in the cache."""
 
     @staticmethod
-    def forward(context: Any, trajectory: Tensor, starts: Tensor, ends: Tensor) -> Tensor:
-        difference = trajectory.index_select(0, ends).sub_(trajectory.index_select(0, starts))
-        norm = _norm(difference)
-        context.save_for_backward(difference, norm, starts, ends)
-        context.shape = trajectory.shape
-        return norm
+    def forward(
+        context: Any, student: Tensor, teacher: Tensor, starts: Tensor, ends: Tensor, share: Tensor, denominator: str
+    ) -> Tensor:
+        from memkd_edge.distill import discrepancy_kernels as kernels
+
+        students, series = student.shape[:2]
+        factors = torch.tensor([*DENOMINATORS[denominator], TINY]).numpy()
+        padding = (0, -series % LANES)
+        target = teacher.new_empty(len(starts), series)
+        kernels.ratios(teacher.contiguous().numpy(), starts.numpy(), ends.numpy(), factors, target.numpy())
+        hidden = F.pad(student.permute(0, 2, 3, 1), padding).contiguous()  # [P, T, H, B], a whole number of lanes
+        weight = F.pad((share / series)[:, None].expand(-1, series), padding)
+        value = student.new_empty(students)
+        gradient = torch.empty_like(hidden) if context.needs_input_grad[0] else hidden.new_empty(0, 0, 0, 0)
+        arrays = (hidden, starts, ends, weight, F.pad(target, padding))
+        kernels.mismatch(*(tensor.detach().numpy() for tensor in arrays), factors, value.numpy(), gradient.numpy())
+        context.save_for_backward(gradient)
+        context.series = series
+        return value
 
     @staticmethod
-    def backward(context: Any, *outer: Tensor) -> tuple[Tensor, None, None]:
-        difference, norm, starts, ends = context.saved_tensors
-        push = _norm_gradient(difference, norm, outer[0])
-        gradient = push.new_zeros(context.shape)
-        return gradient.index_add_(0, ends, push).index_add_(0, starts, push, alpha=-1), None, None
+    def backward(context: Any, *outer: Tensor) -> tuple[Tensor, None, None, None, None, None]:
+        (gradient,) = context.saved_tensors
+        scaled = gradient[..., : context.series] * outer[0].view(-1, 1, 1, 1)
+        return scaled.permute(0, 3, 1, 2), None, None, None, None, None
 
 
-def _norm(vectors: Tensor) -> Tensor:
-    """Return the Euclidean norm [..., B] of vectors [..., H, B]."""
-    return (vectors * vectors).sum(-2).sqrt_()
-
-
-def _norm_gradient(vectors: Tensor, norm: Tensor, outer: Tensor) -> Tensor:
-    """Return the gradient [..., H, B] of the norm, times `outer`; zero at zero, where the norm has no gradient."""
-    return vectors * torch.where(norm > 0, outer / norm, 0).unsqueeze(-2)
+def short_pairs(length: int) -> tuple[Tensor, Tensor]:
+    """Return the pairs (t, t + 1) of a series of `length` steps, as starts and ends, int64 [length - 1]."""
+    steps = torch.arange(length)
+    return steps[:-1], steps[1:]
 
 
 def long_pairs(length: int, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -92,6 +92,18 @@ def lane_sum(typing: Any, value: Any) -> Any:
     return types.float32(_lanes), emit
 
 
+@intrinsic
+def square_root(typing: Any, value: Any) -> Any:
+    """Return the square root of each lane; it must not be negative."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = ir.FunctionType(_VECTOR, (_VECTOR,))
+        function = get_or_insert_function(builder.module, kind, f"llvm.sqrt.v{LANES}f32")
+        return builder.call(function, [arguments[0]])
+
+    return _lanes(_lanes), emit
+
+
 def _two(emit: Callable[[Any, Any, Any], Any]) -> Any:
     """Return an intrinsic of two vectors."""
 

@@ -1,5 +1,6 @@
-"""The memory discrepancy against its printed formula, its gradients, and the long pairs."""
+"""The memory discrepancy against its printed formula, its gradients, the compiled loss, and the long pairs."""
 
+import itertools
 from collections import Counter
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memkd_edge.distill.discrepancy import DENOMINATORS, Discrepancy, long_pairs
+from memkd_edge.distill.discrepancy import DENOMINATORS, discrepancy, long_pairs, mismatch, short_pairs
 from memkd_edge.distill.methods import MemKD, method_named
 from tests.distill.batches import Batch
 
@@ -28,48 +29,84 @@ def _smooth_l1(difference: float) -> float:
 def test_the_discrepancy_equals_the_formula(denominator: str) -> None:
     hidden = torch.randn(2, 3, 8, 4, dtype=torch.float64)
     hidden[..., 0, :] *= 0.01  # a state near zero, where the denominators differ
-    r = Discrepancy(hidden, denominator)
-    starts, ends = torch.tensor([0, 0, 3]), torch.tensor([2, 7, 5])
-    short, long = r.short(), r.at(starts, ends)
-    for p in range(2):
-        for b in range(3):
-            h = hidden[p, b].numpy()
-            np.testing.assert_allclose(short[:, p, b], [_formula(h, t, t + 1, denominator) for t in range(7)], rtol=1e-3)
-            pairs = zip(starts.tolist(), ends.tolist(), strict=True)
-            np.testing.assert_allclose(long[:, p, b], [_formula(h, s, e, denominator) for s, e in pairs], rtol=1e-3)
+    starts, ends = torch.tensor([0, 0, 3, 6]), torch.tensor([2, 7, 5, 7])
+    got = discrepancy(hidden, starts, ends, denominator)
+    assert got.shape == (4, 2, 3)
+    for m, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
+        for p, b in itertools.product(range(2), range(3)):
+            wanted = _formula(hidden[p, b].numpy(), start, end, denominator)
+            assert got[m, p, b].item() == pytest.approx(wanted, rel=1e-3)
 
 
 def test_a_hand_computed_case() -> None:
     # States 3, 6, 9 of one unit: mean norm 6, floor 3.
-    hidden = torch.tensor([[[3.0], [6.0], [9.0]]])
-    for denominator, short, long in [("printed", [1, 0.5], 2), ("floored", [1, 0.5], 2), ("mean", [0.5, 0.5], 1)]:
-        r = Discrepancy(hidden, denominator)
-        torch.testing.assert_close(r.short()[:, 0], torch.tensor(short, dtype=torch.float32), rtol=1e-5, atol=0)
-        torch.testing.assert_close(r.at(torch.tensor([0]), torch.tensor([2])), torch.tensor([[float(long)]]), rtol=1e-5, atol=0)
+    hidden = torch.tensor([[3.0], [6.0], [9.0]])
+    starts, ends = torch.tensor([0, 1, 0]), torch.tensor([1, 2, 2])
+    for denominator, wanted in [("printed", [1, 0.5, 2]), ("floored", [1, 0.5, 2]), ("mean", [0.5, 0.5, 1])]:
+        got = discrepancy(hidden, starts, ends, denominator)
+        torch.testing.assert_close(got, torch.tensor(wanted), rtol=1e-5, atol=0)
 
 
 def test_the_floor_bounds_the_ratio_of_a_state_near_zero() -> None:
-    hidden = torch.ones(1, 10, 1)
-    hidden[0, 0] = 1e-5
-    start, end = torch.tensor([0]), torch.tensor([5])
-    assert Discrepancy(hidden, "printed").at(start, end).item() > 1e4
-    assert Discrepancy(hidden, "floored").at(start, end).item() == pytest.approx(1 / 0.45, rel=1e-3)
+    hidden = torch.ones(10, 1)
+    hidden[0] = 1e-5
+    pair = (torch.tensor([0]), torch.tensor([5]))
+    assert discrepancy(hidden, *pair, "printed").item() > 1e4
+    assert discrepancy(hidden, *pair, "floored").item() == pytest.approx(1 / 0.45, rel=1e-3)
+
+
+def _all_terms(length: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return short and long pairs of a series of `length` steps and a weight for each."""
+    short, long = short_pairs(length), long_pairs(length, 100, torch.Generator().manual_seed(0))
+    starts, ends = torch.cat([short[0], long[0]]), torch.cat([short[1], long[1]])
+    return starts, ends, torch.rand(len(starts), generator=torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parametrize("denominator", DENOMINATORS)
 @pytest.mark.parametrize("length", [3, 4, 9])
 def test_gradients_equal_finite_differences(denominator: str, length: int) -> None:
-    hidden = torch.randn(2, length, 3, dtype=torch.float64, requires_grad=True)
-    starts, ends = long_pairs(length, 5, torch.Generator().manual_seed(0))
-    assert torch.autograd.gradcheck(lambda h: Discrepancy(h, denominator).short(), (hidden,))
-    assert torch.autograd.gradcheck(lambda h: Discrepancy(h, denominator).at(starts, ends), (hidden,))
+    student = torch.randn(2, 2, length, 3, dtype=torch.float64, requires_grad=True)
+    teacher = torch.randn(2, length, 5, dtype=torch.float64)
+    terms = _all_terms(length)
+    assert torch.autograd.gradcheck(lambda h: mismatch(h, teacher, *terms, denominator), (student,))
 
 
+@settings(max_examples=25, deadline=None)
+@given(
+    students=st.integers(1, 3),
+    series=st.integers(1, 35),
+    length=st.integers(3, 20),
+    width=st.integers(1, 9),
+    denominator=st.sampled_from(list(DENOMINATORS)),
+    seed=st.integers(0, 999),
+)
+def test_the_compiled_loss_and_gradient_equal_torchs_in_double_precision(
+    students: int, series: int, length: int, width: int, denominator: str, seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    student = torch.randn(students, series, length, width, generator=generator)
+    student[:, :, 0] *= 0.1
+    teacher = torch.randn(series, length, 2 * width, generator=generator)
+    outer = torch.rand(students, generator=generator)
+    terms = _all_terms(length)
+    results = []
+    for dtype in (torch.float32, torch.float64):
+        leaf = student.detach().to(dtype, copy=True).requires_grad_()
+        value = mismatch(leaf, teacher.to(dtype), *terms, denominator)
+        (value * outer).sum().backward()
+        assert leaf.grad is not None
+        results.append((value.detach().double(), leaf.grad.double()))
+    (value, gradient), (wanted_value, wanted_gradient) = results
+    torch.testing.assert_close(value, wanted_value, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(gradient, wanted_gradient, rtol=1e-3, atol=1e-4 * float(wanted_gradient.abs().max()))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("denominator", DENOMINATORS)
 @pytest.mark.parametrize("length", [3, 5000])
 @pytest.mark.parametrize("states", ["zero", "equal", "first zero", "ordinary"])
-def test_value_and_gradient_are_finite(denominator: str, length: int, states: str) -> None:
-    hidden = torch.randn(2, 2, length, 3)
+def test_value_and_gradient_are_finite(denominator: str, length: int, states: str, dtype: torch.dtype) -> None:
+    hidden = torch.randn(2, 2, length, 3, dtype=dtype)
     if states == "zero":
         hidden.zero_()
     elif states == "equal":
@@ -77,11 +114,9 @@ def test_value_and_gradient_are_finite(denominator: str, length: int, states: st
     elif states == "first zero":
         hidden[..., 0, :] = 0
     hidden.requires_grad_()
-    starts, ends = long_pairs(length, 100, torch.Generator().manual_seed(0))
-    r = Discrepancy(hidden, denominator)
-    value = r.short().mean() + r.at(starts, ends).mean()
-    value.backward()
-    assert value.isfinite()
+    value = mismatch(hidden, torch.randn(2, length, 5, dtype=dtype), *_all_terms(length), denominator)
+    value.sum().backward()
+    assert value.isfinite().all()
     assert hidden.grad is not None
     assert hidden.grad.isfinite().all()
 
@@ -91,7 +126,7 @@ def test_value_and_gradient_are_finite(denominator: str, length: int, states: st
     length=st.integers(3, 20),
     width=st.integers(1, 5),
     scale=st.floats(0.1, 100),
-    denominator=st.sampled_from(DENOMINATORS),
+    denominator=st.sampled_from(list(DENOMINATORS)),
     seed=st.integers(0, 999),
 )
 def test_the_discrepancy_does_not_depend_on_the_states_scale(
@@ -99,8 +134,12 @@ def test_the_discrepancy_does_not_depend_on_the_states_scale(
 ) -> None:
     hidden = torch.randn(2, length, width, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     hidden = hidden + 0.1 * hidden.sign()  # away from zero, where the guard against division by zero shows
+    starts, ends, _ = _all_terms(length)
     torch.testing.assert_close(
-        Discrepancy(hidden * scale, denominator).short(), Discrepancy(hidden, denominator).short(), rtol=1e-3, atol=1e-9
+        discrepancy(hidden * scale, starts, ends, denominator),
+        discrepancy(hidden, starts, ends, denominator),
+        rtol=1e-3,
+        atol=1e-9,
     )
 
 
@@ -108,8 +147,16 @@ def test_the_discrepancy_does_not_depend_on_the_units_coordinates() -> None:
     hidden = torch.randn(2, 9, 4, dtype=torch.float64)
     rotation = torch.linalg.qr(torch.randn(4, 4, dtype=torch.float64))[0]
     wider = torch.cat([hidden @ rotation, torch.zeros(2, 9, 3, dtype=torch.float64)], -1)
+    starts, ends, _ = _all_terms(9)
     for denominator in DENOMINATORS:
-        torch.testing.assert_close(Discrepancy(wider, denominator).short(), Discrepancy(hidden, denominator).short())
+        torch.testing.assert_close(discrepancy(wider, starts, ends, denominator), discrepancy(hidden, starts, ends, denominator))
+
+
+def test_no_gradient_is_computed_for_students_that_want_none() -> None:
+    student, teacher = torch.randn(2, 3, 9, 4), torch.randn(3, 9, 5)
+    value = mismatch(student, teacher, *_all_terms(9), "floored")
+    assert not value.requires_grad
+    torch.testing.assert_close(value, mismatch(student.double(), teacher.double(), *_all_terms(9), "floored").float())
 
 
 def _pairs(length: int, count: int, seed: int = 0) -> list[tuple[int, int]]:
@@ -141,6 +188,11 @@ def test_long_pairs_are_uniform() -> None:
     expected = values.sum() / len(values)
     chi_squared = ((values - expected) ** 2 / expected).sum()
     assert chi_squared < 171 + 5 * np.sqrt(2 * 171)
+
+
+def test_short_pairs_are_neighbours() -> None:
+    starts, ends = short_pairs(4)
+    assert list(zip(starts.tolist(), ends.tolist(), strict=True)) == [(0, 1), (1, 2), (2, 3)]
 
 
 def test_draws_differ_from_step_to_step_and_repeat_from_the_same_state() -> None:
@@ -198,3 +250,18 @@ def test_fewer_pairs_are_an_unbiased_estimate_of_all_of_them() -> None:
     values = torch.stack(draws)
     error = (values.mean(0) - everything).abs()
     assert (error < 5 * values.std(0) / len(draws) ** 0.5).all()
+
+
+def test_compiled_students_together_equal_each_alone_to_the_bit() -> None:
+    student, teacher, terms = torch.randn(3, 20, 9, 4), torch.randn(20, 9, 5), _all_terms(9)
+    together = student.clone().requires_grad_()
+    value = mismatch(together, teacher, *terms, "floored")
+    value.sum().backward()
+    assert together.grad is not None
+    for number in range(3):
+        alone = student[number : number + 1].clone().requires_grad_()
+        own = mismatch(alone, teacher, *terms, "floored")
+        own.sum().backward()
+        assert torch.equal(own, value[number : number + 1])
+        assert alone.grad is not None
+        assert torch.equal(alone.grad, together.grad[number : number + 1])

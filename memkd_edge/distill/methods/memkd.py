@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-import torch.nn.functional as F
+import torch
 from torch import Tensor
 
-from memkd_edge.distill.discrepancy import DENOMINATORS, Discrepancy, long_pairs
+from memkd_edge.distill.discrepancy import DENOMINATORS, long_pairs, mismatch, short_pairs
 from memkd_edge.distill.methods.method import Method, Outputs, StepContext, register
 from memkd_edge.errors import UsageError
 
@@ -40,21 +40,16 @@ class MemKD(Method):
             raise UsageError(f"{self.name}: needs pairs >= 1, beta and gamma >= 0, and one of the two above 0")
 
     def term(self, student: Outputs, teacher: Outputs, labels: Tensor, extra: dict[str, Tensor], step: StepContext) -> Tensor:
-        of_student = Discrepancy(student.hidden, self.denominator)
-        of_teacher = Discrepancy(teacher.hidden, self.denominator)
-        total = student.logits.new_zeros(len(student.logits))
+        length = step.x.shape[1]
+        parts = []  # weight of the mean over the pairs, and the pairs
         if self.beta:
-            total = total + self.beta * _mismatch(of_student.short(), of_teacher.short())
+            parts.append((self.beta, *short_pairs(length)))
         if self.gamma:
-            starts, ends = long_pairs(step.x.shape[1], self.pairs, step.generator)
-            total = total + self.gamma * _mismatch(of_student.at(starts, ends), of_teacher.at(starts, ends))
-        return total
-
-
-def _mismatch(student: Tensor, teacher: Tensor) -> Tensor:
-    """Return the mean SmoothL1 [P] of discrepancies [M, P, B] against the teacher's [M, B]."""
-    each = F.smooth_l1_loss(student, teacher[:, None].expand_as(student), reduction="none")
-    return each.mean((0, 2))
+            parts.append((self.gamma, *long_pairs(length, self.pairs, step.generator)))
+        starts = torch.cat([start for _, start, _ in parts])
+        ends = torch.cat([end for _, _, end in parts])
+        share = torch.cat([torch.full((len(start),), weight / len(start)) for weight, start, _ in parts])
+        return mismatch(student.hidden, teacher.hidden, starts, ends, share, self.denominator)
 
 
 @register
