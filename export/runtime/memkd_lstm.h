@@ -53,7 +53,7 @@
 #endif
 
 #define MEMKD_PRAGMA(text) _Pragma(#text)
-#if defined(MEMKD_SMALL)
+#if defined(MEMKD_SMALL) && !MEMKD_DSP
 #define MEMKD_UNROLL(count)
 #elif defined(__clang__)
 #define MEMKD_UNROLL(count) MEMKD_PRAGMA(unroll count)
@@ -177,10 +177,17 @@ MEMKD_INLINE int32_t memkd_scale(int32_t value, int32_t multiplier, int shift) {
 /* ---- activations ---- */
 
 /*
- * The logistic curve of argument / 12288, scaled by 2^31, with the rounding of a shift to 2^15 included. Both
- * forms interpolate the same 256 nodes at the distance 512.
+ * The logistic curve at argument / 12288, a line between two of 256 nodes that are 512 apart. Both forms of
+ * it carry all bits of the interpolation; what a caller adds and shifts off rounds them: sigmoid = (curve +
+ * MEMKD_SIGMOID_OFFSET) >> MEMKD_SIGMOID_SHIFT                  at scale 2^-15 tanh of half the argument =
+ * (curve + MEMKD_TANH_OFFSET) >> MEMKD_TANH_SHIFT     at scale 2^-15
  */
 #ifdef MEMKD_SMALL
+#define MEMKD_SIGMOID_OFFSET ((1 << 24) + 512)
+#define MEMKD_SIGMOID_SHIFT 10
+#define MEMKD_TANH_OFFSET 256
+#define MEMKD_TANH_SHIFT 9
+
 extern const uint16_t memkd_sigmoid_table[256];
 
 typedef const uint16_t *memkd_table_t;
@@ -189,18 +196,30 @@ MEMKD_INLINE memkd_table_t memkd_table(void) {
     return memkd_sigmoid_table;
 }
 
-MEMKD_INLINE uint32_t memkd_logistic(memkd_table_t table, int32_t argument) {
+/* The right half of the curve above 1/2, mirrored for negative arguments. */
+MEMKD_INLINE int32_t memkd_curve(memkd_table_t table, int32_t argument) {
     const int32_t sign = argument >> 31;
     const uint32_t magnitude = (uint32_t)((argument ^ sign) - sign);
-    const uint32_t index = magnitude >> 9;
-    uint32_t value = (1u << 25) - 640u;
-    if (index < 255u) {
-        const uint32_t node = table[index];
-        value = (node << 9) + (magnitude & 511u) * (table[index + 1u] - node);
+    int32_t value = (1 << 24) - 640;
+    if (magnitude < 255u * 512u) {
+        const memkd_table_t node = table + (magnitude >> 9);
+        const int32_t fraction = (int32_t)(magnitude & 511u);
+#if MEMKD_DSP
+        uint32_t nodes; /* as signed halves they are 2^16 too small */
+        memcpy(&nodes, node, 4);
+        value = memkd_smlad(nodes, (uint32_t)((fraction << 16) + 512 - fraction), 1 << 24);
+#else
+        value = (node[0] - 32768) * 512 + fraction * (node[1] - node[0]);
+#endif
     }
-    return ((sign != 0 ? (1u << 25) - 1u - value : value) + 512u) << 6;
+    return value ^ sign;
 }
 #else
+#define MEMKD_SIGMOID_OFFSET 0
+#define MEMKD_SIGMOID_SHIFT 16
+#define MEMKD_TANH_OFFSET (-0x40004000)
+#define MEMKD_TANH_SHIFT 15
+
 typedef struct {
     uint32_t offset, slope; /* curve = offset + argument * slope, modulo 2^32 */
 } memkd_segment_t;
@@ -219,53 +238,68 @@ MEMKD_INLINE memkd_table_t memkd_table(void) {
     return middle;
 }
 
-MEMKD_INLINE uint32_t memkd_logistic(memkd_table_t table, int32_t argument) {
+MEMKD_INLINE int32_t memkd_curve(memkd_table_t table, int32_t argument) {
 #if MEMKD_DSP
     int32_t index;
     uint32_t offset, slope;
     __asm__("ssat %0, #9, %1, asr #9" : "=r"(index) : "r"(argument));
     __asm__("ldrd %0, %1, [%2]" : "=r"(offset), "=r"(slope) : "r"(table + index));
-    return offset + (uint32_t)argument * slope;
+    return (int32_t)(offset + (uint32_t)argument * slope);
 #else
     int32_t index = argument >> 9;
     if ((uint32_t)(index + 256) > 511u) {
         index = argument < 0 ? -256 : 255;
     }
-    return table[index].offset + (uint32_t)argument * table[index].slope;
+    return (int32_t)(table[index].offset + (uint32_t)argument * table[index].slope);
 #endif
 }
 #endif
 
-/* tanh of value * 3 * 2^-12, at scale 2^-15: twice the logistic curve of twice the argument, less one. */
+/* The curve at z, a value at scale 3 * 2^-12, ready to be shifted down to sigmoid(z). */
+MEMKD_INLINE int32_t memkd_sigmoid_curve(memkd_table_t table, int32_t z) {
+    return memkd_curve(table, 9 * z) + MEMKD_SIGMOID_OFFSET;
+}
+
+/* tanh(value), value at scale 3 * 2^-12, the result at scale 2^-15. */
 MEMKD_INLINE int32_t memkd_tanh(memkd_table_t table, int32_t value) {
-    return (int32_t)(memkd_logistic(table, 18 * value) - 0x40004000u) >> 15;
+    return (memkd_curve(table, 18 * value) + MEMKD_TANH_OFFSET) >> MEMKD_TANH_SHIFT;
 }
 
 /* ---- one unit ---- */
 
 #if MEMKD_DSP
-/* The product of the upper half of a and the lower half of b. */
-MEMKD_INLINE int32_t memkd_smultb(uint32_t a, int32_t b) {
-    int32_t result;
-    __asm__("smultb %0, %1, %2" : "=r"(result) : "r"(a), "r"(b));
-    return result;
-}
+#define MEMKD_TEXT(value) #value
+#define MEMKD_TEXT_OF(value) MEMKD_TEXT(value)
 
-/* The upper half of a over the upper half of b. */
-MEMKD_INLINE uint32_t memkd_pack_upper(uint32_t a, uint32_t b) {
+/* The upper half of `upper` over the sigmoid of `curve`. */
+MEMKD_INLINE uint32_t memkd_pack(uint32_t upper, int32_t curve) {
     uint32_t result;
-    __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(result) : "r"(a), "r"(b));
+    __asm__("pkhtb %0, %1, %2, asr #" MEMKD_TEXT_OF(MEMKD_SIGMOID_SHIFT)
+            : "=r"(result)
+            : "r"(upper), "r"(curve));
     return result;
 }
 #endif
+
+/* The product of a curve's sigmoid and a factor at scale 2^-15. */
+MEMKD_INLINE int32_t memkd_product(int32_t curve, int32_t factor) {
+#if MEMKD_DSP && MEMKD_SIGMOID_SHIFT == 16
+    int32_t result;
+    __asm__("smultb %0, %1, %2" : "=r"(result) : "r"(curve), "r"(factor));
+    return result;
+#else
+    return (curve >> MEMKD_SIGMOID_SHIFT) * factor;
+#endif
+}
 
 /* c' = sat16(f * c + i * g), h' = o * tanh(c'). The gates are pre-activations at scale 3 * 2^-12. */
 MEMKD_INLINE void memkd_unit(memkd_table_t table, int32_t zi, int32_t zf, int32_t zo, int32_t zg,
                              int hidden_shift, int16_t *h, int16_t *c) {
     const int32_t cell = *c;
-    const uint32_t forget = memkd_logistic(table, 9 * zf);
-    const uint32_t input = memkd_logistic(table, 9 * zi);
+    const int32_t forget = memkd_sigmoid_curve(table, zf);
+    const int32_t input = memkd_sigmoid_curve(table, zi);
     const int32_t candidate = memkd_tanh(table, zg);
+    const int32_t product = memkd_product(input, candidate);
 #if MEMKD_DSP
     /*
      * A factor 2 in the upper half makes smlad add twice the sign of the other factor. The same word's lower
@@ -273,26 +307,26 @@ MEMKD_INLINE void memkd_unit(memkd_table_t table, int32_t zi, int32_t zf, int32_
      * g takes back.
      */
     const uint32_t two = 0x00024001u;
-    const int32_t kept = memkd_smlad(memkd_pack_upper(two, forget), (uint32_t)cell, (int32_t)two) >> 15;
-    const int32_t product = memkd_smultb(input, candidate);
+    const int32_t kept = memkd_smlad(memkd_pack(two, forget), (uint32_t)cell, (int32_t)two) >> 15;
     const int32_t added =
         (memkd_smmlar(2 * product, 0x55555400, (1 << 18) - (4 << 19)) + (candidate >> 31)) >> 19;
 #else
-    const int32_t kept = ((int32_t)(forget >> 16) * cell + 16385 + 2 * (cell >> 31)) >> 15;
-    const int32_t product = (int32_t)(input >> 16) * candidate;
+    /* Multiplying by 0x55555400 / 2^50 is dividing by 3 * 2^18 what is left after taking off its 2^22nd part.
+     */
+    const int32_t kept = (memkd_product(forget, cell) + 16385 + 2 * (cell >> 31)) >> 15;
     const int32_t sign = candidate >> 31;
     const int32_t excess = (product + 0x108000 + (int32_t)((uint32_t)sign >> 11)) >> 22;
     const int32_t added = (((product - excess + 0x60000 + sign) >> 18) * 21845 + 20000) >> 16;
 #endif
     const int32_t next = memkd_saturate16(kept + added);
     *c = (int16_t)next;
-    const uint32_t output = memkd_logistic(table, 9 * zo);
+    const int32_t output = memkd_sigmoid_curve(table, zo);
     const int32_t squashed = memkd_tanh(table, next);
     const int32_t round = ((int32_t)1 << (hidden_shift - 1)) + 1;
 #if MEMKD_DSP
-    *h = (int16_t)(memkd_smlad(memkd_pack_upper(two, output), (uint32_t)squashed, round) >> hidden_shift);
+    *h = (int16_t)(memkd_smlad(memkd_pack(two, output), (uint32_t)squashed, round) >> hidden_shift);
 #else
-    *h = (int16_t)(((int32_t)(output >> 16) * squashed + round + 2 * (squashed >> 31)) >> hidden_shift);
+    *h = (int16_t)((memkd_product(output, squashed) + round + 2 * (squashed >> 31)) >> hidden_shift);
 #endif
 }
 
@@ -375,6 +409,20 @@ MEMKD_INLINE const uint32_t *memkd_blocks(const uint32_t *weights, memkd_columns
             : [weights] "+r"(weights), [i] "+r"(*i), [f] "+r"(*f), [o] "+r"(*o), [g] "+r"(*g)
             : [x] "r"(x)
             : "r4", "r5", "r6", "r8");
+    return weights;
+#elif MEMKD_DSP
+    __asm__("ldrd r4, r5, [%[weights]], #8\n\t"
+            "uxtb16 r6, r4\n\t"
+            "smlad %[i], r6, %[x], %[i]\n\t"
+            "uxtb16 r6, r4, ror #8\n\t"
+            "smlad %[f], r6, %[x], %[f]\n\t"
+            "uxtb16 r6, r5\n\t"
+            "smlad %[o], r6, %[x], %[o]\n\t"
+            "uxtb16 r6, r5, ror #8\n\t"
+            "smlad %[g], r6, %[x], %[g]"
+            : [weights] "+r"(weights), [i] "+r"(*i), [f] "+r"(*f), [o] "+r"(*o), [g] "+r"(*g)
+            : [x] "r"(x)
+            : "r4", "r5", "r6");
     return weights;
 #elif MEMKD_V6M
     const uint8_t *bytes = (const uint8_t *)weights;
