@@ -37,6 +37,7 @@ class Metadata:
     when the source does not tell. mean, std: per-channel normalisation in physical units, x_model = (x - mean) / std.
     window_length: raw samples of one training series (0 when they vary). warm_up: model time steps after a reset until the
     decision is final for 90 % of the test series. accuracy: test accuracy of the float student.
+    dataset_split: how the test part was held out, "" when the data set brings its own.
     arithmetic: "float32", "int8" or "int16x8"; input_scale, input_zero_point: of the tensor `x`, real = scale * (q - zero_point).
     input: what a step takes: "normalised" x; "raw" with `counts_per_unit` [C] int16 sensor counts (counts of one physical unit),
     at the model's own rate; "raw" without, physical units (float32). golden: test vectors, [{"x": [[...] per raw sample], "logits": [...]}], filled in by the exporters.
@@ -56,6 +57,7 @@ class Metadata:
     dataset: str = ""
     dataset_sha256: str = ""
     dataset_terms: str = ""
+    dataset_split: str = ""
     run_id: str = ""
     version: str = ""
     arithmetic: str = "float32"

@@ -24,7 +24,8 @@ class Dataset:
 
     x_train, x_test: float32 [N, T, C]. y_train, y_test: int64 [N], index into `labels`. groups_train, groups_test: int64 [N],
     the subject of each series, or None; no subject is in both parts. channels, units: one per channel, "" for an unknown unit.
-    sample_rate_hz: None when the source does not tell. terms: terms of use. source: where it came from, and any split made.
+    sample_rate_hz: None when the source does not tell. terms: terms of use. source: where it came from.
+    split: how the test part was held out here, "" when the source brings one.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Dataset:
     sample_rate_hz: float | None = None
     terms: str = ""
     source: str = ""
+    split: str = ""
 
     @cached_property
     def sha256(self) -> str:
@@ -105,7 +107,7 @@ def assemble(name: str, train: RawPart, test: RawPart | None, description: Descr
     targets = [np.array([index[label] for label in part.labels], dtype=np.int64) for part in parts]
     groups = _subject_indices(name, parts)
 
-    source = description.source
+    split = ""
     if test is None:
         subjects = groups[0]
         held_out = hold_out(targets[0], TEST_FRACTION, SPLIT_SEED, labels, subjects)
@@ -114,7 +116,7 @@ def assemble(name: str, train: RawPart, test: RawPart | None, description: Descr
         targets = [targets[0][side] for side in sides]
         groups = [None if subjects is None else subjects[side] for side in sides]
         kind = "stratified" if subjects is None else "by subject"
-        source += f" (test split made here: {held_out.sum()} of {held_out.size} series, {kind}, seed {SPLIT_SEED})"
+        split = f"{held_out.sum()} of {held_out.size} series held out for the test, {kind}, seed {SPLIT_SEED}"
     return Dataset(
         name=name,
         x_train=arrays[0],
@@ -128,7 +130,8 @@ def assemble(name: str, train: RawPart, test: RawPart | None, description: Descr
         groups_test=groups[1],
         sample_rate_hz=description.sample_rate_hz,
         terms=description.terms,
-        source=source,
+        source=description.source,
+        split=split,
     )
 
 

@@ -59,6 +59,7 @@ def prepare(dataset: Dataset, config: DistillConfig) -> Prepared:
         dataset=dataset.name,
         dataset_sha256=dataset.sha256,
         dataset_terms=dataset.terms,
+        dataset_split=dataset.split,
         version=memkd_edge.__version__,
     )
     return Prepared(

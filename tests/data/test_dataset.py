@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from memkd_edge.config import DistillConfig
+from memkd_edge.data import prepare
 from memkd_edge.data.dataset import Description, RawPart, assemble
 from memkd_edge.errors import UsageError
 
@@ -25,6 +27,7 @@ def test_a_sound_data_set_is_assembled():
     assert (data.labels, data.channels, data.units) == (("a", "b"), ("x", "y"), ("m", ""))
     assert (data.sample_rate_hz, data.terms, data.source) == (50.0, "free", "here")
     assert data.groups_train is None
+    assert data.split == ""
 
 
 def test_numeric_labels_are_in_numerical_order_and_names_in_alphabetical_order():
@@ -127,7 +130,9 @@ def test_a_missing_test_part_is_held_out_stratified_and_recorded():
     data = assemble("D", part("aaaabbbbbbbb"), None, Description(source="mine.npz"))
     assert np.bincount(data.y_train).tolist() == [3, 6]
     assert np.bincount(data.y_test).tolist() == [1, 2]
-    assert data.source == "mine.npz (test split made here: 3 of 12 series, stratified, seed 0)"
+    assert data.source == "mine.npz"
+    assert data.split == "3 of 12 series held out for the test, stratified, seed 0"
+    assert prepare(data, DistillConfig()).metadata.dataset_split == data.split
     assert data.sha256 == assemble("D", part("aaaabbbbbbbb"), None, Description()).sha256
 
 
@@ -139,7 +144,7 @@ def test_a_missing_test_part_is_held_out_by_subject_where_subjects_are_known():
     assert len(set(data.groups_train)) == 3
     assert len(set(data.groups_test)) == 1
     assert not set(data.groups_train) & set(data.groups_test)
-    assert "by subject" in data.source
+    assert "by subject" in data.split
 
 
 def test_a_subject_in_both_parts_is_refused():

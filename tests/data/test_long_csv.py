@@ -49,8 +49,8 @@ def test_without_a_part_column_the_test_part_is_split_off_by_subject(tmp_path):
     path = write(tmp_path / "m.csv", "series,label,subject,a,b\n" + "".join(",".join(map(str, r)) + "\n" for r in rows))
     data = load_dataset(path)
     assert len(data.x_train) + len(data.x_test) == 16
-    assert "by subject" in data.source
-    assert data.source == load_dataset(path, groups="subject").source
+    assert "by subject" in data.split
+    assert data.sha256 == load_dataset(path, groups="subject").sha256
 
 
 def test_another_column_can_name_the_subject_and_columns_may_stand_in_any_order(tmp_path):

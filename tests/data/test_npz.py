@@ -44,7 +44,7 @@ def test_univariate_series_may_come_as_a_matrix_and_without_a_test_part(tmp_path
     data = load_dataset(save(tmp_path / "flat.npz", X=X[:, :, 0].astype(np.float64), y=Y))
     assert data.x_train.shape[1:] == (7, 1)
     assert len(data.x_train) + len(data.x_test) == 12
-    assert "test split made here" in data.source
+    assert data.split == "4 of 12 series held out for the test, stratified, seed 0"
 
 
 def test_class_numbers_get_the_names_given_for_them(tmp_path):
