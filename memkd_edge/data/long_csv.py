@@ -51,7 +51,9 @@ def read_csv(path: Path, groups: str = "") -> tuple[RawPart, RawPart | None, Des
             raise UsageError(f"{path}, line 1: no column {name!r} among {', '.join(header)} (commas separate columns)")
     if len(set(header)) != len(header):
         raise UsageError(f"{path}, line 1: a column name is given twice among {', '.join(header)}")
-    constants = [name for name in (SERIES, LABEL, subject, PART) if name in header]
+    if "" in header:
+        raise UsageError(f"{path}, line 1: column {header.index('') + 1} has no name")
+    constants = [name for name in dict.fromkeys((SERIES, LABEL, PART, SUBJECT, subject)) if name in header]
     channels = [name for name in header if name not in constants]
     if not channels:
         raise UsageError(f"{path}, line 1: no channel columns besides {', '.join(header)}")

@@ -1,4 +1,4 @@
-"""What training sees: split, resampled and normalised arrays, and the metadata that undoes none of it on the device."""
+"""What training sees: split, resampled and normalised arrays, and the metadata from which a device repeats it."""
 
 from dataclasses import dataclass
 

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from memkd_edge.errors import UsageError
 
-CANDIDATES = 200  # random choices of subjects, of which the one nearest to the wanted share of each class is taken
+CANDIDATES = 1000  # random choices of subjects, of which the one nearest to the wanted share of each class is taken
 
 
 def hold_out(
@@ -51,29 +51,27 @@ def _stratified(targets: NDArray[np.int64], fraction: float, seed: int) -> NDArr
 def _by_subject(
     targets: NDArray[np.int64], groups: NDArray[np.int64], fraction: float, seed: int, labels: tuple[str, ...]
 ) -> NDArray[np.bool_]:
-    from sklearn.model_selection import GroupShuffleSplit
-
+    subjects, subject = np.unique(groups, return_inverse=True)
+    series = np.zeros((subjects.size, len(labels)))  # of each subject and class
+    np.add.at(series, (subject, targets), 1)
     for index, label in enumerate(labels):
-        if np.unique(groups[targets == index]).size < 2:
+        if np.count_nonzero(series[:, index]) < 2:
             raise UsageError(
                 f"class {label!r} was recorded with a single subject; a split by subject cannot have it on both sides: add "
                 "subjects, leave the class out, or drop the subjects"
             )
-    subjects = np.unique(groups).size
-    count = min(max(round(fraction * subjects), 1), subjects - 1)
-    splitter = GroupShuffleSplit(CANDIDATES, test_size=count, random_state=seed)
-    classes = np.eye(len(labels))[targets]
+    count = min(max(round(fraction * subjects.size), 1), subjects.size - 1)
+    generator = np.random.default_rng(seed)
     best, smallest = None, np.inf
-    for _, members in splitter.split(targets, groups=groups):
-        shares = classes[members].sum(axis=0) / classes.sum(axis=0)
+    for _ in range(CANDIDATES):
+        chosen = generator.choice(subjects.size, count, replace=False)
+        shares = series[chosen].sum(axis=0) / series.sum(axis=0)
         imbalance = np.abs(shares - fraction).sum()
         if shares.min() > 0.0 and shares.max() < 1.0 and imbalance < smallest:
-            best, smallest = members, imbalance
+            best, smallest = chosen, imbalance
     if best is None:
         raise UsageError(
-            f"no choice of {count} of {subjects} subjects leaves every class on both sides; ask for another fraction, add "
+            f"no choice of {count} of {subjects.size} subjects leaves every class on both sides; ask for another fraction, add "
             "subjects, or drop the subjects"
         )
-    held_out = np.zeros(targets.size, dtype=np.bool_)
-    held_out[best] = True
-    return held_out
+    return np.isin(subject, best)

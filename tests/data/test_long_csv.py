@@ -54,9 +54,9 @@ def test_without_a_part_column_the_test_part_is_split_off_by_subject(tmp_path):
 
 
 def test_another_column_can_name_the_subject_and_columns_may_stand_in_any_order(tmp_path):
-    text = "a,person,label,series\n"
+    text = "a,person,label,series,subject\n"
     for index in range(12):
-        text += "".join(f"{step},p{index // 2},{'uv'[index % 2]},{index}\n" for step in range(3))
+        text += "".join(f"{step},p{index // 2},{'uv'[index % 2]},{index},ignored\n" for step in range(3))
     data = load_dataset(write(tmp_path / "m.csv", text), groups="person")
     assert data.channels == ("a",)
     assert data.groups_train is not None
@@ -107,6 +107,7 @@ def test_garbage_is_read_or_refused_but_never_crashes(tmp_path_factory, text, he
         ("series;label;x\n", r"line 1: no column 'series' among series;label;x \(commas separate columns\)"),
         ("series,x\n1,2\n", "line 1: no column 'label'"),
         ("series,label,x,x\n", "line 1: a column name is given twice"),
+        ("series,label,,x\n", "line 1: column 3 has no name"),
         ("series,label,subject\n", "line 1: no channel columns"),
         ("series,label,x\n1,a,0.5\n1,a\n", "line 3: 2 fields where the header has 3"),
         ("series,label,x\n1,a,0.5\n1,a,zero\n", "line 3, column 'x': 'zero' is not a number"),
