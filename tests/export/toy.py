@@ -13,12 +13,14 @@ from memkd_edge.runs import Run
 
 
 def student(kind: str = "lstm", channels: int = 3, hidden: int = 8, classes: int = 4, layers: int = 1) -> Classifier:
-    """Return a model with large seeded weights, so that gates saturate now and then and decisions differ."""
+    """Return a model with large seeded weights, so that gates saturate now and then, and with all classes as likely."""
     torch.manual_seed(0)
     model = build(ModelSpec(channels, hidden, classes, layers, kind)).eval()
     with torch.no_grad():
         for weight in model.parameters():
             weight.mul_(2)
+        logits, _ = model(torch.from_numpy(series(channels=channels)))
+        model.head.bias -= logits.mean(0)
     return model
 
 
@@ -43,12 +45,15 @@ def metadata(channels: int = 3, classes: int = 4, steps: int = 30) -> Metadata:
 
 
 def make_run(root: Path, model: Classifier, *, name: str = "toy", resampling: Resampling | None = None) -> Run:
-    """Write a complete run whose student is `model`; its test labels are the student's own decisions."""
+    """Write a complete run whose student is `model`: 24 series that it decides clearly, labelled with those decisions."""
     run = Run.create(root, name, to_toml("distill", DistillConfig()))
     spec = model.spec
-    x = series(channels=spec.input_size)
+    x = series(48, channels=spec.input_size)
     with torch.no_grad():
-        y = model(torch.from_numpy(x))[0].argmax(1).numpy()
+        logits = model(torch.from_numpy(x))[0].numpy()
+    ranked = np.sort(logits, axis=1)
+    clear = np.sort(np.argsort(ranked[:, -2] - ranked[:, -1])[:24])
+    x, y = x[clear], logits[clear].argmax(1)
     described = metadata(spec.input_size, spec.num_classes)
     if resampling is not None:
         described = replace(described, resampling=resampling)
