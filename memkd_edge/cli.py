@@ -202,6 +202,9 @@ def bench(
     battery: Annotated[str | None, typer.Option(help="Battery capacity, as in 100mAh; gives battery life.")] = None,
     sleep_current: Annotated[str | None, typer.Option(help="Current between samples, as in 2uA. Default: the profile's.")] = None,
     rate: Annotated[float | None, typer.Option(help="Samples per second. Default: the data set's, else 50.")] = None,
+    firmware: Annotated[
+        str | None, typer.Option(help="Write the sources for a board on a serial port into this folder, and measure nothing.")
+    ] = None,
     run: RunOption = "",
     run_root: RunRoot = Path("runs"),
     config: ConfigFile = None,
@@ -223,6 +226,7 @@ def bench(
         "battery": battery,
         "sleep_current": sleep_current,
         "rate": rate,
+        "firmware": firmware,
     }
     resolved = resolve(BenchConfig, "bench", toml=config, flags=flags)
     over_budget = None

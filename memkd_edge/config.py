@@ -73,6 +73,7 @@ class BenchConfig:
     battery: str = ""  # capacity, as in 100mAh: gives battery life
     sleep_current: str = ""  # between samples, as in 2uA; the device profile's when empty
     rate: float = 0.0  # samples per second; 0: the data set's, else 50
+    firmware: str = ""  # write the sources for a serial board into this folder instead of measuring
 
 
 def resolve(cls: type[T], stage: str, *, toml: Path | None = None, flags: Mapping[str, Any] | None = None) -> T:

@@ -27,7 +27,7 @@ _PROGRAMS = {
     "qemu-aarch64": _PI,
     "cc": "--device host; the instruction counter of all emulated devices",
 }
-_OPTIONAL_PROGRAMS = {"ssh": "a real Pi: backend ssh", "scp": "a real Pi: backend ssh"}
+_OPTIONAL_PROGRAMS = {"ssh": "a real Pi: backend ssh"}
 # distribution -> purpose, installation
 _PACKAGES = {
     "ai-edge-litert": (".tflite on this machine", "pip install ai-edge-litert"),

@@ -3,9 +3,11 @@
 import functools
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
-from memkd_edge.bench import estimates
+from memkd_edge.bench import arm64_root, estimates
 from memkd_edge.bench.cycles import estimate_cycles
+from memkd_edge.bench.litert_aarch64 import measure_file_aarch64
 from memkd_edge.bench.measurement import Measurement
 from memkd_edge.bench.profiles import Device
 from memkd_edge.bench.qemu_cortex_m import DoesNotFitError, measure_cortex_m
@@ -28,6 +30,11 @@ def bench_aarch64(device: Device, subjects: Subjects, config: BenchConfig) -> De
         figures = exact_figures(measurement)
         latency = estimates.latency_from_instructions(figures["instructions"], measurement.sections.weights, device)
         rows.append(Row(subject.model, subject.build, {**figures, "latency": latency}))
+    root = arm64_root.location()
+    if arm64_root.is_built(root):
+        rows += _litert_rows(root, device, subjects, config)
+    else:
+        reasons.append("For .tflite rows through LiteRT on this device: memkd-edge doctor --arm64-root")
     return DeviceReport(device.name, device.title, tuple(rows), (*reasons, *filter(None, [device.note])))
 
 
@@ -86,6 +93,29 @@ def _c_subjects(subjects: Subjects) -> tuple[list[Subject], list[str]]:
     made, reasons = collect(makers)
     # A teacher takes millions of emulated instructions a step, the same at each.
     return [subject.first(TEACHER_STEPS) if subject.model == "teacher" else subject for subject in made], reasons
+
+
+def _litert_rows(root: Path, device: Device, subjects: Subjects, config: BenchConfig) -> list[Row]:
+    makers: list[Callable[[], Subject]] = [
+        subjects.student_int8_tflite,
+        subjects.student_int16_tflite,
+        partial(subjects.float_tflite, "student"),
+        partial(subjects.float_tflite, "teacher"),
+    ]
+    rows = []
+    for subject in collect(makers)[0]:
+        measurement = measure_file_aarch64(root, device.core, subject, timeout_s=config.timeout_s)
+        subject.check(measurement.result.logits, device.name)
+        exact = functools.partial(Figure, kind=EMULATED_EXACT, tool=measurement.tool)
+        figures = {
+            "file": exact(len(subject.file), unit="B"),
+            "weights": exact(subject.weight_bytes, unit="B"),
+            "state": exact(measurement.result.state_bytes, unit="B"),
+            "instructions": exact(measurement.instructions_per_step, unit="instructions"),
+        }
+        figures["latency"] = estimates.latency_from_instructions(figures["instructions"], subject.weight_bytes, device)
+        rows.append(Row(subject.model, f"{subject.build}, {measurement.runtime}", figures))
+    return rows
 
 
 def _cortex_m_row(device: Device, subject: Subject, config: BenchConfig) -> Row:

@@ -12,6 +12,8 @@ from memkd_edge.bench.emulated import bench_aarch64, bench_cortex_m, bench_sizes
 from memkd_edge.bench.estimates import DutyCycle, parse_quantity
 from memkd_edge.bench.host import bench_host
 from memkd_edge.bench.profiles import Device, load_device
+from memkd_edge.bench.serial import bench_serial
+from memkd_edge.bench.ssh import bench_ssh
 from memkd_edge.bench.subjects import NotExportableError, Subjects
 from memkd_edge.bench.types import MEASURED, BenchReport, DeviceReport, Figure, Row
 from memkd_edge.config import BenchConfig
@@ -26,6 +28,8 @@ _BACKENDS: dict[str, Callable[[Device, Subjects, BenchConfig], DeviceReport]] = 
     "qemu-user": bench_aarch64,
     "qemu-cortex-m": bench_cortex_m,
     "sizes": bench_sizes,
+    "ssh": bench_ssh,
+    "serial": bench_serial,
 }
 
 

@@ -9,7 +9,12 @@ from numpy.typing import NDArray
 
 from memkd_edge.errors import MemkdEdgeError
 
-_LINE = re.compile(r"(protocol|steps|state_bytes|stack|overhead|ticks|done|fault|logits\.(\d+))=([-0-9a-f ]+)")
+_LINE = re.compile(
+    r"(?P<key>protocol|steps|state_bytes|stack|overhead|ticks|fault)=(?P<number>\d+)"
+    r"|logits\.(?P<step>\d+)=(?P<logits>[-0-9a-f]+( [-0-9a-f]+)*)"
+    r"|done=(?P<hash>[0-9a-f]{8})",
+    re.ASCII,
+)
 
 
 @dataclass
@@ -50,25 +55,25 @@ class Parser:
         match = _LINE.fullmatch(text)
         if match is None:
             return None
-        key, index, value = match[1], match[2], match[3]
-        if key == "protocol":
-            self._begin()
+        key = match["key"]
+        if match["hash"]:
+            return self._finish(int(match["hash"], 16))
         if key == "fault":
             raise MemkdEdgeError("the program met a hardware fault on the device; does the model need an FPU it lacks?")
-        if key == "done":
-            return self._finish(value)
+        if key == "protocol":
+            self._begin()
         self._hash = fnv1a(text + "\n", self._hash)
-        if index is not None:
-            self._rows[int(index)] = value.split()
+        if match["step"]:
+            self._rows[int(match["step"])] = match["logits"].split()
         elif key == "ticks":
-            self._result.ticks.append(int(value))
+            self._result.ticks.append(int(match["number"]))
         elif key != "protocol":
-            setattr(self._result, key, int(value))
+            setattr(self._result, key, int(match["number"]))
         return None
 
-    def _finish(self, value: str) -> Result:
+    def _finish(self, sent_hash: int) -> Result:
         result = self._result
-        if int(value, 16) != self._hash or sorted(self._rows) != list(range(result.steps)):
+        if sent_hash != self._hash or sorted(self._rows) != list(range(result.steps)):
             raise MemkdEdgeError("lines from the device were lost or damaged (checksum); lower the baud rate or check the cable")
         rows = [self._rows[step] for step in range(result.steps)]
         if self.floats:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from memkd_edge.bench import plugin, toolchain
 from memkd_edge.bench.elf import disassemble, symbols
-from memkd_edge.bench.image import CModel, compile_commands, objects, write_sources
+from memkd_edge.bench.image import CModel
+from memkd_edge.bench.linux import build_linux
 from memkd_edge.bench.measurement import Measurement, from_windows
 from memkd_edge.bench.protocol import parse
 from memkd_edge.bench.sections import model_sections
@@ -63,16 +64,3 @@ def measure_aarch64(
             disassembly=disassemble(folder / "image.elf", "aarch64-linux-gnu-objdump"),
             tool=f"{toolchain.version('aarch64-linux-gnu-gcc')} {' '.join(flags)}, {toolchain.version('qemu-aarch64')}",
         )
-
-
-def build_linux(
-    folder: Path, compiler: str, model: CModel, inputs: NDArray[np.generic], *, flags: Sequence[str], passes: int
-) -> None:
-    """Compile the model and the runner as a static Linux program, image.elf with image.map, in `folder`."""
-    write_sources(folder, model, inputs, passes=passes)
-    runner = ["runner.c", "port_linux.c"]
-    program = toolchain.find(compiler)
-    for command in compile_commands(program, flags, model, runner):
-        toolchain.run(command, timeout_s=300, cwd=folder)
-    link = [program, *flags, "-static", "-Wl,--gc-sections,-Map=image.map", *objects(model, runner), "-lm", "-lpthread"]
-    toolchain.run([*link, "-o", "image.elf"], timeout_s=120, cwd=folder)

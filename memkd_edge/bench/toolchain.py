@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from memkd_edge.errors import MemkdEdgeError, MissingToolError
@@ -22,7 +22,6 @@ PACKAGES = {
     "arm-none-eabi-nm": "binutils-arm-none-eabi",
     "cc": "gcc",
     "ssh": "openssh-client",
-    "scp": "openssh-client",
     "dpkg-deb": "dpkg",
     "apt-get": "apt",
 }
@@ -48,8 +47,18 @@ def version(program: str) -> str:
     return f"{program} {number[0] if number else '?'}"
 
 
-def run(command: Sequence[str], *, timeout_s: float, cwd: Path | None = None, join_stderr: bool = False) -> str:
+def run(
+    command: Sequence[str],
+    *,
+    timeout_s: float,
+    cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    stdin: bytes = b"",
+    join_stderr: bool = False,
+) -> str:
     """Run `command` and return its standard output, with `join_stderr` its error output among it.
+
+    `environment` is added to ours; `stdin` is what the command reads.
 
     Raises:
         ToolFailedError: it ended with an error.
@@ -59,7 +68,13 @@ def run(command: Sequence[str], *, timeout_s: float, cwd: Path | None = None, jo
     errors = subprocess.STDOUT if join_stderr else subprocess.PIPE
     try:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, timeout=timeout_s, cwd=cwd
+            command,
+            input=stdin,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            timeout=timeout_s,
+            cwd=cwd,
+            env={**os.environ, **(environment or {})},
         )
     except subprocess.TimeoutExpired as error:
         raise MemkdEdgeError(
