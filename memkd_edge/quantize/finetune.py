@@ -1,0 +1,122 @@
+"""Fine-tuning through exactly the exported integer arithmetic, with the distillation loss still on.
+
+In the forward pass every state and every logit is the integer model's own (`quantize` of the weights of that moment, run by the
+numpy reference); straight_through.py gives it gradients.
+"""
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from memkd_edge.config import DistillConfig, from_table
+from memkd_edge.data import load_dataset, prepare
+from memkd_edge.distill.methods import Outputs, StepContext, method_named
+from memkd_edge.distill.metrics import auc_prc
+from memkd_edge.distill.population import Recipe, batches, step_generator
+from memkd_edge.distill.teacher import Series, Teacher, load_teacher
+from memkd_edge.models import Classifier, load_classifier
+from memkd_edge.quantize.calibrate import FloatModel, calibrate
+from memkd_edge.quantize.quantize import quantize, quantize_weights
+from memkd_edge.quantize.straight_through import integer_outputs, integer_trajectory
+from memkd_edge.quantize.types import QuantizedGru, QuantizedLstm
+from memkd_edge.runs import Run
+
+EPOCHS = 30
+LEARNING_RATE = 1e-3
+CLIP_NORM = 1.0
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """The student with the best integer validation score, and that score (AUC-PRC) before and after.
+
+    epoch: when it was reached; 0 is the student as it came.
+    """
+
+    model: Classifier
+    before: float
+    after: float
+    epoch: int
+
+
+def finetune(
+    run: Run,
+    *,
+    interface: str = "int8",
+    epochs: int = EPOCHS,
+    learning_rate: float = LEARNING_RATE,
+    progress: Callable[[int, float], None] | None = None,
+) -> Finetuned:
+    """Train a run's student on, through its integer model; teacher, method and loss weight are the run's.
+
+    Args:
+        run: a complete run whose data set can still be loaded.
+        interface: "int8" or "int16x8", what will be exported.
+        epochs: passes over the training series.
+        learning_rate: of Adam at the start; falls to zero along half a cosine.
+        progress: called after each epoch with its number and the validation AUC-PRC of the integer model.
+
+    Raises:
+        UsageError: the data set is not there any more, or the student is no LSTM or GRU.
+        MemkdEdgeError: the run is damaged.
+    """
+    config = from_table(DistillConfig, run.read_config()["distill"])
+    data = prepare(load_dataset(config.dataset, data_root=config.data_root, groups=config.groups), config)
+    calibration = run.read_arrays("calibration.npz")["x_calibration"]
+    student = load_classifier(run.path / "student.safetensors").train()
+    series = Series(torch.from_numpy(data.x_train), torch.from_numpy(data.y_train))
+    teacher = Teacher(
+        load_teacher(run.path / "teacher.safetensors", student.spec), series, memory_limit=config.memory_limit * 2**20
+    )
+    kept = run.read_json("metrics.json")["student"]
+    method = method_named(kept["method"])
+    weight = torch.tensor([float(kept["weight"])])
+    recipe = Recipe(epochs, learning_rate, config.batch_size or min(64, max(8, len(series.y) // 4)), config.seed)
+    generator = torch.Generator().manual_seed(config.seed)
+    extra = {
+        name: tensor.detach().requires_grad_()
+        for name, tensor in method.parameters(1, student.spec.width, teacher.width, generator).items()
+    }
+    trained = [*student.parameters(), *extra.values()]
+    optimizer = torch.optim.Adam(trained, lr=learning_rate)
+
+    before = best_score = _score(student, calibration, data.x_val, data.y_val, interface)
+    best, best_epoch = copy.deepcopy(student), 0
+    for epoch in range(epochs):
+        ranges = calibrate(FloatModel.from_model(student), calibration)
+        order = batches(len(series.y), recipe, epoch)
+        for number, index in enumerate(order):
+            x, labels, target = teacher.batch(index)
+            step, steps = epoch * len(order) + number, epochs * len(order)
+            quantized = quantize_weights(FloatModel.from_model(student), ranges)
+
+            def student_logits(altered: Tensor, quantized: QuantizedLstm | QuantizedGru = quantized) -> Tensor:
+                return integer_outputs(student, quantized, altered, interface).logits[None]
+
+            outputs = integer_outputs(student, quantized, x, interface)
+            context = StepContext(step_generator(recipe, step), step / max(steps - 1, 1), x, student_logits, teacher.logits)
+            one = Outputs(outputs.logits[None], outputs.hidden[None])
+            optimizer.zero_grad()
+            method.loss(one, target, labels, weight, extra, context).sum().backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(trained, CLIP_NORM)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate * 0.5 * (1 + math.cos(math.pi * step / steps))
+            optimizer.step()
+        score = _score(student, calibration, data.x_val, data.y_val, interface)
+        if score > best_score:
+            best, best_score, best_epoch = copy.deepcopy(student), score, epoch + 1
+        if progress is not None:
+            progress(epoch + 1, score)
+    return Finetuned(best.eval(), before, best_score, best_epoch)
+
+
+def _score(model: Classifier, calibration: NDArray[Any], x: NDArray[Any], y: NDArray[Any], interface: str) -> float:
+    """AUC-PRC of the integer model on held-out series."""
+    logits = integer_trajectory(quantize(model, calibration), x, interface).logits
+    return float(auc_prc(logits[None], y)[0])

@@ -1,0 +1,152 @@
+"""The integer model with gradients: exact values forward, the float model's gradients backward.
+
+The straight-through estimator of Bengio, Leonard and Courville 2013 (arXiv 1308.3432), used for quantisation by Jacob et al. 2018
+(arXiv 1712.05877): rounding counts as the identity, saturation as a clamp.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from memkd_edge.distill.methods import Outputs
+from memkd_edge.models import Classifier
+from memkd_edge.quantize.reference import IntegerLstm, integer_classifier
+from memkd_edge.quantize.types import QuantizedGru, QuantizedGruLayer, QuantizedLayer, QuantizedLstm
+
+
+def integer_outputs(model: Classifier, q: QuantizedLstm | QuantizedGru, x: Tensor, interface: str) -> Outputs:
+    """Run `q`, the integer form of `model`, with gradients to the model's float weights.
+
+    Args:
+        model: LSTM or GRU classifier.
+        q: `quantize` of the model as it is now.
+        x: [B, T, C] normalised series.
+        interface: "int8" or "int16x8".
+
+    Returns:
+        logits [B, K] after the last sample and the top layer's hidden sequence [B, T, H]; the values are the integer model's,
+        times their scales.
+    """
+    exact = integer_trajectory(q, x.detach().numpy(), interface)
+    below = torch.from_numpy(exact.x)
+    parameters = dict(model.named_parameters())
+    layers: Sequence[QuantizedLayer | QuantizedGruLayer] = q.layers
+    for index, layer in enumerate(layers):
+        weights = [parameters[f"rnn.{name}_l{index}"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+        h = torch.from_numpy(exact.h[index])
+        if isinstance(layer, QuantizedLayer):
+            below = _lstm(layer, weights, below, h, torch.from_numpy(exact.c[index]))
+        else:
+            below = _gru(layer, weights, below, h)
+    head = _exactly(parameters["head.weight"], _float(q.head.weight, q.head.weight_scale))
+    logits = below[:, -1] @ head.T + parameters["head.bias"]
+    return Outputs(_exactly(logits, torch.from_numpy(exact.logits)), below)
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """What the integer model computes, as float32 values: x [B, T, C], h and c per layer [B, T, H], logits [B, K] at the end."""
+
+    x: NDArray[np.float32]
+    h: list[NDArray[np.float32]]
+    c: list[NDArray[np.float32]]
+    logits: NDArray[np.float32]
+
+
+def integer_trajectory(q: QuantizedLstm | QuantizedGru, x: NDArray[np.float32], interface: str) -> Trajectory:
+    runner = integer_classifier(q, len(x))
+    samples = runner.quantize_input(x, interface)
+    h: list[list[NDArray[np.int16]]] = [[] for _ in q.layers]
+    c: list[list[NDArray[np.int16]]] = [[] for _ in q.layers]
+    logits = np.zeros((len(x), q.num_classes), np.int16)
+    for sample in np.moveaxis(samples, 1, 0):
+        if interface == "int8":
+            narrow = runner.step_int8(sample.astype(np.int8))
+        else:
+            logits = runner.step(sample.astype(np.int16))
+        for index in range(len(q.layers)):
+            h[index].append(runner.h[index])
+            if isinstance(runner, IntegerLstm):
+                c[index].append(runner.c[index])
+    if interface == "int8":
+        values = (narrow.astype(np.float32) - q.logit_zero_point_int8) * np.float32(q.logit_scale_int8)
+    else:
+        values = logits * np.float32(q.head.out_scale)
+    state_scale = q.layers[0].state_scale
+    return Trajectory(
+        x=(samples * np.float32(q.input_scale if interface == "int8" else state_scale)),
+        h=[np.stack(layer, axis=1) * np.float32(state_scale) for layer in h],
+        c=[
+            np.stack(values, axis=1) * np.float32(layer.cell_scale)
+            for layer, values in zip(q.layers, c, strict=True)
+            if isinstance(layer, QuantizedLayer)
+        ],
+        logits=values,
+    )
+
+
+def _lstm(layer: QuantizedLayer, weights: Sequence[Tensor], x: Tensor, h_exact: Tensor, c_exact: Tensor) -> Tensor:
+    """Return the hidden sequence [B, T, H]: values h_exact, gradients of the float LSTM with the layer's int8 weights."""
+    rows = [0, 1, 3, 2]  # i, f, o, g -> i, f, g, o
+    quantized = _float(layer.gates.weight, layer.gates.weight_scale).view(4, layer.hidden_size, -1)[rows].flatten(0, 1)
+    input_weight = _exactly(weights[0], quantized[:, : layer.input_size])
+    hidden_weight = _exactly(weights[1], quantized[:, layer.input_size :])
+    from_x = x @ input_weight.T + weights[2] + weights[3]
+    h = c = torch.zeros(len(x), layer.hidden_size)
+    sequence = []
+    for t in range(x.shape[1]):
+        gates = _bounded(from_x[:, t] + h @ hidden_weight.T, layer.gate_scale)
+        i, f, g, o = gates.chunk(4, 1)
+        c = _exactly(_bounded(f.sigmoid() * c + i.sigmoid() * g.tanh(), layer.cell_scale), c_exact[:, t])
+        h = _exactly(o.sigmoid() * c.tanh(), h_exact[:, t])
+        sequence.append(h)
+    return torch.stack(sequence, 1)
+
+
+def _gru(layer: QuantizedGruLayer, weights: Sequence[Tensor], x: Tensor, h_exact: Tensor) -> Tensor:
+    """As `_lstm`, for a GRU."""
+    quantized = _float(layer.gates.weight, layer.gates.weight_scale).view(4, layer.hidden_size, -1)
+    input_weight = _exactly(weights[0], quantized[[0, 1, 2], :, : layer.input_size].flatten(0, 1))
+    hidden_weight = _exactly(weights[1], quantized[[0, 1, 3], :, layer.input_size :].flatten(0, 1))
+    from_x = x @ input_weight.T + weights[2]
+    h = torch.zeros(len(x), layer.hidden_size)
+    sequence = []
+    for t in range(x.shape[1]):
+        x_reset, x_update, x_candidate = from_x[:, t].chunk(3, 1)
+        h_reset, h_update, h_candidate = (h @ hidden_weight.T + weights[3]).chunk(3, 1)
+        reset = _bounded(x_reset + h_reset, layer.gate_scale).sigmoid()
+        update = _bounded(x_update + h_update, layer.gate_scale).sigmoid()
+        candidate = _bounded(x_candidate + reset * h_candidate, layer.gate_scale).tanh()
+        h = _exactly((1 - update) * candidate + update * h, h_exact[:, t])
+        sequence.append(h)
+    return torch.stack(sequence, 1)
+
+
+class _StraightThrough(torch.autograd.Function):
+    """The value of the second argument, the gradient of the first."""
+
+    @staticmethod
+    def forward(ctx: Any, surrogate: Tensor, exact: Tensor) -> Tensor:
+        return exact.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0], None
+
+
+def _exactly(surrogate: Tensor, exact: Tensor) -> Tensor:
+    return cast(Tensor, _StraightThrough.apply(surrogate, exact))  # type: ignore[no-untyped-call]
+
+
+def _bounded(values: Tensor, scale: float) -> Tensor:
+    """Clamp to what int16 holds at `scale`; saturated values have no gradient, as in the integer model."""
+    return values.clamp(-(1 << 15) * scale, ((1 << 15) - 1) * scale)
+
+
+def _float(integers: NDArray[np.int8], scale: float) -> Tensor:
+    return torch.from_numpy(integers * np.float32(scale))
