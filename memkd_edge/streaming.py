@@ -116,7 +116,7 @@ class _StepModel(Protocol):
     """A model that carries its state from step to step."""
 
     def step(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Take one normalised time step, [C]; return logits, [K]."""
+        """Take the model's input at one time step, [C]; return logits, [K]."""
 
     def reset(self) -> None:
         """Return to the initial state."""
@@ -167,13 +167,13 @@ def _load_tflite(path: Path) -> tuple[Metadata, _StepModel]:
     from memkd_edge.export.tflite_file import read_file, read_tflite
 
     metadata = read_tflite_metadata(path)
+    if not is_sealed(read_file(path)):
+        raise MemkdEdgeError(f"{path}: damaged .tflite file (its content does not match its check digest); export it again")
     file = read_tflite(path)
     interface = tflite_step(file)
     _check_widths(path, metadata, interface)
     if file.signature("step") is None or file.signature("reset") is None:
         raise MemkdEdgeError(f"{path}: no signatures `step` and `reset`; this is not a streaming model of memkd-edge")
-    if not is_sealed(read_file(path)):
-        raise MemkdEdgeError(f"{path}: damaged .tflite file (its content does not match its check digest); export it again")
     try:
         model = _TfliteStepModel(path, interface)
         _try_out(model, metadata)
@@ -212,7 +212,7 @@ def _check_widths(path: Path, metadata: Metadata, interface: "StepInterface") ->
             f"{path}: x [{interface.x.width}] and logits [{interface.logits.width}] do not fit the metadata's "
             f"{channels} channels and {labels} labels"
         )
-    if not len(metadata.mean) == len(metadata.std) == channels:
+    if not len(metadata.mean) == len(metadata.std) == channels or len(metadata.counts_per_unit) not in (0, channels):
         raise MemkdEdgeError(f"{path}: the metadata's normalisation does not fit its {channels} channels")
 
 

@@ -29,7 +29,7 @@ def test_another_seed_gives_another_split():
     assert (hold_out(targets, 0.25, 0, ("a", "b")) != hold_out(targets, 0.25, 1, ("a", "b"))).any()
 
 
-@FEW
+@settings(max_examples=20, deadline=None)
 @given(subjects=st.integers(3, 12), fraction=st.floats(0.1, 0.9), seed=st.integers(0, 1000))
 def test_a_split_by_subject_never_has_a_subject_on_both_sides(subjects, fraction, seed):
     generator = np.random.default_rng(seed)
