@@ -5,6 +5,8 @@
 #include <math.h>
 #include <string.h>
 
+#define MEMKD_NO_LIBRARY /* the float model needs libm anyway */
+
 static inline float memkd_sigmoid_f32(float x) {
     return 1.0f / (1.0f + expf(-x));
 }
