@@ -1,0 +1,73 @@
+"""How much flash a model's C takes on a Cortex-M4, as its compiler and linker say."""
+
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+_COMPILER = "arm-none-eabi-gcc"
+_CORE = ("-mcpu=cortex-m4", "-mthumb")
+# What a firmware calls; the linker drops the rest.
+_PROBE = """#include "{name}.h"
+void probe(volatile int16_t *io);
+void probe(volatile int16_t *io) {{
+    static {name}_state_t state;
+    {name}_init(&state);
+    for (;;) {{
+        int16_t x[{upper}_CHANNELS], logits[{upper}_CLASSES];
+        for (int j = 0; j < {upper}_CHANNELS; j++) {{
+            x[j] = *io;
+        }}
+        {name}_step_i16(&state, x, logits);
+        *io = (int16_t){name}_argmax_i16(logits);
+    }}
+}}
+"""
+
+
+def flash_rows(sources: Mapping[str, str], name: str) -> list[dict[str, str]]:
+    """Return rows of a table of memory, "what", "bytes" and "kind", for the fast and the small form of the int16 entry.
+
+    Args:
+        sources: of the model and its runtime, by file name.
+    """
+    if shutil.which(_COMPILER) is None:
+        return [
+            {
+                "what": "flash",
+                "bytes": "?",
+                "kind": f"not measured: {_COMPILER} was not installed; `{_COMPILER.replace('gcc', 'size')}` tells",
+            }
+        ]
+    version = re.search(r"\d+\.\d+\.\d+", _run(_COMPILER, "--version"))
+    compiler = f"{_COMPILER} {version[0] if version else '?'}"
+    rows = []
+    for form, flags in (("fast form", ("-O2",)), ("small form", ("-Os", "-DMEMKD_SMALL"))):
+        size = _flash(sources, name, flags)
+        rows.append(
+            {
+                "what": f"flash, {form}: model, runtime, tables",
+                "bytes": str(size),
+                "kind": f"emulated-exact: linked by {compiler} {' '.join((*_CORE[:1], *flags))}, int16 entry",
+            }
+        )
+    return rows
+
+
+def _flash(sources: Mapping[str, str], name: str, flags: tuple[str, ...]) -> int:
+    with tempfile.TemporaryDirectory(prefix="memkd-edge-") as folder:
+        for file, text in sources.items():
+            (Path(folder) / file).write_text(text)
+        (Path(folder) / "probe.c").write_text(_PROBE.format(name=name, upper=name.upper()))
+        files = [f"{folder}/{file}" for file in (*sources, "probe.c") if file.endswith(".c")]
+        image = f"{folder}/image.elf"
+        sections = ("-ffunction-sections", "-fdata-sections", "-nostartfiles", "-specs=nano.specs")
+        _run(_COMPILER, "-std=c99", *_CORE, *flags, *sections, "-Wl,--gc-sections,-e,probe", *files, "-o", image)
+        text, data = _run(_COMPILER.replace("gcc", "size"), image).splitlines()[1].split()[:2]
+        return int(text) + int(data)
+
+
+def _run(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout

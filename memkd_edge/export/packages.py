@@ -1,0 +1,136 @@
+"""Firmware packages: a model as a folder that a build system takes as it stands.
+
+    files = package_files("zephyr", quantized, metadata, name="gesture")        # bytes by path within the folder
+
+A package holds the sources, the build system's own manifest, an example that reads samples and prints decisions, a self-test with
+golden vectors and a README. export/templates/packages/<kind> is the folder as templates: each file is rendered to the same place,
+NAME in a path standing for the model's name.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+import jinja2
+
+import memkd_edge
+from memkd_edge.assets import asset_dir
+from memkd_edge.errors import UsageError
+from memkd_edge.export.c import emit_c
+from memkd_edge.export.c_text import c_float, c_string, check_name
+from memkd_edge.export.flash import flash_rows
+from memkd_edge.export.selftest import STEPS, self_test
+from memkd_edge.export.tflm import tflm_fields
+from memkd_edge.metadata import Metadata
+from memkd_edge.quantize import QuantizedLstm
+
+# Where each kind keeps the C sources; TFLite Micro has kernels of its own and needs none.
+_SOURCES = {
+    "c": "src",
+    "cmake": "src",
+    "arduino": "src",
+    "platformio": "lib/NAME/src",
+    "zephyr": "src",
+    "esp-idf": "components/NAME/src",
+    "tflm": None,
+}
+KINDS = tuple(_SOURCES)
+
+# What the manifests name as the project's page: the paper of the method.
+_URL = "https://arxiv.org/abs/2601.04264"
+
+
+def package_files(kind: str, model: QuantizedLstm, metadata: Metadata, *, name: str, interface: str = "int8") -> dict[str, bytes]:
+    """Return the files of a package, by path within its folder. Equal arguments give equal bytes on one machine.
+
+    Args:
+        kind: one of `KINDS`.
+        model: the integer model.
+        metadata: of that model.
+        name: prefix of C functions and name of the library, a lower-case C identifier.
+        interface: of the .tflite inside `tflm`, "int8" or "int16x8"; the C sources have both.
+
+    Raises:
+        UsageError: an unknown kind, a name that C or a build system refuses, or metadata of another model.
+    """
+    if kind not in KINDS:
+        raise UsageError(f"no package {kind!r}; choose {', '.join(KINDS)}")
+    check_name(name)
+    if not re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", name):  # ESP-IDF's rule is the strictest
+        raise UsageError(f"{name!r} cannot name a package; between its letters and digits put single underscores only")
+    fields = _fields(model, metadata, name)
+    folder = _SOURCES[kind]
+    if folder is None:
+        fields |= tflm_fields(model, metadata, fields["test"], interface)
+        sources = {}
+    else:
+        sources = emit_c(model, metadata, name) | {
+            f"{name}_selftest.{suffix}": _render(f"common/selftest.{suffix}.j2", fields) for suffix in ("c", "h")
+        }
+        fields |= {"sources": sorted(file for file in sources if file.endswith(".c")), "flash": flash_rows(sources, name)}
+    files = {_path(f"{folder}/{file}", name): text for file, text in sources.items()}
+    for template in sorted((_templates_dir() / kind).rglob("*.j2")):
+        relative = template.relative_to(_templates_dir()).as_posix()
+        files[_path(relative.removeprefix(f"{kind}/").removesuffix(".j2"), name)] = _render(relative, fields)
+    return {path: files[path].encode() for path in sorted(files)}
+
+
+def _fields(model: QuantizedLstm, metadata: Metadata, name: str) -> dict[str, Any]:
+    """What the templates know."""
+    rate = metadata.sample_rate_hz
+    words = [metadata.channels, metadata.units, metadata.mean, metadata.std]
+    return {
+        "name": name,
+        "upper": name.upper(),
+        "version": memkd_edge.__version__,
+        "url": _URL,
+        "sentence": f"Streaming classifier: {model.input_size} channels into {model.num_classes} classes, one sample at a time.",
+        "state_bytes": 4 * model.hidden_size * len(model.layers),
+        "steps": STEPS,
+        "test": self_test(model, metadata),
+        "channels": [
+            {"name": plain(channel), "unit": plain(unit), "mean": f"{mean:.6g}", "std": f"{std:.6g}"}
+            for channel, unit, mean, std in zip(*words, strict=True)
+        ],
+        "labels": [plain(label) for label in metadata.labels],
+        "label_texts": metadata.labels,
+        "classes": model.num_classes,
+        "rate": f"{rate:g}" if rate else "",
+        "rate_hz": rate,
+        "period_ms": max(1, round(1000 / rate)) if rate else 0,
+        "resampling": metadata.resampling,
+        "warm_up": metadata.warm_up,
+        "window_length": metadata.window_length,
+        "accuracy": metadata.accuracy,
+        "dataset": plain(metadata.dataset),
+        "dataset_terms": plain(metadata.dataset_terms),
+        "run_id": plain(metadata.run_id),
+    }
+
+
+def plain(text: str) -> str:
+    """Return text as it may stand in a C comment and in a table of a README: on one line, without their marks."""
+    return " ".join(text.split()).replace("*/", "* /").replace("/*", "/ *").replace("\\", "/").replace("|", "/")
+
+
+def _path(path: str, name: str) -> str:
+    return str(PurePosixPath(path.replace("NAME", name)))
+
+
+def _templates_dir() -> Any:
+    return asset_dir("export") / "templates" / "packages"
+
+
+def _render(template: str, fields: Mapping[str, Any]) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_templates_dir()),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # C and manifests, not HTML
+    )
+    environment.filters["c_float"] = c_float
+    environment.filters["c_string"] = c_string
+    return environment.get_template(template).render(fields).strip("\n") + "\n"

@@ -1,0 +1,54 @@
+"""What the TFLite Micro package adds to the others: the file, the operators it needs, the arena and golden vectors."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from memkd_edge.export.arena import ON_32_BITS, arena_bytes
+from memkd_edge.export.selftest import SelfTest
+from memkd_edge.export.tflite import write_tflite
+from memkd_edge.export.tflite_file import read_tflite
+from memkd_edge.metadata import Metadata
+from memkd_edge.quantize import QuantizedLstm
+
+
+def tflm_fields(model: QuantizedLstm, metadata: Metadata, test: SelfTest, interface: str) -> dict[str, Any]:
+    """Return what the templates of the `tflm` package know on top of the others.
+
+    The file is written without names and metadata: the C++ class holds what firmware needs of them.
+    """
+    data = write_tflite(model, None, interface=interface, strip=True)
+    arena, kind = arena_bytes(data, layers=len(model.layers), hidden_size=model.hidden_size)
+    int8 = interface == "int8"
+    input_scale = model.input_scale if int8 else model.layers[0].state_scale
+    return {
+        "interface": interface,
+        "value_type": "int8_t" if int8 else "int16_t",
+        "value_max": 127 if int8 else (1 << 15) - 1,
+        "model_bytes": len(data),
+        "model_rows": [data[start : start + 20] for start in range(0, len(data), 20)],
+        "operators": operator_methods(data),
+        "arena": arena,
+        "arena_kind": kind,
+        "arena_32_bits": [round(arena * part / 16) * 16 for part in ON_32_BITS],
+        "hidden": model.hidden_size,
+        "states": 2 * len(model.layers),
+        "input_scale": np.float32(input_scale),
+        "logit_scale": np.float32(model.logit_scale_int8 if int8 else model.head.out_scale),
+        "logit_zero_point": model.logit_zero_point_int8 if int8 else 0,
+        "mean": metadata.mean,
+        "std": metadata.std,
+        "x": test.x_int8 if int8 else test.x_int16,
+        "logits": test.logits_int8 if int8 else test.logits_int16,
+    }
+
+
+def operator_methods(model: bytes) -> list[str]:
+    """Return the methods of MicroMutableOpResolver that add the kernels of a .tflite file, as AddFullyConnected."""
+    with tempfile.TemporaryDirectory(prefix="memkd-edge-") as folder:
+        path = Path(folder) / "model.tflite"
+        path.write_bytes(model)
+        names = {operator.name for subgraph in read_tflite(path).subgraphs for operator in subgraph.operators}
+    return sorted("Add" + "".join(word.capitalize() for word in name.split("_")) for name in names)

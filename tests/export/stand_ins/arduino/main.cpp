@@ -1,0 +1,20 @@
+#include <cstdlib>
+
+#include "Arduino.h"
+
+SerialPort Serial;
+
+static int delays = 0;
+
+void delay(unsigned long) {
+    if (++delays > 64) {
+        exit(0);
+    }
+}
+
+int main() {
+    setup();
+    for (;;) {
+        loop();
+    }
+}
