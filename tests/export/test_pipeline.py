@@ -1,0 +1,213 @@
+"""Export: which files, how large, what is in them, and what is refused."""
+
+import json
+import subprocess
+import sys
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+import memkd_edge as me
+from memkd_edge.config import ExportConfig
+from memkd_edge.data.normalise import normalise
+from memkd_edge.data.resample import low_pass, resample
+from memkd_edge.errors import GateError, MemkdEdgeError, UsageError
+from memkd_edge.export import verify as verify_module
+from memkd_edge.export.embedded import read_onnx_metadata, read_tflite_metadata
+from memkd_edge.export.golden import golden_vectors, model_input, read_golden
+from memkd_edge.export.ladder import one_stream
+from memkd_edge.export.pipeline import build_files, export, file_stem
+from memkd_edge.metadata import Resampling
+from memkd_edge.streaming import StreamingClassifier
+from tests.export.toy import make_run, metadata, series, student
+
+
+@pytest.fixture(autouse=True)
+def short_streams(monkeypatch):
+    """Keep the long stream to 300 steps; test_verify looks at the whole one."""
+    monkeypatch.setattr(verify_module, "one_stream", partial(one_stream, steps=300))
+
+
+@pytest.fixture
+def run(tmp_path):
+    return make_run(tmp_path, student())
+
+
+def built(config, model=None, **shape):
+    model = model or student(**shape)
+    spec = model.spec
+    raw = series(4, channels=spec.input_size)
+    return build_files(model, metadata(spec.input_size, spec.num_classes), series(channels=spec.input_size), raw, config)
+
+
+@pytest.mark.parametrize(
+    ("format", "quantize", "names"),
+    [
+        ("tflite", "", ["toy_set_1_int8.tflite"]),
+        ("tflite", "int8", ["toy_set_1_int8.tflite"]),
+        ("tflite", "int16x8", ["toy_set_1_int16x8.tflite"]),
+        ("tflite", "float32", ["toy_set_1_float32.tflite"]),
+        ("onnx", "", ["toy_set_1_step.onnx", "toy_set_1_sequence.onnx"]),
+        ("onnx", "float32", ["toy_set_1_step.onnx", "toy_set_1_sequence.onnx"]),
+        ("onnx", "int8", ["toy_set_1_int8_step.onnx", "toy_set_1_int8_sequence.onnx"]),
+    ],
+)
+def test_each_format_has_its_files(run, format, quantize, names):
+    report = export(run, ExportConfig(format=format, quantize=quantize))
+    assert [path.name for path in report.files] == names
+    assert {file.file for file in report.verification.files} == set(names)
+    assert all(path.parent == run.path / "export" for path in report.files)
+    assert all(file.agreement == 1 for file in report.verification.files)
+    written = report.as_dict()["files"]
+    assert [entry["bytes"] for entry in written] == [path.stat().st_size for path in report.files]
+    json.dumps(report.as_dict(), allow_nan=False)
+
+
+@pytest.mark.parametrize(("quantize", "folder"), [("int8", "c"), ("float32", "c_float32")])
+def test_c_is_compiled_and_run(run, require_tool, quantize, folder):
+    require_tool("cc", package="gcc libc6-dev")
+    report = export(run, ExportConfig(format="c", quantize=quantize))
+    assert {path.parent.name for path in report.files} == {folder}
+    assert {"toy_set_1.c", "toy_set_1.h"} <= {path.name for path in report.files}
+    (file,) = report.verification.files
+    assert file.file == f"{folder}/toy_set_1.c"
+    ran = {rung.title: rung for rung in file.rungs if rung.status == "ok"}
+    if quantize == "int8":
+        for title in ("C, host, _i8", "C, host, small, _i8", "C, host, _i16"):
+            assert (ran[title].mismatches, ran[title].test.agreement) == (0, 1.0)
+            assert ran[title].compared > 1000
+    else:
+        assert ran["C, host, _f32"].test.max_error < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "message"),
+    [
+        ("lstm", ExportConfig(format="h5"), "--format h5: choose tflite, onnx, c"),
+        ("lstm", ExportConfig(quantize="int4"), "--quantize int4: choose"),
+        ("lstm", ExportConfig(format="onnx", quantize="int16x8"), "ONNX has no int16"),
+        ("gru", ExportConfig(format="onnx", quantize="int8"), "--quantize float32"),
+        ("cnn", ExportConfig(format="onnx"), "no streaming ONNX"),
+        ("cnn", ExportConfig(), "a cnn student has no tflite form"),
+    ],
+)
+def test_what_a_format_cannot_do_is_refused_in_words(kind, config, message):
+    with pytest.raises(UsageError, match=message):
+        built(config, kind=kind)
+
+
+def test_a_gru_student_leaves_as_onnx(tmp_path):
+    run = make_run(tmp_path, student("gru", layers=2))
+    report = export(run, ExportConfig(format="onnx"))
+    assert all(file.agreement == 1 for file in report.verification.files)
+
+
+def test_stripped_files_keep_the_size_limits():
+    shape = {"channels": 1, "hidden": 8, "classes": 2}
+    sizes = {
+        quantize: len(next(iter(built(ExportConfig(quantize=quantize, strip=True), **shape).values())))
+        for quantize in ("int8", "int16x8")
+    }
+    assert sizes["int8"] <= 3300
+    assert sizes["int16x8"] <= 2900
+
+
+def test_an_export_repeats_itself_byte_for_byte_and_needs_no_force(run):
+    first = export(run, ExportConfig()).files[0].read_bytes()
+    assert export(run, ExportConfig()).files[0].read_bytes() == first
+
+
+def test_a_file_that_would_change_needs_force(run):
+    full = export(run, ExportConfig()).files[0].stat().st_size
+    with pytest.raises(UsageError, match="--force"):
+        export(run, ExportConfig(strip=True))
+    assert export(run, ExportConfig(strip=True), force=True).files[0].stat().st_size < full
+
+
+def test_below_the_wanted_agreement_the_files_and_the_report_stand_and_the_gate_fails(run):
+    with pytest.raises(GateError, match=r"below 1\.01") as failure:
+        export(run, ExportConfig(min_agreement=1.01))
+    assert failure.value.exit_code == 4
+    assert (run.path / "export" / "toy_set_1_int8.tflite").is_file()
+    assert run.read_json("export/verify.json")["passed"] is False
+
+
+def test_a_damaged_run_is_one_clear_error(run):
+    (run.path / "calibration.npz").write_bytes(b"PK")
+    with pytest.raises(MemkdEdgeError, match=r"calibration\.npz"):
+        export(run, ExportConfig())
+    (run.path / "student.safetensors").write_bytes(b"\x00" * 40)
+    with pytest.raises(MemkdEdgeError, match=r"student\.safetensors"):
+        export(run, ExportConfig())
+
+
+def test_the_files_metadata_describe_them(run):
+    tflite = read_tflite_metadata(export(run, ExportConfig()).files[0])
+    assert (tflite.arithmetic, tflite.labels) == ("int8", metadata().labels)
+    assert tflite.input_scale > 0
+    (vector,) = tflite.golden
+    assert np.shape(vector["x"]) == (8, 3)
+    step, _ = export(run, ExportConfig(format="onnx")).files
+    assert (read_onnx_metadata(step).arithmetic, read_onnx_metadata(step).input_scale) == ("float32", None)
+
+
+def test_the_golden_vector_is_what_the_library_answers_to_the_raw_samples(run):
+    for config in (ExportConfig(), ExportConfig(quantize="int16x8"), ExportConfig(format="onnx")):
+        path = export(run, config).files[0]
+        classifier = StreamingClassifier(path)
+        (vector,) = classifier.metadata.golden
+        scores = classifier.predict(np.array(vector["x"], np.float32))
+        expected = np.exp(vector["logits"] - np.max(vector["logits"]))
+        np.testing.assert_allclose(scores, expected / expected.sum(), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "resampling",
+    [Resampling("decimate", 30, 10, 3, low_pass(3)), Resampling("linear", 30, 12), Resampling("none", 30, 30)],
+)
+def test_golden_vectors_pass_through_the_resampling_front_end(resampling):
+    described = metadata()
+    described = type(described)(**{**vars(described), "resampling": resampling})
+    raw = series(1)[0]
+    whole = model_input(described, raw)
+    np.testing.assert_array_equal(whole, normalise(resample(raw[None], resampling), described.mean, described.std))
+    seen = []
+    golden = golden_vectors(described, raw, lambda x: seen.append(x) or np.arange(4.0))
+    assert seen[0].shape[1] >= 4
+    assert np.size(golden[0]["x"]) <= np.size(raw)
+    described = type(described)(**{**vars(described), "golden": golden})
+    ((x, logits),) = read_golden(described, "m.tflite")
+    np.testing.assert_array_equal(x, seen[0])
+    np.testing.assert_array_equal(logits, np.arange(4.0))
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"), [("BasicMotions", "basicmotions"), ("a-b c/1", "a_b_c_1"), ("50words", "model_50words"), ("---", "model")]
+)
+def test_file_stems_are_c_identifiers(name, stem):
+    assert file_stem(name) == stem
+
+
+def test_the_librarys_verb_exports(run):
+    assert me.export(run, format="onnx").files[0].name == "toy_set_1_step.onnx"
+
+
+def test_exporting_imports_neither_tensorflow_nor_aeon(run):
+    code = (
+        "import sys, memkd_edge as me\n"
+        f"me.export({str(run.path)!r}, format='tflite', quantize='int8')\n"
+        "print(sorted({'tensorflow', 'aeon'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_torch_answers_the_stream_as_it_answers_step_by_step():
+    model, x = student(), series()
+    material = verify_module.float_material(model, x, None)
+    with torch.no_grad():
+        for t in (0, 17, 299):
+            expected = model(torch.from_numpy(material.stream[:, : t + 1]))[0][0].numpy()
+            np.testing.assert_allclose(material.stream_logits[t], expected, atol=1e-5)
