@@ -116,6 +116,9 @@ def export(
         float | None, typer.Option(help="Agreement with the float student below which the command exits 4. Default: 0.98.")
     ] = None,
     strip: Annotated[bool | None, typer.Option("--strip", help="Leave out tensor names and metadata.")] = None,
+    package: Annotated[
+        str | None, typer.Option(help="Also a firmware package: c, cmake, arduino, platformio, zephyr, esp-idf or tflm.")
+    ] = None,
     run: RunOption = "",
     run_root: RunRoot = Path("runs"),
     config: ConfigFile = None,
@@ -123,7 +126,7 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write the student as a streaming model file and verify it in every runtime that is installed."""
-    flags = {"format": format, "quantize": quantize, "min_agreement": min_agreement, "strip": strip}
+    flags = {"format": format, "quantize": quantize, "min_agreement": min_agreement, "strip": strip, "package": package}
     from memkd_edge.config import ExportConfig, resolve
     from memkd_edge.export.pipeline import export as run_export
     from memkd_edge.export.show import print_export, print_verification

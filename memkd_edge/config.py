@@ -60,6 +60,7 @@ class ExportConfig:
     quantize: str = ""  # int8 | int16x8 | float32; "": int8, and for onnx float32
     min_agreement: float = 0.98  # below this prediction agreement with the float student: exit 4
     strip: bool = False  # drop tensor names and metadata for the last bytes
+    package: str = ""  # also a firmware package: c | cmake | arduino | platformio | zephyr | esp-idf | tflm
 
 
 @dataclass(frozen=True)

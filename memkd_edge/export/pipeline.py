@@ -52,6 +52,8 @@ def export(run: Run, config: ExportConfig, *, force: bool = False) -> ExportRepo
     student = load_classifier(run.path / "student.safetensors")
     arrays = run.read_arrays("calibration.npz")
     files = build_files(student, run.metadata, arrays["x_calibration"], arrays["x_raw_golden"], config)
+    if config.package:
+        files |= build_package(student, run.metadata, arrays["x_calibration"], config)
     _refuse_overwriting(run, files, force)
     paths = tuple(run.write_bytes(f"export/{name}", data) for name, data in files.items())
     verifiable = [path for path in exported_files(run) if path in paths]
@@ -98,6 +100,27 @@ def build_files(
     model = quantize(student, x_calibration)
     described = replace(metadata, golden=golden_vectors(metadata, x_raw_golden[0], _integer_answer(model, arithmetic)))
     return {f"{name}_{arithmetic}.tflite": write_tflite(model, described, interface=arithmetic, strip=config.strip)}
+
+
+def build_package(
+    student: Classifier, metadata: Metadata, x_calibration: NDArray[np.float32], config: ExportConfig
+) -> dict[str, bytes]:
+    """Return the files of the firmware package `config.package`, in the folder <name>-<package>.
+
+    Raises:
+        UsageError: unknown package, or a student or an arithmetic that has none.
+    """
+    from memkd_edge.export.packages import package_files
+
+    arithmetic = config.quantize or "int8"
+    if not isinstance(student, LstmClassifier):
+        raise UsageError(f"a {student.spec.kind} student has no firmware package; --format onnx takes it")
+    if arithmetic == "float32":
+        raise UsageError(f"--package {config.package} is an integer model; take --quantize int8 or int16x8")
+    name = file_stem(metadata.name)
+    model = quantize(student, x_calibration)
+    files = package_files(config.package, model, metadata, name=name, interface=arithmetic)
+    return {f"{name}-{config.package}/{path}": data for path, data in files.items()}
 
 
 def file_stem(name: str) -> str:

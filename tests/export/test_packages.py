@@ -1,7 +1,7 @@
 """Firmware packages: each is generated, built as its build system would build it, and run.
 
-CMake and make are the real ones. For Arduino, PlatformIO, Zephyr, ESP-IDF and TFLite Micro the folder stand_ins/ has the few functions
-that the packages use; their manifests are checked against the rules of each system, given below as data with their source.
+CMake and make are the real ones. For Arduino, PlatformIO, Zephyr, ESP-IDF and TFLite Micro the folder stand_ins/ has the few
+functions that the packages use; their manifests are checked against each system's rules, given below as data with their source.
 """
 
 import json
@@ -18,10 +18,12 @@ import pytest
 
 from memkd_edge.assets import asset_dir
 from memkd_edge.bench.qemu_cortex_m import CORES
+from memkd_edge.config import ExportConfig
 from memkd_edge.errors import UsageError
 from memkd_edge.export import arena
 from memkd_edge.export.interface import tflite_step
 from memkd_edge.export.packages import KINDS, package_files
+from memkd_edge.export.pipeline import build_package, export
 from memkd_edge.export.runtimes import RUNTIMES, Job, stream
 from memkd_edge.export.selftest import STEPS, self_test
 from memkd_edge.export.tflite import write_tflite
@@ -36,6 +38,7 @@ NAME = "gesture"
 LABELS = ("rest", 'jump "x"', "run */", "ünder|100%")
 STRICT = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wsign-conversion", "-Wdouble-promotion", "-Wundef", "-Werror"]
 C_KINDS = tuple(kind for kind in KINDS if kind != "tflm")
+EMULATOR_OPTIONS = ["-nographic", "-monitor", "none", "-serial", "none", "-semihosting-config", "enable=on,target=native"]
 # Where each kind has its C sources.
 SOURCES = {"platformio": f"lib/{NAME}/src", "esp-idf": f"components/{NAME}/src"}
 
@@ -149,6 +152,29 @@ def test_unknown_kinds_and_impossible_names_are_refused(model, metadata):
     for name in ("Gesture", "two words", "a__b", "tail_", "int"):
         with pytest.raises(UsageError, match="cannot name"):
             package_files("c", model, metadata, name=name)
+
+
+def test_export_writes_the_package_beside_the_model_file_and_repeats_itself(tmp_path):
+    run_directory = toy.make_run(tmp_path, toy.student())
+    for _ in range(2):  # the second time nothing is in the way, for nothing changes
+        report = export(run_directory, ExportConfig(package="c"))
+    folder = run_directory.path / "export" / "toy_set_1-c"
+    assert folder / "src" / "toy_set_1_selftest.c" in report.files
+    assert "trained on toy" in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("student", "options", "message"),
+    [
+        ("gru", {}, "a gru student has no firmware package"),
+        ("lstm", {"quantize": "float32"}, "take --quantize int8 or int16x8"),
+        ("lstm", {"package": "cmak"}, "no package 'cmak'"),
+    ],
+)
+def test_students_and_options_without_a_package_are_refused(student, options, message):
+    config = ExportConfig(**{"package": "c", **options})
+    with pytest.raises(UsageError, match=message):
+        build_package(toy.student(student), toy.metadata(), toy.series(), config)
 
 
 # ---- golden vectors ----
@@ -355,8 +381,7 @@ def test_the_self_test_passes_on_an_emulated_cortex_m(core, flags, package, requ
         cwd=folder,
     )
     done = subprocess.run(
-        ["qemu-system-arm", "-M", machine.name, "-kernel", "image.elf", "-nographic", "-monitor", "none", "-serial", "none"]
-        + ["-semihosting-config", "enable=on,target=native"],
+        ["qemu-system-arm", "-M", machine.name, "-kernel", "image.elf", *EMULATOR_OPTIONS],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -370,7 +395,7 @@ def test_the_self_test_passes_on_an_emulated_cortex_m(core, flags, package, requ
 
 
 def tflm_stand_in(folder: Path, sources: Path, arena_bytes: int = 64) -> list[Path]:
-    """Write the header that gives the stand-in interpreter the generated C in `sources` as its model; return the include folders."""
+    """Make the generated C in `sources` the stand-in interpreter's model; return the include folders."""
     names = {"STATE": f"{NAME}_state_t", "VALUE": "int8_t", "STEP": f"{NAME}_step_i8"}
     names |= {size: f"{NAME.upper()}_{size}" for size in ("CHANNELS", "CLASSES", "LAYERS")}
     lines = [f'#include "{NAME}.h"', f"#define STAND_IN_ARENA_BYTES {arena_bytes}u"]
@@ -503,8 +528,8 @@ PLATFORMIO_KEYWORD = r"[a-z\d\-+. ]{1,50}"
 # https://github.com/zephyrproject-rtos/zephyr: METADATA_SCHEMA of scripts/zephyr_module.py; nothing in it is required
 ZEPHYR_TOP = {"name": str, "build": dict, "tests": list, "samples": list, "boards": list, "blobs": list}
 ZEPHYR_BUILD = {
-    **{key: str for key in ("cmake", "kconfig", "sysbuild-cmake", "sysbuild-kconfig")},
-    **{key: bool for key in ("cmake-ext", "kconfig-ext", "sysbuild-cmake-ext", "sysbuild-kconfig-ext")},
+    **dict.fromkeys(("cmake", "kconfig", "sysbuild-cmake", "sysbuild-kconfig"), str),
+    **dict.fromkeys(("cmake-ext", "kconfig-ext", "sysbuild-cmake-ext", "sysbuild-kconfig-ext"), bool),
     **{"depends": list, "settings": dict},
 }
 
