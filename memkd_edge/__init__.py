@@ -1,10 +1,24 @@
 """memkd-edge: distil a large LSTM into a streaming int8 model of a few kilobytes, export it, and measure it on the device."""
 
 # The packages `distill`, `export` and `bench` are bound first, so that the functions of the same names replace them here for good.
+from typing import TYPE_CHECKING, Any
+
 import memkd_edge.bench
 import memkd_edge.distill
 import memkd_edge.export  # noqa: F401
 from memkd_edge.api import bench, distill, export
 
+if TYPE_CHECKING:
+    from memkd_edge.streaming import StreamingClassifier
+
 __version__ = "0.1.0"
-__all__ = ["bench", "distill", "export"]
+__all__ = ["StreamingClassifier", "bench", "distill", "export"]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use: its runtimes are too heavy for `--help`.
+    if name == "StreamingClassifier":
+        from memkd_edge.streaming import StreamingClassifier
+
+        return StreamingClassifier
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
