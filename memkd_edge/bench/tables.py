@@ -135,9 +135,13 @@ def _table(device: DeviceReport, title: str, columns: Mapping[str, str]) -> Tabl
         cells = [show(row.figures[name]) if name in row.figures else "" for name in shown]
         grid.add_row(f"{row.model}, {row.build}", *cells)
     ratios = {name: ratio for name in shown if name in RATIOS and (ratio := device.ratio(name)) is not None}
-    if ratios:
+    compared = device.compared()
+    if compared is not None and ratios:
         grid.add_section()
-        grid.add_row("teacher / student", *(_times(ratios[name]) if name in ratios else "" for name in shown))
+        grid.add_row(
+            f"teacher {compared[0].build} / student {compared[1].build}",
+            *(_times(ratios[name]) if name in ratios else "" for name in shown),
+        )
     return grid
 
 

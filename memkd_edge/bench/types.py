@@ -56,15 +56,17 @@ class DeviceReport:
     rows: tuple[Row, ...]
     caveats: tuple[str, ...] = ()
 
+    def compared(self) -> tuple[Row, Row] | None:
+        """Return the teacher's and the student's first rows with figures, which ratios compare; None without both."""
+        first = {row.model: row for row in reversed(self.rows) if row.figures}
+        return (first["teacher"], first["student"]) if {"teacher", "student"} <= set(first) else None
+
     def ratio(self, figure: str) -> float | None:
-        """Return teacher / student for `figure`, over the first row of each that has it; None without both."""
-        values: dict[str, float] = {}
-        for row in self.rows:
-            if figure in row.figures:
-                values.setdefault(row.model, row.figures[figure].value)
-        if values.get("student") and "teacher" in values:
-            return values["teacher"] / values["student"]
-        return None
+        """Return teacher / student for `figure` over the rows that `compared` returns; None if it is missing in one."""
+        rows = self.compared()
+        if rows is None or not all(figure in row.figures and row.figures[figure].value for row in rows):
+            return None
+        return rows[0].figures[figure].value / rows[1].figures[figure].value
 
 
 @dataclass(frozen=True)
