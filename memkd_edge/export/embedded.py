@@ -74,6 +74,7 @@ def read_onnx(path: Path) -> Any:
     data = read_file(path)
     try:
         model = onnx.load_model_from_string(data)
+        _check_texts(model)
     except (DecodeError, ValueError, TypeError) as error:
         raise MemkdEdgeError(f"{path}: not an ONNX file, or a damaged or truncated one ({error})") from error
     outside = [t.name for t in model.graph.initializer if t.data_location == onnx.TensorProto.EXTERNAL]
@@ -84,6 +85,19 @@ def read_onnx(path: Path) -> Any:
     except (onnx.checker.ValidationError, ValueError, TypeError, RuntimeError) as error:
         raise MemkdEdgeError(f"{path}: damaged ONNX file ({_first_line(error)})") from error
     return model
+
+
+def _check_texts(message: Any) -> None:
+    """Raise ValueError for a string that is not UTF-8: protobuf hands such a one out as bytes."""
+    from google.protobuf.message import Message
+
+    for field, value in message.ListFields():
+        values = [value] if isinstance(value, str | bytes | Message | int | float) else value
+        if field.type == field.TYPE_STRING and any(isinstance(text, bytes) for text in values):
+            raise ValueError(f"{field.name} is not UTF-8 text")
+        if field.type == field.TYPE_MESSAGE:
+            for nested in values:
+                _check_texts(nested)
 
 
 def _first_line(error: Exception) -> str:

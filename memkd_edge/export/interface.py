@@ -98,16 +98,14 @@ def tflite_step(file: TfliteFile) -> StepInterface:
         raise MemkdEdgeError(
             f"{file.path}: `step` must be subgraph 0, the only one TFLite Micro runs; it is {signature.subgraph}"
         )
-    if signature is None:
-        names = ["x", *(f"state{k}" for k in range(len(graph.inputs) - 1))]
-        inputs = dict(zip(names, graph.inputs, strict=True))
-        outputs = dict(zip(["logits", *names[1:]], graph.outputs, strict=False))
-        if len(graph.outputs) != len(graph.inputs):
-            inputs = {}
-    else:
+    if signature is not None:
         inputs, outputs = signature.inputs, signature.outputs
+    else:
+        states = [f"state{k}" for k in range(1, len(graph.inputs))]
+        inputs = dict(zip(["x", *states], graph.inputs, strict=False))
+        outputs = dict(zip(["logits", *states], graph.outputs, strict=False))
     states = [name for name in inputs if name != "x"]
-    if "x" not in inputs or not states or set(outputs) != {"logits", *states}:
+    if "x" not in inputs or not states or set(outputs) != {"logits", *states} or len(graph.outputs) != len(graph.inputs):
         raise _no_step(str(file.path))
     if not (set(inputs.values()) <= set(graph.inputs) and set(outputs.values()) <= set(graph.outputs)):
         raise MemkdEdgeError(f"{file.path}: signature `step` names tensors that are no inputs or outputs of its graph")

@@ -90,10 +90,7 @@ def test_native_runtimes_survive_damage_in_their_own_process(tmp_path, suffix, i
     """Runtimes see what passes our own checks, and what does not; a crash stays in the child."""
     path = tmp_path / f"m{suffix}"
     path.write_bytes(FILES[suffix])
-    if suffix == ".tflite":
-        step = tflite_step(read_tflite(path))
-    else:
-        step = onnx_step(read_onnx(path), str(path))
+    step = tflite_step(read_tflite(path)) if suffix == ".tflite" else onnx_step(read_onnx(path), str(path))
     path.write_bytes(damaged(FILES[suffix], injuries))
     for runtime in RUNTIMES:
         if runtime.format == suffix and runtime.name in ("litert-xnnpack", "tflite-micro", "onnxruntime"):
