@@ -47,7 +47,6 @@ class Job:
     train: Series
     validation: Series
     test: Series
-    threads: int
     progress: Reporter
 
     @property
@@ -88,6 +87,8 @@ def distill(
         config = from_table(DistillConfig, resume.read_config()["distill"])
         if resume.environment()["state"] == "complete":
             return resume
+    # The number of threads decides in which order sums are taken, so the run keeps it.
+    config = replace(config, threads=config.threads or torch.get_num_threads())
     device = _device(config)
     candidates = _candidates(config)
     prepared = prepare(load_dataset(config.dataset, data_root=config.data_root, groups=config.groups), config)
@@ -102,9 +103,8 @@ def distill(
             (prepared.x_test, prepared.y_test),
         )
     )
-    threads = config.threads or torch.get_num_threads()
-    job = Job(config, run, prepared, train, validation, test, threads, progress)
-    with _threads(threads):
+    job = Job(config, run, prepared, train, validation, test, progress)
+    with _threads(config.threads):
         model = teacher or _teacher(job)
         frozen = Teacher(model, train, memory_limit=config.memory_limit * MIB)
         spec = _student_spec(job, _parameters(model))
@@ -170,30 +170,26 @@ class _Checkpoint:
 
     def __init__(self, job: Job, phase: str) -> None:
         self.path = job.run.path / "checkpoint" / f"{phase}.safetensors"
-        self.header: dict[str, Any] = {"threads": job.threads, "data": job.prepared.metadata.dataset_sha256}
+        self.data = job.prepared.metadata.dataset_sha256
         self.written = time.monotonic()
 
     def read(self) -> tuple[dict[str, Tensor], int] | None:
         """Return the saved tensors and the number of finished epochs.
 
         Raises:
-            MemkdEdgeError: it is damaged, or was made with other data or another number of threads.
+            MemkdEdgeError: it is damaged, or was made with other data.
         """
         found = read_checkpoint(self.path)
         if found is None:
             return None
         tensors, header = found
-        epoch = header.pop("epoch")
-        if header != self.header:
-            raise MemkdEdgeError(
-                f"{self.path} was written with {header['threads']} threads for data {header['data']}, not with "
-                f"{self.header['threads']} for {self.header['data']}; resume with the same data and OMP_NUM_THREADS={header['threads']}"
-            )
-        return tensors, epoch
+        if header["data"] != self.data:
+            raise MemkdEdgeError(f"{self.path} belongs to other data than the data set now has; distil in a new run")
+        return tensors, header["epoch"]
 
     def write(self, tensors: dict[str, Tensor], epoch: int) -> None:
         """Save the state after `epoch` finished epochs."""
-        write_checkpoint(self.path, tensors, {**self.header, "epoch": epoch})
+        write_checkpoint(self.path, tensors, {"data": self.data, "epoch": epoch})
         self.written = time.monotonic()
 
     @property
@@ -262,7 +258,7 @@ def _student_spec(job: Job, teacher_parameters: int) -> ModelSpec:
 def _train_students(job: Job, spec: ModelSpec, candidates: list[Candidate], teacher: Teacher) -> Population:
     config = job.config
     recipe = Recipe(config.epochs, config.learning_rate, job.batch_size, config.seed)
-    population = Population(spec, candidates, teacher, recipe, threads=job.threads, memory_limit=config.memory_limit * MIB)
+    population = Population(spec, candidates, teacher, recipe, threads=config.threads, memory_limit=config.memory_limit * MIB)
     held_out = job.test if config.protocol == "paper" else job.validation
     checkpoint = _Checkpoint(job, "students")
     saved = checkpoint.read()
@@ -289,8 +285,8 @@ def _finish(job: Job, spec: ModelSpec, population: Population, teacher: Teacher)
     student = _single(spec, best, choice.index)
     job.run.write_bytes("student.safetensors", save_model(student))
 
-    test_logits = predict(best, job.test.x).cpu().numpy()
-    validation_logits = predict(best, job.validation.x).cpu().numpy()
+    test_logits = predict(spec, best, job.test.x).cpu().numpy()
+    validation_logits = predict(spec, best, job.validation.x).cpu().numpy()
     kept = test_logits[choice.index]
     teacher_test = teacher.logits(job.test.x).cpu().numpy()
     teacher_metrics = classification_metrics(teacher_test, job.prepared.y_test)

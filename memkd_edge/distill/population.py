@@ -56,20 +56,21 @@ class Shard:
 
     def __init__(self, spec: ModelSpec, candidates: list[Candidate], teacher: Teacher, recipe: Recipe) -> None:
         device = teacher.x.device
+        self.spec = spec
         self.candidates = candidates
         self.teacher = teacher
         self.recipe = recipe
         length = teacher.x.shape[1]
         initial = initial_parameters(spec, candidates, length, recipe.seed)
         self.parameters = {name: tensor.to(device).requires_grad_() for name, tensor in initial.items()}
-        self.slices = list(self._slices(spec, teacher.width, device))
+        self.slices = list(self._slices(teacher.width, device))
         self.optimizer = torch.optim.Adam(list(self._trained().values()), lr=recipe.learning_rate, fused=True)
         self.best = {name: tensor.detach().clone() for name, tensor in self.parameters.items()}
         self.best_auc = np.full(len(candidates), -1.0)
         self.best_loss = np.full(len(candidates), np.inf)
         self.best_epoch = np.zeros(len(candidates), np.int64)
 
-    def _slices(self, spec: ModelSpec, teacher_width: int, device: torch.device) -> Iterator[Slice]:
+    def _slices(self, teacher_width: int, device: torch.device) -> Iterator[Slice]:
         start = 0
         while start < len(self.candidates):
             name = self.candidates[start].method
@@ -80,7 +81,7 @@ class Shard:
             extra: list[Parameters] = []
             for candidate in self.candidates[start:stop]:
                 generator = torch.Generator().manual_seed(self.recipe.seed * 100_003 + candidate.seed)
-                extra.append(method.parameters(1, spec.width, teacher_width, generator))
+                extra.append(method.parameters(1, self.spec.width, teacher_width, generator))
             yield Slice(
                 method,
                 start,
@@ -96,20 +97,18 @@ class Shard:
 
     def train_epoch(self, epoch: int) -> None:
         """Pass once over the training series. Everything random follows from the recipe's seed and `epoch`."""
-        series = len(self.teacher.y)
-        order = torch.randperm(series, generator=_generator(self.recipe.seed, epoch)).to(self.teacher.x.device)
-        steps = math.ceil(series / self.recipe.batch_size)
-        for number in range(steps):
-            self._step(order[number::steps], epoch * steps + number, steps * self.recipe.epochs)
+        order = batches(len(self.teacher.y), self.recipe, epoch)
+        for number, index in enumerate(order):
+            self._step(index.to(self.teacher.x.device), epoch * len(order) + number, len(order) * self.recipe.epochs)
 
     def _step(self, index: Tensor, step: int, steps: int) -> None:
         x, labels, teacher = self.teacher.batch(index)
-        outputs = forward(self.parameters, x)
+        outputs = forward(self.spec, self.parameters, x)
         losses = []
         for part in self.slices:
             own = slice(part.start, part.stop)
             context = StepContext(
-                generator=_generator(self.recipe.seed, -1 - step),
+                generator=step_generator(self.recipe, step),
                 progress=step / max(steps - 1, 1),
                 x=x,
                 student_logits=partial(self._logits, own),
@@ -125,7 +124,7 @@ class Shard:
         self.optimizer.step()
 
     def _logits(self, own: slice, x: Tensor) -> Tensor:
-        return forward({name: tensor[own] for name, tensor in self.parameters.items()}, x).logits
+        return forward(self.spec, {name: tensor[own] for name, tensor in self.parameters.items()}, x).logits
 
     def _clip(self) -> None:
         """Scale each student's gradient to norm 1 at most, over all it trains, as clip_grad_norm_ does for one model."""
@@ -146,7 +145,7 @@ class Shard:
 
         Better means a higher AUC-PRC and, at an equal one, a lower cross-entropy. Returns the AUC-PRC [P] of now.
         """
-        logits = predict(self.parameters, x)
+        logits = predict(self.spec, self.parameters, x)
         auc = auc_prc(logits.cpu().numpy(), y.cpu().numpy())
         loss = cross_entropy(logits, y).cpu().numpy().astype(np.float64)
         better = (auc > self.best_auc) | ((auc == self.best_auc) & (loss < self.best_loss))
@@ -246,10 +245,10 @@ class Population:
             shard.load({key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)})
 
 
-def predict(parameters: Parameters, x: Tensor) -> Tensor:
+def predict(spec: ModelSpec, parameters: Parameters, x: Tensor) -> Tensor:
     """Return the logits [P, N, K] of all students on `x` [N, T, C], some series at a time."""
     with torch.no_grad():
-        return torch.cat([forward(parameters, part).logits for part in torch.split(x, EVALUATE_SERIES)], 1)
+        return torch.cat([forward(spec, parameters, part).logits for part in torch.split(x, EVALUATE_SERIES)], 1)
 
 
 def rate(step: int, steps: int) -> float:
@@ -270,9 +269,20 @@ def _one_thread_each(threads: int) -> Iterator[ThreadPoolExecutor]:
         torch.set_num_threads(before)
 
 
+def batches(series: int, recipe: Recipe, epoch: int) -> list[Tensor]:
+    """Return the indices of each batch of an epoch: a random order, cut into equal parts (give or take one series)."""
+    order = torch.randperm(series, generator=_generator(recipe.seed, 2 * epoch))
+    count = math.ceil(series / recipe.batch_size)
+    return [order[number::count] for number in range(count)]
+
+
+def step_generator(recipe: Recipe, step: int) -> torch.Generator:
+    """Return the source of randomness of one training step; the same for every student and after a resume."""
+    return _generator(recipe.seed, 2 * step + 1)
+
+
 def _generator(seed: int, number: int) -> torch.Generator:
-    """Return a generator of its own for each (seed, number); number >= 0 for epochs, < 0 for steps."""
-    return torch.Generator().manual_seed((seed * 1_000_003 + 2 * abs(number) + (number < 0)) % 2**63)
+    return torch.Generator().manual_seed((seed * 1_000_000_007 + number) % 2**63)
 
 
 def _gradient(tensor: Tensor) -> Tensor:

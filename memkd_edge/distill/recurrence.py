@@ -27,43 +27,82 @@ def lstm(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_
     Returns:
         hidden states [P, B, T, H], a view of other memory layouts.
     """
-    if x.device.type == "cpu":
-        return _lstm_compiled(x, weight_ih, weight_hh, bias_ih, bias_hh)
-    return _lstm_stepwise(x, weight_ih, weight_hh, bias_ih, bias_hh)
+    run = _lstm_compiled if x.device.type == "cpu" else _lstm_stepwise
+    return run(x, weight_ih, weight_hh, bias_ih, bias_hh)
+
+
+def gru(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> Tensor:
+    """Run P one-layer GRUs over the same batch from zero state, as torch.nn.GRU does.
+
+    Args and returns as `lstm`, with 3H rows for the three gates.
+    """
+    run = _gru_compiled if x.device.type == "cpu" else _gru_stepwise
+    return run(x, weight_ih, weight_hh, bias_ih, bias_hh)
 
 
 def _lstm_compiled(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> Tensor:
-    students, rows, channels = weight_ih.shape
-    units, series = rows // 4, len(x)
-    joined = torch.cat([weight_hh, weight_ih], 2).view(students, 4, units, units + channels)
-    weight = joined[:, _GATES].permute(0, 2, 3, 1)
+    students, rows, _ = weight_ih.shape
+    units = rows // 4
+    weight = torch.cat([weight_hh, weight_ih], 2).view(students, 4, units, -1)[:, _GATES].permute(0, 2, 3, 1)
     bias = (bias_ih + bias_hh).view(students, 4, units)[:, _GATES].transpose(1, 2)
+    return _compiled("lstm", x, weight, bias)
+
+
+def _gru_compiled(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> Tensor:
+    students, rows, _ = weight_ih.shape
+    units = rows // 3
+    weight = torch.cat([weight_hh, weight_ih], 2).view(students, 3, units, -1).permute(0, 2, 3, 1)
+    gates = (bias_ih + bias_hh)[:, : 2 * units]
+    bias = torch.cat([gates, bias_ih[:, 2 * units :], bias_hh[:, 2 * units :]], 1).view(students, 4, units).transpose(1, 2)
+    return _compiled("gru", x, weight, bias)
+
+
+def _compiled(kind: str, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    series = len(x)
     lanes = F.pad(x.permute(1, 2, 0), (0, -series % LANES)).contiguous()
-    hidden: Tensor = _CompiledLstm.apply(lanes, weight.contiguous(), bias.contiguous())  # type: ignore[no-untyped-call]
+    hidden: Tensor = _Compiled.apply(kind, lanes, weight.contiguous(), bias.contiguous())  # type: ignore[no-untyped-call]
     return hidden[..., :series].contiguous().permute(0, 3, 1, 2)
 
 
-class _CompiledLstm(torch.autograd.Function):
+class _Compiled(torch.autograd.Function):
     """x, weight, bias -> hidden, in the layouts of kernels.py."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def forward(ctx: Any, kind: str, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         students, units = weight.shape[:2]
         steps, _, series = x.shape
         hidden = x.new_empty(students, steps, units, series)
         steps_kept = steps if any(ctx.needs_input_grad) else 1
-        kept = x.new_empty(students, series // LANES, steps_kept, units, kernels.KEPT, LANES)
-        kernels.lstm_forward(*(tensor.detach().numpy() for tensor in (x, weight, bias, hidden, kept)))
+        vectors = kernels.LSTM_KEPT if kind == "lstm" else kernels.GRU_KEPT
+        kept = x.new_empty(students, series // LANES, steps_kept, units, vectors, LANES)
+        run = kernels.lstm_forward if kind == "lstm" else kernels.gru_forward
+        run(*(tensor.detach().numpy() for tensor in (x, weight, bias, hidden, kept)))
+        ctx.kind = kind
         ctx.save_for_backward(x, weight, hidden, kept)
         return hidden
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, Tensor]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, Tensor, Tensor]:
         x, weight, hidden, kept = ctx.saved_tensors
         grad_weight, grad_bias = torch.empty_like(weight), weight.new_empty(*weight.shape[:2], 4)
-        arrays = (x, weight, hidden, kept, grads[0].contiguous(), grad_weight, grad_bias)
-        kernels.lstm_backward(*(tensor.detach().numpy() for tensor in arrays))
-        return None, grad_weight, grad_bias
+        run = kernels.lstm_backward if ctx.kind == "lstm" else kernels.gru_backward
+        run(*(tensor.detach().numpy() for tensor in (x, weight, hidden, kept, grads[0].contiguous(), grad_weight, grad_bias)))
+        return None, None, grad_weight, grad_bias
+
+
+def _gru_stepwise(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> Tensor:
+    students, rows, _ = weight_ih.shape
+    units = rows // 3
+    inward = torch.einsum("btc,prc->tpbr", x, weight_ih) + bias_ih.unsqueeze(1)
+    state = x.new_zeros(students, len(x), units)
+    states = []
+    for step in inward:
+        recurrent = torch.baddbmm(bias_hh.unsqueeze(1), state, weight_hh.transpose(1, 2))
+        reset, update = (step + recurrent)[..., : 2 * units].sigmoid().split(units, -1)  # type: ignore[no-untyped-call]
+        candidate = (step[..., 2 * units :] + reset * recurrent[..., 2 * units :]).tanh()
+        state = candidate + update * (state - candidate)
+        states.append(state)
+    return torch.stack(states, 2)
 
 
 def _lstm_stepwise(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> Tensor:

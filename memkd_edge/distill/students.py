@@ -4,11 +4,12 @@ import math
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from memkd_edge.distill.methods import Outputs
-from memkd_edge.distill.recurrence import lstm
-from memkd_edge.models import ModelSpec, build
+from memkd_edge.distill.recurrence import gru, lstm
+from memkd_edge.models import CNN_KERNEL, ModelSpec, build
 
 Parameters = dict[str, Tensor]  # named as in the model's state_dict, each with a leading axis P
 
@@ -46,15 +47,32 @@ def initial_parameters(spec: ModelSpec, candidates: list[Candidate], length: int
     return {name: torch.stack([state[name] for state in models]) for name in models[0]}
 
 
-def forward(parameters: Parameters, x: Tensor) -> Outputs:
+def forward(spec: ModelSpec, parameters: Parameters, x: Tensor) -> Outputs:
     """Run all students over the batch `x` [B, T, C].
 
     Returns:
         logits [P, B, K] and hidden [P, B, T, H], as each student's model alone gives them.
     """
-    hidden = lstm(x, *(parameters[f"rnn.{name}_l0"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")))
-    logits = torch.baddbmm(parameters["head.bias"].unsqueeze(1), hidden[:, :, -1], parameters["head.weight"].transpose(1, 2))
+    if spec.kind == "cnn":
+        hidden = _convolutions(spec, parameters, x)
+        summary = hidden.mean(2)
+    else:
+        layer = lstm if spec.kind == "lstm" else gru
+        hidden = layer(x, *(parameters[f"rnn.{name}_l0"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")))
+        summary = hidden[:, :, -1]
+    logits = torch.baddbmm(parameters["head.bias"].unsqueeze(1), summary, parameters["head.weight"].transpose(1, 2))
     return Outputs(logits, hidden)
+
+
+def _convolutions(spec: ModelSpec, parameters: Parameters, x: Tensor) -> Tensor:
+    """Return the top layer's features [P, B, T, H]: one grouped convolution per layer, a group per student."""
+    students = len(parameters["head.bias"])
+    features = x.transpose(1, 2)  # [B, C, T], the same for all students in the first layer
+    for layer in range(spec.num_layers):
+        weight, bias = (parameters[f"convolutions.{layer}.{name}"].flatten(0, 1) for name in ("weight", "bias"))
+        padded = F.pad(features, ((CNN_KERNEL - 1) * 4**layer, 0))
+        features = F.relu(F.conv1d(padded, weight, bias, dilation=4**layer, groups=students if layer else 1))
+    return features.view(len(x), students, spec.hidden_size, -1).permute(1, 0, 3, 2)
 
 
 def training_bytes(spec: ModelSpec, batch: int, length: int) -> int:

@@ -1,0 +1,102 @@
+"""Measures population training against training each student alone with torch.nn.LSTM: `make bench-distill`.
+
+Both train the same students (the four methods of `--method auto`) on the same cached teacher with the same number of threads, one
+right after the other, several times; the fastest of each counts. Data are random: time does not depend on them.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from memkd_edge.distill.pipeline import AUTO
+from memkd_edge.distill.population import Population, Recipe
+from memkd_edge.distill.students import Candidate
+from memkd_edge.distill.teacher import Series, Teacher
+from memkd_edge.models import ModelSpec, build
+from memkd_edge.tables import console, table
+from tests.distill.alone import Alone
+
+THREADS = 2
+REPEATS = 3
+CLASSES = 4
+SPEC = ModelSpec(1, 8, CLASSES)
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of one epoch."""
+
+    alone: float
+    population: float
+
+
+def measure(students: int, length: int, series: int, *, alone: bool = True) -> Timing:
+    """Time one epoch of `students` on `series` series of `length` steps."""
+    torch.manual_seed(0)
+    data = Series(torch.randn(series, length, SPEC.input_size), torch.arange(series) % CLASSES)
+    teacher_model = build(ModelSpec(SPEC.input_size, 100, CLASSES, 3)).eval().requires_grad_(False)
+    teacher = Teacher(teacher_model, data, memory_limit=2**31)
+    recipe = Recipe(epochs=100, learning_rate=0.01, batch_size=BATCH, seed=0)
+    each = students // len(AUTO)
+    candidates = [Candidate(method, 1.0, seed) for method in AUTO for seed in range(each)]
+    population = Population(SPEC, candidates, teacher, recipe, threads=THREADS, memory_limit=2**31)
+    singles = [Alone(SPEC, candidate, teacher, recipe) for candidate in candidates] if alone else []
+
+    def one_by_one(epoch: int) -> None:
+        for single in singles:
+            single.train_epoch(epoch)
+
+    both = [(timed(one_by_one, epoch), timed(population.train_epoch, epoch)) for epoch in range(REPEATS + 1)][1:]
+    return Timing(min(pair[0] for pair in both), min(pair[1] for pair in both))
+
+
+def timed(work: Callable[[int], None], epoch: int) -> float:
+    start = time.perf_counter()
+    work(epoch)
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    torch.set_num_threads(THREADS)
+    out = console()
+    speed = table(
+        f"One epoch of {BATCH} series, {SPEC.hidden_size} units, {THREADS} threads: seconds (measured)",
+        "students",
+        "steps T",
+        "each alone, nn.LSTM",
+        "population",
+        "speed-up",
+    )
+    for length in (100, 500):
+        for students in (8, 32, 128):
+            found = measure(students, length, BATCH)
+            speed.add_row(
+                str(students),
+                str(length),
+                f"{found.alone:.4f}",
+                f"{found.population:.4f}",
+                f"{found.alone / found.population:.1f}x",
+            )
+            print(f"{students} students, T = {length}: done", file=sys.stderr)
+    out.print(speed)
+    growth = table("Population training alone: seconds per epoch (measured)", "students", "steps T", "series N", "seconds")
+    for students, length, series in (
+        (32, 100, 32),
+        (32, 200, 32),
+        (32, 400, 32),
+        (32, 800, 32),
+        (32, 100, 64),
+        (32, 100, 128),
+        (32, 100, 256),
+    ):
+        found = measure(students, length, series, alone=False)
+        growth.add_row(str(students), str(length), str(series), f"{found.population:.4f}")
+    out.print(growth)
+
+
+if __name__ == "__main__":
+    main()

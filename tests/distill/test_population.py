@@ -1,0 +1,132 @@
+"""Population training against training each student alone with torch."""
+
+import numpy as np
+import pytest
+import torch
+
+from memkd_edge.distill.population import Population, Recipe, predict, rate
+from memkd_edge.distill.students import Candidate, forward, initial_parameters
+from memkd_edge.distill.teacher import Series, Teacher
+from memkd_edge.models import ModelSpec, build
+from tests.distill.alone import Alone
+
+CANDIDATES = [
+    Candidate(method, weight, seed)
+    for method, weight in (("base", 0.0), ("kd", 1.0), ("memkd", 10.0), ("memkd", 1.0), ("memkd+kd", 3.0), ("fitnet", 0.5))
+    for seed in (0, 1)
+]
+
+
+def series(count: int, length: int, channels: int, classes: int) -> Series:
+    torch.manual_seed(5)
+    labels = torch.arange(count) % classes
+    return Series(torch.randn(count, length, channels) + 0.3 * labels[:, None, None], labels)
+
+
+def make_teacher(data: Series, memory_limit: int = 2**30) -> Teacher:
+    torch.manual_seed(6)
+    model = build(ModelSpec(data.x.shape[2], 10, int(data.y.max()) + 1, 2)).eval().requires_grad_(False)
+    return Teacher(model, data, memory_limit=memory_limit)
+
+
+RECIPE = Recipe(epochs=5, learning_rate=0.01, batch_size=8, seed=3)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_training_together_equals_training_each_alone(threads: int) -> None:
+    data = series(21, 15, 2, 3)
+    teacher = make_teacher(data)
+    spec = ModelSpec(2, 5, 3)
+    population = Population(spec, CANDIDATES, teacher, RECIPE, threads=threads, memory_limit=2**30)
+    singles = [Alone(spec, candidate, teacher, RECIPE) for candidate in CANDIDATES]
+    for epoch in range(RECIPE.epochs):
+        population.train_epoch(epoch)
+        for single in singles:
+            single.train_epoch(epoch)
+    together = {name: torch.cat([shard.parameters[name] for shard in population.shards]) for name in population.best}
+    for index, single in enumerate(singles):
+        for name, expected in single.model.state_dict().items():
+            torch.testing.assert_close(
+                together[name][index].detach(), expected, atol=2e-4, rtol=1e-3, msg=f"{CANDIDATES[index]} {name}"
+            )
+
+
+def test_a_small_memory_limit_cuts_the_population_into_more_shards_and_changes_no_student() -> None:
+    data = series(16, 10, 1, 2)
+    teacher = make_teacher(data)
+    spec = ModelSpec(1, 4, 2)
+    whole = Population(spec, CANDIDATES, teacher, RECIPE, threads=1, memory_limit=2**30)
+    cut = Population(spec, CANDIDATES, teacher, RECIPE, threads=1, memory_limit=1)
+    assert (len(whole.shards), len(cut.shards)) == (1, len(CANDIDATES))
+    for population in (whole, cut):
+        population.train_epoch(0)
+        population.evaluate(data.x, data.y, 1)
+    for name, tensor in whole.best.items():
+        torch.testing.assert_close(cut.best[name], tensor, atol=1e-5, rtol=1e-4)
+
+
+def test_each_student_keeps_its_best_validation_weights() -> None:
+    data = series(24, 10, 1, 2)
+    population = Population(ModelSpec(1, 4, 2), CANDIDATES[:4], make_teacher(data), RECIPE, threads=1, memory_limit=2**30)
+    seen: list[np.ndarray] = []
+    snapshots = []
+    for epoch in range(RECIPE.epochs):
+        population.train_epoch(epoch)
+        seen.append(population.evaluate(data.x, data.y, epoch + 1))
+        snapshots.append({name: tensor.detach().clone() for name, tensor in population.shards[0].parameters.items()})
+    assert np.array_equal(population.best_auc, np.max(seen, 0))
+    for student, epoch in enumerate(population.shards[0].best_epoch):
+        for name, tensor in population.best.items():
+            assert torch.equal(tensor[student], snapshots[epoch - 1][name][student])
+
+
+def test_students_of_one_seed_start_from_the_same_weights_whatever_their_method() -> None:
+    initial = initial_parameters(ModelSpec(2, 6, 3), CANDIDATES, 50, seed=1)
+    for tensor in initial.values():
+        assert torch.equal(tensor[0], tensor[2])
+    assert not torch.equal(initial["head.weight"][0], initial["head.weight"][1])
+
+
+def test_forget_gates_start_with_memories_of_one_to_all_steps() -> None:
+    spec = ModelSpec(2, 200, 3)
+    bias = initial_parameters(spec, [CANDIDATES[0]], 1000, seed=1)["rnn.bias_ih_l0"][0]
+    into, forget = bias[:200], bias[200:400]
+    memory = forget.exp()
+    assert memory.min() >= 1
+    assert memory.max() <= 999
+    assert 400 < memory.mean() < 600
+    assert torch.equal(into, -forget)
+
+
+def test_the_learning_rate_warms_up_and_falls_to_its_final_value() -> None:
+    factors = [rate(step, 1000) for step in range(1000)]
+    assert factors[0] == pytest.approx(0.05, rel=1e-6)
+    assert max(factors) == pytest.approx(1, abs=2e-3)
+    assert factors[-1] == pytest.approx(0.02, abs=1e-4)
+
+
+def test_population_forward_equals_each_model() -> None:
+    spec = ModelSpec(3, 6, 4)
+    parameters = initial_parameters(spec, CANDIDATES[:3], 12, seed=2)
+    x = torch.randn(300, 12, 3)
+    outputs = forward(spec, parameters, x)
+    logits = predict(spec, parameters, x)
+    for student in range(3):
+        model = build(spec)
+        model.load_state_dict({name: tensor[student] for name, tensor in parameters.items()})
+        with torch.no_grad():
+            expected, hidden = model(x)
+        torch.testing.assert_close(outputs.logits[student], expected, atol=2e-6, rtol=1e-5)
+        torch.testing.assert_close(outputs.hidden[student], hidden, atol=2e-6, rtol=1e-5)
+        torch.testing.assert_close(logits[student], expected, atol=2e-6, rtol=1e-5)
+
+
+def test_teacher_outputs_are_kept_in_single_or_half_precision_or_recomputed() -> None:
+    data = series(20, 12, 1, 2)
+    floats = 20 * 12 * 10
+    index = torch.tensor([3, 17, 4])
+    outputs = [make_teacher(data, limit).batch(index)[2] for limit in (4 * floats, 2 * floats, 2 * floats - 1)]
+    assert torch.equal(outputs[0].logits, outputs[1].logits)
+    torch.testing.assert_close(outputs[1].hidden, outputs[0].hidden, atol=1e-3, rtol=1e-3)
+    assert not torch.equal(outputs[1].hidden, outputs[0].hidden)
+    torch.testing.assert_close(outputs[2].hidden, outputs[0].hidden, atol=1e-6, rtol=1e-5)
