@@ -1,5 +1,5 @@
 /*
- * memkd_lstm.h: integer LSTM kernels for the models that memkd-edge generates.
+ * memkd_lstm.h: integer LSTM and GRU kernels for the models that memkd-edge generates.
  *
  * A generated <name>.c includes this file; an application includes <name>.h only. Everything here is inline,
  * so that a model's sizes are constants where its loops run. Nothing allocates, nothing is global but
@@ -121,6 +121,11 @@ MEMKD_INLINE int32_t memkd_saturate16(int32_t value) {
 #endif
 }
 
+/* -1 for a negative value, otherwise 0. */
+MEMKD_INLINE int32_t memkd_sign(int32_t value) {
+    return value < 0 ? -1 : 0;
+}
+
 #if MEMKD_DSP
 MEMKD_INLINE int32_t memkd_smlad(uint32_t a, uint32_t b, int32_t sum) {
     int32_t result;
@@ -198,7 +203,7 @@ MEMKD_INLINE memkd_table_t memkd_table(void) {
 
 /* The right half of the curve above 1/2, mirrored for negative arguments. */
 MEMKD_INLINE int32_t memkd_curve(memkd_table_t table, int32_t argument) {
-    const int32_t sign = argument >> 31;
+    const int32_t sign = memkd_sign(argument);
     const uint32_t magnitude = (uint32_t)((argument ^ sign) - sign);
     int32_t value = (1 << 24) - 640;
     if (magnitude < 255u * 512u) {
@@ -292,9 +297,20 @@ MEMKD_INLINE int32_t memkd_product(int32_t curve, int32_t factor) {
 #endif
 }
 
+/* (sigmoid at scale 2^-15) * factor / 2^shift, rounded: what a gate lets through. */
+MEMKD_INLINE int32_t memkd_gated(int32_t curve, int32_t factor, int shift) {
+    const int32_t round = ((int32_t)1 << (shift - 1)) + 1;
+#if MEMKD_DSP
+    /* A factor 2 in the upper half makes smlad add twice the sign of the other factor. */
+    return memkd_smlad(memkd_pack(0x00024001u, curve), (uint32_t)factor, round) >> shift;
+#else
+    return (memkd_product(curve, factor) + round + 2 * memkd_sign(factor)) >> shift;
+#endif
+}
+
 /* c' = sat16(f * c + i * g), h' = o * tanh(c'). The gates are pre-activations at scale 3 * 2^-12. */
-MEMKD_INLINE void memkd_unit(memkd_table_t table, int32_t zi, int32_t zf, int32_t zo, int32_t zg,
-                             int hidden_shift, int16_t *h, int16_t *c) {
+MEMKD_INLINE void memkd_lstm_unit(memkd_table_t table, int32_t zi, int32_t zf, int32_t zo, int32_t zg,
+                                  int hidden_shift, int16_t *h, int16_t *c) {
     const int32_t cell = *c;
     const int32_t forget = memkd_sigmoid_curve(table, zf);
     const int32_t input = memkd_sigmoid_curve(table, zi);
@@ -302,32 +318,38 @@ MEMKD_INLINE void memkd_unit(memkd_table_t table, int32_t zi, int32_t zf, int32_
     const int32_t product = memkd_product(input, candidate);
 #if MEMKD_DSP
     /*
-     * A factor 2 in the upper half makes smlad add twice the sign of the other factor. The same word's lower
-     * half is the rounding of f * c; its upper half then makes the sum 4 too large, which the rounding of i *
-     * g takes back.
+     * memkd_gated() by hand: the word whose upper half is the factor 2 serves as the rounding, too, which
+     * makes the sum 4 too large; the rounding of the other product takes it back.
      */
     const uint32_t two = 0x00024001u;
     const int32_t kept = memkd_smlad(memkd_pack(two, forget), (uint32_t)cell, (int32_t)two) >> 15;
     const int32_t added =
-        (memkd_smmlar(2 * product, 0x55555400, (1 << 18) - (4 << 19)) + (candidate >> 31)) >> 19;
+        (memkd_smmlar(2 * product, 0x55555400, (1 << 18) - (4 << 19)) + memkd_sign(candidate)) >> 19;
 #else
     /* Multiplying by 0x55555400 / 2^50 is dividing by 3 * 2^18 what is left after taking off its 2^22nd part.
      */
-    const int32_t kept = (memkd_product(forget, cell) + 16385 + 2 * (cell >> 31)) >> 15;
-    const int32_t sign = candidate >> 31;
+    const int32_t kept = memkd_gated(forget, cell, 15);
+    const int32_t sign = memkd_sign(candidate);
     const int32_t excess = (product + 0x108000 + (int32_t)((uint32_t)sign >> 11)) >> 22;
     const int32_t added = (((product - excess + 0x60000 + sign) >> 18) * 21845 + 20000) >> 16;
 #endif
     const int32_t next = memkd_saturate16(kept + added);
     *c = (int16_t)next;
     const int32_t output = memkd_sigmoid_curve(table, zo);
-    const int32_t squashed = memkd_tanh(table, next);
+    *h = (int16_t)memkd_gated(output, memkd_tanh(table, next), hidden_shift);
+}
+
+/* h' = sat16(z * h + (1 - z) * tanh(sat16(x + r * h part))). The gates are pre-activations at scale 3 *
+ * 2^-12. */
+MEMKD_INLINE void memkd_gru_unit(memkd_table_t table, int32_t zr, int32_t zz, int32_t from_x, int32_t from_h,
+                                 int hidden_shift, int16_t *h) {
+    const int32_t remembered = memkd_gated(memkd_sigmoid_curve(table, zr), memkd_saturate16(from_h), 15);
+    const int32_t candidate = memkd_tanh(table, memkd_saturate16(memkd_saturate16(from_x) + remembered));
+    const int32_t update = memkd_sigmoid_curve(table, zz);
+    const int32_t rest = 32767 - (update >> MEMKD_SIGMOID_SHIFT);
     const int32_t round = ((int32_t)1 << (hidden_shift - 1)) + 1;
-#if MEMKD_DSP
-    *h = (int16_t)(memkd_smlad(memkd_pack(two, output), (uint32_t)squashed, round) >> hidden_shift);
-#else
-    *h = (int16_t)((memkd_product(output, squashed) + round + 2 * (squashed >> 31)) >> hidden_shift);
-#endif
+    const int32_t added = (rest * candidate + round + 2 * memkd_sign(candidate)) >> hidden_shift;
+    *h = (int16_t)memkd_saturate16(memkd_gated(update, *h, 15) + added);
 }
 
 /* ---- matrix products ---- */
@@ -450,7 +472,24 @@ MEMKD_INLINE int32_t memkd_gate(const memkd_dense_t *gates, uint32_t sum) {
     return gates->clamp ? memkd_saturate16(value) : value;
 }
 
-/* One step of a layer. columns: its input and the old h of all units. h and c are read and written. */
+/* The four rows of a unit, scaled: pre-activations. Weights of other units follow. */
+MEMKD_INLINE const uint32_t *memkd_gates(const memkd_dense_t *gates, const uint32_t *weights, uint32_t excess,
+                                         const memkd_columns_t *columns, int pairs, int32_t z[4]) {
+    uint32_t row0 = weights[0] - excess, row1 = weights[1] - excess;
+    uint32_t row2 = weights[2] - excess, row3 = weights[3] - excess;
+    weights += 4;
+    MEMKD_UNROLL(16)
+    for (int p = 0; p < pairs; p++) {
+        weights = memkd_blocks(weights, columns[p], &row0, &row1, &row2, &row3);
+    }
+    z[0] = memkd_gate(gates, row0);
+    z[1] = memkd_gate(gates, row1);
+    z[2] = memkd_gate(gates, row2);
+    z[3] = memkd_gate(gates, row3);
+    return weights;
+}
+
+/* One step of an LSTM layer. columns: its input and the old h of all units. h and c are read and written. */
 MEMKD_INLINE void memkd_lstm(const memkd_dense_t *gates, const memkd_columns_t *columns, int pairs,
                              int hidden, int hidden_shift, int16_t *h, int16_t *c) {
     const uint32_t *weights = gates->weights;
@@ -458,15 +497,23 @@ MEMKD_INLINE void memkd_lstm(const memkd_dense_t *gates, const memkd_columns_t *
     const uint32_t excess = memkd_excess(columns, pairs);
     const memkd_table_t table = memkd_table();
     do {
-        uint32_t i = weights[0] - excess, f = weights[1] - excess, o = weights[2] - excess,
-                 g = weights[3] - excess;
-        weights += 4;
-        MEMKD_UNROLL(16)
-        for (int p = 0; p < pairs; p++) {
-            weights = memkd_blocks(weights, columns[p], &i, &f, &o, &g);
-        }
-        memkd_unit(table, memkd_gate(gates, i), memkd_gate(gates, f), memkd_gate(gates, o),
-                   memkd_gate(gates, g), hidden_shift, h++, c++);
+        int32_t z[4];
+        weights = memkd_gates(gates, weights, excess, columns, pairs, z);
+        memkd_lstm_unit(table, z[0], z[1], z[2], z[3], hidden_shift, h++, c++);
+    } while (weights != end);
+}
+
+/* One step of a GRU layer, likewise. */
+MEMKD_INLINE void memkd_gru(const memkd_dense_t *gates, const memkd_columns_t *columns, int pairs, int hidden,
+                            int hidden_shift, int16_t *h) {
+    const uint32_t *weights = gates->weights;
+    const uint32_t *const end = weights + hidden * (4 + pairs * 2 * MEMKD_BLOCK_WORDS);
+    const uint32_t excess = memkd_excess(columns, pairs);
+    const memkd_table_t table = memkd_table();
+    do {
+        int32_t z[4];
+        weights = memkd_gates(gates, weights, excess, columns, pairs, z);
+        memkd_gru_unit(table, z[0], z[1], z[2], z[3], hidden_shift, h++);
     } while (weights != end);
 }
 
@@ -499,6 +546,46 @@ MEMKD_INLINE int32_t memkd_rescale(int16_t value, int32_t mantissa, int shift) {
     const int32_t low = value * (mantissa & 0xFFFF);
     const int32_t product = (high + (low >> 16) + 0x4000) >> 15;
     return shift == 0 ? product : (product + ((int32_t)1 << (shift - 1)) - (product < 0)) >> shift;
+}
+
+/* A sensor's count as the model's int16: sat16((count - offset) * gain / 2^shift), halves away from zero. */
+MEMKD_INLINE int16_t memkd_normalise(int16_t count, int16_t offset, int16_t gain, int shift) {
+    const int32_t product = memkd_saturate16(count - offset) * gain;
+    const int32_t half = shift == 1 ? 0 : ((int32_t)1 << (shift - 1)) + 2 * (product < -1 ? -1 : 0);
+    return (int16_t)memkd_saturate16((product + 1 + half) >> shift);
+}
+
+/*
+ * Low-pass and decimation. history: the latest `count` samples of all channels, a ring whose first one is
+ * `newest`. phase: 0 after a reset, then 1 + samples since the last output. Before the first sample the
+ * signal is taken to have had that sample's value for ever. Returns 1 and writes `out` with every `factor`-th
+ * sample, else 0.
+ */
+MEMKD_INLINE int memkd_decimate(const int32_t *taps, int count, int factor, int channels,
+                                const int16_t *counts, int16_t *history, uint16_t *newest, uint16_t *phase,
+                                int16_t *out) {
+    if (*phase == 0) {
+        *phase = 1;
+        for (int k = 0; k < count * channels; k++) {
+            history[k] = counts[k % channels];
+        }
+    }
+    *newest = (uint16_t)((*newest == 0 ? count : *newest) - 1);
+    memcpy(&history[*newest * channels], counts, (size_t)channels * sizeof *counts);
+    if (*phase < factor) {
+        ++*phase;
+        return 0;
+    }
+    *phase = 1;
+    for (int j = 0; j < channels; j++) {
+        int32_t sum = 1 << 14;
+        for (int k = 0; k < count; k++) {
+            const int place = *newest + k < count ? *newest + k : *newest + k - count;
+            sum += taps[k] * history[place * channels + j];
+        }
+        out[j] = (int16_t)memkd_saturate16(sum >> 15);
+    }
+    return 1;
 }
 
 /* A physical value as the model's int16: ((value - mean) / std) * gain, halves away from zero, clamped; NaN

@@ -1,4 +1,5 @@
-/* memkd_lstm_f32.h: float32 LSTM for the models that memkd-edge generates; included by the generated <name>.c only. */
+/* memkd_lstm_f32.h: float32 LSTM for the models that memkd-edge generates; included by the generated <name>.c
+ * only. */
 #ifndef MEMKD_LSTM_F32_H
 #define MEMKD_LSTM_F32_H
 
@@ -21,11 +22,11 @@ static inline float memkd_row_f32(const float *row, const float *columns, int n)
 }
 
 /*
- * One step of a layer. weights: for each unit the rows of its gates i, f, g, o over the input and all h. columns: room for
- * inputs + hidden values.
+ * One step of a layer. weights: for each unit the rows of its gates i, f, g, o over the input and all h.
+ * columns: room for inputs + hidden values.
  */
-static inline void memkd_lstm_f32(const float *weights, const float *x, int inputs, int hidden, float *h, float *c,
-                                  float *columns) {
+static inline void memkd_lstm_f32(const float *weights, const float *x, int inputs, int hidden, float *h,
+                                  float *c, float *columns) {
     const int n = inputs + hidden;
     memcpy(columns, x, (size_t)inputs * sizeof *x);
     memcpy(columns + inputs, h, (size_t)hidden * sizeof *h);

@@ -1,4 +1,5 @@
-/* memkd_state.h: used by the generated <name>.c; applications call <name>_state_save and <name>_state_load. */
+/* memkd_state.h: used by the generated <name>.c; applications call <name>_state_save and <name>_state_load.
+ */
 #ifndef MEMKD_STATE_H
 #define MEMKD_STATE_H
 

@@ -1,8 +1,8 @@
-"""`QuantizedLstm` -> C99: <name>.h (the manual), <name>.c (weights and entry points) and the runtime from export/runtime.
+"""`QuantizedLstm` or `QuantizedGru` -> C99: <name>.h (the manual), <name>.c (weights, entry points) and the runtime.
 
     files = emit_c(quantized, metadata, "gesture")        # text by file name
 
-The C computes exactly what `IntegerLstm` does, on every core and in every build of the runtime.
+The C computes exactly what `memkd_edge.quantize.reference` does, on every core and in every build of the runtime.
 """
 
 from dataclasses import dataclass
@@ -15,11 +15,19 @@ from memkd_edge.assets import asset_dir
 from memkd_edge.errors import UsageError
 from memkd_edge.export.c_text import check_name, content_id, render
 from memkd_edge.metadata import Metadata
-from memkd_edge.quantize.types import Multiplier, QuantizedDense, QuantizedLstm
+from memkd_edge.quantize.types import (
+    Multiplier,
+    QuantizedDense,
+    QuantizedGru,
+    QuantizedGruLayer,
+    QuantizedLayer,
+    QuantizedLstm,
+    RawInput,
+)
 
 RUNTIME_FILES = ("memkd_lstm.h", "memkd_lstm.c", "memkd_state.h", "memkd_state.c")
 
-# The runtime has the scales of gates and cell built in (SPEC.md).
+# The runtime has these built in (SPEC.md).
 _GATE_SCALE = 3 * 2.0**-12
 _CELL_RESCALE = Multiplier(0x55555400, -19)
 
@@ -44,7 +52,7 @@ class _Dense:
     hidden_shift: int = 0
 
 
-def emit_c(model: QuantizedLstm, metadata: Metadata | None, name: str) -> dict[str, str]:
+def emit_c(model: QuantizedLstm | QuantizedGru, metadata: Metadata | None, name: str) -> dict[str, str]:
     """Return the C sources of `model`, text by file name.
 
     Args:
@@ -54,28 +62,28 @@ def emit_c(model: QuantizedLstm, metadata: Metadata | None, name: str) -> dict[s
         name: prefix of all functions, a lower-case C identifier.
 
     Raises:
-        UsageError: `name` is no such identifier; metadata of another model; scales other than SPEC.md's.
+        UsageError: `name` is no such identifier; metadata of another model; scales other than SPEC.md's; a low-pass filter
+            whose sums leave 32 bits.
     """
     check_name(name)
-    layers = []
-    for layer in model.layers:
-        if layer.gate_scale != _GATE_SCALE or layer.cell_rescale != _CELL_RESCALE or layer.hidden_rescale.mantissa != 1 << 30:
-            raise UsageError("the C runtime computes with the scales of SPEC.md only; quantise the model with memkd-edge")
-        units = [list(range(u, 4 * layer.hidden_size, layer.hidden_size)) for u in range(layer.hidden_size)]
-        widths = (layer.input_size, layer.hidden_size)
-        layers.append(_dense(layer.gates, units, widths, hidden_shift=1 - layer.hidden_rescale.exponent))
+    kind = "lstm" if isinstance(model, QuantizedLstm) else "gru"
+    layers = [_layer(layer) for layer in model.layers]
     classes = [[row, row + 1] for row in range(0, model.num_classes, 2)]
     head = _dense(model.head, classes, (model.hidden_size,))
-
+    raw = _raw_fields(model.raw) if model.raw else {}
+    taps = len(raw["taps"]) if model.raw and model.raw.factor > 1 else 0
+    states = {"lstm": 2, "gru": 1}[kind]
     fields: dict[str, Any] = {
         "integer": True,
+        "kind": kind,
+        "gates": {"lstm": "i, f, o, g", "gru": "reset, update, candidate of x, candidate of h"}[kind],
         "channels": model.input_size,
         "classes": model.num_classes,
         "hidden": model.hidden_size,
         "layers": len(layers),
         "state_type": "int16_t",
-        "state_bytes": 4 * model.hidden_size * len(layers),
-        "cell_scale": model.layers[0].cell_scale,
+        "state_bytes": 2 * states * model.hidden_size * len(layers) + (2 * taps * model.input_size + 4 if taps else 0),
+        "cell_scale": model.layers[0].cell_scale if isinstance(model, QuantizedLstm) else None,
         "input_scale_i16": model.layers[0].state_scale,
         "logit_scale_i16": model.head.out_scale,
         "input_scale_i8": model.input_scale,
@@ -85,13 +93,28 @@ def emit_c(model: QuantizedLstm, metadata: Metadata | None, name: str) -> dict[s
         "input_gain_f32": 1 / model.layers[0].state_scale,
         "logit_mantissa": model.logit_rescale.mantissa,
         "logit_shift": -model.logit_rescale.exponent,
-        "interfaces": [("i8", "int8_t"), ("i16", "int16_t"), ("f32", "float")],
-        "id": content_id([*(dense.gates.weight for dense in model.layers), *(dense.gates.bias for dense in model.layers)]),
+        "x_type_i8": "int16_t" if model.raw else "int8_t",
+        "raw": model.raw,
+        "factor": model.raw.factor if model.raw else 1,
+        "taps": taps,
+        "id": content_id(_contents(model)),
     }
+    fields["interfaces"] = [("i8", fields["x_type_i8"], "int8_t"), ("i16", "int16_t", "int16_t"), ("f32", "float", "float")]
     columns = max(sum((width + 1) // 2 for width in (layer.input_size, layer.hidden_size)) for layer in model.layers)
-    variables = {"layers": layers, "head": head, "columns": columns}
-    files = {f"{name}.{kind}": render(f"model.{kind}.j2", name, fields, metadata, variables) for kind in ("h", "c")}
+    variables = {"layers": layers, "head": head, "columns": columns, "raw": raw, "means": _means(model.raw, metadata, model)}
+    files = {f"{name}.{suffix}": render(f"model.{suffix}.j2", name, fields, metadata, variables) for suffix in ("h", "c")}
     return files | {file: (asset_dir("export") / "runtime" / file).read_text() for file in RUNTIME_FILES}
+
+
+def _layer(layer: QuantizedLayer | QuantizedGruLayer) -> _Dense:
+    built_in = layer.gate_scale == _GATE_SCALE and layer.hidden_rescale.mantissa == 1 << 30
+    if isinstance(layer, QuantizedLayer):
+        built_in = built_in and layer.cell_rescale == _CELL_RESCALE
+    if not built_in:
+        raise UsageError("the C runtime computes with the scales of SPEC.md only; quantise the model with memkd-edge")
+    units = [list(range(unit, 4 * layer.hidden_size, layer.hidden_size)) for unit in range(layer.hidden_size)]
+    widths = (layer.input_size, layer.hidden_size)
+    return _dense(layer.gates, units, widths, hidden_shift=1 - layer.hidden_rescale.exponent)
 
 
 def _dense(layer: QuantizedDense, blocks: list[list[int]], widths: tuple[int, ...], hidden_shift: int = 0) -> _Dense:
@@ -122,3 +145,31 @@ def _may_overflow(layer: QuantizedDense) -> bool:
     largest = int((np.abs(layer.weight.astype(np.int64)).sum(axis=1) * (1 << 15) + np.abs(layer.bias)).max())
     z = (largest * layer.reduced >> layer.shift) + 1
     return 18 * z + (1 << 17) >= 1 << 31
+
+
+def _raw_fields(raw: RawInput) -> dict[str, Any]:
+    if np.abs(raw.taps.astype(np.int64)).sum() >= 1 << 16:
+        raise UsageError("the decimation filter's taps are too large: their magnitudes add up to 2 or more; design it anew")
+    return {
+        "offset": raw.offset.tolist(),
+        "gain": raw.gain.tolist(),
+        "shift": 1 - raw.rescale.exponent,
+        "taps": raw.taps.tolist(),
+    }
+
+
+def _means(raw: RawInput | None, metadata: Metadata | None, model: QuantizedLstm | QuantizedGru) -> list[float]:
+    """Return what physical units are reduced by: the mean, of which a model for counts has the rest in its bias."""
+    if raw is not None:
+        return [float(offset) / per_unit for offset, per_unit in zip(raw.offset, raw.counts_per_unit, strict=True)]
+    return [0.0] * model.input_size if metadata is None else list(metadata.mean)
+
+
+def _contents(model: QuantizedLstm | QuantizedGru) -> list[NDArray[Any]]:
+    """Return everything that a saved state depends on."""
+    dense = [layer.gates for layer in model.layers]
+    arrays: list[NDArray[Any]] = [array for layer in dense for array in (layer.weight, layer.bias)]
+    arrays.append(np.array([(layer.reduced, layer.shift) for layer in dense]))
+    if model.raw:
+        arrays += [model.raw.offset, model.raw.gain, model.raw.taps, np.array([model.raw.factor, model.raw.rescale.exponent])]
+    return arrays

@@ -42,9 +42,12 @@ def emit_c_float(model: Classifier, metadata: Metadata | None, name: str) -> dic
         "classes": spec.num_classes,
         "hidden": spec.hidden_size,
         "layers": spec.num_layers,
+        "kind": "lstm",
+        "raw": None,
+        "taps": 0,
         "state_type": "float",
         "state_bytes": 8 * spec.hidden_size * spec.num_layers,
-        "interfaces": [("f32", "float")],
+        "interfaces": [("f32", "float", "float")],
         "id": content_id([*layers, head]),
     }
     variables = {
