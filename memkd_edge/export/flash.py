@@ -33,14 +33,8 @@ def flash_rows(sources: Mapping[str, str], name: str) -> list[dict[str, str]]:
     Args:
         sources: of the model and its runtime, by file name.
     """
-    if shutil.which(_COMPILER) is None:
-        return [
-            {
-                "what": "flash",
-                "bytes": "?",
-                "kind": f"not measured: {_COMPILER} was not installed; `{_COMPILER.replace('gcc', 'size')}` tells",
-            }
-        ]
+    if shutil.which(_COMPILER) is None or not Path(_run(_COMPILER, "-print-file-name=nano.specs").strip()).is_file():
+        return [{"what": "flash", "bytes": "?", "kind": f"not measured: {_COMPILER} or its newlib was not installed"}]
     version = re.search(r"\d+\.\d+\.\d+", _run(_COMPILER, "--version"))
     compiler = f"{_COMPILER} {version[0] if version else '?'}"
     rows = []

@@ -85,7 +85,8 @@ def _fields(model: QuantizedLstm, metadata: Metadata, name: str) -> dict[str, An
         "upper": name.upper(),
         "version": memkd_edge.__version__,
         "url": _URL,
-        "sentence": f"Streaming classifier: {model.input_size} channels into {model.num_classes} classes, one sample at a time.",
+        "sentence": f"Streaming classifier: {_count(model.input_size, 'channel')} into {_count(model.num_classes, 'class')}, "
+        "one sample at a time.",
         "state_bytes": 4 * model.hidden_size * len(model.layers),
         "steps": STEPS,
         "test": self_test(model, metadata),
@@ -112,6 +113,11 @@ def _fields(model: QuantizedLstm, metadata: Metadata, name: str) -> dict[str, An
 def plain(text: str) -> str:
     """Return text as it may stand in a C comment and in a table of a README: on one line, without their marks."""
     return " ".join(text.split()).replace("*/", "* /").replace("/*", "/ *").replace("\\", "/").replace("|", "/")
+
+
+def _count(number: int, noun: str) -> str:
+    plural = "es" if noun.endswith("s") else "s"
+    return f"{number} {noun}{plural if number != 1 else ''}"
 
 
 def _path(path: str, name: str) -> str:

@@ -223,11 +223,21 @@ def test_the_readmes_code_compiles_without_a_warning(kind, package, tmp_path):
             compile_c(source, *includes)
 
 
-@pytest.mark.parametrize("flags", ["-O2", "-Os -DMEMKD_SMALL", "-O3 -DMEMKD_PORTABLE"])
+@pytest.mark.parametrize("flags", ["-O2", "-Os -DMEMKD_SMALL", "-Ofast -DMEMKD_PORTABLE"])
 def test_the_c_package_passes_its_own_check(flags, package, require_tool):
     require_tool("make", package="make")
     output = run("make", "-s", "check", f"CFLAGS={flags} {' '.join(STRICT)}", cwd=package("c"))
     assert_streams(output)
+
+
+@pytest.mark.parametrize(("channels", "hidden", "classes", "layers"), [(1, 3, 2, 2), (16, 8, 60, 1)])
+def test_packages_of_other_shapes_pass_their_self_tests(channels, hidden, classes, layers, tmp_path, require_tool):
+    require_tool("make", package="make")
+    quantized = quantize(toy.student("lstm", channels, hidden, classes, layers), toy.series(channels=channels))
+    described = toy.metadata(channels, classes)
+    packages = {kind: write(package_files(kind, quantized, described, name=NAME), tmp_path / kind) for kind in ("c", "tflm")}
+    assert run("make", "-s", "check", cwd=packages["c"]).startswith("self-test passed")
+    assert run(build_tflm(packages.__getitem__, tmp_path)).startswith("self-test passed")
 
 
 @pytest.mark.parametrize("entry", ["i16", "i8", "f32"])
@@ -356,6 +366,7 @@ def test_the_self_test_passes_on_an_emulated_cortex_m(core, flags, package, requ
     require_tool("arm-none-eabi-gcc", package="gcc-arm-none-eabi libnewlib-arm-none-eabi")
     require_tool("qemu-system-arm", package="qemu-system-arm")
     folder = package("c") / "src"
+    sources = [path.name for path in folder.glob("*.c")] + ["boot.c", "port_cortex_m.c"]
     for source in (asset_dir("firmware_bench") / "runner").iterdir():
         shutil.copy(source, folder)
     (folder / "boot.c").write_text(
@@ -373,7 +384,6 @@ def test_the_self_test_passes_on_an_emulated_cortex_m(core, flags, package, requ
         "RAM_LENGTH": machine.ram_bytes,
         "STACK_LENGTH": 2048,
     }
-    sources = [f"{NAME}.c", f"{NAME}_selftest.c", "memkd_lstm.c", "memkd_state.c", "boot.c", "port_cortex_m.c"]
     run(
         *("arm-none-eabi-gcc", "-std=c99", *CORES[core].flags, *flags, "-ffunction-sections", "-fdata-sections", "-nostartfiles"),
         *("-specs=nano.specs", "-Wl,--gc-sections", *(f"-Wl,--defsym={symbol}={value}" for symbol, value in layout.items())),
@@ -557,6 +567,7 @@ def test_library_properties_follows_arduinos_specification(package):
     assert re.fullmatch(SEMANTIC_VERSION, properties["version"])
     assert properties["category"] in ARDUINO_CATEGORIES
     assert re.fullmatch(URL, properties["url"])
+    assert all(re.fullmatch(r"[a-z0-9_]+", architecture) for architecture in properties["architectures"].split(","))
     assert properties["dot_a_linkage"] in ("true", "false")
     for header in properties["includes"].split(","):
         assert (folder / "src" / header).is_file()
