@@ -116,6 +116,18 @@ def export(
         float | None, typer.Option(help="Agreement with the float student below which the command exits 4. Default: 0.98.")
     ] = None,
     strip: Annotated[bool | None, typer.Option("--strip", help="Leave out tensor names and metadata.")] = None,
+    input: Annotated[
+        str | None, typer.Option(help="normalised, or raw: sensor counts or, of a float model, physical units.")
+    ] = None,
+    counts_per_unit: Annotated[
+        str | None, typer.Option(help="Sensor counts of one unit, joined by commas, one for each channel or one for all.")
+    ] = None,
+    finetune: Annotated[
+        bool | None, typer.Option("--finetune", help="Train on through the exported integer arithmetic first.")
+    ] = None,
+    max_drop: Annotated[
+        float | None, typer.Option(help="Validation AUC-PRC lost to rounding above which --finetune is advised. Default: 0.005.")
+    ] = None,
     package: Annotated[
         str | None, typer.Option(help="Also a firmware package: c, cmake, arduino, platformio, zephyr, esp-idf or tflm.")
     ] = None,
@@ -126,7 +138,7 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write the student as a streaming model file and verify it in every runtime that is installed."""
-    flags = {"format": format, "quantize": quantize, "min_agreement": min_agreement, "strip": strip, "package": package}
+    flags = {key: value for key, value in locals().items() if key not in ("run", "run_root", "config", "force", "as_json")}
     from memkd_edge.config import ExportConfig, resolve
     from memkd_edge.export.pipeline import export as run_export
     from memkd_edge.export.show import print_export, print_verification

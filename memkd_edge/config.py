@@ -60,6 +60,10 @@ class ExportConfig:
     quantize: str = ""  # int8 | int16x8 | float32; "": int8, and for onnx float32
     min_agreement: float = 0.98  # below this prediction agreement with the float student: exit 4
     strip: bool = False  # drop tensor names and metadata for the last bytes
+    input: str = "normalised"  # normalised | raw: the sensor's int16 counts or, of a float32 model, physical units
+    counts_per_unit: tuple[float, ...] = ()  # of raw counts: the counts of one physical unit, for each channel
+    finetune: bool = False  # train on through the integer arithmetic before exporting
+    max_drop: float = 0.005  # validation AUC-PRC that rounding may cost before the command advises to fine-tune
     package: str = ""  # also a firmware package: c | cmake | arduino | platformio | zephyr | esp-idf | tflm
 
 
@@ -123,8 +127,10 @@ def from_table(cls: type[T], table: Mapping[str, Any]) -> T:
 
 
 def _checked(value: Any, hint: Any, where: str) -> Any:
-    if isinstance(value, list | tuple) and typing.get_origin(hint) is tuple:
-        return tuple(value)
+    if typing.get_origin(hint) is tuple:
+        parts = value.split(",") if isinstance(value, str) else value
+        if isinstance(parts, list | tuple):
+            return tuple(_element(part, hint, where) for part in parts)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     wanted = hint if isinstance(hint, type | types.UnionType) else object
@@ -139,8 +145,17 @@ def _parsed(text: str, hint: Any, where: str) -> Any:
             raise UsageError(f"{where}: {text!r} is not true or false")
         return text.lower() in ("1", "true")
     if typing.get_origin(hint) is tuple:
-        return tuple(part for part in text.split(",") if part)
+        return tuple(_element(part, hint, where) for part in text.split(",") if part)
     try:
         return hint(text)
     except ValueError as error:
         raise UsageError(f"{where}: {text!r} is not of type {hint.__name__}") from error
+
+
+def _element(value: Any, hint: Any, where: str) -> Any:
+    """Return one value of a tuple[str, ...] or tuple[float, ...]."""
+    element = typing.get_args(hint)[0]
+    try:
+        return element(value)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{where}: {value!r} is not of type {element.__name__}") from error

@@ -17,7 +17,8 @@ int main(void) {
             static MODEL(state_t) state;
             MODEL(reset)(&state);
             for (uint32_t t = 0; t < job[1]; t++) {
-                VALUE x[SIZE(CHANNELS)], logits[SIZE(CLASSES)];
+                X_TYPE x[SIZE(CHANNELS)];
+                LOGIT_TYPE logits[SIZE(CLASSES)];
                 if (fread(x, sizeof x, 1, stdin) != 1) {
                     return 1;
                 }
@@ -26,9 +27,14 @@ int main(void) {
                     return 1;
                 }
             }
-            if (fwrite(&state, sizeof state, 1, stdout) != 1) {
+            if (fwrite(state.h, sizeof state.h, 1, stdout) != 1) {
                 return 1;
             }
+#ifdef CELLS
+            if (fwrite(state.c, sizeof state.c, 1, stdout) != 1) {
+                return 1;
+            }
+#endif
         }
     }
     return 0;

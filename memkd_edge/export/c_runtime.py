@@ -15,7 +15,7 @@ from memkd_edge.errors import MemkdEdgeError, MissingToolError
 from memkd_edge.export.interface import StepInterface
 from memkd_edge.export.runtimes import TIMEOUT_S, Job, Runner, Streamed
 
-_ENTRIES = {"int8": ("i8", "int8_t"), "int16": ("i16", "int16_t"), "float32": ("f32", "float")}
+_TYPES = {"int8": ("i8", "int8_t"), "int16": ("i16", "int16_t"), "float32": ("f32", "float")}
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ BUILDS = (
 
 def c_runners(source: Path, interface: StepInterface) -> list[Runner]:
     """Return the ways to run the model `source` (<name>.c beside its runtime) through the entry that `interface` describes."""
-    exact = interface.x.dtype != "float32"
-    entry, _ = _ENTRIES[interface.x.dtype]
+    exact = interface.logits.dtype != "float32"
+    entry, _ = _TYPES[interface.logits.dtype]
     builds = [build for build in BUILDS if exact or "-DMEMKD_SMALL" not in build.flags]  # the float runtime has one size
     return [Runner(f"{build.title}, _{entry}", exact, partial(_stream, build, source, interface)) for build in builds]
 
@@ -59,24 +59,24 @@ def _stream(build: Build, source: Path, interface: StepInterface, jobs: Sequence
     width = interface.logits.width
     for job in jobs:
         series, steps, _ = job.x.shape
-        # The state holds h of all layers, then c of all layers.
-        states = [("h", len(interface.states) // 2), ("c", len(interface.states) // 2)]
-        before = interface.states[0][0]
+        # The program gives h of all layers, then c of all layers; the interface goes layer by layer.
+        kinds = [kind for kind in "hc" if any(before.name.startswith(kind) for before, _ in interface.states)]
+        layers, state = len(interface.states) // len(kinds), interface.states[0][0]
         record = np.dtype(
             [("logits", interface.logits.dtype, (steps if job.every else 1, width))]
-            + [(kind, before.dtype, (layers, before.width)) for kind, layers in states]
+            + [(kind, state.dtype, (layers, state.width)) for kind in kinds]
         )
         if len(answer) < at + series * record.itemsize:
             raise MemkdEdgeError(f"{build.title}: {source} gave {len(answer)} bytes, fewer than its interface promises")
         found = np.frombuffer(answer, record, series, at)
         at += series * record.itemsize
-        layers = range(len(interface.states) // 2)
-        results.append(Streamed(found["logits"], tuple(found[kind][:, layer] for layer in layers for kind in ("h", "c"))))
+        states = tuple(found[kind][:, layer] for layer in range(layers) for kind in kinds)
+        results.append(Streamed(found["logits"], states))
     return results
 
 
 def _compile(build: Build, source: Path, interface: StepInterface, program: Path) -> None:
-    name, (entry, value) = source.stem, _ENTRIES[interface.x.dtype]
+    name, (entry, logit_type) = source.stem, _TYPES[interface.logits.dtype]
     command = [
         build.compiler,
         "-std=c99",
@@ -86,7 +86,9 @@ def _compile(build: Build, source: Path, interface: StepInterface, program: Path
         f"-DMODEL(x)={name}_##x",
         f"-DSIZE(x)={name.upper()}_##x",
         f"-DSTEP={name}_step_{entry}",
-        f"-DVALUE={value}",
+        f"-DX_TYPE={_TYPES[interface.x.dtype][1]}",
+        f"-DLOGIT_TYPE={logit_type}",
+        *(["-DCELLS"] if any(before.name.startswith("c") for before, _ in interface.states) else []),
         f"-I{source.parent}",
         *(str(path) for path in sorted(source.parent.glob("*.c"))),
         str(asset_dir("firmware_bench") / "verify" / "stream.c"),

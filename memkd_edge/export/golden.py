@@ -17,12 +17,20 @@ MAX_STEPS = 1_000_000  # no window is longer; a damaged file may claim one
 DIGITS = 4  # significant, of each stored value
 
 
+def as_input(metadata: Metadata, physical: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what a file's x stands for, at time steps `physical` [..., C] in physical units: see `Metadata.input`."""
+    if metadata.input == "normalised":
+        return normalise(physical, metadata.mean, metadata.std)
+    if metadata.counts_per_unit:
+        return np.asarray(physical * np.asarray(metadata.counts_per_unit, np.float32), np.float32)
+    return physical
+
+
 def model_input(metadata: Metadata, raw: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Return what the model sees of raw samples [T, C] in physical units: [1, T', C], resampled and normalised one by one."""
+    """Return what a file's x stands for over raw samples [T, C] in physical units, resampled one by one: [1, T', C]."""
     front_end = StreamingResampler(metadata.resampling)
     steps = [step for sample in raw for step in front_end.push(np.asarray(sample, np.float32))]
-    series = np.asarray(steps, np.float32).reshape(1, len(steps), raw.shape[1])
-    return normalise(series, metadata.mean, metadata.std)
+    return as_input(metadata, np.asarray(steps, np.float32).reshape(1, len(steps), raw.shape[1]))
 
 
 def golden_vectors(

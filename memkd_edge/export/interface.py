@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from memkd_edge.errors import MemkdEdgeError
 from memkd_edge.export.tflite_file import TfliteFile, TfliteSubgraph
 from memkd_edge.models import ModelSpec
-from memkd_edge.quantize.types import QuantizedLstm
+from memkd_edge.quantize.types import QuantizedClassifier, QuantizedLayer
 
 _DTYPES = {"FLOAT32": "float32", "INT16": "int16", "INT8": "int8"}
 
@@ -62,20 +62,24 @@ class StepInterface:
     states: tuple[tuple[Port, Port], ...]
 
 
-def integer_step(model: QuantizedLstm, arithmetic: str) -> StepInterface:
+def integer_step(model: QuantizedClassifier, arithmetic: str) -> StepInterface:
     """Return the step that an integer model takes through the interface "int8" or "int16x8"."""
     channels, classes = model.input_size, model.num_classes
-    if arithmetic == "int8":
+    if model.raw is not None:
+        x = Port("x", "x", 0, channels, "int16")  # counts
+    elif arithmetic == "int8":
         x = Port("x", "x", 0, channels, "int8", model.input_scale)
-        logits = Port("logits", "logits", 0, classes, "int8", model.logit_scale_int8, model.logit_zero_point_int8)
     else:
         x = Port("x", "x", 0, channels, "int16", model.layers[0].state_scale)
+    if arithmetic == "int8":
+        logits = Port("logits", "logits", 0, classes, "int8", model.logit_scale_int8, model.logit_zero_point_int8)
+    else:
         logits = Port("logits", "logits", 0, classes, "int16", model.head.out_scale)
-    states = [
-        Port(name, name, 0, layer.hidden_size, "int16", scale)
-        for layer in model.layers
-        for name, scale in (("h", layer.state_scale), ("c", layer.cell_scale))
-    ]
+    states = []
+    for layer in model.layers:
+        states.append(Port("h", "h", 0, layer.hidden_size, "int16", layer.state_scale))
+        if isinstance(layer, QuantizedLayer):
+            states.append(Port("c", "c", 0, layer.hidden_size, "int16", layer.cell_scale))
     return StepInterface(x, logits, tuple((state, state) for state in states))
 
 

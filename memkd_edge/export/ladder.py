@@ -7,7 +7,7 @@ state one sample must leave a state that is not zero (some kernel sets forget th
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,15 +16,17 @@ from numpy.typing import NDArray
 
 from memkd_edge.errors import MemkdEdgeError, MissingToolError
 from memkd_edge.export.interface import StepInterface
+from memkd_edge.export.oracle import Oracle
 from memkd_edge.export.runtimes import Job, Runner, Streamed
-from memkd_edge.quantize.reference import IntegerLstm
-from memkd_edge.quantize.types import QuantizedLstm
+from memkd_edge.quantize import QuantizedGru, QuantizedLstm
 
 STREAM_STEPS = 10_000
 MAX_TIE_SHARE = 1e-3  # LiteRT rounds exact negative ties away from zero where TFLite Micro rounds up: rare, and 1 LSB
 FLOAT_TOLERANCE = 1e-3  # of the largest logit: float kernels differ in the order of their sums
 
 GoldenVector = tuple[NDArray[np.float32], NDArray[np.float64]]  # model input [1, T, C], real logits [K]
+Feed = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+IntegerModel = QuantizedLstm | QuantizedGru
 Results = dict[str, Streamed]
 
 
@@ -117,6 +119,11 @@ class Rung:
         return [f"{self.title}: {text}" for text in found]
 
 
+def same(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return x: for a file that takes normalised series."""
+    return x
+
+
 def one_stream(x: NDArray[np.float32], steps: int = STREAM_STEPS) -> NDArray[np.float32]:
     """Join the series x [N, T, C] end to end, over and over, into [1, steps, C]."""
     samples = x.reshape(-1, x.shape[-1])
@@ -128,27 +135,29 @@ def climb(
     interface: StepInterface,
     material: Material,
     *,
-    model: QuantizedLstm | None = None,
+    feed: Feed = same,
+    model: IntegerModel | None = None,
     golden: Sequence[GoldenVector] = (),
 ) -> list[Rung]:
     """Measure one file on each of its runners.
 
     Args:
         interface: of the file.
+        feed: turns normalised series into what the file's x stands for (sensor counts, physical units).
         model: the integer model the file was written from, if there is one to compare with bit by bit.
         golden: the vectors the file carries.
     """
-    jobs = {"test": Job(interface.x.quantize(material.x))}
+    jobs = {"test": Job(interface.x.quantize(feed(material.x)))}
     if interface.states:
-        jobs["stream"] = Job(interface.x.quantize(material.stream), every=True)
-        jobs["probe"] = Job(interface.x.quantize(material.probe))
+        jobs["stream"] = Job(interface.x.quantize(feed(material.stream)), every=True)
+        jobs["probe"] = Job(interface.x.quantize(feed(material.probe)))
     jobs |= {f"golden{n}": Job(interface.x.quantize(x)) for n, (x, _) in enumerate(golden)}
     rungs = []
     reference: Results = {}
     if model is not None:
         start = time.perf_counter()
-        reference = {name: _reference(model, job) for name, job in jobs.items() if name != "stream"}
-        reference["stream"], jobs["single steps"], reference["single steps"] = _reference_stream(model, jobs["stream"])
+        reference = {name: _reference(model, interface, job) for name, job in jobs.items() if name != "stream"}
+        reference["stream"], jobs["single steps"], reference["single steps"] = _reference_stream(model, interface, jobs["stream"])
         rungs.append(_rung("numpy reference", interface, material, golden, reference, {}, start))
     for runner in runners:
         start = time.perf_counter()
@@ -245,25 +254,21 @@ def _mismatches(got: Results, wanted: Results) -> tuple[int, int, int]:
     return differing, total, largest
 
 
-def _states(lstm: IntegerLstm) -> tuple[NDArray[np.int16], ...]:
-    return tuple(state for layer in zip(lstm.h, lstm.c, strict=True) for state in layer)
+def _reference(model: IntegerModel, interface: StepInterface, job: Job) -> Streamed:
+    oracle = Oracle(model, interface, len(job.x))
+    logits = oracle.run(job.x)
+    return Streamed(logits if job.every else logits[:, -1:], oracle.states)
 
 
-def _reference(model: QuantizedLstm, job: Job) -> Streamed:
-    lstm = IntegerLstm(model, len(job.x))
-    logits = lstm.run(job.x)
-    return Streamed(logits if job.every else logits[:, -1:], _states(lstm))
-
-
-def _reference_stream(model: QuantizedLstm, job: Job) -> tuple[Streamed, Job, Streamed]:
+def _reference_stream(model: IntegerModel, interface: StepInterface, job: Job) -> tuple[Streamed, Job, Streamed]:
     """Run the one series of `job`; return the result, and all its steps as series of length 1 with their result."""
-    lstm = IntegerLstm(model, 1)
+    oracle = Oracle(model, interface)
     before, after, logits = [], [], []
     for t in range(job.x.shape[1]):
-        before.append(_states(lstm))
-        logits.append(lstm.run(job.x[:, t : t + 1]))
-        after.append(_states(lstm))
-    answers = np.concatenate(logits, axis=1)  # [1, S, K]
+        before.append(oracle.states)
+        logits.append(oracle.step(job.x[:, t]))
+        after.append(oracle.states)
+    answers = np.stack(logits, axis=1)  # [1, S, K]
     steps = Job(np.moveaxis(job.x, 1, 0), tuple(np.concatenate(states) for states in zip(*before, strict=True)))
     outcome = Streamed(np.moveaxis(answers, 1, 0), tuple(np.concatenate(states) for states in zip(*after, strict=True)))
     return Streamed(answers, after[-1]), steps, outcome

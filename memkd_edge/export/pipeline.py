@@ -1,5 +1,6 @@
 """`memkd-edge export`: a run's student as files, verified at once in every runtime that is installed."""
 
+import copy
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -10,33 +11,83 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memkd_edge.config import ExportConfig
+from memkd_edge.distill.metrics import auc_prc
 from memkd_edge.errors import UsageError
-from memkd_edge.export.golden import golden_vectors
-from memkd_edge.export.verify import ParityError, VerifyReport, exported_files, verify_run
+from memkd_edge.export.golden import as_input, golden_vectors
+from memkd_edge.export.interface import integer_step
+from memkd_edge.export.ladder import IntegerModel
+from memkd_edge.export.oracle import Oracle
+from memkd_edge.export.verify import ParityError, VerifyReport, exported_files, quantized, verify_run
 from memkd_edge.metadata import Metadata
-from memkd_edge.models import Classifier, GruClassifier, LstmClassifier, load_classifier
-from memkd_edge.quantize import IntegerLstm, QuantizedLstm, quantize
+from memkd_edge.models import Classifier, GruClassifier, LstmClassifier, load_classifier, save_model
+from memkd_edge.quantize import QuantizedLstm
 from memkd_edge.runs import Run
 
 FORMATS = ("tflite", "onnx", "c")
 ARITHMETICS = ("int8", "int16x8", "float32")
+INPUTS = ("normalised", "raw")
+
+Answer = Callable[[NDArray[np.float32]], NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """What integers cost: AUC-PRC on the validation series, of the float student and of the exported integer model."""
+
+    float32: float
+    integer: float
 
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What an export wrote, and how it does against the float student. files: paths in writing order."""
+    """What an export wrote, and how it does against the float student. files: paths in writing order.
+
+    rounding: None for a float model. advice: what to do about a large loss to rounding, "" when there is none.
+    """
 
     run: str
     files: tuple[Path, ...]
     verification: VerifyReport
+    rounding: Rounding | None
+    advice: str
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as JSON-ready values."""
         return {
             "run": self.run,
             "files": [{"path": str(path), "bytes": path.stat().st_size} for path in self.files],
+            "validation_auc_prc": None if self.rounding is None else vars(self.rounding),
+            "advice": self.advice,
             "verification": self.verification.as_dict(),
         }
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is exported. metadata: with the input that the files will take.
+
+    x_calibration: normalised training series [N, T, C]; raw: a test series in physical units [T, C], the source of the golden
+    vector. arithmetic: one of ARITHMETICS. name: the stem of all files.
+    """
+
+    student: Classifier
+    metadata: Metadata
+    x_calibration: NDArray[np.float32]
+    raw: NDArray[np.float32]
+    arithmetic: str
+
+    @property
+    def name(self) -> str:
+        """The stem of all files."""
+        return file_stem(self.metadata.name)
+
+    def integers(self) -> IntegerModel:
+        """The integer model of the student."""
+        return quantized(self.student, self.metadata, self.x_calibration)
+
+    def described(self, answer: Answer) -> Metadata:
+        """The metadata with a golden vector; `answer` gives the real logits [K] after the file's x [1, T, C]."""
+        return replace(self.metadata, golden=golden_vectors(self.metadata, self.raw, answer))
 
 
 def export(run: Run, config: ExportConfig, *, force: bool = False) -> ExportReport:
@@ -49,62 +100,59 @@ def export(run: Run, config: ExportConfig, *, force: bool = False) -> ExportRepo
         UsageError: unknown format or arithmetic, one that this kind of student cannot have, or files in the way.
         ParityError: the files are written, but a gate of verification failed; it carries the report.
     """
-    student = load_classifier(run.path / "student.safetensors")
     arrays = run.read_arrays("calibration.npz")
-    files = build_files(student, run.metadata, arrays["x_calibration"], arrays["x_raw_golden"], config)
+    arithmetic = _arithmetic(config)
+    tuned = _finetuned(run, arithmetic) if config.finetune else None
+    student = tuned or load_classifier(run.path / "student.safetensors")
+    metadata = _with_input(run.metadata, config, arithmetic)
+    model = Model(student, metadata, arrays["x_calibration"], arrays["x_raw_golden"][0], arithmetic)
+    files = build_files(model, config)
     if config.package:
-        files |= build_package(student, run.metadata, arrays["x_calibration"], config)
+        files |= build_package(model, config)
     _refuse_overwriting(run, files, force)
     paths = tuple(run.write_bytes(f"export/{name}", data) for name, data in files.items())
     verifiable = [path for path in exported_files(run) if path in paths]
-    report = verify_run(run, verifiable, config.min_agreement)
+    for path in verifiable:
+        # The float weights of a fine-tuned file stand beside it: what it is verified against.
+        weights = path.with_suffix(".safetensors")
+        if tuned is not None:
+            run.write_bytes(weights.relative_to(run.path).as_posix(), save_model(tuned))
+        else:
+            weights.unlink(missing_ok=True)
+    report = verify_run(run, verifiable, config.min_agreement, metadata)
     if report.failures:
         raise ParityError(report)
-    return ExportReport(str(run.path), paths, report)
+    rounding = None if arithmetic == "float32" or config.format == "onnx" else _rounding(model, arrays["x_val"], arrays["y_val"])
+    return ExportReport(str(run.path), paths, report, rounding, _advice(rounding, config))
 
 
-def build_files(
-    student: Classifier,
-    metadata: Metadata,
-    x_calibration: NDArray[np.float32],
-    x_raw_golden: NDArray[np.float32],
-    config: ExportConfig,
-) -> dict[str, bytes]:
+def build_files(model: Model, config: ExportConfig) -> dict[str, bytes]:
     """Return the files of one export, by name.
-
-    Args:
-        x_calibration: normalised training series [N, T, C].
-        x_raw_golden: test series in physical units [>= 1, T, C], whose beginning becomes the golden vector.
 
     Raises:
         UsageError: as `export`.
     """
-    arithmetic = config.quantize or ("float32" if config.format == "onnx" else "int8")
-    if config.format not in FORMATS:
-        raise UsageError(f"--format {config.format}: choose {', '.join(FORMATS)}")
-    if arithmetic not in ARITHMETICS:
-        raise UsageError(f"--quantize {arithmetic}: choose {', '.join(ARITHMETICS)}")
-    name = file_stem(metadata.name)
+    student, name = model.student, model.name
     if config.format == "onnx":
-        return _onnx_files(student, metadata, x_raw_golden[0], name, arithmetic, strip=config.strip)
-    if not isinstance(student, LstmClassifier):
-        raise UsageError(f"a {student.spec.kind} student has no {config.format} form; --format onnx takes it")
+        return _onnx_files(model, strip=config.strip)
+    if not isinstance(student, LstmClassifier | GruClassifier):
+        raise UsageError(f"a {student.spec.kind} student has no {config.format} form; distil with --student lstm or gru")
     if config.format == "c":
-        return _c_files(student, metadata, x_calibration, name, arithmetic)
+        return _c_files(model)
 
     from memkd_edge.export.tflite import write_tflite, write_tflite_float
 
-    if arithmetic == "float32":
-        described = replace(metadata, golden=golden_vectors(metadata, x_raw_golden[0], _float_answer(student)))
-        return {f"{name}_float32.tflite": write_tflite_float(student, described, strip=config.strip)}
-    model = quantize(student, x_calibration)
-    described = replace(metadata, golden=golden_vectors(metadata, x_raw_golden[0], _integer_answer(model, arithmetic)))
-    return {f"{name}_{arithmetic}.tflite": write_tflite(model, described, interface=arithmetic, strip=config.strip)}
+    if model.arithmetic == "float32":
+        physical = model.metadata.input == "raw"
+        described = model.described(_float_answer(_folded(student, model.metadata) if physical else student))
+        return {f"{name}_float32.tflite": write_tflite_float(student, described, physical=physical, strip=config.strip)}
+    integers = model.integers()
+    described = model.described(_integer_answer(integers, model.arithmetic))
+    data = write_tflite(integers, described, interface=model.arithmetic, strip=config.strip)
+    return {f"{name}_{model.arithmetic}.tflite": data}
 
 
-def build_package(
-    student: Classifier, metadata: Metadata, x_calibration: NDArray[np.float32], config: ExportConfig
-) -> dict[str, bytes]:
+def build_package(model: Model, config: ExportConfig) -> dict[str, bytes]:
     """Return the files of the firmware package `config.package`, in the folder <name>-<package>.
 
     Raises:
@@ -112,15 +160,13 @@ def build_package(
     """
     from memkd_edge.export.packages import package_files
 
-    arithmetic = config.quantize or "int8"
-    if not isinstance(student, LstmClassifier):
-        raise UsageError(f"a {student.spec.kind} student has no firmware package; --format onnx takes it")
-    if arithmetic == "float32":
+    if model.arithmetic == "float32":
         raise UsageError(f"--package {config.package} is an integer model; take --quantize int8 or int16x8")
-    name = file_stem(metadata.name)
-    model = quantize(student, x_calibration)
-    files = package_files(config.package, model, metadata, name=name, interface=arithmetic)
-    return {f"{name}-{config.package}/{path}": data for path, data in files.items()}
+    integers = model.integers()
+    if not isinstance(integers, QuantizedLstm):
+        raise UsageError(f"a {model.student.spec.kind} student has no firmware package; --format onnx takes it")
+    files = package_files(config.package, integers, model.metadata, name=model.name, interface=model.arithmetic)
+    return {f"{model.name}-{config.package}/{path}": data for path, data in files.items()}
 
 
 def file_stem(name: str) -> str:
@@ -129,40 +175,90 @@ def file_stem(name: str) -> str:
     return stem if re.match(r"[a-z]", stem) else f"model_{stem}".rstrip("_")
 
 
-def _c_files(
-    student: LstmClassifier, metadata: Metadata, x_calibration: NDArray[np.float32], name: str, arithmetic: str
-) -> dict[str, bytes]:
+def _arithmetic(config: ExportConfig) -> str:
+    arithmetic = config.quantize or ("float32" if config.format == "onnx" else "int8")
+    for option, value, choices in (
+        ("format", config.format, FORMATS),
+        ("quantize", arithmetic, ARITHMETICS),
+        ("input", config.input, INPUTS),
+    ):
+        if value not in choices:
+            raise UsageError(f"--{option} {value}: choose {', '.join(choices)}")
+    if config.finetune and (arithmetic == "float32" or config.format == "onnx"):
+        raise UsageError("--finetune trains through the integer arithmetic of .tflite and C; take --quantize int8 or int16x8")
+    return arithmetic
+
+
+def _with_input(metadata: Metadata, config: ExportConfig, arithmetic: str) -> Metadata:
+    """Return `metadata` with what the exported files take as x."""
+    counts = config.counts_per_unit
+    if config.input == "normalised":
+        if counts:
+            raise UsageError("--counts-per-unit describes a sensor's counts: it goes with --input raw")
+        return metadata
+    if config.format == "onnx" or arithmetic == "float32":
+        if counts:
+            raise UsageError("a float model takes physical units with --input raw; leave out --counts-per-unit")
+        return replace(metadata, input="raw")
+    channels = len(metadata.channels)
+    if len(counts) == 1:
+        counts *= channels
+    if len(counts) != channels:
+        raise UsageError(
+            "--input raw of an integer model takes the sensor's counts: give --counts-per-unit, the counts of one unit, for "
+            f"each of {', '.join(f'{name} ({unit})' for name, unit in zip(metadata.channels, metadata.units, strict=True))}"
+        )
+    return replace(metadata, input="raw", counts_per_unit=counts)
+
+
+def _finetuned(run: Run, arithmetic: str) -> Classifier:
+    from memkd_edge.quantize.finetune import finetune
+
+    return finetune(run, interface=arithmetic).model
+
+
+def _c_files(model: Model) -> dict[str, bytes]:
     from memkd_edge.export.c import emit_c
     from memkd_edge.export.c_float import emit_c_float
 
-    if arithmetic == "float32":
-        sources = emit_c_float(student, replace(metadata, arithmetic=arithmetic), name)
-        return {f"c_float32/{file}": text.encode() for file, text in sources.items()}
+    described = replace(model.metadata, arithmetic=model.arithmetic)
+    if model.arithmetic == "float32":
+        return {f"c_float32/{f}": text.encode() for f, text in emit_c_float(model.student, described, model.name).items()}
     # The same sources serve both integer interfaces.
-    sources = emit_c(quantize(student, x_calibration), replace(metadata, arithmetic=arithmetic), name)
-    return {f"c/{file}": text.encode() for file, text in sources.items()}
+    return {f"c/{file}": text.encode() for file, text in emit_c(model.integers(), described, model.name).items()}
 
 
-def _onnx_files(
-    student: Classifier, metadata: Metadata, raw: NDArray[np.float32], name: str, arithmetic: str, *, strip: bool
-) -> dict[str, bytes]:
+def _onnx_files(model: Model, *, strip: bool) -> dict[str, bytes]:
     from memkd_edge.export.onnx import quantize_dynamic, write_onnx_sequence, write_onnx_step
 
-    if arithmetic == "int16x8":
+    student, name = model.student, model.name
+    if model.arithmetic == "int16x8":
         raise UsageError("ONNX has no int16 recurrent layers; take --quantize int8 (dynamic) or float32, or --format tflite")
     if not isinstance(student, LstmClassifier | GruClassifier):
-        raise UsageError(f"a {student.spec.kind} student has no streaming ONNX form")
-    described = replace(metadata, arithmetic=arithmetic, input_scale=None, input_zero_point=0)
-    if arithmetic == "float32":
-        described = replace(described, golden=golden_vectors(metadata, raw, _float_answer(student)))
-    embedded = None if strip else described
+        raise UsageError(f"a {student.spec.kind} student has no streaming ONNX form; distil with --student lstm or gru")
+    if model.metadata.input == "raw":
+        student = _folded(student, model.metadata)
+    described = model.described(_float_answer(student)) if model.arithmetic == "float32" else model.metadata
+    embedded = None if strip else replace(described, arithmetic=model.arithmetic)
     step, sequence = write_onnx_step(student, embedded), write_onnx_sequence(student, embedded)
-    if arithmetic == "int8":
+    if model.arithmetic == "int8":
         return {f"{name}_int8_step.onnx": quantize_dynamic(step), f"{name}_int8_sequence.onnx": quantize_dynamic(sequence)}
     return {f"{name}_step.onnx": step, f"{name}_sequence.onnx": sequence}
 
 
-def _float_answer(student: Classifier) -> Callable[[NDArray[np.float32]], NDArray[Any]]:
+def _folded(student: LstmClassifier | GruClassifier, metadata: Metadata) -> LstmClassifier | GruClassifier:
+    """Return a copy of `student` that takes physical units: the normalisation is folded into its first layer."""
+    import torch
+
+    folded = copy.deepcopy(student)
+    weight, bias = (folded.rnn.get_parameter(name) for name in ("weight_ih_l0", "bias_ih_l0"))
+    with torch.no_grad():
+        weight.div_(torch.tensor(metadata.std))
+        bias.sub_(weight @ torch.tensor(metadata.mean))
+    return folded
+
+
+def _float_answer(student: Classifier) -> Answer:
     import torch
 
     def answer(x: NDArray[np.float32]) -> NDArray[Any]:
@@ -173,15 +269,39 @@ def _float_answer(student: Classifier) -> Callable[[NDArray[np.float32]], NDArra
     return answer
 
 
-def _integer_answer(model: QuantizedLstm, interface: str) -> Callable[[NDArray[np.float32]], NDArray[Any]]:
+def _integer_answer(integers: IntegerModel, arithmetic: str) -> Answer:
     def answer(x: NDArray[np.float32]) -> NDArray[Any]:
-        lstm = IntegerLstm(model)
-        logits = lstm.run(lstm.quantize_input(x, interface))[0, -1].astype(np.float64)
-        if interface == "int8":
-            return np.asarray((logits - model.logit_zero_point_int8) * model.logit_scale_int8)
-        return np.asarray(logits * model.head.out_scale)
+        return np.asarray(_integer_logits(integers, arithmetic, x)[0])
 
     return answer
+
+
+def _integer_logits(integers: IntegerModel, arithmetic: str, x: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the real logits [N, K] of the integer model after series [N, T, C] of what its x stands for."""
+    interface = integer_step(integers, arithmetic)
+    oracle = Oracle(integers, interface, len(x))
+    return interface.logits.dequantize(oracle.run(interface.x.quantize(x))[:, -1])
+
+
+def _rounding(model: Model, x: NDArray[np.float32], y: NDArray[np.int64]) -> Rounding:
+    import torch
+
+    with torch.inference_mode():
+        in_float, _ = model.student(torch.from_numpy(x))
+    metadata = model.metadata
+    if metadata.input == "raw":
+        x = as_input(metadata, x * np.asarray(metadata.std, np.float32) + np.asarray(metadata.mean, np.float32))
+    in_integers = _integer_logits(model.integers(), model.arithmetic, x)
+    return Rounding(*(float(auc_prc(logits[None], y)[0]) for logits in (in_float.numpy(), in_integers)))
+
+
+def _advice(rounding: Rounding | None, config: ExportConfig) -> str:
+    if rounding is None or rounding.float32 - rounding.integer <= config.max_drop or config.finetune:
+        return ""
+    return (
+        f"rounding costs {100 * (rounding.float32 - rounding.integer):.1f} points of validation AUC-PRC ({rounding.float32:.4f} "
+        f"-> {rounding.integer:.4f}), more than --max-drop {config.max_drop:g}: export again with --finetune"
+    )
 
 
 def _refuse_overwriting(run: Run, files: dict[str, bytes], force: bool) -> None:

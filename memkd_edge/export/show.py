@@ -15,7 +15,12 @@ def print_export(report: ExportReport) -> None:
     files = table("Written", "file", "bytes")
     for path in report.files:
         files.add_row(str(path), f"{path.stat().st_size:,}")
-    console().print(files)
+    out = console()
+    out.print(files)
+    if report.rounding is not None:
+        out.print(f"Validation AUC-PRC: {report.rounding.float32:.4f} in float, {report.rounding.integer:.4f} in integers")
+    if report.advice:
+        out.print(f"advice: {report.advice}", highlight=False)
 
 
 def print_verification(report: VerifyReport) -> None:

@@ -16,15 +16,27 @@ from numpy.typing import NDArray
 from memkd_edge.errors import GateError, MemkdEdgeError, UsageError
 from memkd_edge.export.c_runtime import c_runners
 from memkd_edge.export.embedded import onnx_metadata, read_onnx, tflite_metadata
-from memkd_edge.export.golden import read_golden
+from memkd_edge.export.golden import as_input, read_golden
 from memkd_edge.export.interface import StepInterface, float_step, integer_step, onnx_sequence, onnx_step, tflite_step
-from memkd_edge.export.ladder import FLOAT_TOLERANCE, GoldenVector, Material, Rung, climb, first_answer, one_stream
-from memkd_edge.export.runtimes import Job, Runner, Streamed, runners
+from memkd_edge.export.ladder import (
+    FLOAT_TOLERANCE,
+    STREAM_STEPS,
+    Feed,
+    GoldenVector,
+    IntegerModel,
+    Material,
+    Rung,
+    climb,
+    first_answer,
+    one_stream,
+    same,
+)
+from memkd_edge.export.runtimes import Runner, runners
+from memkd_edge.export.seal import is_sealed
 from memkd_edge.export.tflite_file import read_tflite
 from memkd_edge.metadata import Metadata
-from memkd_edge.models import Classifier, LstmClassifier, load_classifier
-from memkd_edge.quantize import quantize
-from memkd_edge.quantize.types import QuantizedLstm
+from memkd_edge.models import Classifier, load_classifier
+from memkd_edge.quantize import Sensor, quantize
 from memkd_edge.runs import Run
 
 REPORT = "export/verify.json"
@@ -33,12 +45,17 @@ C_FOLDERS = ("c", "c_float32")
 
 @dataclass(frozen=True)
 class FileReport:
-    """One file: its size, hash, arithmetic and what each rung found. failures: the gates that failed, in words."""
+    """One file: its size, hash, arithmetic and what each rung found. failures: the gates that failed, in words.
+
+    input, counts_per_unit: what its x stands for, as in `Metadata`.
+    """
 
     file: str
     bytes: int
     sha256: str
     arithmetic: str
+    input: str
+    counts_per_unit: tuple[float, ...]
     rungs: tuple[Rung, ...]
     failures: tuple[str, ...]
 
@@ -117,25 +134,32 @@ def exported_files(run: Run) -> list[Path]:
     return sorted(path for path in folder.glob("*") if path.suffix in (".tflite", ".onnx")) + sorted(sources)
 
 
-def verify_run(run: Run, paths: Sequence[Path], min_agreement: float) -> VerifyReport:
+def verify_run(run: Run, paths: Sequence[Path], min_agreement: float, described: Metadata | None = None) -> VerifyReport:
     """Measure exported files of `run` and record the result in the run, beside what is known of its other files.
+
+    Args:
+        described: what files that carry no metadata (stripped ones, C) take; when left out, what the record says of them.
 
     Raises as `verify` does, but for the gates: the caller finds those in the report.
     """
-    student = load_classifier(run.path / "student.safetensors")
     arrays = run.read_arrays("calibration.npz")
-    material = float_material(student, arrays["x_test"], arrays["y_test"])
-    model = quantize(student, arrays["x_calibration"]) if isinstance(student, LstmClassifier) else None
-    folder, files = run.path / "export", []
+    folder, files, known = run.path / "export", [], _recorded(run)
     for path in paths:
-        opened = _open_c(path, student, model, run.metadata) if path.suffix == ".c" else [_open(path)]
-        files.append(_measured(path, path.relative_to(folder).as_posix(), opened, material, model, min_agreement))
-    series, steps, _ = material.x.shape
-    report = VerifyReport(
-        str(run.path), "float student in torch", min_agreement, series, steps, material.stream.shape[1], tuple(files)
-    )
+        name = path.relative_to(folder).as_posix()
+        tuned = path.with_suffix(".safetensors")  # the float weights of a file that was fine-tuned
+        student = load_classifier(tuned if tuned.is_file() else run.path / "student.safetensors")
+        material = float_material(student, arrays["x_test"], arrays["y_test"])
+        metadata = described or _as_recorded(run.metadata, known.get(name))
+        if path.suffix == ".c":
+            ways = _open_c(path, student, metadata, arrays["x_calibration"])
+        else:
+            opened = _open(path, metadata)
+            ways = [replace(opened, model=_integer_model(opened, student, arrays["x_calibration"]))]
+        files.append(_measured(path, name, ways, material, min_agreement))
+    series, steps, _ = arrays["x_test"].shape
+    report = VerifyReport(str(run.path), "float student in torch", min_agreement, series, steps, STREAM_STEPS, tuple(files))
     record = report.as_dict()
-    record["files"] = [*record["files"], *_recorded(run, {file.file for file in files})]
+    record["files"] = [*record["files"], *(file for name, file in known.items() if name not in {f.file for f in files})]
     run.write_json(REPORT, record)
     return report
 
@@ -145,14 +169,14 @@ def verify_file(path: Path, min_agreement: float) -> VerifyReport:
 
     Raises as `verify` does, but for the gates: the caller finds those in the report.
     """
-    opened = _open(path)
-    x = np.random.default_rng(0).standard_normal((8, 100, opened.interface.x.width)).astype(np.float32)
+    opened = replace(_open(path), feed=same)
+    spread = opened.interface.x.scale * 2000 if opened.interface.x.dtype == "int16" else 1.0
+    x = (spread * np.random.default_rng(0).standard_normal((8, 100, opened.interface.x.width))).astype(np.float32)
     long = one_stream(x)
     baseline, after_series, along_stream = first_answer(opened.runners, opened.interface, x, long)
-    material = Material(x, None, long, after_series, along_stream)
-    file = _measured(path, path.name, [opened], material, None, min_agreement)
+    file = _measured(path, path.name, [opened], Material(x, None, long, after_series, along_stream), min_agreement)
     series, steps, _ = x.shape
-    return VerifyReport(str(path), baseline, min_agreement, series, steps, long.shape[1], (file,))
+    return VerifyReport(str(path), baseline, min_agreement, series, steps, STREAM_STEPS, (file,))
 
 
 def float_material(student: Classifier, x: NDArray[np.float32], y: NDArray[np.int64] | None) -> Material:
@@ -169,20 +193,28 @@ def float_material(student: Classifier, x: NDArray[np.float32], y: NDArray[np.in
 
 @dataclass(frozen=True)
 class _Opened:
-    """One way into a file: its interface, what runs it, the golden vectors it carries. arithmetic: of its operators."""
+    """One way into a file: its interface, what runs it, the golden vectors it carries. arithmetic: of its operators.
+
+    metadata: its own, or what is known of it. feed: normalised series to its x. model: the integers it was written from.
+    """
 
     interface: StepInterface
     arithmetic: str
     runners: Sequence[Runner]
+    metadata: Metadata | None = None
+    feed: Feed = same
     golden: Sequence[GoldenVector] = ()
+    model: IntegerModel | None = None
 
 
-def _open(path: Path) -> _Opened:
-    """Read and validate a .tflite or .onnx file."""
+def _open(path: Path, described: Metadata | None = None) -> _Opened:
+    """Read and validate a .tflite or .onnx file; `described` stands in for metadata it does not carry."""
     if path.suffix == ".tflite":
         file = read_tflite(path)
         interface, metadata = tflite_step(file), tflite_metadata(file)
-        arithmetic = {"int16": "int16x8"}.get(interface.x.dtype, interface.x.dtype)
+        arithmetic = {"int8": "int8", "int16": "int16x8"}.get(interface.logits.dtype, "float32")
+        if metadata is not None and not is_sealed(path.read_bytes()):
+            raise MemkdEdgeError(f"{path}: damaged (its content does not match its check digest); export it again")
     elif path.suffix == ".onnx":
         model = read_onnx(path)
         interface = onnx_sequence(model, str(path)) or onnx_step(model, str(path))
@@ -194,69 +226,93 @@ def _open(path: Path) -> _Opened:
     golden: Sequence[GoldenVector] = ()
     if metadata is not None:
         widths, named = (interface.x.width, interface.logits.width), (len(metadata.channels), len(metadata.labels))
-        if widths != named:
+        if widths != named or not len(metadata.mean) == len(metadata.std) == widths[0]:
             raise MemkdEdgeError(
                 f"{path}: the graph has {widths[0]} channels and {widths[1]} classes, its metadata {named[0]} and {named[1]}"
             )
         golden = read_golden(metadata, str(path))
-    return _Opened(interface, arithmetic, runners(path, interface), golden)
+    known = metadata or described
+    return _Opened(interface, arithmetic, runners(path, interface), known, _feed(known), golden)
 
 
-def _open_c(path: Path, student: Classifier, model: QuantizedLstm | None, metadata: Metadata) -> list[_Opened]:
+def _open_c(path: Path, student: Classifier, metadata: Metadata, x_calibration: NDArray[np.float32]) -> list[_Opened]:
     """Return the entries into generated C: float32, or int8 and int16x8."""
     if path.parent.name == "c_float32":
         interface = float_step(student.spec)
-        return [_Opened(interface, "float32", [_physical(runner, metadata) for runner in c_runners(path, interface)])]
-    if model is None:
-        raise MemkdEdgeError(f"{path}: integer C of a {student.spec.kind} student: the file belongs to another run")
+        physical = replace(metadata, input="raw", counts_per_unit=())  # it normalises by itself
+        return [_Opened(interface, "float32", c_runners(path, interface), physical, _feed(physical))]
+    model = quantized(student, metadata, x_calibration)
     steps = {arithmetic: integer_step(model, arithmetic) for arithmetic in ("int8", "int16x8")}
-    return [_Opened(interface, arithmetic, c_runners(path, interface)) for arithmetic, interface in steps.items()]
+    return [
+        _Opened(interface, arithmetic, c_runners(path, interface), metadata, _feed(metadata), model=model)
+        for arithmetic, interface in steps.items()
+    ]
 
 
-def _physical(runner: Runner, metadata: Metadata) -> Runner:
-    """Return `runner` for code that normalises by itself: it is fed physical units."""
+def quantized(student: Classifier, metadata: Metadata, x_calibration: NDArray[np.float32]) -> IntegerModel:
+    """Return the integer model of `student` for the input that `metadata` describes.
+
+    Raises:
+        UsageError: a student, or sensor counts, that cannot be quantised.
+    """
+    sensor = None
+    if metadata.counts_per_unit:
+        sensor = Sensor(metadata.counts_per_unit, metadata.mean, metadata.std, metadata.resampling)
+    return quantize(student, x_calibration, sensor=sensor)
+
+
+def _integer_model(opened: _Opened, student: Classifier, x_calibration: NDArray[np.float32]) -> IntegerModel | None:
+    if opened.metadata is None or opened.interface.logits.dtype == "float32":
+        return None
+    return quantized(student, opened.metadata, x_calibration)
+
+
+def _feed(metadata: Metadata | None) -> Feed:
+    if metadata is None or metadata.input == "normalised":
+        return same
     mean, std = np.asarray(metadata.mean, np.float32), np.asarray(metadata.std, np.float32)
-
-    def stream(jobs: Sequence[Job]) -> list[Streamed]:
-        return runner.stream([replace(job, x=job.x * std + mean) for job in jobs])
-
-    return replace(runner, stream=stream)
+    return lambda x: as_input(metadata, x * std + mean)
 
 
-def _measured(
-    path: Path,
-    name: str,
-    ways: Sequence[_Opened],
-    material: Material,
-    model: QuantizedLstm | None,
-    min_agreement: float,
-) -> FileReport:
+def _measured(path: Path, name: str, ways: Sequence[_Opened], material: Material, min_agreement: float) -> FileReport:
     rungs, failures = [], []
     for opened in ways:
-        interface, integer = opened.interface, opened.interface.logits.dtype != "float32"
+        interface = opened.interface
         if interface.x.width != material.x.shape[2] or interface.logits.width != material.logits.shape[1]:
             raise MemkdEdgeError(
                 f"{path}: it takes {interface.x.width} channels and gives {interface.logits.width} classes; the run has "
                 f"{material.x.shape[2]} and {material.logits.shape[1]}: the file belongs to another run"
             )
-        climbed = climb(opened.runners, interface, material, model=model if integer else None, golden=opened.golden)
+        climbed = climb(opened.runners, interface, material, feed=opened.feed, model=opened.model, golden=opened.golden)
         limit = FLOAT_TOLERANCE * max(1.0, float(np.abs(material.logits).max())) if opened.arithmetic == "float32" else np.inf
         rungs += climbed
         failures += [failure for rung in climbed for failure in rung.failures(min_agreement, limit)]
-    data = path.read_bytes()
-    arithmetic = ", ".join(opened.arithmetic for opened in ways)
-    return FileReport(name, len(data), hashlib.sha256(data).hexdigest(), arithmetic, tuple(rungs), tuple(failures))
+    data, known = path.read_bytes(), ways[0].metadata
+    return FileReport(
+        name,
+        len(data),
+        hashlib.sha256(data).hexdigest(),
+        ", ".join(opened.arithmetic for opened in ways),
+        "normalised" if known is None else known.input,
+        () if known is None else known.counts_per_unit,
+        tuple(rungs),
+        tuple(failures),
+    )
 
 
-def _recorded(run: Run, measured: set[str]) -> list[dict[str, Any]]:
-    """Return what the run's report says of files that were not measured now and have not changed since."""
+def _recorded(run: Run) -> dict[str, dict[str, Any]]:
+    """Return what the run's report says of files that have not changed since, by name."""
     try:
-        files = run.read_json(REPORT)["files"]
-        return [
-            file
-            for file in files
-            if file["file"] not in measured
-            and hashlib.sha256(run.read_bytes(f"export/{file['file']}")).hexdigest() == file["sha256"]
-        ]
+        return {
+            file["file"]: file
+            for file in run.read_json(REPORT)["files"]
+            if hashlib.sha256(run.read_bytes(f"export/{file['file']}")).hexdigest() == file["sha256"]
+        }
     except (MemkdEdgeError, KeyError, TypeError):
-        return []
+        return {}
+
+
+def _as_recorded(metadata: Metadata, record: dict[str, Any] | None) -> Metadata:
+    if record is None:
+        return metadata
+    return replace(metadata, input=record["input"], counts_per_unit=tuple(record["counts_per_unit"]))

@@ -14,12 +14,14 @@ from memkd_edge.config import ExportConfig
 from memkd_edge.data.normalise import normalise
 from memkd_edge.data.resample import low_pass, resample
 from memkd_edge.errors import GateError, MemkdEdgeError, UsageError
+from memkd_edge.export import pipeline as pipeline_module
 from memkd_edge.export import verify as verify_module
 from memkd_edge.export.embedded import read_onnx_metadata, read_tflite_metadata
 from memkd_edge.export.golden import golden_vectors, model_input, read_golden
 from memkd_edge.export.ladder import one_stream
-from memkd_edge.export.pipeline import build_files, export, file_stem
+from memkd_edge.export.pipeline import export, file_stem
 from memkd_edge.metadata import Resampling
+from memkd_edge.models import build
 from memkd_edge.streaming import StreamingClassifier
 from tests.export.toy import make_run, metadata, series, student
 
@@ -35,11 +37,8 @@ def run(tmp_path):
     return make_run(tmp_path, student())
 
 
-def built(config, model=None, **shape):
-    model = model or student(**shape)
-    spec = model.spec
-    raw = series(4, channels=spec.input_size)
-    return build_files(model, metadata(spec.input_size, spec.num_classes), series(channels=spec.input_size), raw, config)
+def built(run, config, **shape):
+    return export(make_run(run.path.parent, student(**shape), name="built"), config).files
 
 
 @pytest.mark.parametrize(
@@ -93,25 +92,95 @@ def test_c_is_compiled_and_run(run, require_tool, quantize, folder):
         ("cnn", ExportConfig(), "a cnn student has no tflite form"),
     ],
 )
-def test_what_a_format_cannot_do_is_refused_in_words(kind, config, message):
+def test_what_a_format_cannot_do_is_refused_in_words(run, kind, config, message):
     with pytest.raises(UsageError, match=message):
-        built(config, kind=kind)
+        built(run, config, kind=kind)
 
 
-def test_a_gru_student_leaves_as_onnx(tmp_path):
+@pytest.mark.parametrize(
+    "config",
+    [
+        ExportConfig(format="onnx"),
+        ExportConfig(quantize="int8"),
+        ExportConfig(quantize="int16x8"),
+        ExportConfig(quantize="float32"),
+    ],
+)
+def test_a_gru_student_leaves_in_the_same_manner(tmp_path, config):
     run = make_run(tmp_path, student("gru", layers=2))
-    report = export(run, ExportConfig(format="onnx"))
-    assert all(file.agreement == 1 for file in report.verification.files)
+    report = export(run, config)
+    for file in report.verification.files:
+        assert file.agreement == 1
+        assert all(rung.mismatches in (0, None) for rung in file.rungs)
 
 
-def test_stripped_files_keep_the_size_limits():
-    shape = {"channels": 1, "hidden": 8, "classes": 2}
-    sizes = {
-        quantize: len(next(iter(built(ExportConfig(quantize=quantize, strip=True), **shape).values())))
-        for quantize in ("int8", "int16x8")
-    }
-    assert sizes["int8"] <= 3300
-    assert sizes["int16x8"] <= 2900
+COUNTS = (16384.0, 8192.0, 131.0)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        ExportConfig(input="raw", counts_per_unit=COUNTS),
+        ExportConfig(input="raw", counts_per_unit=(1000.0,), quantize="int16x8"),
+        ExportConfig(input="raw", counts_per_unit=COUNTS, strip=True),
+        ExportConfig(input="raw", quantize="float32"),
+        ExportConfig(input="raw", format="onnx"),
+    ],
+)
+def test_raw_files_take_counts_or_physical_units_and_decide_the_same(run, config):
+    report = export(run, config)
+    for file in report.verification.files:
+        assert file.agreement == 1
+        assert file.input == "raw"
+        assert len(file.counts_per_unit) == (3 if config.counts_per_unit else 0)
+        ran = [rung for rung in file.rungs if rung.status == "ok"]
+        assert all(rung.mismatches in (0, None) and rung.state_kept is not False for rung in ran)
+        assert all(rung.golden is (None if config.strip else True) for rung in ran)
+    again = verify_module.verify(run)  # without being told again
+    assert [file.counts_per_unit for file in again.files] == [file.counts_per_unit for file in report.verification.files]
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (ExportConfig(input="cooked"), "--input cooked: choose normalised, raw"),
+        (ExportConfig(input="raw"), r"give --counts-per-unit.* channel 0 \(m/s2\)"),
+        (ExportConfig(input="raw", counts_per_unit=(1.0, 2.0)), "--counts-per-unit"),
+        (ExportConfig(counts_per_unit=(1.0,)), "goes with --input raw"),
+        (ExportConfig(input="raw", counts_per_unit=(1.0,), quantize="float32"), "leave out --counts-per-unit"),
+        (ExportConfig(finetune=True, quantize="float32"), "--finetune trains through the integer arithmetic"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused_in_words(run, config, message):
+    with pytest.raises(UsageError, match=message):
+        export(run, config)
+
+
+def test_a_large_loss_to_rounding_is_told_with_what_helps(run):
+    report = export(run, ExportConfig(max_drop=-1.0))
+    assert 0 < report.rounding.integer <= 1
+    assert report.rounding.float32 == pytest.approx(report.rounding.integer, abs=0.05)
+    assert "export again with --finetune" in report.advice
+    assert export(run, ExportConfig(max_drop=1.0)).advice == ""
+    assert export(run, ExportConfig(format="onnx")).rounding is None
+
+
+def test_a_fine_tuned_file_is_verified_against_its_own_float_weights(run, monkeypatch):
+    torch.manual_seed(3)
+    tuned = build(student().spec).eval()
+    monkeypatch.setattr(pipeline_module, "_finetuned", lambda run, arithmetic: tuned)
+    report = export(run, ExportConfig(finetune=True, min_agreement=0.5))
+    assert all(rung.mismatches in (0, None) for rung in report.verification.files[0].rungs)
+    assert report.verification.files[0].rungs[0].accuracy < 1  # other weights, other decisions than the student's
+    assert verify_module.verify(run, min_agreement=0.5).files[0].agreement == report.verification.files[0].agreement
+    export(run, ExportConfig(), force=True)
+    assert not list((run.path / "export").glob("*.safetensors"))
+
+
+@pytest.mark.parametrize(("quantize", "limit"), [("int8", 3300), ("int16x8", 2900)])
+def test_stripped_files_keep_the_size_limits(run, quantize, limit):
+    (path,) = built(run, ExportConfig(quantize=quantize, strip=True), channels=1, hidden=8, classes=2)
+    assert path.stat().st_size <= limit
 
 
 def test_an_export_repeats_itself_byte_for_byte_and_needs_no_force(run):
@@ -135,11 +204,14 @@ def test_below_the_wanted_agreement_the_files_and_the_report_stand_and_the_gate_
 
 
 def test_a_damaged_run_is_one_clear_error(run):
+    student_file = run.path / "student.safetensors"
+    whole = student_file.read_bytes()
+    student_file.write_bytes(whole[:100])
+    with pytest.raises(MemkdEdgeError, match=r"student\.safetensors"):
+        export(run, ExportConfig())
+    student_file.write_bytes(whole)
     (run.path / "calibration.npz").write_bytes(b"PK")
     with pytest.raises(MemkdEdgeError, match=r"calibration\.npz"):
-        export(run, ExportConfig())
-    (run.path / "student.safetensors").write_bytes(b"\x00" * 40)
-    with pytest.raises(MemkdEdgeError, match=r"student\.safetensors"):
         export(run, ExportConfig())
 
 
