@@ -2,7 +2,7 @@
 
 Timings: Cortex-M0+ Technical Reference Manual (Arm DDI 0484), section 3.3; Cortex-M3 and M4 (DDI 0337, DDI 0439), section 3.3.
 Arm publishes none for M7, M33 and M55: theirs are the M4's, scaled by the ratio of the published CoreMark/MHz (M4 3.40, M33
-4.02, M55 4.20, M7 5.01). `validation.py` re-checks what can be checked.
+4.02, M55 4.20, M7 5.01). tests/bench/test_cycle_model.py re-checks what can be checked without a board.
 """
 
 import re

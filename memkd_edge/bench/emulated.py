@@ -25,7 +25,9 @@ def bench_aarch64(device: Device, subjects: Subjects, config: BenchConfig) -> De
     made, reasons = _c_subjects(subjects)
     for subject in made:
         assert subject.source is not None
-        measurement = measure_aarch64(device.core, subject.source, subject.inputs, timeout_s=config.timeout_s)
+        measurement = measure_aarch64(
+            device.core, subject.source, subject.inputs, flags=subject.flags, timeout_s=config.timeout_s
+        )
         subject.check(measurement.logits, device.name)
         figures = exact_figures(measurement)
         latency = estimates.latency_from_instructions(figures["instructions"], measurement.sections.weights, device)
@@ -40,7 +42,7 @@ def bench_aarch64(device: Device, subjects: Subjects, config: BenchConfig) -> De
 
 def bench_cortex_m(device: Device, subjects: Subjects, config: BenchConfig) -> DeviceReport:
     """Measure the generated C as firmware under qemu-system-arm, linked with the device's memory sizes."""
-    made, reasons = _c_subjects(subjects)
+    made, reasons = _c_subjects(subjects, subjects.student_small_c)
     rows = tuple(_cortex_m_row(device, subject, config) for subject in made)
     return DeviceReport(device.name, device.title, rows, (*reasons, *filter(None, [device.note])))
 
@@ -84,9 +86,10 @@ def exact_figures(measurement: Measurement) -> dict[str, Figure]:
     }
 
 
-def _c_subjects(subjects: Subjects) -> tuple[list[Subject], list[str]]:
+def _c_subjects(subjects: Subjects, *more: Callable[[], Subject]) -> tuple[list[Subject], list[str]]:
     makers: list[Callable[[], Subject]] = [
         subjects.student_int8_c,
+        *more,
         partial(subjects.float_c, "student"),
         partial(subjects.float_c, "teacher"),
     ]
@@ -125,6 +128,7 @@ def _cortex_m_row(device: Device, subject: Subject, config: BenchConfig) -> Row:
             device.core,
             subject.source,
             subject.inputs,
+            flags=subject.flags,
             flash_bytes=device.bytes("flash_kib"),
             ram_bytes=device.bytes("ram_kib"),
             timeout_s=config.timeout_s,

@@ -15,7 +15,6 @@ from memkd_edge.bench.types import MEASURED, Figure, Row
 
 TIMED_STEPS = 4096
 WARM_UP_PART = 0.1  # of the timed steps, not counted
-FLAGS = ("-O2",)
 
 
 def linux_makers(subjects: Subjects) -> list[Callable[[], Subject]]:
@@ -43,8 +42,8 @@ def write_bundle(folder: Path, subject: Subject, *, compiler: str, python: str) 
     """
     passes = -(-TIMED_STEPS // len(subject.inputs))
     if subject.source is not None:
-        build_linux(folder, compiler, subject.source, subject.inputs, flags=FLAGS, passes=passes)
-        return ["./image.elf"], f"{toolchain.version(compiler)} {' '.join(FLAGS)}"
+        build_linux(folder, compiler, subject.source, subject.inputs, flags=subject.flags, passes=passes)
+        return ["./image.elf"], f"{toolchain.version(compiler)} {' '.join(subject.flags)}"
     return [python, *write_python_bundle(folder, subject.file, subject.suffix, subject.inputs, passes=passes)], ""
 
 

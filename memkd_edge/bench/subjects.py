@@ -30,8 +30,8 @@ class Subject:
     """One model in one build.
 
     inputs: [steps, C] as the build takes them. expected: [steps, K], the reference's logits. tolerance: largest allowed
-    difference, 0 for bit-exact builds. source: C sources, or None. file: bytes of a .tflite or .onnx, named by `suffix`.
-    weight_bytes: of all weights and biases in this build.
+    difference, 0 for bit-exact builds. source: C sources, or None; flags: how to compile them. file: bytes of a .tflite or .onnx,
+    named by `suffix`. weight_bytes: of all weights and biases in this build.
     """
 
     model: str
@@ -43,6 +43,7 @@ class Subject:
     source: CModel | None = None
     file: bytes = b""
     suffix: str = ""
+    flags: tuple[str, ...] = ("-O2",)
 
     def first(self, steps: int) -> "Subject":
         """Return this subject with its first `steps` inputs only."""
@@ -101,6 +102,10 @@ class Subjects:
         """The generated C, int8 in and out."""
         sources = emit_c(self.quantized, self.metadata, "student")
         return self._integer("int8 C", "int8", 0, source=CModel("student", sources))
+
+    def student_small_c(self) -> Subject:
+        """The generated C in its smallest form."""
+        return replace(self.student_int8_c(), build="int8 C, MEMKD_SMALL", flags=("-Os", "-DMEMKD_SMALL"))
 
     def student_int8_tflite(self) -> Subject:
         """The int8 .tflite."""

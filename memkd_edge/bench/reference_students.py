@@ -1,0 +1,48 @@
+"""The two students whose cost firmware_bench/figures.json pins: made from a formula, so that they are the same everywhere.
+
+Cost depends on sizes; on weights and inputs hardly at all, since the code has no branches that depend on data but saturation.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memkd_edge.models import ModelSpec
+from memkd_edge.quantize.calibrate import FloatModel, LayerWeights
+from memkd_edge.quantize.quantize import Settings, quantize_nearest
+from memkd_edge.quantize.types import QuantizedLstm
+
+SPECS = {
+    "A": ModelSpec(input_size=1, hidden_size=8, num_classes=2),
+    "B": ModelSpec(input_size=6, hidden_size=16, num_classes=6),
+}
+
+
+def reference_student(name: str) -> QuantizedLstm:
+    """Return student "A" (8 units, 1 channel, 2 classes) or "B" (16 units, 6 channels, 6 classes)."""
+    spec = SPECS[name]
+    generator = np.random.default_rng(1)
+    rows, width = 4 * spec.hidden_size, spec.input_size
+    layer = LayerWeights(
+        input_weight=_weights(generator, rows, width),
+        hidden_weight=_weights(generator, rows, spec.hidden_size),
+        input_bias=_weights(generator, rows),
+        hidden_bias=np.zeros(rows),
+    )
+    head = _weights(generator, spec.num_classes, spec.hidden_size), _weights(generator, spec.num_classes)
+    settings = Settings(state_scale=2.0**-13, logit_scale=2.0**-12, logit_min=-4.0, logit_max=4.0, cell_shift=0, input_gain=194)
+    model = quantize_nearest(FloatModel("lstm", (layer,), *head), settings)
+    assert isinstance(model, QuantizedLstm)
+    return model
+
+
+def reference_inputs(name: str, steps: int = 64) -> NDArray[np.int16]:
+    """Return int16 samples [steps, C] for the student, a slow swing with noise."""
+    generator = np.random.default_rng(2)
+    swing = np.sin(np.arange(steps)[:, None] / 5 + np.arange(SPECS[name].input_size))
+    return (8000 * swing + generator.integers(-1000, 1000, swing.shape)).astype(np.int16)
+
+
+def _weights(generator: np.random.Generator, *shape: int) -> NDArray[Any]:
+    return generator.integers(-2000, 2001, shape) / 1000
