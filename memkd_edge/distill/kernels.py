@@ -1,23 +1,22 @@
 """Compiled passes over time for many small LSTMs or GRUs, on the CPU.
 
 Sixteen series of one student go through all time steps side by side, one per vector lane; their states and weights stay in the
-first-level cache. The functions release the interpreter's lock, so threads run them in parallel; each is itself sequential,
-hence deterministic.
+first-level cache. On the way back the gates are computed once more: that is cheaper than writing them all to memory and reading
+them again. The functions release the interpreter's lock, so threads run them in parallel; each is itself sequential, hence
+deterministic.
 
 Layouts (P students, T steps, C channels, H units, B series, a multiple of LANES; K = H + C):
 
-    x       [T, C, B]
-    weight  [P, H, K, 4]     K: hidden state first, then x; last axis: candidate, input, forget, output gate
-    bias    [P, H, 4]
-    hidden  [P, T, H, B]
-    kept    [P, B / LANES, T, H, 6, LANES]     candidate, input, forget, output, cell, tanh(cell)
+    x              [T, C, B]
+    weight         [P, H, K, G]     K: hidden state first, then x; G gates: candidate, input, forget, output of an LSTM,
+                                    reset, update, candidate of a GRU
+    bias           [P, H, 4]        of the four gates; of a GRU: reset, update, candidate's input side, candidate's recurrent side
+    hidden, cells  [P, T, H, B]
 
-of a GRU
-
-    weight  [P, H, K, 3]     reset, update, candidate
-    bias    [P, H, 4]        reset, update, candidate's input side, candidate's recurrent side
-    kept    [P, B / LANES, T, H, 4, LANES]     reset, update, candidate, the candidate's recurrent side before the reset gate
+Gradients have the layout of what they belong to.
 """
+
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -27,85 +26,89 @@ from memkd_edge.distill.simd import LANES, lane_sum, load, sigmoid, splat, store
 
 Floats = NDArray[np.float32]
 
-LSTM_KEPT = 6  # vectors kept per unit and step for the way back
-GRU_KEPT = 4
 _ZERO = np.float32(0)
 _ONE = np.float32(1)
 
 
+@njit(inline="always")
+def _read(value: Floats, x: Floats, hidden: Floats, units: int, channels: int, series: int, at_x: int, at_hidden: int) -> None:
+    """Gather one step's inputs: the previous hidden state (zero when `at_hidden` is negative), then x."""
+    for unit in range(units):
+        store(value, unit * LANES, load(hidden, at_hidden + unit * series) if at_hidden >= 0 else splat(_ZERO))
+    for channel in range(channels):
+        store(value, (units + channel) * LANES, load(x, at_x + channel * series))
+
+
+@njit(inline="always")
+def _lstm_gates(weight: Floats, bias: Floats, value: Floats, row: int, inputs: int) -> Any:
+    """Return candidate, input, forget and output gate of one unit."""
+    candidate = splat(bias[row * 4])
+    into = splat(bias[row * 4 + 1])
+    forget = splat(bias[row * 4 + 2])
+    out = splat(bias[row * 4 + 3])
+    for source in range(inputs):
+        at = (row * inputs + source) * 4
+        number = load(value, source * LANES)
+        candidate = candidate + splat(weight[at]) * number
+        into = into + splat(weight[at + 1]) * number
+        forget = forget + splat(weight[at + 2]) * number
+        out = out + splat(weight[at + 3]) * number
+    return tanh(candidate), sigmoid(into), sigmoid(forget), sigmoid(out)
+
+
 @njit(nogil=True, error_model="numpy")
-def lstm_forward(x: Floats, weight: Floats, bias: Floats, hidden: Floats, kept: Floats) -> None:
-    """Fill `hidden` and `kept`. A `kept` of a single step (T axis 1) is scratch: nothing is kept."""
+def lstm_forward(x: Floats, weight: Floats, bias: Floats, hidden: Floats, cells: Floats) -> None:
+    """Fill `hidden` and `cells`."""
     students, units, inputs, _ = weight.shape
     steps, channels, series = x.shape
-    flat_x, flat_weight, flat_bias, flat_hidden, flat_kept = x.ravel(), weight.ravel(), bias.ravel(), hidden.ravel(), kept.ravel()
-    block_size = kept.shape[2] * units * LSTM_KEPT * LANES
-    stride = units * LSTM_KEPT * LANES if kept.shape[2] > 1 else 0
-    value = np.empty(inputs * LANES, np.float32)  # hidden state, then x
-    cell = np.empty(units * LANES, np.float32)
+    flat_x, flat_weight, flat_bias, flat_hidden, flat_cells = (
+        x.ravel(),
+        weight.ravel(),
+        bias.ravel(),
+        hidden.ravel(),
+        cells.ravel(),
+    )
+    value = np.empty(inputs * LANES, np.float32)
     for student in range(students):
-        for block in range(series // LANES):
-            for unit in range(units):
-                store(value, unit * LANES, splat(_ZERO))
-                store(cell, unit * LANES, splat(_ZERO))
+        for block in range(0, series, LANES):
             for step in range(steps):
-                for channel in range(channels):
-                    store(value, (units + channel) * LANES, load(flat_x, (step * channels + channel) * series + block * LANES))
-                here = (student * (series // LANES) + block) * block_size + step * stride
-                there = (student * steps + step) * units * series + block * LANES
+                here = (student * steps + step) * units * series + block
+                before = here - units * series if step > 0 else -1
+                _read(value, flat_x, flat_hidden, units, channels, series, step * channels * series + block, before)
                 for unit in range(units):
-                    row = student * units + unit
-                    candidate = splat(flat_bias[row * 4])
-                    into = splat(flat_bias[row * 4 + 1])
-                    forget = splat(flat_bias[row * 4 + 2])
-                    out = splat(flat_bias[row * 4 + 3])
-                    for source in range(inputs):
-                        at = (row * inputs + source) * 4
-                        one = load(value, source * LANES)
-                        candidate = candidate + splat(flat_weight[at]) * one
-                        into = into + splat(flat_weight[at + 1]) * one
-                        forget = forget + splat(flat_weight[at + 2]) * one
-                        out = out + splat(flat_weight[at + 3]) * one
-                    candidate = tanh(candidate)
-                    into = sigmoid(into)
-                    forget = sigmoid(forget)
-                    out = sigmoid(out)
-                    new_cell = forget * load(cell, unit * LANES) + into * candidate
-                    squashed = tanh(new_cell)
-                    store(cell, unit * LANES, new_cell)
-                    store(flat_hidden, there + unit * series, out * squashed)
-                    at = here + unit * LSTM_KEPT * LANES
-                    store(flat_kept, at, candidate)
-                    store(flat_kept, at + LANES, into)
-                    store(flat_kept, at + 2 * LANES, forget)
-                    store(flat_kept, at + 3 * LANES, out)
-                    store(flat_kept, at + 4 * LANES, new_cell)
-                    store(flat_kept, at + 5 * LANES, squashed)
-                for unit in range(units):
-                    store(value, unit * LANES, load(flat_hidden, there + unit * series))
+                    candidate, into, forget, out = _lstm_gates(flat_weight, flat_bias, value, student * units + unit, inputs)
+                    cell = into * candidate
+                    if step > 0:
+                        cell = cell + forget * load(flat_cells, before + unit * series)
+                    store(flat_cells, here + unit * series, cell)
+                    store(flat_hidden, here + unit * series, out * tanh(cell))
 
 
 @njit(nogil=True, error_model="numpy")
 def lstm_backward(
     x: Floats,
     weight: Floats,
+    bias: Floats,
     hidden: Floats,
-    kept: Floats,
+    cells: Floats,
     grad_hidden: Floats,
     grad_weight: Floats,
     grad_bias: Floats,
 ) -> None:
-    """Fill `grad_weight` and `grad_bias` (layouts of weight and bias) from the loss's gradient `grad_hidden` (layout of hidden).
-
-    `kept` is as `lstm_forward` left it, with all steps.
-    """
+    """Fill `grad_weight` and `grad_bias` from the loss's gradient `grad_hidden`; `hidden` and `cells` are the forward pass's."""
     students, units, inputs, _ = weight.shape
     steps, channels, series = x.shape
-    flat_x, flat_weight, flat_hidden, flat_kept = x.ravel(), weight.ravel(), hidden.ravel(), kept.ravel()
+    flat_x, flat_weight, flat_bias, flat_hidden, flat_cells = (
+        x.ravel(),
+        weight.ravel(),
+        bias.ravel(),
+        hidden.ravel(),
+        cells.ravel(),
+    )
     flat_grad, flat_grad_weight, flat_grad_bias = grad_hidden.ravel(), grad_weight.ravel(), grad_bias.ravel()
     one = splat(_ONE)
     zero = splat(_ZERO)
-    value = np.empty(inputs * LANES, np.float32)  # previous hidden state, then x
+    value = np.empty(inputs * LANES, np.float32)
     delta = np.empty(units * 4 * LANES, np.float32)  # gradient before the gates' non-linearities
     grad_state = np.empty(units * LANES, np.float32)
     grad_cell = np.empty(units * LANES, np.float32)
@@ -114,37 +117,27 @@ def lstm_backward(
     for student in range(students):
         for at in range(units * rows * 4):
             store(sums, at * LANES, zero)
-        for block in range(series // LANES):
+        for block in range(0, series, LANES):
             for unit in range(units):
                 store(grad_state, unit * LANES, zero)
                 store(grad_cell, unit * LANES, zero)
-            for back in range(steps):
-                step = steps - 1 - back
-                here = ((student * (series // LANES) + block) * steps + step) * units * LSTM_KEPT * LANES
-                there = (student * steps + step) * units * series + block * LANES
+            for step in range(steps - 1, -1, -1):
+                here = (student * steps + step) * units * series + block
+                before = here - units * series if step > 0 else -1
+                _read(value, flat_x, flat_hidden, units, channels, series, step * channels * series + block, before)
                 for unit in range(units):
-                    at = here + unit * LSTM_KEPT * LANES
-                    candidate = load(flat_kept, at)
-                    into = load(flat_kept, at + LANES)
-                    forget = load(flat_kept, at + 2 * LANES)
-                    out = load(flat_kept, at + 3 * LANES)
-                    squashed = load(flat_kept, at + 5 * LANES)
-                    from_state = load(grad_state, unit * LANES) + load(flat_grad, there + unit * series)
+                    candidate, into, forget, out = _lstm_gates(flat_weight, flat_bias, value, student * units + unit, inputs)
+                    squashed = tanh(load(flat_cells, here + unit * series))
+                    from_state = load(grad_state, unit * LANES) + load(flat_grad, here + unit * series)
                     from_cell = load(grad_cell, unit * LANES) + from_state * out * (one - squashed * squashed)
+                    old_cell = load(flat_cells, before + unit * series) if step > 0 else zero
                     store(grad_cell, unit * LANES, from_cell * forget)
                     store(delta, unit * 4 * LANES, from_cell * into * (one - candidate * candidate))
                     store(delta, (unit * 4 + 1) * LANES, from_cell * candidate * into * (one - into))
+                    store(delta, (unit * 4 + 2) * LANES, from_cell * old_cell * forget * (one - forget))
                     store(delta, (unit * 4 + 3) * LANES, from_state * squashed * out * (one - out))
-                    if step > 0:
-                        old_cell = load(flat_kept, at - units * LSTM_KEPT * LANES + 4 * LANES)
-                        store(delta, (unit * 4 + 2) * LANES, from_cell * old_cell * forget * (one - forget))
-                        store(value, unit * LANES, load(flat_hidden, there - units * series + unit * series))
-                    else:
-                        store(delta, (unit * 4 + 2) * LANES, zero)
-                        store(value, unit * LANES, zero)
+                for unit in range(units):
                     store(grad_state, unit * LANES, zero)
-                for channel in range(channels):
-                    store(value, (units + channel) * LANES, load(flat_x, (step * channels + channel) * series + block * LANES))
                 for unit in range(units):
                     first = load(delta, unit * 4 * LANES)
                     second = load(delta, (unit * 4 + 1) * LANES)
@@ -152,125 +145,96 @@ def lstm_backward(
                     fourth = load(delta, (unit * 4 + 3) * LANES)
                     for source in range(rows):
                         at = (unit * rows + source) * 4 * LANES
-                        factor = load(value, source * LANES) if source < inputs else one
-                        store(sums, at, load(sums, at) + first * factor)
-                        store(sums, at + LANES, load(sums, at + LANES) + second * factor)
-                        store(sums, at + 2 * LANES, load(sums, at + 2 * LANES) + third * factor)
-                        store(sums, at + 3 * LANES, load(sums, at + 3 * LANES) + fourth * factor)
+                        number = load(value, source * LANES) if source < inputs else one
+                        store(sums, at, load(sums, at) + first * number)
+                        store(sums, at + LANES, load(sums, at + LANES) + second * number)
+                        store(sums, at + 2 * LANES, load(sums, at + 2 * LANES) + third * number)
+                        store(sums, at + 3 * LANES, load(sums, at + 3 * LANES) + fourth * number)
                     for source in range(units):
                         at = ((student * units + unit) * inputs + source) * 4
-                        store(
-                            grad_state,
-                            source * LANES,
-                            load(grad_state, source * LANES)
-                            + splat(flat_weight[at]) * first
-                            + splat(flat_weight[at + 1]) * second
-                            + splat(flat_weight[at + 2]) * third
-                            + splat(flat_weight[at + 3]) * fourth,
-                        )
+                        grad = load(grad_state, source * LANES)
+                        grad = grad + splat(flat_weight[at]) * first + splat(flat_weight[at + 1]) * second
+                        grad = grad + splat(flat_weight[at + 2]) * third + splat(flat_weight[at + 3]) * fourth
+                        store(grad_state, source * LANES, grad)
         for unit in range(units):
-            for source in range(inputs):
-                for gate in range(4):
-                    total = lane_sum(load(sums, ((unit * rows + source) * 4 + gate) * LANES))
-                    flat_grad_weight[((student * units + unit) * inputs + source) * 4 + gate] = total
+            row = student * units + unit
+            for number_of in range(inputs * 4):
+                flat_grad_weight[row * inputs * 4 + number_of] = lane_sum(load(sums, (unit * rows * 4 + number_of) * LANES))
             for gate in range(4):
-                total = lane_sum(load(sums, ((unit * rows + inputs) * 4 + gate) * LANES))
-                flat_grad_bias[(student * units + unit) * 4 + gate] = total
+                flat_grad_bias[row * 4 + gate] = lane_sum(load(sums, ((unit * rows + inputs) * 4 + gate) * LANES))
+
+
+@njit(inline="always")
+def _gru_gates(weight: Floats, bias: Floats, value: Floats, row: int, units: int, inputs: int) -> Any:
+    """Return reset gate, update gate, candidate, and the candidate's recurrent side before the reset gate, of one unit."""
+    reset = splat(bias[row * 4])
+    update = splat(bias[row * 4 + 1])
+    fresh = splat(bias[row * 4 + 2])
+    recurrent = splat(bias[row * 4 + 3])
+    for source in range(inputs):
+        at = (row * inputs + source) * 3
+        number = load(value, source * LANES)
+        reset = reset + splat(weight[at]) * number
+        update = update + splat(weight[at + 1]) * number
+        if source < units:
+            recurrent = recurrent + splat(weight[at + 2]) * number
+        else:
+            fresh = fresh + splat(weight[at + 2]) * number
+    reset = sigmoid(reset)
+    return reset, sigmoid(update), tanh(fresh + reset * recurrent), recurrent
 
 
 @njit(nogil=True, error_model="numpy")
-def gru_forward(x: Floats, weight: Floats, bias: Floats, hidden: Floats, kept: Floats) -> None:
-    """Fill `hidden` and `kept`. A `kept` of a single step (T axis 1) is scratch: nothing is kept."""
+def gru_forward(x: Floats, weight: Floats, bias: Floats, hidden: Floats) -> None:
+    """Fill `hidden`."""
     students, units, inputs, _ = weight.shape
     steps, channels, series = x.shape
-    flat_x, flat_weight, flat_bias, flat_hidden, flat_kept = x.ravel(), weight.ravel(), bias.ravel(), hidden.ravel(), kept.ravel()
-    block_size = kept.shape[2] * units * GRU_KEPT * LANES
-    stride = units * GRU_KEPT * LANES if kept.shape[2] > 1 else 0
+    flat_x, flat_weight, flat_bias, flat_hidden = x.ravel(), weight.ravel(), bias.ravel(), hidden.ravel()
     one = splat(_ONE)
-    value = np.empty(inputs * LANES, np.float32)  # hidden state, then x
+    value = np.empty(inputs * LANES, np.float32)
     for student in range(students):
-        for block in range(series // LANES):
-            for unit in range(units):
-                store(value, unit * LANES, splat(_ZERO))
+        for block in range(0, series, LANES):
             for step in range(steps):
-                for channel in range(channels):
-                    store(value, (units + channel) * LANES, load(flat_x, (step * channels + channel) * series + block * LANES))
-                here = (student * (series // LANES) + block) * block_size + step * stride
-                there = (student * steps + step) * units * series + block * LANES
+                here = (student * steps + step) * units * series + block
+                before = here - units * series if step > 0 else -1
+                _read(value, flat_x, flat_hidden, units, channels, series, step * channels * series + block, before)
                 for unit in range(units):
-                    row = student * units + unit
-                    reset = splat(flat_bias[row * 4])
-                    update = splat(flat_bias[row * 4 + 1])
-                    fresh = splat(flat_bias[row * 4 + 2])
-                    recurrent = splat(flat_bias[row * 4 + 3])
-                    for source in range(inputs):
-                        at = (row * inputs + source) * 3
-                        number = load(value, source * LANES)
-                        reset = reset + splat(flat_weight[at]) * number
-                        update = update + splat(flat_weight[at + 1]) * number
-                        if source < units:
-                            recurrent = recurrent + splat(flat_weight[at + 2]) * number
-                        else:
-                            fresh = fresh + splat(flat_weight[at + 2]) * number
-                    reset = sigmoid(reset)
-                    update = sigmoid(update)
-                    candidate = tanh(fresh + reset * recurrent)
-                    new = (one - update) * candidate + update * load(value, unit * LANES)
-                    store(flat_hidden, there + unit * series, new)
-                    at = here + unit * GRU_KEPT * LANES
-                    store(flat_kept, at, reset)
-                    store(flat_kept, at + LANES, update)
-                    store(flat_kept, at + 2 * LANES, candidate)
-                    store(flat_kept, at + 3 * LANES, recurrent)
-                for unit in range(units):
-                    store(value, unit * LANES, load(flat_hidden, there + unit * series))
+                    _, update, candidate, _ = _gru_gates(flat_weight, flat_bias, value, student * units + unit, units, inputs)
+                    state = (one - update) * candidate + update * load(value, unit * LANES)
+                    store(flat_hidden, here + unit * series, state)
 
 
 @njit(nogil=True, error_model="numpy")
 def gru_backward(
-    x: Floats,
-    weight: Floats,
-    hidden: Floats,
-    kept: Floats,
-    grad_hidden: Floats,
-    grad_weight: Floats,
-    grad_bias: Floats,
+    x: Floats, weight: Floats, bias: Floats, hidden: Floats, grad_hidden: Floats, grad_weight: Floats, grad_bias: Floats
 ) -> None:
-    """Fill `grad_weight` and `grad_bias` (layouts of weight and bias) from the loss's gradient `grad_hidden` (layout of hidden).
-
-    `kept` is as `gru_forward` left it, with all steps.
-    """
+    """Fill `grad_weight` and `grad_bias` from the loss's gradient `grad_hidden`; `hidden` is the forward pass's."""
     students, units, inputs, _ = weight.shape
     steps, channels, series = x.shape
-    flat_x, flat_weight, flat_hidden, flat_kept = x.ravel(), weight.ravel(), hidden.ravel(), kept.ravel()
+    flat_x, flat_weight, flat_bias, flat_hidden = x.ravel(), weight.ravel(), bias.ravel(), hidden.ravel()
     flat_grad, flat_grad_weight, flat_grad_bias = grad_hidden.ravel(), grad_weight.ravel(), grad_bias.ravel()
     one = splat(_ONE)
     zero = splat(_ZERO)
-    value = np.empty(inputs * LANES, np.float32)  # previous hidden state, then x
-    delta = np.empty(units * 4 * LANES, np.float32)  # gradient before the non-linearities, and of the recurrent side
+    value = np.empty(inputs * LANES, np.float32)
+    delta = np.empty(units * 4 * LANES, np.float32)  # before the non-linearities; last: of the candidate's recurrent side
     grad_state = np.empty(units * LANES, np.float32)
-    sums = np.empty(units * (inputs * 3 + 4) * LANES, np.float32)  # gradients of weights and biases, lane by lane
+    size = inputs * 3 + 4  # weights of a unit, then its biases
+    sums = np.empty(units * size * LANES, np.float32)  # gradients of the weights, lane by lane
     for student in range(students):
-        for at in range(units * (inputs * 3 + 4)):
+        for at in range(units * size):
             store(sums, at * LANES, zero)
-        for block in range(series // LANES):
+        for block in range(0, series, LANES):
             for unit in range(units):
                 store(grad_state, unit * LANES, zero)
-            for back in range(steps):
-                step = steps - 1 - back
-                here = ((student * (series // LANES) + block) * steps + step) * units * GRU_KEPT * LANES
-                there = (student * steps + step) * units * series + block * LANES
+            for step in range(steps - 1, -1, -1):
+                here = (student * steps + step) * units * series + block
+                before = here - units * series if step > 0 else -1
+                _read(value, flat_x, flat_hidden, units, channels, series, step * channels * series + block, before)
                 for unit in range(units):
-                    if step > 0:
-                        store(value, unit * LANES, load(flat_hidden, there - units * series + unit * series))
-                    else:
-                        store(value, unit * LANES, zero)
-                    at = here + unit * GRU_KEPT * LANES
-                    reset = load(flat_kept, at)
-                    update = load(flat_kept, at + LANES)
-                    candidate = load(flat_kept, at + 2 * LANES)
-                    recurrent = load(flat_kept, at + 3 * LANES)
-                    grad = load(grad_state, unit * LANES) + load(flat_grad, there + unit * series)
+                    reset, update, candidate, recurrent = _gru_gates(
+                        flat_weight, flat_bias, value, student * units + unit, units, inputs
+                    )
+                    grad = load(grad_state, unit * LANES) + load(flat_grad, here + unit * series)
                     grad_candidate = grad * (one - update) * (one - candidate * candidate)
                     grad_update = grad * (load(value, unit * LANES) - candidate)
                     store(delta, unit * 4 * LANES, grad_candidate * recurrent * reset * (one - reset))
@@ -278,40 +242,31 @@ def gru_backward(
                     store(delta, (unit * 4 + 2) * LANES, grad_candidate)
                     store(delta, (unit * 4 + 3) * LANES, grad_candidate * reset)
                     store(grad_state, unit * LANES, grad * update)
-                for channel in range(channels):
-                    store(value, (units + channel) * LANES, load(flat_x, (step * channels + channel) * series + block * LANES))
                 for unit in range(units):
                     first = load(delta, unit * 4 * LANES)
                     second = load(delta, (unit * 4 + 1) * LANES)
                     third = load(delta, (unit * 4 + 2) * LANES)
                     fourth = load(delta, (unit * 4 + 3) * LANES)
-                    base = unit * (inputs * 3 + 4) * LANES
                     for source in range(inputs):
-                        at = base + source * 3 * LANES
+                        at = (unit * size + source * 3) * LANES
                         number = load(value, source * LANES)
+                        last = fourth if source < units else third
                         store(sums, at, load(sums, at) + first * number)
                         store(sums, at + LANES, load(sums, at + LANES) + second * number)
-                        last = fourth if source < units else third
                         store(sums, at + 2 * LANES, load(sums, at + 2 * LANES) + last * number)
-                    at = base + inputs * 3 * LANES
+                    at = (unit * size + inputs * 3) * LANES
                     store(sums, at, load(sums, at) + first)
                     store(sums, at + LANES, load(sums, at + LANES) + second)
                     store(sums, at + 2 * LANES, load(sums, at + 2 * LANES) + third)
                     store(sums, at + 3 * LANES, load(sums, at + 3 * LANES) + fourth)
                     for source in range(units):
                         at = ((student * units + unit) * inputs + source) * 3
-                        store(
-                            grad_state,
-                            source * LANES,
-                            load(grad_state, source * LANES)
-                            + splat(flat_weight[at]) * first
-                            + splat(flat_weight[at + 1]) * second
-                            + splat(flat_weight[at + 2]) * fourth,
-                        )
+                        grad = load(grad_state, source * LANES) + splat(flat_weight[at]) * first
+                        grad = grad + splat(flat_weight[at + 1]) * second + splat(flat_weight[at + 2]) * fourth
+                        store(grad_state, source * LANES, grad)
         for unit in range(units):
             row = student * units + unit
-            base = unit * (inputs * 3 + 4)
             for number_of in range(inputs * 3):
-                flat_grad_weight[row * inputs * 3 + number_of] = lane_sum(load(sums, (base + number_of) * LANES))
+                flat_grad_weight[row * inputs * 3 + number_of] = lane_sum(load(sums, (unit * size + number_of) * LANES))
             for gate in range(4):
-                flat_grad_bias[row * 4 + gate] = lane_sum(load(sums, (base + inputs * 3 + gate) * LANES))
+                flat_grad_bias[row * 4 + gate] = lane_sum(load(sums, (unit * size + inputs * 3 + gate) * LANES))

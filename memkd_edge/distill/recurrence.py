@@ -7,8 +7,10 @@ large product after the loop.
 
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from memkd_edge.distill import kernels
@@ -45,7 +47,7 @@ def _lstm_compiled(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Ten
     units = rows // 4
     weight = torch.cat([weight_hh, weight_ih], 2).view(students, 4, units, -1)[:, _GATES].permute(0, 2, 3, 1)
     bias = (bias_ih + bias_hh).view(students, 4, units)[:, _GATES].transpose(1, 2)
-    return _compiled("lstm", x, weight, bias)
+    return _compiled(_CompiledLstm, x, weight, bias)
 
 
 def _gru_compiled(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> Tensor:
@@ -54,40 +56,52 @@ def _gru_compiled(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tens
     weight = torch.cat([weight_hh, weight_ih], 2).view(students, 3, units, -1).permute(0, 2, 3, 1)
     gates = (bias_ih + bias_hh)[:, : 2 * units]
     bias = torch.cat([gates, bias_ih[:, 2 * units :], bias_hh[:, 2 * units :]], 1).view(students, 4, units).transpose(1, 2)
-    return _compiled("gru", x, weight, bias)
+    return _compiled(_CompiledGru, x, weight, bias)
 
 
-def _compiled(kind: str, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def _compiled(function: type[torch.autograd.Function], x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     series = len(x)
     lanes = F.pad(x.permute(1, 2, 0), (0, -series % LANES)).contiguous()
-    hidden: Tensor = _Compiled.apply(kind, lanes, weight.contiguous(), bias.contiguous())  # type: ignore[no-untyped-call]
+    hidden: Tensor = function.apply(lanes, weight.contiguous(), bias.contiguous())  # type: ignore[no-untyped-call]
     return hidden[..., :series].contiguous().permute(0, 3, 1, 2)
 
 
-class _Compiled(torch.autograd.Function):
+class _CompiledLstm(torch.autograd.Function):
     """x, weight, bias -> hidden, in the layouts of kernels.py."""
 
     @staticmethod
-    def forward(ctx: Any, kind: str, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        students, units = weight.shape[:2]
-        steps, _, series = x.shape
-        hidden = x.new_empty(students, steps, units, series)
-        steps_kept = steps if any(ctx.needs_input_grad) else 1
-        vectors = kernels.LSTM_KEPT if kind == "lstm" else kernels.GRU_KEPT
-        kept = x.new_empty(students, series // LANES, steps_kept, units, vectors, LANES)
-        run = kernels.lstm_forward if kind == "lstm" else kernels.gru_forward
-        run(*(tensor.detach().numpy() for tensor in (x, weight, bias, hidden, kept)))
-        ctx.kind = kind
-        ctx.save_for_backward(x, weight, hidden, kept)
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        hidden, cells = (x.new_empty(len(weight), len(x), weight.shape[1], x.shape[2]) for _ in range(2))
+        kernels.lstm_forward(*_arrays(x, weight, bias, hidden, cells))
+        ctx.save_for_backward(x, weight, bias, hidden, cells)
         return hidden
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[None, None, Tensor, Tensor]:
-        x, weight, hidden, kept = ctx.saved_tensors
-        grad_weight, grad_bias = torch.empty_like(weight), weight.new_empty(*weight.shape[:2], 4)
-        run = kernels.lstm_backward if ctx.kind == "lstm" else kernels.gru_backward
-        run(*(tensor.detach().numpy() for tensor in (x, weight, hidden, kept, grads[0].contiguous(), grad_weight, grad_bias)))
-        return None, None, grad_weight, grad_bias
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, Tensor]:
+        grad_weight, grad_bias = (torch.empty_like(tensor) for tensor in ctx.saved_tensors[1:3])
+        kernels.lstm_backward(*_arrays(*ctx.saved_tensors, grads[0].contiguous(), grad_weight, grad_bias))
+        return None, grad_weight, grad_bias
+
+
+class _CompiledGru(torch.autograd.Function):
+    """x, weight, bias -> hidden, in the layouts of kernels.py."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        hidden = x.new_empty(len(weight), len(x), weight.shape[1], x.shape[2])
+        kernels.gru_forward(*_arrays(x, weight, bias, hidden))
+        ctx.save_for_backward(x, weight, bias, hidden)
+        return hidden
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, Tensor]:
+        grad_weight, grad_bias = (torch.empty_like(tensor) for tensor in ctx.saved_tensors[1:3])
+        kernels.gru_backward(*_arrays(*ctx.saved_tensors, grads[0].contiguous(), grad_weight, grad_bias))
+        return None, grad_weight, grad_bias
+
+
+def _arrays(*tensors: Tensor) -> list[NDArray[np.float32]]:
+    return [tensor.detach().numpy() for tensor in tensors]
 
 
 def _gru_stepwise(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> Tensor:
@@ -98,7 +112,7 @@ def _gru_stepwise(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tens
     states = []
     for step in inward:
         recurrent = torch.baddbmm(bias_hh.unsqueeze(1), state, weight_hh.transpose(1, 2))
-        reset, update = (step + recurrent)[..., : 2 * units].sigmoid().split(units, -1)  # type: ignore[no-untyped-call]
+        reset, update = (step + recurrent)[..., : 2 * units].sigmoid().split(units, -1)
         candidate = (step[..., 2 * units :] + reset * recurrent[..., 2 * units :]).tanh()
         state = candidate + update * (state - candidate)
         states.append(state)

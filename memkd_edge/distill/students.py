@@ -76,6 +76,6 @@ def _convolutions(spec: ModelSpec, parameters: Parameters, x: Tensor) -> Tensor:
 
 
 def training_bytes(spec: ModelSpec, batch: int, length: int) -> int:
-    """Return roughly how much memory one student's training step holds: gates, states and the losses' copies of them."""
-    per_step = 24 * spec.hidden_size  # floats; measured about 20 for the LSTM with a MemKD loss
+    """Return roughly how much memory one student's training step holds."""
+    per_step = 12 * spec.hidden_size  # floats: states, cells, their gradients, and the copies in between
     return math.ceil(4 * batch * length * per_step)
