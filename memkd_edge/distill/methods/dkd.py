@@ -17,12 +17,12 @@ class DecoupledKD(Method):
     TCKD is the divergence of (target class, all others), NCKD that among the others given that it is none of the target; with two
     classes NCKD is zero.
 
-    Defaults: alpha = 1, beta = 8, T = 4 as published; weights 1, 0.3, 3.
+    Defaults: alpha = 1, beta = 8, T = 4 as published; weights 1, 3, 0.3.
     """
 
     name = "dkd"
     paper = "Zhao et al. 2022, Decoupled Knowledge Distillation, arXiv 2203.08679, equation 7"
-    weights = (1.0, 0.3, 3.0)
+    weights = (1.0, 3.0, 0.3)
 
     alpha: float = 1.0
     beta: float = 8.0

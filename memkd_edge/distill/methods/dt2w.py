@@ -20,12 +20,12 @@ class ShapeAlignedDistillation(Method):
     The teacher's units are averaged in groups down to the student's number. Sequences of more than `steps` steps are averaged
     over time down to that, since the cost grows with the square of the length.
 
-    Defaults: smoothing = 1, steps = 50; weights 1, 0.1, 10.
+    Defaults: smoothing = 1, steps = 50; weights 1, 10, 0.1.
     """
 
     name = "dt2w"
     paper = "Qiao et al. 2023 (ICASSP), Shape-Aligned Temporal Distillation; Cuturi, Blondel 2017, Soft-DTW, arXiv 1703.01541"
-    weights = (1.0, 0.1, 10.0)
+    weights = (1.0, 10.0, 0.1)
 
     smoothing: float = 1.0  # gamma of soft-DTW, > 0
     steps: int = 50

@@ -17,12 +17,12 @@ class FitNet(Method):
     The map (one 1 x 1 convolution over time, with bias) belongs to the student and is trained with it. Hint and cross-entropy are
     minimised together, not in two stages.
 
-    Defaults: weights 10, 1, 100.
+    Defaults: weights 1, 10, 0.1.
     """
 
     name = "fitnet"
     paper = "Romero et al. 2015, FitNets: Hints for Thin Deep Nets, arXiv 1412.6550, equation 3"
-    weights = (10.0, 1.0, 100.0)
+    weights = (1.0, 10.0, 0.1)
 
     def parameters(
         self, population: int, student_hidden: int, teacher_hidden: int, generator: torch.Generator

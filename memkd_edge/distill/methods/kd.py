@@ -15,12 +15,12 @@ class KnowledgeDistillation(Method):
 
     T^2 keeps the gradient's size independent of the temperature T (section 2.1 of the paper).
 
-    Default T = 4; weights 1, 0.3, 3, 10.
+    Default T = 4; weights 1, 3, 10, 0.3.
     """
 
     name = "kd"
     paper = "Hinton, Vinyals, Dean 2015, Distilling the Knowledge in a Neural Network, arXiv 1503.02531, section 2"
-    weights = (1.0, 0.3, 3.0, 10.0)
+    weights = (1.0, 3.0, 10.0, 0.3)
 
     temperature: float = 4.0
 

@@ -57,11 +57,11 @@ class MemKD(Method):
 class MemKDPrinted(MemKD):
     """MemKD as printed: the denominator is ||h_s|| alone. Kept for comparison; it can do worse than no distillation.
 
-    Defaults: as MemKD with denominator printed; weights 0.1, 1, 10. The authors' grid is 0.1 .. 300.
+    Defaults: as MemKD with denominator printed; weights 1, 0.1, 10. The authors' grid is 0.1 .. 300.
     """
 
     name = "memkd-printed"
     paper = "MemKD, arXiv 2601.04264 (ICASSP 2025), as printed"
-    weights = (0.1, 1.0, 10.0)
+    weights = (1.0, 0.1, 10.0)
 
     denominator: str = "printed"

@@ -19,12 +19,12 @@ class RelationalKD(Method):
     L_D compares the Euclidean distances of all pairs, divided by their mean; L_A the cosines of the angles of all triples; both
     by SmoothL1.
 
-    Defaults: distance = 1, angle = 2 (the published ratio 25 : 50); weights 10, 1, 30.
+    Defaults: distance = 1, angle = 2 (the published ratio 25 : 50); weights 0.3, 3, 30.
     """
 
     name = "rkd"
     paper = "Park et al. 2019, Relational Knowledge Distillation, arXiv 1904.05068, equations 5-10"
-    weights = (10.0, 1.0, 30.0)
+    weights = (0.3, 3.0, 30.0)
 
     distance: float = 1.0
     angle: float = 2.0
