@@ -1,6 +1,6 @@
 """memkd-edge: distil a large LSTM into a streaming int8 model of a few kilobytes, export it, and measure it on the device."""
 
-# The packages `distill`, `export` and `bench` are bound first, so that the functions of the same names replace them here for good.
+# The packages `distill`, `export` and `bench` are bound first, so that the functions of those names replace them here for good.
 from typing import TYPE_CHECKING, Any
 
 import memkd_edge.bench

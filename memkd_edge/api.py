@@ -16,7 +16,7 @@ from memkd_edge.config import BenchConfig, DistillConfig, ExportConfig, resolve
 from memkd_edge.runs import Run
 
 if TYPE_CHECKING:
-    from memkd_edge.bench.pipeline import BenchReport
+    from memkd_edge.bench.types import BenchReport
     from memkd_edge.export.pipeline import ExportReport
 
 

@@ -45,7 +45,10 @@ def distill(
     groups: Annotated[
         str | None, typer.Option(help="Column or array that names the subject; splits keep subjects apart.")
     ] = None,
-    validation: Annotated[float | None, typer.Option(help="Fraction of the training series held out for selection.")] = None,
+    folds: Annotated[
+        int | None, typer.Option(help="Cross-validation folds for selection; 1: one held-out part; 0 chooses.")
+    ] = None,
+    validation: Annotated[float | None, typer.Option(help="Fraction held out for selection when there is one fold.")] = None,
     resample: Annotated[str | None, typer.Option(help="none, linear:LENGTH or decimate:FACTOR.")] = None,
     teacher: Annotated[str | None, typer.Option(help="Trained teacher (.safetensors); trained here when left out.")] = None,
     teacher_kind: Annotated[str | None, typer.Option(help="lstm or gru. Default: lstm.")] = None,
@@ -54,7 +57,11 @@ def distill(
     ] = None,
     teacher_hidden: Annotated[int | None, typer.Option(help="Units of each teacher layer. Default: 100.")] = None,
     teacher_layers: Annotated[int | None, typer.Option(help="Teacher layers. Default: 3.")] = None,
-    teacher_seeds: Annotated[int | None, typer.Option(help="Teachers trained; the best on validation teaches.")] = None,
+    teacher_seeds: Annotated[int | None, typer.Option(help="Initialisations tried until one teacher fits the data.")] = None,
+    teacher_noise: Annotated[
+        str | None,
+        typer.Option(help="Noise on the teacher's inputs; of several levels, the best on held-out series. Default: 0,0.3."),
+    ] = None,
     teacher_epochs: Annotated[int | None, typer.Option(help="Epochs of the teacher, at most.")] = None,
     teacher_learning_rate: Annotated[float | None, typer.Option(help="Learning rate of the teacher.")] = None,
     student: Annotated[str | None, typer.Option(help="lstm, gru or cnn. Default: lstm.")] = None,
@@ -67,9 +74,6 @@ def distill(
     batch_size: Annotated[int | None, typer.Option(help="Series in a batch; 0 chooses.")] = None,
     protocol: Annotated[
         str | None, typer.Option(help="honest, or paper: select on the test series, as the paper's authors did.")
-    ] = None,
-    refit: Annotated[
-        bool | None, typer.Option("--refit", help="Train the kept student again on training and validation series together.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of splits, initialisation and batches. Default: 0.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. Default: auto.")] = None,

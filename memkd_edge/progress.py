@@ -24,11 +24,14 @@ class Reporter:
         """The run directory exists; from here on the run can be resumed."""
         self.run = run
 
-    def teacher(self, epoch: int, epochs: int, loss: float, validation: float) -> None:
-        """An epoch of teacher training ended; `validation` is its AUC-PRC on the validation series."""
+    def teacher(self, epoch: int, epochs: int, loss: float) -> None:
+        """An epoch of teacher training ended; epochs of all teachers together, and one's training loss."""
 
     def population(self, epoch: int, epochs: int, best: float, median: float) -> None:
-        """An epoch of all students ended; `best` and `median` are over the students' validation AUC-PRC."""
+        """An epoch of all students ended; `best` and `median` are over the students' AUC-PRC on held-out series."""
+
+    def refit(self, epoch: int, epochs: int) -> None:
+        """An epoch of the chosen students on all training series ended."""
 
 
 class _Live(Reporter):
@@ -36,11 +39,14 @@ class _Live(Reporter):
         self.bars = bars
         self.tasks: dict[str, TaskID] = {}
 
-    def teacher(self, epoch: int, epochs: int, loss: float, validation: float) -> None:
-        self._show("teacher", epoch, epochs, f"loss {loss:.3f}  validation AUC-PRC {validation:.3f}")
+    def teacher(self, epoch: int, epochs: int, loss: float) -> None:
+        self._show("teachers", epoch, epochs, f"training loss {loss:.3f}")
 
     def population(self, epoch: int, epochs: int, best: float, median: float) -> None:
         self._show("students", epoch, epochs, f"validation AUC-PRC best {best:.3f}  median {median:.3f}")
+
+    def refit(self, epoch: int, epochs: int) -> None:
+        self._show("refit", epoch, epochs, "the chosen students, on all training series")
 
     def _show(self, name: str, epoch: int, epochs: int, note: str) -> None:
         if name not in self.tasks:
@@ -52,12 +58,15 @@ class _Lines(Reporter):
     def __init__(self) -> None:
         self.last = 0.0
 
-    def teacher(self, epoch: int, epochs: int, loss: float, validation: float) -> None:
-        self._show(f"teacher: epoch {epoch}/{epochs}, loss {loss:.3f}, validation AUC-PRC {validation:.3f}", epoch == epochs)
+    def teacher(self, epoch: int, epochs: int, loss: float) -> None:
+        self._show(f"teachers: epoch {epoch}/{epochs}, training loss {loss:.3f}", epoch == epochs)
 
     def population(self, epoch: int, epochs: int, best: float, median: float) -> None:
         text = f"students: epoch {epoch}/{epochs}, validation AUC-PRC best {best:.3f}, median {median:.3f}"
         self._show(text, epoch == epochs)
+
+    def refit(self, epoch: int, epochs: int) -> None:
+        self._show(f"refit: epoch {epoch}/{epochs} of the chosen students on all training series", epoch == epochs)
 
     def _show(self, text: str, last: bool) -> None:
         if last or time.monotonic() - self.last >= LINE_EVERY_S:

@@ -46,14 +46,17 @@ def print_distillation(run: Run, metrics: dict[str, Any]) -> None:
             row["method"],
             f"{row['weight']:g}",
             str(row["seeds"]),
-            *(
-                f"{row[key + '_mean']:.3f} ± {row[key + '_std']:.3f}"
-                for key in ("validation_auc_prc", "test_auc_prc", "test_accuracy")
-            ),
+            *(_spread(row, key) for key in ("validation_auc_prc", "test_auc_prc", "test_accuracy")),
             "kept" if row["kept"] else "",
         )
     out = console()
     out.print(pair)
     out.print(every)
     out.print(f"Kept: {metrics['kept_because']}")
+    if metrics["warning"]:
+        out.print(f"Note: {metrics['warning']}")
     out.print(f"Run: {run.path}", highlight=False)
+
+
+def _spread(row: dict[str, Any], key: str) -> str:
+    return f"{row[key + '_mean']:.3f} ± {row[key + '_std']:.3f}" if f"{key}_mean" in row else ""

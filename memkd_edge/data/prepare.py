@@ -10,24 +10,27 @@ from memkd_edge.config import DistillConfig
 from memkd_edge.data.dataset import Dataset
 from memkd_edge.data.normalise import normalise, statistics
 from memkd_edge.data.resample import parse_resampling, resample
-from memkd_edge.data.splits import hold_out
+from memkd_edge.data.splits import fold_numbers, hold_out
+from memkd_edge.errors import UsageError
 from memkd_edge.metadata import Metadata
 
 GOLDEN_SERIES = 4
+FOLDS = 4
+FOLDS_BELOW = 400  # training series; with more, one held-out part judges well enough, and training four times would take long
 
 
 @dataclass(frozen=True)
 class Prepared:
     """A data set ready to train on.
 
-    x_*: float32 [N, T', C], resampled and normalised; y_*: int64 [N]. metadata: everything but the model's own entries.
+    x_*: float32 [N, T', C], resampled and normalised; y_*: int64 [N]. folds: int64 [N_train], the fold in which a training series
+    is held out for selection, -1 where it never is. metadata: everything but the model's own entries.
     x_raw_golden: float32 [<= 4, T, C], test series in physical units, of different classes while there are.
     """
 
     x_train: NDArray[np.float32]
     y_train: NDArray[np.int64]
-    x_val: NDArray[np.float32]
-    y_val: NDArray[np.int64]
+    folds: NDArray[np.int64]
     x_test: NDArray[np.float32]
     y_test: NDArray[np.int64]
     metadata: Metadata
@@ -35,17 +38,18 @@ class Prepared:
 
 
 def prepare(dataset: Dataset, config: DistillConfig) -> Prepared:
-    """Hold out the validation part, resample, normalise.
+    """Deal the training series to folds, resample, normalise.
+
+    With one fold the statistics come from the series outside it; with several, where every series is trained on, from all.
 
     Raises:
-        UsageError: `config.validation` or `config.resample` do not fit the data.
+        UsageError: `config.validation`, `config.folds` or `config.resample` do not fit the data.
     """
     resampling = parse_resampling(config.resample, dataset.x_train.shape[1])
-    validation = hold_out(dataset.y_train, config.validation, config.seed, dataset.labels, dataset.groups_train)
-    x_train = resample(dataset.x_train[~validation], resampling)
-    x_val = resample(dataset.x_train[validation], resampling)
+    folds = _folds(dataset, config)
+    x_train = resample(dataset.x_train, resampling)
     x_test = resample(dataset.x_test, resampling)
-    mean, std = statistics(x_train)
+    mean, std = statistics(x_train[folds != 0] if folds.max() == 0 else x_train)
     metadata = Metadata(
         name=dataset.name,
         labels=dataset.labels,
@@ -64,14 +68,25 @@ def prepare(dataset: Dataset, config: DistillConfig) -> Prepared:
     )
     return Prepared(
         x_train=normalise(x_train, mean, std),
-        y_train=dataset.y_train[~validation],
-        x_val=normalise(x_val, mean, std),
-        y_val=dataset.y_train[validation],
+        y_train=dataset.y_train,
+        folds=folds,
         x_test=normalise(x_test, mean, std),
         y_test=dataset.y_test,
         metadata=metadata,
         x_raw_golden=dataset.x_test[_golden_indices(dataset.y_test)],
     )
+
+
+def _folds(dataset: Dataset, config: DistillConfig) -> NDArray[np.int64]:
+    count = config.folds
+    if count == 0:
+        count = FOLDS if len(dataset.y_train) < FOLDS_BELOW else 1
+    if count < 0 or count > len(dataset.y_train):
+        raise UsageError(f"--folds must lie between 1 and the {len(dataset.y_train)} training series, not {count}; 0 chooses")
+    split = (config.seed, dataset.labels, dataset.groups_train)
+    if count > 1:
+        return fold_numbers(dataset.y_train, count, *split)
+    return np.where(hold_out(dataset.y_train, config.validation, *split), 0, -1)
 
 
 def _golden_indices(targets: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -37,6 +37,54 @@ def hold_out(
     return _by_subject(targets, groups, fraction, seed, labels)
 
 
+def fold_numbers(
+    targets: NDArray[np.int64],
+    count: int,
+    seed: int,
+    labels: tuple[str, ...],
+    groups: NDArray[np.int64] | None = None,
+) -> NDArray[np.int64]:
+    """Deal the series to `count` folds, each class (and each subject as a whole) spread as evenly as can be.
+
+    Args:
+        targets: int64 [N], class indices. labels: their names, for messages.
+        count: number of folds, >= 2; fewer are made when there are fewer subjects.
+        groups: int64 [N], subject of each series.
+
+    Returns:
+        int64 [N], the fold in which each series is held out. Every class also stands outside every fold.
+
+    Raises:
+        UsageError: a class has fewer than two series, or fewer than two subjects.
+    """
+    for index in range(len(labels)):
+        if (targets == index).sum() < 2:
+            raise UsageError(f"class {labels[index]!r} has fewer than two series; it cannot stand on both sides of a split")
+    generator = np.random.default_rng(seed)
+    if groups is None:
+        folds = np.empty(targets.size, dtype=np.int64)
+        dealt = 0
+        for index in np.unique(targets):
+            members = generator.permutation(np.flatnonzero(targets == index))
+            folds[members] = (dealt + np.arange(members.size)) % count
+            dealt += members.size
+        return folds
+    subject, series = _series_of_each_subject(targets, groups, labels)
+    count = min(count, len(series))
+    best, smallest = None, np.inf
+    for _ in range(CANDIDATES):
+        fold_of_subject = generator.permutation(np.arange(len(series)) % count)
+        shares = np.stack([series[fold_of_subject == fold].sum(axis=0) for fold in range(count)]) / series.sum(axis=0)
+        imbalance = np.abs(shares - 1 / count).sum()
+        if shares.max() < 1.0 and imbalance < smallest:
+            best, smallest = fold_of_subject, imbalance
+    if best is None:
+        raise UsageError(
+            f"no way to deal {len(series)} subjects to {count} folds keeps every class outside each fold; add subjects"
+        )
+    return np.asarray(best[subject], dtype=np.int64)
+
+
 def _stratified(targets: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.bool_]:
     # scikit-learn's stratified splitters may leave a small class off one side, and refuse fewer held-out series than classes.
     generator = np.random.default_rng(seed)
@@ -51,8 +99,30 @@ def _stratified(targets: NDArray[np.int64], fraction: float, seed: int) -> NDArr
 def _by_subject(
     targets: NDArray[np.int64], groups: NDArray[np.int64], fraction: float, seed: int, labels: tuple[str, ...]
 ) -> NDArray[np.bool_]:
+    subject, series = _series_of_each_subject(targets, groups, labels)
+    count = min(max(round(fraction * len(series)), 1), len(series) - 1)
+    generator = np.random.default_rng(seed)
+    best, smallest = None, np.inf
+    for _ in range(CANDIDATES):
+        chosen = generator.choice(len(series), count, replace=False)
+        shares = series[chosen].sum(axis=0) / series.sum(axis=0)
+        imbalance = np.abs(shares - fraction).sum()
+        if shares.min() > 0.0 and shares.max() < 1.0 and imbalance < smallest:
+            best, smallest = chosen, imbalance
+    if best is None:
+        raise UsageError(
+            f"no choice of {count} of {len(series)} subjects leaves every class on both sides; ask for another fraction, add "
+            "subjects, or drop the subjects"
+        )
+    return np.isin(subject, best)
+
+
+def _series_of_each_subject(
+    targets: NDArray[np.int64], groups: NDArray[np.int64], labels: tuple[str, ...]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return each series' subject as an index [N], and the number of series [subjects, classes]."""
     subjects, subject = np.unique(groups, return_inverse=True)
-    series = np.zeros((subjects.size, len(labels)))  # of each subject and class
+    series = np.zeros((subjects.size, len(labels)))
     np.add.at(series, (subject, targets), 1)
     for index, label in enumerate(labels):
         if np.count_nonzero(series[:, index]) < 2:
@@ -60,18 +130,4 @@ def _by_subject(
                 f"class {label!r} was recorded with a single subject; a split by subject cannot have it on both sides: add "
                 "subjects, leave the class out, or drop the subjects"
             )
-    count = min(max(round(fraction * subjects.size), 1), subjects.size - 1)
-    generator = np.random.default_rng(seed)
-    best, smallest = None, np.inf
-    for _ in range(CANDIDATES):
-        chosen = generator.choice(subjects.size, count, replace=False)
-        shares = series[chosen].sum(axis=0) / series.sum(axis=0)
-        imbalance = np.abs(shares - fraction).sum()
-        if shares.min() > 0.0 and shares.max() < 1.0 and imbalance < smallest:
-            best, smallest = chosen, imbalance
-    if best is None:
-        raise UsageError(
-            f"no choice of {count} of {subjects.size} subjects leaves every class on both sides; ask for another fraction, add "
-            "subjects, or drop the subjects"
-        )
-    return np.isin(subject, best)
+    return subject.astype(np.int64), series

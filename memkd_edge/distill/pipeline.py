@@ -1,58 +1,34 @@
 """distill: data set -> teacher -> population of students -> the kept student, as files of a run."""
 
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from memkd_edge.config import DistillConfig, from_table, to_toml
 from memkd_edge.data import Prepared, load_dataset, prepare
-from memkd_edge.distill.checkpoint import read_checkpoint, write_checkpoint
 from memkd_edge.distill.methods import method_named
 from memkd_edge.distill.metrics import agreement, auc_prc, classification_metrics, per_class_table, retention, warm_up_samples
-from memkd_edge.distill.population import Population, Recipe, predict
-from memkd_edge.distill.selection import Choice, choose, groups
+from memkd_edge.distill.population import predict
+from memkd_edge.distill.selection import Choice, standings
 from memkd_edge.distill.students import Candidate, Parameters
-from memkd_edge.distill.teacher import Series, Teacher, TeacherModel, TeacherRecipe, TeacherTraining, load_teacher
-from memkd_edge.errors import MemkdEdgeError, UsageError
+from memkd_edge.distill.study import Fold, Job, Study, Teachers, given_teacher, study, train_teachers
+from memkd_edge.distill.teacher import Series, TeacherModel, load_teacher
+from memkd_edge.errors import UsageError
 from memkd_edge.models import Classifier, ModelSpec, build, hidden_size_for, logits_over_time, save_model
 from memkd_edge.progress import Reporter
 from memkd_edge.runs import Run
 
 AUTO = ("base", "kd", "memkd", "memkd+kd")
 AUTO_WEIGHTS = 3  # of each method's grid
-TEACHER_PATIENCE = 30  # epochs
-VALIDATIONS = 40  # in the course of the students' training
 CALIBRATION_SERIES = 256
 WARM_UP_SHARE = 0.9  # of the test series whose decision must be final
-CHECKPOINT_EVERY_S = 10.0
-MIB = 2**20
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run's data on its device, and how it is trained."""
-
-    config: DistillConfig
-    run: Run
-    prepared: Prepared
-    train: Series
-    validation: Series
-    test: Series
-    progress: Reporter
-
-    @property
-    def batch_size(self) -> int:
-        """Series in a batch: asked for, or a quarter of the training series within 8 .. 64."""
-        return self.config.batch_size or min(64, max(8, len(self.train.y) // 4))
 
 
 def distill(
@@ -95,21 +71,12 @@ def distill(
     run = resume or _create(config, run_root, name or _free_name(run_root, prepared.metadata.name), force)
     progress = progress or Reporter()
     progress.started(run.path)
-    train, validation, test = (
-        Series(torch.from_numpy(x).to(device), torch.from_numpy(y).to(device))
-        for x, y in (
-            (prepared.x_train, prepared.y_train),
-            (prepared.x_val, prepared.y_val),
-            (prepared.x_test, prepared.y_test),
-        )
-    )
-    job = Job(config, run, prepared, train, validation, test, progress)
+    job = Job(config, run, prepared.metadata.dataset_sha256, *_parts(prepared, config, device), progress)
     with _threads(config.threads):
-        model = teacher or _teacher(job)
-        frozen = Teacher(model, train, memory_limit=config.memory_limit * MIB)
-        spec = _student_spec(job, _parameters(model))
-        population = _train_students(job, spec, candidates, frozen)
-        _finish(job, spec, population, frozen)
+        classes = len(prepared.metadata.labels)
+        teachers = given_teacher(job, teacher) if teacher is not None else _teachers(job, classes)
+        spec = _student_spec(job, classes, _parameters(teachers.final))
+        _finish(job, prepared, spec, candidates, teachers, study(job, spec, candidates, teachers))
     shutil.rmtree(run.path / "checkpoint", ignore_errors=True)
     run.set_state("complete")
     return run
@@ -129,6 +96,12 @@ def _candidates(config: DistillConfig) -> list[Candidate]:
     """Return the population: every method with every weight of its grid and every seed."""
     if config.seeds < 1 or config.epochs < 1:
         raise UsageError(f"--seeds and --epochs must be at least 1, not {config.seeds} and {config.epochs}")
+    try:
+        levels = [float(level) for level in config.teacher_noise.split(",")]
+    except ValueError:
+        levels = [-1.0]
+    if min(levels) < 0:
+        raise UsageError(f"--teacher-noise takes levels of at least 0 joined by commas, not {config.teacher_noise!r}")
     if config.protocol not in ("honest", "paper"):
         raise UsageError(f"unknown protocol {config.protocol!r}; it is honest or paper")
     names = AUTO if config.method == "auto" else tuple(name.strip() for name in config.method.split(","))
@@ -165,177 +138,121 @@ def _threads(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-class _Checkpoint:
-    """The checkpoint file of one phase; written at most every few seconds."""
+def _parts(prepared: Prepared, config: DistillConfig, device: torch.device) -> tuple[Series, tuple[Fold, ...]]:
+    """Return all training series, and the folds: of the training series, or by the paper's protocol the test series."""
 
-    def __init__(self, job: Job, phase: str) -> None:
-        self.path = job.run.path / "checkpoint" / f"{phase}.safetensors"
-        self.data = job.prepared.metadata.dataset_sha256
-        self.written = time.monotonic()
+    def series(x: NDArray[np.float32], y: NDArray[np.int64]) -> Series:
+        return Series(torch.from_numpy(x).to(device), torch.from_numpy(y).to(device))
 
-    def read(self) -> tuple[dict[str, Tensor], int] | None:
-        """Return the saved tensors and the number of finished epochs.
-
-        Raises:
-            MemkdEdgeError: it is damaged, or was made with other data.
-        """
-        found = read_checkpoint(self.path)
-        if found is None:
-            return None
-        tensors, header = found
-        if header["data"] != self.data:
-            raise MemkdEdgeError(f"{self.path} belongs to other data than the data set now has; distil in a new run")
-        return tensors, header["epoch"]
-
-    def write(self, tensors: dict[str, Tensor], epoch: int) -> None:
-        """Save the state after `epoch` finished epochs."""
-        write_checkpoint(self.path, tensors, {"data": self.data, "epoch": epoch})
-        self.written = time.monotonic()
-
-    @property
-    def due(self) -> bool:
-        return time.monotonic() - self.written >= CHECKPOINT_EVERY_S
+    x, y, folds = prepared.x_train, prepared.y_train, prepared.folds
+    everything = series(x, y)
+    if config.protocol == "paper":
+        return everything, (Fold(everything, series(prepared.x_test, prepared.y_test)),)
+    parts = [(folds != fold, folds == fold) for fold in range(folds.max() + 1)]
+    return everything, tuple(Fold(series(x[inside], y[inside]), series(x[out], y[out])) for inside, out in parts)
 
 
-def _teacher(job: Job) -> Classifier:
-    """Load the teacher, or train some and keep the best on validation; either way it ends in teacher.safetensors."""
-    config, path = job.config, job.run.path / "teacher.safetensors"
+def _teachers(job: Job, classes: int) -> Teachers:
+    """Load the teacher, or train teachers."""
+    config = job.config
     spec = ModelSpec(
-        input_size=job.train.x.shape[2],
+        input_size=job.all.x.shape[2],
         hidden_size=config.teacher_hidden,
-        num_classes=len(job.prepared.metadata.labels),
+        num_classes=classes,
         num_layers=config.teacher_layers,
         kind=config.teacher_kind,
         bidirectional=config.teacher_bidirectional,
     )
-    if path.is_file():  # an earlier part of this run made it
-        return load_teacher(path, spec).to(job.train.x.device)
-    model = load_teacher(Path(config.teacher), spec) if config.teacher else _train_teachers(job, spec)
-    model.to(job.train.x.device)
-    job.run.write_bytes("teacher.safetensors", save_model(model))
-    return model
-
-
-def _train_teachers(job: Job, spec: ModelSpec) -> Classifier:
-    config = job.config
-    recipe = TeacherRecipe(config.teacher_epochs, config.teacher_learning_rate, job.batch_size, TEACHER_PATIENCE)
-    seeds = [config.seed * 1_009 + number for number in range(config.teacher_seeds)]
-    trainings = [TeacherTraining(spec, recipe, seed, job.train, job.validation) for seed in seeds]
-    checkpoint = _Checkpoint(job, "teacher")
-    saved = checkpoint.read()
-    if saved is not None:
-        for number, training in enumerate(trainings):
-            prefix = f"{number}/"
-            training.load({key.removeprefix(prefix): value for key, value in saved[0].items() if key.startswith(prefix)})
-    while unfinished := [training for training in trainings if not training.finished]:
-        for training in unfinished:
-            training.train_epoch()
-        epoch = max(training.epoch for training in trainings)
-        best = max(trainings, key=_standing)
-        job.progress.teacher(epoch, recipe.epochs, best.loss, best.best_auc)
-        if checkpoint.due:
-            states = {f"{n}/{key}": value for n, training in enumerate(trainings) for key, value in training.state().items()}
-            checkpoint.write(states, epoch)
-    return max(trainings, key=_standing).result()
-
-
-def _standing(training: TeacherTraining) -> tuple[float, float]:
-    return training.best_auc, -training.best_loss
+    if config.teacher:
+        return given_teacher(job, load_teacher(Path(config.teacher), spec).to(job.all.x.device))
+    return train_teachers(job, spec)
 
 
 def _parameters(model: TeacherModel) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _student_spec(job: Job, teacher_parameters: int) -> ModelSpec:
+def _student_spec(job: Job, classes: int, teacher_parameters: int) -> ModelSpec:
     config = job.config
-    spec = ModelSpec(job.train.x.shape[2], max(config.hidden, 1), len(job.prepared.metadata.labels), kind=config.student)
+    spec = ModelSpec(job.all.x.shape[2], max(config.hidden, 1), classes, kind=config.student)
     if config.hidden:
         return spec
     return replace(spec, hidden_size=hidden_size_for(config.compression, teacher_parameters, spec))
 
 
-def _train_students(job: Job, spec: ModelSpec, candidates: list[Candidate], teacher: Teacher) -> Population:
-    config = job.config
-    recipe = Recipe(config.epochs, config.learning_rate, job.batch_size, config.seed)
-    population = Population(spec, candidates, teacher, recipe, threads=config.threads, memory_limit=config.memory_limit * MIB)
-    held_out = job.test if config.protocol == "paper" else job.validation
-    checkpoint = _Checkpoint(job, "students")
-    saved = checkpoint.read()
-    first = 0
-    if saved is not None:
-        population.load(saved[0])
-        first = saved[1]
-    every = max(1, config.epochs // VALIDATIONS)
-    for epoch in range(first, config.epochs):
-        population.train_epoch(epoch)
-        if (epoch + 1) % every == 0 or epoch + 1 == config.epochs:
-            population.evaluate(held_out.x, held_out.y, epoch + 1)
-        job.progress.population(epoch + 1, config.epochs, float(population.best_auc.max()), float(np.median(population.best_auc)))
-        if checkpoint.due:
-            checkpoint.write(population.state(), epoch + 1)
-    return population
-
-
-def _finish(job: Job, spec: ModelSpec, population: Population, teacher: Teacher) -> None:
-    """Choose the student, measure everything on the test series once, and write the run's files."""
-    part = "test" if job.config.protocol == "paper" else "validation"
-    choice = choose(population.candidates, population.best_auc, population.best_loss, part)
-    best = population.best
-    student = _single(spec, best, choice.index)
+def _finish(job: Job, prepared: Prepared, spec: ModelSpec, candidates: list[Candidate], teachers: Teachers, found: Study) -> None:
+    """Measure everything on the test series, once, and write the run's files."""
+    choice, kept_students = found.choice, found.population.kept
+    index = found.refitted.index(candidates[choice.index])
+    student = _single(spec, kept_students, index)
     job.run.write_bytes("student.safetensors", save_model(student))
+    if isinstance(teachers.final, Classifier):
+        job.run.write_bytes("teacher.safetensors", save_model(teachers.final))
 
-    test_logits = predict(spec, best, job.test.x).cpu().numpy()
-    validation_logits = predict(spec, best, job.validation.x).cpu().numpy()
-    kept = test_logits[choice.index]
-    teacher_test = teacher.logits(job.test.x).cpu().numpy()
-    teacher_metrics = classification_metrics(teacher_test, job.prepared.y_test)
-    student_metrics = classification_metrics(kept, job.prepared.y_test)
-    teacher_parameters = _parameters(teacher.model)
+    x_test = torch.from_numpy(prepared.x_test).to(job.all.x.device)
+    test_logits = predict(spec, kept_students, x_test).cpu().numpy()
     with torch.no_grad():
-        over_time = torch.cat([logits_over_time(student, x.cpu()) for x in torch.split(job.test.x, 256)]).numpy()
-    warm_up = int(np.quantile(warm_up_samples(over_time), WARM_UP_SHARE, method="higher"))
+        teacher_test = torch.cat([teachers.final(part)[0] for part in torch.split(x_test, 256)]).cpu().numpy()
+        over_time = torch.cat([logits_over_time(student, part) for part in torch.split(torch.from_numpy(prepared.x_test), 256)])
+    kept = test_logits[index]
+    teacher_metrics = classification_metrics(teacher_test, prepared.y_test)
+    student_metrics = classification_metrics(kept, prepared.y_test)
+    teacher_parameters = _parameters(teachers.final)
+    warm_up = int(np.quantile(warm_up_samples(over_time.numpy()), WARM_UP_SHARE, method="higher"))
+    member = choice.kept.members.index(choice.index)
+    teacher_validation = classification_metrics(teachers.held_out_logits, job.held_out_labels)
     job.run.write_json(
         "metrics.json",
         {
             "protocol": job.config.protocol,
-            "teacher": {
-                "parameters": teacher_parameters,
-                "test": teacher_metrics,
-                "validation": classification_metrics(teacher.logits(job.validation.x).cpu().numpy(), job.prepared.y_val),
-            },
+            "folds": len(job.folds),
+            "teacher": {"parameters": teacher_parameters, "test": teacher_metrics, "validation": teacher_validation},
             "student": {
                 "parameters": spec.parameters,
                 "compression": teacher_parameters / spec.parameters,
                 "hidden_size": spec.hidden_size,
                 "kind": spec.kind,
-                "method": choice.method,
-                "weight": choice.weight,
-                "seed": population.candidates[choice.index].seed,
-                "validation": classification_metrics(validation_logits[choice.index], job.prepared.y_val),
+                "method": choice.kept.method,
+                "weight": choice.kept.weight,
+                "seed": candidates[choice.index].seed,
+                "stop_epoch": choice.kept.epoch,
+                "validation": {"auc_prc": float(choice.kept.auc[member]), "cross_entropy": float(choice.kept.loss[member])},
                 "test": student_metrics,
                 "agreement_with_teacher": agreement(kept, teacher_test),
                 "retention": retention(student_metrics, teacher_metrics),
-                "per_class": per_class_table(kept, job.prepared.y_test, job.prepared.metadata.labels),
+                "per_class": per_class_table(kept, prepared.y_test, prepared.metadata.labels),
                 "warm_up_samples": warm_up,
             },
-            "methods": _method_rows(job, population, choice, validation_logits, test_logits),
+            "methods": _method_rows(prepared, candidates, found, test_logits),
             "kept_because": choice.reason,
+            "warning": _warning(choice, teacher_validation["auc_prc"]),
         },
     )
-    metadata = replace(job.prepared.metadata, warm_up=warm_up, accuracy=student_metrics["accuracy"], run_id=job.run.run_id)
+    metadata = replace(prepared.metadata, warm_up=warm_up, accuracy=student_metrics["accuracy"], run_id=job.run.run_id)
     job.run.write_text("model.json", metadata.to_json() + "\n")
+    some = np.linspace(0, len(prepared.x_train) - 1, min(CALIBRATION_SERIES, len(prepared.x_train))).astype(np.int64)
     job.run.write_arrays(
         "calibration.npz",
         {
-            "x_calibration": job.prepared.x_train[:CALIBRATION_SERIES],
-            "x_val": job.prepared.x_val,
-            "y_val": job.prepared.y_val,
-            "x_test": job.prepared.x_test,
-            "y_test": job.prepared.y_test,
-            "x_raw_golden": job.prepared.x_raw_golden,
+            "x_calibration": prepared.x_train[some],
+            "x_val": prepared.x_train[prepared.folds == 0],
+            "y_val": prepared.y_train[prepared.folds == 0],
+            "x_test": prepared.x_test,
+            "y_test": prepared.y_test,
+            "x_raw_golden": prepared.x_raw_golden,
         },
     )
+
+
+def _warning(choice: Choice, teacher_auc: float) -> str:
+    """Say so when the teacher is the weak part: a student without one does better than it on held-out series."""
+    for standing in choice.methods:
+        if standing.method == "base" and standing.auc.mean() > teacher_auc:
+            return (
+                f"without a teacher (base) students reach a validation AUC-PRC of {standing.auc.mean():.3f}, the teacher itself "
+                f"{teacher_auc:.3f}: the teacher is the weak part; train it longer, with more seeds, or give a better one"
+            )
+    return ""
 
 
 def _single(spec: ModelSpec, parameters: Parameters, index: int) -> Classifier:
@@ -345,24 +262,30 @@ def _single(spec: ModelSpec, parameters: Parameters, index: int) -> Classifier:
 
 
 def _method_rows(
-    job: Job, population: Population, choice: Choice, validation: NDArray[np.float32], test: NDArray[np.float32]
+    prepared: Prepared, candidates: list[Candidate], found: Study, test_logits: NDArray[np.float32]
 ) -> list[dict[str, Any]]:
-    """Return one row per (method, weight): mean and standard deviation over its seeds."""
-    figures = {
-        "validation_auc_prc": auc_prc(validation, job.prepared.y_val),
-        "validation_accuracy": (validation.argmax(-1) == job.prepared.y_val).mean(-1),
-        "test_auc_prc": auc_prc(test, job.prepared.y_test),
-        "test_accuracy": (test.argmax(-1) == job.prepared.y_test).mean(-1),
+    """Return one row per (method, weight): mean and std over its seeds; test figures for a method's best weight."""
+    test = {
+        "test_auc_prc": auc_prc(test_logits, prepared.y_test),
+        "test_accuracy": (test_logits.argmax(-1) == prepared.y_test).mean(-1),
     }
+    chosen = {(standing.method, standing.weight) for standing in found.choice.methods}
+    kept = (found.choice.kept.method, found.choice.kept.weight)
     rows = []
-    for (method, weight), members in groups(population.candidates).items():
+    for standing in standings(candidates, found.course):
+        key = (standing.method, standing.weight)
         row: dict[str, Any] = {
-            "method": method,
-            "weight": weight,
-            "seeds": len(members),
-            "kept": (method, weight) == (choice.method, choice.weight),
+            "method": standing.method,
+            "weight": standing.weight,
+            "seeds": len(standing.members),
+            "stop_epoch": standing.epoch,
+            "kept": key == kept,
+            "validation_auc_prc_mean": float(standing.auc.mean()),
+            "validation_auc_prc_std": float(standing.auc.std()),
         }
-        for name, values in figures.items():
-            row |= {f"{name}_mean": float(values[members].mean()), f"{name}_std": float(values[members].std())}
+        if key in chosen:
+            members = [number for number, one in enumerate(found.refitted) if (one.method, one.weight) == key]
+            for name, values in test.items():
+                row |= {f"{name}_mean": float(values[members].mean()), f"{name}_std": float(values[members].std())}
         rows.append(row)
     return rows

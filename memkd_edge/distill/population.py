@@ -7,26 +7,22 @@ the cores, and as many of them are made as the memory limit asks for.
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from memkd_edge.distill.methods import Method, Outputs, StepContext, cross_entropy, method_named
-from memkd_edge.distill.metrics import auc_prc
+from memkd_edge.distill.methods import Method, Outputs, StepContext, method_named
+from memkd_edge.distill.schedule import rate
 from memkd_edge.distill.students import Candidate, Parameters, forward, initial_parameters, training_bytes
 from memkd_edge.distill.teacher import Teacher
 from memkd_edge.models import ModelSpec
 
 CLIP_NORM = 1.0
-WARM_UP_STEPS = 20
-FINAL_RATE = 0.02  # of the peak learning rate, at the end of the cosine
 EVALUATE_SERIES = 256  # in one forward pass
 
 
@@ -65,10 +61,7 @@ class Shard:
         self.parameters = {name: tensor.to(device).requires_grad_() for name, tensor in initial.items()}
         self.slices = list(self._slices(teacher.width, device))
         self.optimizer = torch.optim.Adam(list(self._trained().values()), lr=recipe.learning_rate, fused=True)
-        self.best = {name: tensor.detach().clone() for name, tensor in self.parameters.items()}
-        self.best_auc = np.full(len(candidates), -1.0)
-        self.best_loss = np.full(len(candidates), np.inf)
-        self.best_epoch = np.zeros(len(candidates), np.int64)
+        self.kept = {name: tensor.detach().clone() for name, tensor in self.parameters.items()}
 
     def _slices(self, teacher_width: int, device: torch.device) -> Iterator[Slice]:
         start = 0
@@ -104,17 +97,19 @@ class Shard:
     def _step(self, index: Tensor, step: int, steps: int) -> None:
         x, labels, teacher = self.teacher.batch(index)
         outputs = forward(self.spec, self.parameters, x)
+        # Split once: slicing per method would write a gradient of the whole population's size for each slice on the way back.
+        sizes = [part.stop - part.start for part in self.slices]
+        logits, hidden = torch.split(outputs.logits, sizes), torch.split(outputs.hidden, sizes)
         losses = []
-        for part in self.slices:
-            own = slice(part.start, part.stop)
+        for number, part in enumerate(self.slices):
             context = StepContext(
                 generator=step_generator(self.recipe, step),
                 progress=step / max(steps - 1, 1),
                 x=x,
-                student_logits=partial(self._logits, own),
+                student_logits=partial(self._logits, slice(part.start, part.stop)),
                 teacher_logits=self.teacher.logits,
             )
-            student = Outputs(outputs.logits[own], outputs.hidden[own])
+            student = Outputs(logits[number], hidden[number])
             losses.append(part.method.loss(student, teacher, labels, part.weight, part.extra, context))
         self.optimizer.zero_grad()
         torch.cat(losses).sum().backward()  # type: ignore[no-untyped-call]
@@ -140,27 +135,14 @@ class Shard:
                 for tensor in part.extra.values():
                     _gradient(tensor).mul_(scale[part.start : part.stop].view(-1, *[1] * (tensor.dim() - 1)))
 
-    def evaluate(self, x: Tensor, y: Tensor, epoch: int) -> NDArray[np.float64]:
-        """Score all students on held-out series and remember the weights of those that never were better.
-
-        Better means a higher AUC-PRC and, at an equal one, a lower cross-entropy. Returns the AUC-PRC [P] of now.
-        """
-        logits = predict(self.spec, self.parameters, x)
-        auc = auc_prc(logits.cpu().numpy(), y.cpu().numpy())
-        loss = cross_entropy(logits, y).cpu().numpy().astype(np.float64)
-        better = (auc > self.best_auc) | ((auc == self.best_auc) & (loss < self.best_loss))
-        mask = torch.from_numpy(better).to(x.device)
+    def keep(self, chosen: Tensor) -> None:
+        """Remember the present weights of the students `chosen`, bool [P]."""
         for name, tensor in self.parameters.items():
-            self.best[name] = torch.where(mask.view(-1, *[1] * (tensor.dim() - 1)), tensor.detach(), self.best[name])
-        self.best_auc, self.best_loss = np.where(better, auc, self.best_auc), np.where(better, loss, self.best_loss)
-        self.best_epoch = np.where(better, epoch, self.best_epoch)
-        return auc
+            self.kept[name][chosen] = tensor.detach()[chosen]
 
     def state(self) -> dict[str, Tensor]:
         """Return all that training further needs."""
-        tensors = {"best_auc": self.best_auc, "best_loss": self.best_loss, "best_epoch": self.best_epoch}
-        state = {name: torch.from_numpy(value) for name, value in tensors.items()}
-        state |= {f"best/{name}": tensor for name, tensor in self.best.items()}
+        state = {f"kept/{name}": tensor for name, tensor in self.kept.items()}
         for name, tensor in self._trained().items():
             state[f"parameter/{name}"] = tensor.detach()
             for key, moment in self.optimizer.state[tensor].items():
@@ -169,11 +151,8 @@ class Shard:
 
     def load(self, state: dict[str, Tensor]) -> None:
         """Take up what `state` returned."""
-        self.best_auc, self.best_loss, self.best_epoch = (
-            state[name].numpy().copy() for name in ("best_auc", "best_loss", "best_epoch")
-        )
         device = self.teacher.x.device
-        self.best = {name: state[f"best/{name}"].to(device) for name in self.parameters}
+        self.kept = {name: state[f"kept/{name}"].to(device) for name in self.parameters}
         with torch.no_grad():
             for name, tensor in self._trained().items():
                 tensor.copy_(state[f"parameter/{name}"])
@@ -211,28 +190,21 @@ class Population:
 
     def train_epoch(self, epoch: int) -> None:
         """Train every student for one epoch."""
-        with _one_thread_each(self.threads) as pool:
-            for done in [pool.submit(shard.train_epoch, epoch) for shard in self.shards]:
-                done.result()
+        train_epoch([self], epoch, self.threads)
 
-    def evaluate(self, x: Tensor, y: Tensor, epoch: int) -> NDArray[np.float64]:
-        """Score every student, keep the best weights of each, and return the AUC-PRC [P] of now."""
-        return np.concatenate([shard.evaluate(x, y, epoch) for shard in self.shards])
+    def predict(self, x: Tensor) -> Tensor:
+        """Return the logits [P, N, K] of all students as they are now, on any series `x` [N, T, C]."""
+        return torch.cat([predict(shard.spec, shard.parameters, x) for shard in self.shards])
 
-    @property
-    def best(self) -> Parameters:
-        """The best weights of each student so far, [P, ...] each."""
-        return {name: torch.cat([shard.best[name] for shard in self.shards]) for name in self.shards[0].best}
+    def keep(self, chosen: Tensor) -> None:
+        """Remember the present weights of the students `chosen`, bool [P]."""
+        for shard, own in zip(self.shards, torch.split(chosen, [len(shard.candidates) for shard in self.shards]), strict=True):
+            shard.keep(own)
 
     @property
-    def best_auc(self) -> NDArray[np.float64]:
-        """Validation AUC-PRC [P] of the best weights."""
-        return np.concatenate([shard.best_auc for shard in self.shards])
-
-    @property
-    def best_loss(self) -> NDArray[np.float64]:
-        """Validation cross-entropy [P] of the best weights."""
-        return np.concatenate([shard.best_loss for shard in self.shards])
+    def kept(self) -> Parameters:
+        """The remembered weights of each student, [P, ...] each; the initial ones where none were remembered."""
+        return {name: torch.cat([shard.kept[name] for shard in self.shards]) for name in self.shards[0].kept}
 
     def state(self) -> dict[str, Tensor]:
         """Return all that training further needs, of all shards."""
@@ -251,14 +223,15 @@ def predict(spec: ModelSpec, parameters: Parameters, x: Tensor) -> Tensor:
         return torch.cat([forward(spec, parameters, part).logits for part in torch.split(x, EVALUATE_SERIES)], 1)
 
 
-def rate(step: int, steps: int) -> float:
-    """Return the learning rate's factor: linear warm-up, then half a cosine down to `FINAL_RATE`."""
-    warm_up = min(1.0, (step + 1) / WARM_UP_STEPS)
-    return warm_up * (FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * step / steps)))
+def train_epoch(populations: Sequence[Population], epoch: int, threads: int) -> None:
+    """Train every student of every population for one epoch, `threads` shards side by side."""
+    with one_thread_each(threads) as pool:
+        for done in [pool.submit(shard.train_epoch, epoch) for one in populations for shard in one.shards]:
+            done.result()
 
 
 @contextmanager
-def _one_thread_each(threads: int) -> Iterator[ThreadPoolExecutor]:
+def one_thread_each(threads: int) -> Iterator[ThreadPoolExecutor]:
     """Yield a pool whose `threads` threads each run torch on one core: shards are parallel, operations inside them are not."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)

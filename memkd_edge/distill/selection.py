@@ -1,5 +1,6 @@
-"""Chooses the student to keep, from validation figures alone."""
+"""Chooses method, loss weight, stopping epoch and seed, from figures on held-out series alone."""
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,46 +9,99 @@ from numpy.typing import NDArray
 from memkd_edge.distill.students import Candidate
 
 Floats = NDArray[np.float64]
+SMOOTHING = 3  # neighbouring scores averaged before a stopping epoch is read off
+
+
+@dataclass(frozen=True)
+class Course:
+    """How the students scored on held-out series in the course of training.
+
+    epochs: int64 [V], finished epochs at each scoring; auc, loss: [V, P], AUC-PRC and cross-entropy of each student.
+    """
+
+    epochs: NDArray[np.int64]
+    auc: Floats
+    loss: Floats
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One (method, weight): its students, the scoring at which it should stop, and its students' scores there."""
+
+    method: str
+    weight: float
+    members: tuple[int, ...]
+    epoch: int
+    auc: Floats
+    loss: Floats
+
+    @property
+    def error(self) -> float:
+        """Standard error of the mean AUC-PRC over the seeds."""
+        return float(self.auc.std() / np.sqrt(len(self.auc)))
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """What standings are compared by: mean AUC-PRC, then the lower mean cross-entropy."""
+        return round(float(self.auc.mean()), 9), -float(self.loss.mean())
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The kept student's index in the population, its method and weight, and the reason in words."""
+    """The best weight of each method, the method to keep, the student of it to keep, and the reason in words."""
 
+    methods: tuple[Standing, ...]
+    kept: Standing
     index: int
-    method: str
-    weight: float
     reason: str
 
 
-def groups(candidates: list[Candidate]) -> dict[tuple[str, float], list[int]]:
-    """Return the indices of the students of each (method, weight), in the population's order."""
-    result: dict[tuple[str, float], list[int]] = {}
-    for index, candidate in enumerate(candidates):
-        result.setdefault((candidate.method, candidate.weight), []).append(index)
+def standings(candidates: list[Candidate], course: Course) -> list[Standing]:
+    """Return a standing for each (method, weight), in the population's order.
+
+    The stopping epoch is that of the highest mean AUC-PRC over the seeds, smoothed, in the second half of training; the latest of
+    equal ones. Single students have no stopping epoch of their own: on few series its score would be luck.
+    """
+    result = []
+    indices = itertools.groupby(range(len(candidates)), key=lambda index: (candidates[index].method, candidates[index].weight))
+    for (method, weight), run in indices:
+        members = tuple(run)
+        mean = course.auc[:, members].mean(1)
+        smooth = np.array([mean[max(0, v - SMOOTHING // 2) : v + SMOOTHING // 2 + 1].mean() for v in range(len(mean))])
+        late = np.flatnonzero(2 * course.epochs >= course.epochs[-1])
+        at = late[len(late) - 1 - int(np.argmax(np.round(smooth[late], 9)[::-1]))]
+        epoch = int(course.epochs[at])
+        result.append(Standing(method, weight, members, epoch, course.auc[at, members], course.loss[at, members]))
     return result
 
 
-def choose(candidates: list[Candidate], auc: Floats, loss: Floats, part: str = "validation") -> Choice:
-    """Choose method and weight by the mean over their seeds, then the best seed among those.
+def choose(candidates: list[Candidate], course: Course, part: str = "validation") -> Choice:
+    """Choose the best weight of each method, then the method, then the seed.
 
-    A single seed's score is luck as much as merit, so seeds do not compete across methods. The score is the AUC-PRC; at an
-    equal one the lower cross-entropy.
+    The score is the mean AUC-PRC over the seeds, for a single seed's score is luck as much as merit. Methods within one standard
+    error of the best are tied; of tied ones a MemKD method is kept. Of its students the one with the best score is kept.
 
     Args:
-        auc, loss: [P], AUC-PRC and cross-entropy of each student on the series named by `part`.
+        course: scores on the held-out series, which `part` names.
     """
-    by_group = groups(candidates)
-
-    def standing(key: tuple[str, float]) -> tuple[float, bool, float]:
-        members = by_group[key]
-        return round(float(auc[members].mean()), 6), key[0].startswith("memkd"), -float(loss[members].mean())
-
-    best = max(by_group, key=standing)
-    index = max(by_group[best], key=lambda member: (auc[member], -loss[member]))
-    method, weight = best
-    reason = (
-        f"{method} with weight {weight:g} has the highest mean {part} AUC-PRC over its {len(by_group[best])} seeds "
-        f"({auc[by_group[best]].mean():.3f}); of these, seed {candidates[index].seed} has the best {part} score"
-    )
-    return Choice(index, method, weight, reason)
+    best_of_method: dict[str, Standing] = {}
+    for standing in standings(candidates, course):
+        known = best_of_method.get(standing.method)
+        if known is None or standing.rank > known.rank:
+            best_of_method[standing.method] = standing
+    methods = tuple(best_of_method.values())
+    best = max(methods, key=lambda standing: standing.rank)
+    tied = [one for one in methods if one.auc.mean() >= best.auc.mean() - best.error]
+    kept = max(tied, key=lambda standing: (standing.method.startswith("memkd"), standing.rank))
+    index = max(range(len(kept.members)), key=lambda seed: (kept.auc[seed], -kept.loss[seed]))
+    scores = f"{kept.auc.mean():.3f} over {len(kept.members)} seeds"
+    if kept is best:
+        reason = f"{kept.method} with weight {kept.weight:g} has the highest mean {part} AUC-PRC ({scores})"
+    else:
+        reason = (
+            f"{kept.method} with weight {kept.weight:g} has a mean {part} AUC-PRC of {scores}, which ties with {best.method} "
+            f"({best.auc.mean():.3f} ± {best.error:.3f}); ties go to MemKD"
+        )
+    member = kept.members[index]
+    reason += f"; of its students seed {candidates[member].seed} scores best"
+    return Choice(methods, kept, member, reason)

@@ -24,10 +24,7 @@ class Candidate:
 
 
 def initial_parameters(spec: ModelSpec, candidates: list[Candidate], length: int, seed: int) -> Parameters:
-    """Return the students' initial weights, stacked: torch's default initialisation with long-memory gate biases.
-
-    Forget-gate biases are log(u), u uniform in [1, T - 1], and input-gate biases their negative, so that the units start with
-    memories of 1 to T steps (Tallec and Ollivier 2018, Can recurrent neural networks warp time?, arXiv 1804.11188).
+    """Return the students' initial weights, stacked: torch's default initialisation, and `long_memory` for an LSTM.
 
     Args:
         length: time steps T of a series.
@@ -39,12 +36,20 @@ def initial_parameters(spec: ModelSpec, candidates: list[Candidate], length: int
             torch.manual_seed(seed * 100_003 + candidate.seed)
             state = build(spec).state_dict()
             if spec.kind == "lstm":
-                units = spec.hidden_size
-                forget = torch.empty(units).uniform_(1, max(length - 1, 2)).log()
-                state["rnn.bias_hh_l0"].zero_()
-                state["rnn.bias_ih_l0"].copy_(torch.cat([-forget, forget, torch.zeros(2 * units)]))
+                long_memory(state, spec.hidden_size, length)
         models.append(state)
     return {name: torch.stack([state[name] for state in models]) for name in models[0]}
+
+
+def long_memory(state: Parameters, units: int, length: int) -> None:
+    """Set an LSTM's gate biases so that its units start with memories of 1 to T steps.
+
+    Forget-gate biases become log(u), u uniform in [1, T - 1], input-gate biases their negative, the others zero
+    (Tallec and Ollivier 2018, Can recurrent neural networks warp time?, arXiv 1804.11188).
+    """
+    forget = torch.empty(units).uniform_(1, max(length - 1, 2)).log()
+    state["rnn.bias_hh_l0"].zero_()
+    state["rnn.bias_ih_l0"].copy_(torch.cat([-forget, forget, torch.zeros(2 * units)]))
 
 
 def forward(spec: ModelSpec, parameters: Parameters, x: Tensor) -> Outputs:

@@ -1,4 +1,8 @@
-"""The teacher: trained here or loaded, then frozen; its outputs on the training series are computed once."""
+"""The teacher: trained here or loaded, then frozen; its outputs on the training series are computed once.
+
+Training has no early stopping on held-out series: where there are few, the epoch that scores best on them is luck, and a teacher
+stopped by luck teaches badly. It ends when the training loss has become small, or with the last epoch of the schedule.
+"""
 
 import math
 from collections.abc import Iterator
@@ -11,12 +15,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from memkd_edge.distill.methods import Outputs
-from memkd_edge.distill.metrics import auc_prc
+from memkd_edge.distill.schedule import rate
 from memkd_edge.errors import UsageError
 from memkd_edge.models import Classifier, ModelSpec, build, load_classifier
 
 CLIP_NORM = 1.0
 FORWARD_SERIES = 256  # in one forward pass
+SMALL_LOSS = 0.01
+SMALL_EPOCHS = 10
+STUCK_LOSS = 0.1
 
 
 @dataclass(frozen=True)
@@ -81,19 +88,19 @@ class Teacher:
 
 @dataclass(frozen=True)
 class TeacherRecipe:
-    """How a teacher is trained: epochs at most, peak learning rate, series in a batch, epochs without a gain before it stops."""
+    """How a teacher is trained: epochs at most, peak learning rate, series in a batch, Gaussian noise on the normalised inputs."""
 
     epochs: int
     learning_rate: float
     batch_size: int
-    patience: int
+    noise: float
 
 
 class TeacherTraining:
-    """One teacher in training, with early stopping on the validation series."""
+    """One teacher in training."""
 
-    def __init__(self, spec: ModelSpec, recipe: TeacherRecipe, seed: int, train: Series, validation: Series) -> None:
-        self.recipe, self.seed, self.train, self.validation = recipe, seed, train, validation
+    def __init__(self, spec: ModelSpec, recipe: TeacherRecipe, seed: int, train: Series) -> None:
+        self.recipe, self.seed, self.train = recipe, seed, train
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.model = build(spec)
@@ -103,50 +110,49 @@ class TeacherTraining:
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=recipe.learning_rate, fused=True)
         self.epoch = 0
         self.loss = math.inf
-        self.best = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
-        self.best_auc, self.best_loss, self.best_epoch = -1.0, math.inf, 0
+        self.small = 0  # epochs in a row with a small loss
 
     @property
     def finished(self) -> bool:
-        """No epoch is left, or patience has run out."""
-        return self.epoch >= self.recipe.epochs or self.epoch - self.best_epoch >= self.recipe.patience
+        """No epoch is left, or the training loss has been small for some epochs."""
+        return self.epoch >= self.recipe.epochs or self.small >= SMALL_EPOCHS
+
+    @property
+    def stuck(self) -> bool:
+        """Training has ended without fitting the series."""
+        return self.finished and self.loss > STUCK_LOSS
 
     def train_epoch(self) -> None:
-        """Pass once over the training series, score the validation series, remember the best weights."""
+        """Pass once over the training series."""
         series = len(self.train.y)
-        order = torch.randperm(series, generator=torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch))
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        order = torch.randperm(series, generator=generator)
+        x = self.train.x
+        if self.recipe.noise:
+            x = x + self.recipe.noise * torch.randn(x.shape, generator=generator).to(x.device)
         steps = math.ceil(series / self.recipe.batch_size)
         total = 0.0
         self.model.train()
         for number in range(steps):
             index = order[number::steps].to(self.train.x.device)
-            loss = F.cross_entropy(self.model(self.train.x[index])[0], self.train.y[index])
+            loss = F.cross_entropy(self.model(x[index])[0], self.train.y[index])
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.recipe.learning_rate * rate(self.epoch * steps + number, steps * self.recipe.epochs)
             self.optimizer.step()
             total += loss.item() * len(index)
         self.model.eval()
         self.epoch += 1
         self.loss = total / series
-        self._score()
-
-    def _score(self) -> None:
-        with torch.no_grad():
-            logits = torch.cat([self.model(part)[0] for part in torch.split(self.validation.x, FORWARD_SERIES)])
-            loss = F.cross_entropy(logits, self.validation.y).item()
-        auc = float(auc_prc(logits.cpu().numpy()[None], self.validation.y.cpu().numpy())[0])
-        if (auc, -loss) > (self.best_auc, -self.best_loss):
-            self.best = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
-            self.best_auc, self.best_loss, self.best_epoch = auc, loss, self.epoch
+        self.small = self.small + 1 if self.loss < SMALL_LOSS else 0
 
     def state(self) -> dict[str, Tensor]:
         """Return all that training further needs."""
-        numbers = [self.epoch, self.loss, self.best_auc, self.best_loss, self.best_epoch]
-        state = {"progress": torch.tensor(numbers, dtype=torch.float64)}
+        state = {"progress": torch.tensor([self.epoch, self.loss, self.small], dtype=torch.float64)}
         for name, tensor in self.model.state_dict().items():
             state[f"parameter/{name}"] = tensor
-            state[f"best/{name}"] = self.best[name]
         for name, parameter in self.model.named_parameters():
             for key, moment in self.optimizer.state[parameter].items():
                 state[f"adam.{key}/{name}"] = moment
@@ -154,18 +160,16 @@ class TeacherTraining:
 
     def load(self, state: dict[str, Tensor]) -> None:
         """Take up what `state` returned."""
-        epoch, self.loss, self.best_auc, self.best_loss, best_epoch = state["progress"].tolist()
-        self.epoch, self.best_epoch = int(epoch), int(best_epoch)
+        epoch, self.loss, small = state["progress"].tolist()
+        self.epoch, self.small = int(epoch), int(small)
         device = self.train.x.device
-        self.model.load_state_dict({name: state[f"parameter/{name}"] for name in self.best})
-        self.best = {name: state[f"best/{name}"].to(device) for name in self.best}
+        self.model.load_state_dict({name: state[f"parameter/{name}"] for name in self.model.state_dict()})
         for name, parameter in self.model.named_parameters():
             for key in ("step", "exp_avg", "exp_avg_sq"):
                 self.optimizer.state[parameter][key] = state[f"adam.{key}/{name}"].to(device)
 
     def result(self) -> Classifier:
-        """Return the model with its best weights, frozen."""
-        self.model.load_state_dict(self.best)
+        """Return the model, frozen."""
         return self.model.eval().requires_grad_(False)
 
 

@@ -21,8 +21,8 @@ from memkd_edge.distill.metrics import auc_prc
 from memkd_edge.distill.population import Recipe, batches, step_generator
 from memkd_edge.distill.teacher import Series, Teacher, load_teacher
 from memkd_edge.models import Classifier, load_classifier
-from memkd_edge.quantize.calibrate import FloatModel, calibrate
-from memkd_edge.quantize.quantize import quantize, quantize_weights
+from memkd_edge.quantize.calibrate import FloatModel
+from memkd_edge.quantize.quantize import quantize, quantize_nearest, settings_of
 from memkd_edge.quantize.straight_through import integer_outputs, integer_trajectory
 from memkd_edge.quantize.types import QuantizedGru, QuantizedLstm
 from memkd_edge.runs import Run
@@ -70,7 +70,9 @@ def finetune(
     data = prepare(load_dataset(config.dataset, data_root=config.data_root, groups=config.groups), config)
     calibration = run.read_arrays("calibration.npz")["x_calibration"]
     student = load_classifier(run.path / "student.safetensors").train()
-    series = Series(torch.from_numpy(data.x_train), torch.from_numpy(data.y_train))
+    held_out = data.folds == 0
+    series = Series(torch.from_numpy(data.x_train[~held_out]), torch.from_numpy(data.y_train[~held_out]))
+    x_val, y_val = data.x_train[held_out], data.y_train[held_out]
     teacher = Teacher(
         load_teacher(run.path / "teacher.safetensors", student.spec), series, memory_limit=config.memory_limit * 2**20
     )
@@ -86,15 +88,15 @@ def finetune(
     trained = [*student.parameters(), *extra.values()]
     optimizer = torch.optim.Adam(trained, lr=learning_rate)
 
-    before = best_score = _score(student, calibration, data.x_val, data.y_val, interface)
+    before = best_score = _score(student, calibration, x_val, y_val, interface)
     best, best_epoch = copy.deepcopy(student), 0
     for epoch in range(epochs):
-        ranges = calibrate(FloatModel.from_model(student), calibration)
+        settings = settings_of(quantize(student, calibration))
         order = batches(len(series.y), recipe, epoch)
         for number, index in enumerate(order):
             x, labels, target = teacher.batch(index)
             step, steps = epoch * len(order) + number, epochs * len(order)
-            quantized = quantize_weights(FloatModel.from_model(student), ranges)
+            quantized = quantize_nearest(FloatModel.from_model(student), settings)
 
             def student_logits(altered: Tensor, quantized: QuantizedLstm | QuantizedGru = quantized) -> Tensor:
                 return integer_outputs(student, quantized, altered, interface).logits[None]
@@ -108,7 +110,7 @@ def finetune(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate * 0.5 * (1 + math.cos(math.pi * step / steps))
             optimizer.step()
-        score = _score(student, calibration, data.x_val, data.y_val, interface)
+        score = _score(student, calibration, x_val, y_val, interface)
         if score > best_score:
             best, best_score, best_epoch = copy.deepcopy(student), score, epoch + 1
         if progress is not None:
