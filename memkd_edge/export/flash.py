@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from memkd_edge.errors import MemkdEdgeError
+
 _COMPILER = "arm-none-eabi-gcc"
 _CORE = ("-mcpu=cortex-m4", "-mthumb")
 # What a firmware calls; the linker drops the rest.
@@ -64,4 +66,7 @@ def _flash(sources: Mapping[str, str], name: str, flags: tuple[str, ...]) -> int
 
 
 def _run(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    if done.returncode != 0:
+        raise MemkdEdgeError(f"{command[0]} refuses the generated C: {done.stderr.strip()[-2000:]}")
+    return done.stdout

@@ -23,7 +23,7 @@ from memkd_edge.export.flash import flash_rows
 from memkd_edge.export.selftest import STEPS, self_test
 from memkd_edge.export.tflm import tflm_fields
 from memkd_edge.metadata import Metadata
-from memkd_edge.quantize import QuantizedLstm
+from memkd_edge.quantize import QuantizedGru, QuantizedLstm
 
 # Where each kind keeps the C sources; TFLite Micro has kernels of its own and needs none.
 _SOURCES = {
@@ -41,7 +41,9 @@ KINDS = tuple(_SOURCES)
 _URL = "https://arxiv.org/abs/2601.04264"
 
 
-def package_files(kind: str, model: QuantizedLstm, metadata: Metadata, *, name: str, interface: str = "int8") -> dict[str, bytes]:
+def package_files(
+    kind: str, model: QuantizedLstm | QuantizedGru, metadata: Metadata, *, name: str, interface: str = "int8"
+) -> dict[str, bytes]:
     """Return the files of a package, by path within its folder. Equal arguments give equal bytes on one machine.
 
     Args:
@@ -52,7 +54,8 @@ def package_files(kind: str, model: QuantizedLstm, metadata: Metadata, *, name: 
         interface: of the .tflite inside `tflm`, "int8" or "int16x8"; the C sources have both.
 
     Raises:
-        UsageError: an unknown kind, a name that C or a build system refuses, or metadata of another model.
+        UsageError: an unknown kind, a name that C or a build system refuses, metadata of another model, or a model for raw
+            counts in `tflm`.
     """
     if kind not in KINDS:
         raise UsageError(f"no package {kind!r}; choose {', '.join(KINDS)}")
@@ -65,9 +68,9 @@ def package_files(kind: str, model: QuantizedLstm, metadata: Metadata, *, name: 
         fields |= tflm_fields(model, metadata, fields["test"], interface)
         sources = {}
     else:
-        sources = emit_c(model, metadata, name) | {
-            f"{name}_selftest.{suffix}": _render(f"common/selftest.{suffix}.j2", fields) for suffix in ("c", "h")
-        }
+        sources = emit_c(model, metadata, name)
+        fields |= {"header": f"{_path(folder, name)}/{name}.h", "state_bytes": _constant(sources[f"{name}.h"], "STATE_BYTES")}
+        sources |= {f"{name}_selftest.{suffix}": _render(f"common/selftest.{suffix}.j2", fields) for suffix in ("c", "h")}
         fields |= {"sources": sorted(file for file in sources if file.endswith(".c")), "flash": flash_rows(sources, name)}
     files = {_path(f"{folder}/{file}", name): text for file, text in sources.items()}
     for template in sorted((_templates_dir() / kind).rglob("*.j2")):
@@ -76,10 +79,12 @@ def package_files(kind: str, model: QuantizedLstm, metadata: Metadata, *, name: 
     return {path: files[path].encode() for path in sorted(files)}
 
 
-def _fields(model: QuantizedLstm, metadata: Metadata, name: str) -> dict[str, Any]:
+def _fields(model: QuantizedLstm | QuantizedGru, metadata: Metadata, name: str) -> dict[str, Any]:
     """What the templates know."""
     rate = metadata.sample_rate_hz
-    words = [metadata.channels, metadata.units, metadata.mean, metadata.std]
+    raw = model.raw is not None
+    counts = model.raw.counts_per_unit if model.raw is not None else (1.0,) * model.input_size
+    words = [metadata.channels, metadata.units, metadata.mean, metadata.std, counts]
     return {
         "name": name,
         "upper": name.upper(),
@@ -87,12 +92,16 @@ def _fields(model: QuantizedLstm, metadata: Metadata, name: str) -> dict[str, An
         "url": _URL,
         "sentence": f"Streaming classifier: {_count(model.input_size, 'channel')} into {_count(model.num_classes, 'class')}, "
         "one sample at a time.",
-        "state_bytes": 4 * model.hidden_size * len(model.layers),
+        # What the examples feed: the sensor's counts, or physical units.
+        "raw": raw,
+        "value": "int16_t" if raw else "float",
+        "entry": "i16" if raw else "f32",
+        "x_type_i8": "int16_t" if raw else "int8_t",
         "steps": STEPS,
         "test": self_test(model, metadata),
         "channels": [
-            {"name": plain(channel), "unit": plain(unit), "mean": f"{mean:.6g}", "std": f"{std:.6g}"}
-            for channel, unit, mean, std in zip(*words, strict=True)
+            {"name": plain(channel), "unit": plain(unit), "mean": f"{mean:.6g}", "std": f"{std:.6g}", "counts": f"{count:g}"}
+            for channel, unit, mean, std, count in zip(*words, strict=True)
         ],
         "labels": [plain(label) for label in metadata.labels],
         "label_texts": metadata.labels,
@@ -113,6 +122,12 @@ def _fields(model: QuantizedLstm, metadata: Metadata, name: str) -> dict[str, An
 def plain(text: str) -> str:
     """Return text as it may stand in a C comment and in a table of a README: on one line, without their marks."""
     return " ".join(text.split()).replace("*/", "* /").replace("/*", "/ *").replace("\\", "/").replace("|", "/")
+
+
+def _constant(header: str, constant: str) -> int:
+    match = re.search(rf"^#define \w+_{constant} (\d+)", header, re.M)
+    assert match is not None, f"the generated header has no {constant}"
+    return int(match[1])
 
 
 def _count(number: int, noun: str) -> str:

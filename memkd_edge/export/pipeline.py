@@ -20,7 +20,6 @@ from memkd_edge.export.oracle import Oracle
 from memkd_edge.export.verify import ParityError, VerifyReport, exported_files, quantized, verify_run
 from memkd_edge.metadata import Metadata
 from memkd_edge.models import Classifier, GruClassifier, LstmClassifier, load_classifier, save_model
-from memkd_edge.quantize import QuantizedLstm
 from memkd_edge.runs import Run
 
 FORMATS = ("tflite", "onnx", "c")
@@ -156,16 +155,13 @@ def build_package(model: Model, config: ExportConfig) -> dict[str, bytes]:
     """Return the files of the firmware package `config.package`, in the folder <name>-<package>.
 
     Raises:
-        UsageError: unknown package, or a student or an arithmetic that has none.
+        UsageError: unknown package, or a student, an arithmetic or an input that it does not take.
     """
     from memkd_edge.export.packages import package_files
 
     if model.arithmetic == "float32":
         raise UsageError(f"--package {config.package} is an integer model; take --quantize int8 or int16x8")
-    integers = model.integers()
-    if not isinstance(integers, QuantizedLstm):
-        raise UsageError(f"a {model.student.spec.kind} student has no firmware package; --format onnx takes it")
-    files = package_files(config.package, integers, model.metadata, name=model.name, interface=model.arithmetic)
+    files = package_files(config.package, model.integers(), model.metadata, name=model.name, interface=model.arithmetic)
     return {f"{model.name}-{config.package}/{path}": data for path, data in files.items()}
 
 

@@ -6,22 +6,29 @@ from typing import Any
 
 import numpy as np
 
+from memkd_edge.errors import UsageError
 from memkd_edge.export.arena import ON_32_BITS, arena_bytes
 from memkd_edge.export.selftest import SelfTest
 from memkd_edge.export.tflite import write_tflite
 from memkd_edge.export.tflite_file import read_tflite
 from memkd_edge.metadata import Metadata
-from memkd_edge.quantize import QuantizedLstm
+from memkd_edge.quantize import QuantizedGru, QuantizedLstm
 
 
-def tflm_fields(model: QuantizedLstm, metadata: Metadata, test: SelfTest, interface: str) -> dict[str, Any]:
+def tflm_fields(model: QuantizedLstm | QuantizedGru, metadata: Metadata, test: SelfTest, interface: str) -> dict[str, Any]:
     """Return what the templates of the `tflm` package know on top of the others.
 
     The file is written without names and metadata: the C++ class holds what firmware needs of them.
+
+    Raises:
+        UsageError: a model for raw counts, whose filter would have to stand in front of the file.
     """
+    if model.raw is not None:
+        raise UsageError("--package tflm takes a model for normalised input; leave out --input raw, or take --package c")
     data = write_tflite(model, None, interface=interface, strip=True)
     arena, kind = arena_bytes(data, layers=len(model.layers), hidden_size=model.hidden_size)
     int8 = interface == "int8"
+    states = 2 if isinstance(model, QuantizedLstm) else 1  # of a layer
     input_scale = model.input_scale if int8 else model.layers[0].state_scale
     return {
         "interface": interface,
@@ -34,7 +41,10 @@ def tflm_fields(model: QuantizedLstm, metadata: Metadata, test: SelfTest, interf
         "arena_kind": kind,
         "arena_32_bits": [round(arena * part / 16) * 16 for part in ON_32_BITS],
         "hidden": model.hidden_size,
-        "states": 2 * len(model.layers),
+        "states": len(model.layers) * states,
+        # The states that the probe looks at: the cells, or the hidden states of a GRU.
+        "probed_states": list(range(states - 1, len(model.layers) * states, states)),
+        "state_bytes": 2 * model.hidden_size * len(model.layers) * states,
         "input_scale": np.float32(input_scale),
         "logit_scale": np.float32(model.logit_scale_int8 if int8 else model.head.out_scale),
         "logit_zero_point": model.logit_zero_point_int8 if int8 else 0,

@@ -23,14 +23,14 @@ from memkd_edge.errors import UsageError
 from memkd_edge.export import arena
 from memkd_edge.export.interface import tflite_step
 from memkd_edge.export.packages import KINDS, package_files
-from memkd_edge.export.pipeline import build_package, export
+from memkd_edge.export.pipeline import export
 from memkd_edge.export.runtimes import RUNTIMES, Job, stream
 from memkd_edge.export.selftest import STEPS, self_test
 from memkd_edge.export.tflite import write_tflite
 from memkd_edge.export.tflite_file import read_tflite
 from memkd_edge.export.tflm import operator_methods
 from memkd_edge.metadata import Metadata, Resampling
-from memkd_edge.quantize import QuantizedLstm, quantize
+from memkd_edge.quantize import QuantizedLstm, Sensor, quantize
 from tests.export import toy
 
 STAND_INS = Path(__file__).parent / "stand_ins"
@@ -166,15 +166,15 @@ def test_export_writes_the_package_beside_the_model_file_and_repeats_itself(tmp_
 @pytest.mark.parametrize(
     ("student", "options", "message"),
     [
-        ("gru", {}, "a gru student has no firmware package"),
+        ("cnn", {"format": "onnx", "quantize": "int8"}, "cnn"),
         ("lstm", {"quantize": "float32"}, "take --quantize int8 or int16x8"),
         ("lstm", {"package": "cmak"}, "no package 'cmak'"),
+        ("lstm", {"package": "tflm", "input": "raw", "counts_per_unit": (1000.0,) * 3}, "leave out --input raw"),
     ],
 )
-def test_students_and_options_without_a_package_are_refused(student, options, message):
-    config = ExportConfig(**{"package": "c", **options})
+def test_students_and_options_without_a_package_are_refused(student, options, message, tmp_path):
     with pytest.raises(UsageError, match=message):
-        build_package(toy.student(student), toy.metadata(), toy.series(), config)
+        export(toy.make_run(tmp_path, toy.student(student)), ExportConfig(**{"package": "c", **options}))
 
 
 # ---- golden vectors ----
@@ -182,7 +182,7 @@ def test_students_and_options_without_a_package_are_refused(student, options, me
 
 def test_the_self_test_covers_saturation_and_several_classes(model, metadata):
     test = self_test(model, metadata)
-    assert test.samples.shape == (STEPS, model.input_size)
+    assert test.x_float.shape == (STEPS, model.input_size)
     assert {test.x_int16.min(), test.x_int16.max()} == {-32768, 32767}
     assert len(np.unique(test.logits_int16, axis=0)) == STEPS
     assert len(set(test.logits_int8.argmax(axis=1))) > 1
@@ -192,7 +192,7 @@ def test_a_float_sample_of_the_self_test_stays_clear_of_where_rounding_turns(mod
     # A channel whose mean is large against its spread: float32 has few steps left there.
     coarse = replace(metadata, mean=(1e5, -300.0, 0.0), std=(0.25, 1.0, 1e-3))
     test = self_test(model, coarse)
-    exact = (test.samples.astype(np.float64) - coarse.mean) / np.float64(coarse.std) / model.layers[0].state_scale
+    exact = (test.x_float.astype(np.float64) - coarse.mean) / np.float64(coarse.std) / model.layers[0].state_scale
     inside = np.abs(exact) < 32767
     assert inside.mean() > 0.8
     assert np.abs(exact - test.x_int16)[inside].max() < 0.4
@@ -238,6 +238,37 @@ def test_packages_of_other_shapes_pass_their_self_tests(channels, hidden, classe
     packages = {kind: write(package_files(kind, quantized, described, name=NAME), tmp_path / kind) for kind in ("c", "tflm")}
     assert run("make", "-s", "check", cwd=packages["c"]).startswith("self-test passed")
     assert run(build_tflm(packages.__getitem__, tmp_path)).startswith("self-test passed")
+
+
+@pytest.mark.parametrize("student", ["lstm", "gru"])
+@pytest.mark.parametrize("resampling", [Resampling(), Resampling("decimate", 30, 10, 3, (0.25, 0.5, 0.25))])
+def test_packages_of_models_for_sensor_counts_pass_their_self_tests(student, resampling, metadata, tmp_path, require_tool):
+    require_tool("make", package="make")
+    described = replace(metadata, resampling=resampling)
+    sensor = Sensor((100.0, -2048.0, 16.4), metadata.mean, metadata.std, resampling)
+    quantized = quantize(toy.student(student), toy.series(), sensor=sensor)
+    folder = write(package_files("c", quantized, described, name=NAME), tmp_path / "c")
+    assert_streams(run("make", "-s", "check", f"CFLAGS=-O2 {' '.join(STRICT)}", cwd=folder))
+    readme = (folder / "README.md").read_text()
+    assert "16.4 for 1 x" in readme
+    assert ("decides with every 3th" in readme) == (resampling.factor == 3)
+    (source,) = re.findall(r"```c\n(.*?)```", readme, re.S)
+    (folder / "readme.c").write_text(source)
+    compile_c(folder / "readme.c", folder / "src")
+    arduino = write(package_files("arduino", quantized, described, name=NAME), tmp_path / "arduino")
+    assert_streams(run(build_sketch(arduino / "src", arduino / "examples/stream/stream.ino", tmp_path)))
+
+
+def test_a_gru_has_packages_too(package, metadata, tmp_path, require_tool):
+    require_tool("make", package="make")
+    quantized = quantize(toy.student("gru"), toy.series())
+    folder = write(package_files("c", quantized, metadata, name=NAME), tmp_path / "gru")
+    assert_streams(run("make", "-s", "check", f"CFLAGS=-O2 {' '.join(STRICT)}", cwd=folder))
+    assert "| state, for each signal | 16 | exact |" in (folder / "README.md").read_text()
+    tflm = write(package_files("tflm", quantized, metadata, name=NAME), tmp_path / "gru-tflm")
+    assert "operators_.AddSub()" in (tflm / "src" / f"{NAME}_tflm.cc").read_text()
+    includes = [tflm / "src", *tflm_stand_in(tmp_path, package("c") / "src")]
+    compile_c(tflm / "src" / f"{NAME}_tflm.cc", *includes, standard="c++17")
 
 
 @pytest.mark.parametrize("entry", ["i16", "i8", "f32"])
@@ -293,17 +324,20 @@ def test_the_cmake_package_builds_tests_installs_and_is_found(package, tmp_path,
 @pytest.mark.parametrize("kind", ["arduino", "platformio"])
 def test_the_arduino_example_builds_as_cpp_and_runs(kind, package, tmp_path):
     folder = package(kind)
-    sources = folder / SOURCES.get(kind, "src")
     sketch = folder / ("examples/stream/stream.ino" if kind == "arduino" else "src/main.cpp")
-    main = tmp_path / "sketch.cpp"
+    assert_streams(run(build_sketch(folder / SOURCES.get(kind, "src"), sketch, tmp_path)))
+
+
+def build_sketch(sources: Path, sketch: Path, folder: Path) -> Path:
+    """Build an Arduino sketch and the library in `sources` on the stand-in of the Arduino core."""
     # The Arduino builder puts this line before a sketch.
-    main.write_text("#include <Arduino.h>\n" + sketch.read_text())
+    (folder / "sketch.cpp").write_text("#include <Arduino.h>\n" + sketch.read_text())
     core = STAND_INS / "arduino"
-    shutil.copy(core / "main.cpp", tmp_path)
+    shutil.copy(core / "main.cpp", folder)
     objects = [compile_c(source, sources) for source in sorted(sources.glob("*.c"))]
-    objects += [compile_c(tmp_path / name, sources, core, standard="c++11") for name in ("sketch.cpp", "main.cpp")]
-    run("g++", *objects, "-o", tmp_path / "sketch")
-    assert_streams(run(tmp_path / "sketch"))
+    objects += [compile_c(folder / name, sources, core, standard="c++11") for name in ("sketch.cpp", "main.cpp")]
+    run("g++", *objects, "-o", folder / "sketch")
+    return folder / "sketch"
 
 
 @pytest.mark.parametrize("small", [False, True])
@@ -459,8 +493,10 @@ def test_the_tflm_package_notices_a_wrong_golden_vector(package, tmp_path):
 
 
 @pytest.mark.parametrize("interface", ["int8", "int16x8"])
-def test_tflite_micro_gives_the_packages_golden_vectors_from_the_packages_file(interface, model, metadata, tmp_path):
+@pytest.mark.parametrize("student", ["lstm", "gru"])
+def test_tflite_micro_gives_the_packages_golden_vectors_from_the_packages_file(interface, student, metadata, tmp_path):
     pytest.importorskip("tflite_micro", reason="pip install tflite-micro")
+    model = quantize(toy.student(student), toy.series())
     files = package_files("tflm", model, metadata, name=NAME, interface=interface)
     text = files[f"src/{NAME}_model_data.cc"].decode()
     data = bytes(int(number) for number in re.findall(r"\d+", text[text.index("= {") :]))

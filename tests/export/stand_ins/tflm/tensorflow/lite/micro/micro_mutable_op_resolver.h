@@ -32,6 +32,9 @@ template <unsigned kOperators> class MicroMutableOpResolver : public MicroOpReso
     TfLiteStatus AddSplit() {
         return Add();
     }
+    TfLiteStatus AddSub() {
+        return Add();
+    }
     TfLiteStatus AddTanh() {
         return Add();
     }
