@@ -127,9 +127,9 @@ class _Tries:
 
 
 def train_teachers(job: Job, spec: ModelSpec) -> Teachers:
-    """Train, for each noise level, a teacher for every fold and one on all training series; keep the level best on held-out series.
+    """Train, for each noise level, a teacher for every fold and one on all training series; keep the level that judges best.
 
-    Noise on its inputs keeps a large teacher from learning a small training set by heart, which its student would then imitate; on
+    Noise on its inputs keeps a large teacher from learning a small training set by heart, which its student then imitates; on
     other sets it blurs what tells the classes apart.
     """
     levels = [float(level) for level in job.config.teacher_noise.split(",")]

@@ -88,7 +88,7 @@ class Teacher:
 
 @dataclass(frozen=True)
 class TeacherRecipe:
-    """How a teacher is trained: epochs at most, peak learning rate, series in a batch, Gaussian noise on the normalised inputs."""
+    """How a teacher is trained: epochs at most, peak learning rate, series in a batch, Gaussian noise on normalised inputs."""
 
     epochs: int
     learning_rate: float

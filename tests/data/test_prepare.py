@@ -20,10 +20,9 @@ def basic_motions() -> Dataset:
 @pytest.mark.parametrize(("text", "steps"), [("none", 100), ("linear:40", 40), ("decimate:4", 25)])
 def test_arrays_have_the_models_time_steps_and_metadata_tells_how(basic_motions, text, steps):
     prepared = prepare(basic_motions, DistillConfig(resample=text))
-    assert prepared.x_train.shape[1:] == prepared.x_val.shape[1:] == prepared.x_test.shape[1:] == (steps, 6)
-    assert prepared.x_train.dtype == prepared.x_val.dtype == prepared.x_test.dtype == np.float32
-    assert len(prepared.x_train) + len(prepared.x_val) == 40
-    assert sorted([*prepared.y_train, *prepared.y_val]) == sorted(basic_motions.y_train)
+    assert prepared.x_train.shape == prepared.x_test.shape == (40, steps, 6)
+    assert prepared.x_train.dtype == prepared.x_test.dtype == np.float32
+    np.testing.assert_array_equal(prepared.y_train, basic_motions.y_train)
     metadata = prepared.metadata
     assert metadata.resampling.kind == text.split(":")[0]
     assert metadata.window_length == 100
@@ -44,18 +43,33 @@ def test_a_device_that_knows_only_the_metadata_gets_the_same_inputs(basic_motion
     np.testing.assert_array_equal(normalise(np.stack(steps), metadata.mean, metadata.std), prepared.x_test[7])
 
 
-def test_statistics_come_from_the_training_part_only(basic_motions):
-    original = prepare(basic_motions, DistillConfig())
-    np.testing.assert_allclose(original.x_train.mean(axis=(0, 1)), 0, atol=1e-5)
-    np.testing.assert_allclose(original.x_train.std(axis=(0, 1)), 1, atol=1e-4)
-    assert np.abs(original.x_val.std(axis=(0, 1)) - 1).max() > 0.01
+def test_statistics_leave_a_single_held_out_part_out_and_otherwise_take_all_training_series(basic_motions):
+    one = prepare(basic_motions, DistillConfig(folds=1))
+    np.testing.assert_allclose(one.x_train[one.folds == -1].mean(axis=(0, 1)), 0, atol=1e-5)
+    assert np.abs(one.x_train.std(axis=(0, 1)) - 1).max() > 0.01
+    four = prepare(basic_motions, DistillConfig(folds=4))
+    np.testing.assert_allclose(four.x_train.std(axis=(0, 1)), 1, atol=1e-4)
+
+
+def test_a_small_set_is_dealt_to_four_folds_that_hold_every_class(basic_motions):
+    prepared = prepare(basic_motions, DistillConfig())
+    counts = [np.bincount(prepared.y_train[prepared.folds == fold], minlength=4) for fold in range(4)]
+    assert np.sum(counts) == 40
+    assert np.min(counts) == 2
+    assert np.max(counts) == 3
+
+
+def test_a_large_set_holds_one_part_out():
+    data = assemble("D", _part("ab" * 200), _part("ab"), Description())
+    folds = prepare(data, DistillConfig(validation=0.1)).folds
+    assert np.bincount(folds + 1).tolist() == [360, 40]
 
 
 def test_the_same_seed_prepares_the_same_arrays_and_another_seed_another_split(basic_motions):
     first, again, other = (prepare(basic_motions, DistillConfig(seed=seed)) for seed in (3, 3, 4))
-    np.testing.assert_array_equal(first.x_val, again.x_val)
+    np.testing.assert_array_equal(first.folds, again.folds)
     assert first.metadata == again.metadata
-    assert (first.x_val != other.x_val).any()
+    assert (first.folds != other.folds).any()
     np.testing.assert_array_equal(first.y_test, other.y_test)
 
 
@@ -75,23 +89,26 @@ def test_fewer_test_series_than_four_give_fewer_golden_ones():
 def test_validation_is_held_out_by_subject():
     subjects = [f"s{index // 4}" for index in range(32)]
     data = assemble("D", _part("abab" * 8, subjects), _part("ab"), Description())
-    prepared = prepare(data, DistillConfig(validation=0.25))
     assert data.groups_train is not None
-    groups = [_group_of(data, prepared.metadata, series) for series in prepared.x_val]
-    assert len(groups) == 8
-    assert len(set(groups)) == 2
+    for folds in (1, 4):
+        prepared = prepare(data, DistillConfig(validation=0.25, folds=folds))
+        held_out = data.groups_train[prepared.folds == 0]
+        assert len(held_out) == 8
+        assert len(set(held_out)) == 2
+        assert not set(held_out) & set(data.groups_train[prepared.folds != 0])
 
 
 def test_an_impossible_validation_part_is_refused(basic_motions):
     with pytest.raises(UsageError, match=r"must lie between 0 and 1, not 1.5"):
-        prepare(basic_motions, DistillConfig(validation=1.5))
+        prepare(basic_motions, DistillConfig(validation=1.5, folds=1))
+
+
+@pytest.mark.parametrize("folds", [-1, 41])
+def test_an_impossible_number_of_folds_is_refused(basic_motions, folds):
+    with pytest.raises(UsageError, match="--folds must lie between 1 and the 40 training series"):
+        prepare(basic_motions, DistillConfig(folds=folds))
 
 
 def _part(labels, subjects=None):
     series = [np.random.default_rng(i).normal(size=(5, 1)) for i in range(len(labels))]
     return RawPart(series, list(labels), [str(i) for i in range(len(labels))], subjects)
-
-
-def _group_of(data, metadata, series):
-    same = (normalise(data.x_train, metadata.mean, metadata.std) == series).all(axis=(1, 2))
-    return int(data.groups_train[same.argmax()])

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memkd_edge.data.splits import hold_out
+from memkd_edge.data.splits import fold_numbers, hold_out
 from memkd_edge.errors import UsageError
 
 FEW = settings(max_examples=60, deadline=None)
@@ -72,3 +72,34 @@ def test_a_fraction_outside_0_to_1_is_refused(fraction):
 def test_a_class_with_one_series_cannot_be_split():
     with pytest.raises(UsageError, match="class 'b' has fewer than two series"):
         hold_out(np.array([0, 0, 1]), 0.5, 0, ("a", "b"))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_folds_hold_every_series_out_once_and_leave_every_class_to_train_on(data):
+    classes = data.draw(st.integers(2, 5))
+    counts = data.draw(st.lists(st.integers(2, 30), min_size=classes, max_size=classes))
+    folds = data.draw(st.integers(2, 6))
+    targets = np.repeat(np.arange(classes), counts)
+    numbers = fold_numbers(targets, folds, data.draw(st.integers(0, 99)), tuple(map(str, range(classes))))
+    for index in range(classes):
+        of_class = np.bincount(numbers[targets == index], minlength=folds)
+        assert of_class.max() - of_class.min() <= 1
+        assert of_class.max() < counts[index]
+    sizes = np.bincount(numbers, minlength=folds)
+    assert sizes.max() - sizes.min() <= 1
+
+
+def test_folds_keep_subjects_whole():
+    targets = np.tile([0, 0, 1, 1], 10)
+    groups = np.repeat(np.arange(10), 4)
+    numbers = fold_numbers(targets, 4, 0, ("a", "b"), groups)
+    assert set(numbers) == {0, 1, 2, 3}
+    assert all(len(set(numbers[groups == group])) == 1 for group in range(10))
+
+
+def test_folds_need_two_series_and_two_subjects_of_each_class():
+    with pytest.raises(UsageError, match="'b' has fewer than two series"):
+        fold_numbers(np.array([0, 0, 0, 1]), 2, 0, ("a", "b"))
+    with pytest.raises(UsageError, match="'b' was recorded with a single subject"):
+        fold_numbers(np.array([0, 0, 1, 1]), 2, 0, ("a", "b"), np.array([0, 1, 1, 1]))
