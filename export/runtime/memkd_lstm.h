@@ -164,7 +164,8 @@ MEMKD_INLINE const uint32_t *memkd_load2(const uint32_t *words, uint32_t *first,
 }
 #endif
 
-/* sat-free (value * multiplier + 2^(shift-1)) >> shift, multiplier < 2^15. */
+/* (value * multiplier + 2^(shift-1)) >> shift, multiplier < 2^15; if the shift is small, clamped to 16 bits.
+ */
 MEMKD_INLINE int32_t memkd_scale(int32_t value, int32_t multiplier, int shift) {
 #if MEMKD_DSP
     if (shift >= 17 && shift <= 32) {
@@ -176,7 +177,8 @@ MEMKD_INLINE int32_t memkd_scale(int32_t value, int32_t multiplier, int shift) {
         const int32_t low = (int32_t)(((uint32_t)value & 0xFFFFu) * (uint32_t)multiplier >> 16);
         return (high + low + ((int32_t)1 << (shift - 17))) >> (shift - 16);
     }
-    return (int32_t)(((int64_t)value * multiplier + ((int64_t)1 << (shift - 1))) >> shift);
+    const int64_t scaled = ((int64_t)value * multiplier + ((int64_t)1 << (shift - 1))) >> shift;
+    return scaled < -32768 ? -32768 : scaled > 32767 ? 32767 : (int32_t)scaled;
 }
 
 /* ---- activations ---- */
@@ -265,9 +267,9 @@ MEMKD_INLINE int32_t memkd_sigmoid_curve(memkd_table_t table, int32_t z) {
     return memkd_curve(table, 9 * z) + MEMKD_SIGMOID_OFFSET;
 }
 
-/* tanh(value), value at scale 3 * 2^-12, the result at scale 2^-15. */
-MEMKD_INLINE int32_t memkd_tanh(memkd_table_t table, int32_t value) {
-    return (memkd_curve(table, 18 * value) + MEMKD_TANH_OFFSET) >> MEMKD_TANH_SHIFT;
+/* tanh(argument / 12288) at scale 2^-15: twice the curve at twice the argument, less one. */
+MEMKD_INLINE int32_t memkd_tanh(memkd_table_t table, int32_t argument) {
+    return (memkd_curve(table, 2 * argument) + MEMKD_TANH_OFFSET) >> MEMKD_TANH_SHIFT;
 }
 
 /* ---- one unit ---- */
@@ -308,14 +310,18 @@ MEMKD_INLINE int32_t memkd_gated(int32_t curve, int32_t factor, int shift) {
 #endif
 }
 
-/* c' = sat16(f * c + i * g), h' = o * tanh(c'). The gates are pre-activations at scale 3 * 2^-12. */
+/*
+ * c' = sat16(f * c + i * g), h' = o * tanh(c'). The gates are pre-activations at scale 3 * 2^-12, c has that
+ * scale times 2^cell_shift, cell_shift in -2 .. 3.
+ */
 MEMKD_INLINE void memkd_lstm_unit(memkd_table_t table, int32_t zi, int32_t zf, int32_t zo, int32_t zg,
-                                  int hidden_shift, int16_t *h, int16_t *c) {
+                                  int cell_shift, int hidden_shift, int16_t *h, int16_t *c) {
     const int32_t cell = *c;
     const int32_t forget = memkd_sigmoid_curve(table, zf);
     const int32_t input = memkd_sigmoid_curve(table, zi);
-    const int32_t candidate = memkd_tanh(table, zg);
+    const int32_t candidate = memkd_tanh(table, 9 * zg);
     const int32_t product = memkd_product(input, candidate);
+    const int32_t sign = memkd_sign(candidate);
 #if MEMKD_DSP
     /*
      * memkd_gated() by hand: the word whose upper half is the factor 2 serves as the rounding, too, which
@@ -323,20 +329,22 @@ MEMKD_INLINE void memkd_lstm_unit(memkd_table_t table, int32_t zi, int32_t zf, i
      */
     const uint32_t two = 0x00024001u;
     const int32_t kept = memkd_smlad(memkd_pack(two, forget), (uint32_t)cell, (int32_t)two) >> 15;
-    const int32_t added =
-        (memkd_smmlar(2 * product, 0x55555400, (1 << 18) - (4 << 19)) + memkd_sign(candidate)) >> 19;
+    const int32_t round = (1 << (18 + cell_shift)) - (4 << (19 + cell_shift));
+    const int32_t added = (memkd_smmlar(2 * product, 0x55555400, round) + sign) >> (19 + cell_shift);
 #else
     /* Multiplying by 0x55555400 / 2^50 is dividing by 3 * 2^18 what is left after taking off its 2^22nd part.
      */
     const int32_t kept = memkd_gated(forget, cell, 15);
-    const int32_t sign = memkd_sign(candidate);
-    const int32_t excess = (product + 0x108000 + (int32_t)((uint32_t)sign >> 11)) >> 22;
-    const int32_t added = (((product - excess + 0x60000 + sign) >> 18) * 21845 + 20000) >> 16;
+    const int32_t part = (product + 0xFFFFF + (int32_t)((uint32_t)sign >> 11)) >> 22;
+    const int32_t half = 3 << (17 + cell_shift);
+    const int32_t added = (((product - part + half + sign) >> (18 + cell_shift)) * 21845 + 10000) >> 16;
 #endif
     const int32_t next = memkd_saturate16(kept + added);
     *c = (int16_t)next;
     const int32_t output = memkd_sigmoid_curve(table, zo);
-    *h = (int16_t)memkd_gated(output, memkd_tanh(table, next), hidden_shift);
+    const int32_t argument =
+        cell_shift >= 0 ? (9 << cell_shift) * next : (9 * next - cell_shift) >> -cell_shift;
+    *h = (int16_t)memkd_gated(output, memkd_tanh(table, argument), hidden_shift);
 }
 
 /* h' = sat16(z * h + (1 - z) * tanh(sat16(x + r * h part))). The gates are pre-activations at scale 3 *
@@ -344,7 +352,7 @@ MEMKD_INLINE void memkd_lstm_unit(memkd_table_t table, int32_t zi, int32_t zf, i
 MEMKD_INLINE void memkd_gru_unit(memkd_table_t table, int32_t zr, int32_t zz, int32_t from_x, int32_t from_h,
                                  int hidden_shift, int16_t *h) {
     const int32_t remembered = memkd_gated(memkd_sigmoid_curve(table, zr), memkd_saturate16(from_h), 15);
-    const int32_t candidate = memkd_tanh(table, memkd_saturate16(memkd_saturate16(from_x) + remembered));
+    const int32_t candidate = memkd_tanh(table, 9 * memkd_saturate16(memkd_saturate16(from_x) + remembered));
     const int32_t update = memkd_sigmoid_curve(table, zz);
     const int32_t rest = 32767 - (update >> MEMKD_SIGMOID_SHIFT);
     const int32_t round = ((int32_t)1 << (hidden_shift - 1)) + 1;
@@ -491,7 +499,7 @@ MEMKD_INLINE const uint32_t *memkd_gates(const memkd_dense_t *gates, const uint3
 
 /* One step of an LSTM layer. columns: its input and the old h of all units. h and c are read and written. */
 MEMKD_INLINE void memkd_lstm(const memkd_dense_t *gates, const memkd_columns_t *columns, int pairs,
-                             int hidden, int hidden_shift, int16_t *h, int16_t *c) {
+                             int hidden, int cell_shift, int hidden_shift, int16_t *h, int16_t *c) {
     const uint32_t *weights = gates->weights;
     const uint32_t *const end = weights + hidden * (4 + pairs * 2 * MEMKD_BLOCK_WORDS);
     const uint32_t excess = memkd_excess(columns, pairs);
@@ -499,7 +507,7 @@ MEMKD_INLINE void memkd_lstm(const memkd_dense_t *gates, const memkd_columns_t *
     do {
         int32_t z[4];
         weights = memkd_gates(gates, weights, excess, columns, pairs, z);
-        memkd_lstm_unit(table, z[0], z[1], z[2], z[3], hidden_shift, h++, c++);
+        memkd_lstm_unit(table, z[0], z[1], z[2], z[3], cell_shift, hidden_shift, h++, c++);
     } while (weights != end);
 }
 

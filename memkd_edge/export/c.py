@@ -5,7 +5,7 @@
 The C computes exactly what `memkd_edge.quantize.reference` does, on every core and in every build of the runtime.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ RUNTIME_FILES = ("memkd_lstm.h", "memkd_lstm.c", "memkd_state.h", "memkd_state.c
 
 # The runtime has these built in (SPEC.md).
 _GATE_SCALE = 3 * 2.0**-12
-_CELL_RESCALE = Multiplier(0x55555400, -19)
+_CELL_RESCALE = Multiplier(0x55555400, -19)  # at cell_shift 0
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class _Dense:
     multiplier: int
     shift: int
     clamp: int
+    cell_shift: int = 0
     hidden_shift: int = 0
 
 
@@ -62,8 +63,8 @@ def emit_c(model: QuantizedLstm | QuantizedGru, metadata: Metadata | None, name:
         name: prefix of all functions, a lower-case C identifier.
 
     Raises:
-        UsageError: `name` is no such identifier; metadata of another model; scales other than SPEC.md's; a low-pass filter
-            whose sums leave 32 bits.
+        UsageError: `name` is no such identifier; metadata of another model; scales other than SPEC.md's or beyond the
+            runtime's range; a low-pass filter whose sums leave 32 bits.
     """
     check_name(name)
     kind = "lstm" if isinstance(model, QuantizedLstm) else "gru"
@@ -108,26 +109,31 @@ def emit_c(model: QuantizedLstm | QuantizedGru, metadata: Metadata | None, name:
 
 def _layer(layer: QuantizedLayer | QuantizedGruLayer) -> _Dense:
     built_in = layer.gate_scale == _GATE_SCALE and layer.hidden_rescale.mantissa == 1 << 30
+    cell_shift = 0
     if isinstance(layer, QuantizedLayer):
-        built_in = built_in and layer.cell_rescale == _CELL_RESCALE
+        cell_shift = layer.cell_shift
+        expected = Multiplier(_CELL_RESCALE.mantissa, _CELL_RESCALE.exponent - cell_shift)
+        built_in = built_in and -2 <= cell_shift <= 3 and layer.cell_rescale == expected
     if not built_in:
         raise UsageError("the C runtime computes with the scales of SPEC.md only; quantise the model with memkd-edge")
     units = [list(range(unit, 4 * layer.hidden_size, layer.hidden_size)) for unit in range(layer.hidden_size)]
     widths = (layer.input_size, layer.hidden_size)
-    return _dense(layer.gates, units, widths, hidden_shift=1 - layer.hidden_rescale.exponent)
+    dense = _dense(layer.gates, units, widths)
+    return replace(dense, cell_shift=cell_shift, hidden_shift=1 - layer.hidden_rescale.exponent)
 
 
-def _dense(layer: QuantizedDense, blocks: list[list[int]], widths: tuple[int, ...], hidden_shift: int = 0) -> _Dense:
+def _dense(layer: QuantizedDense, blocks: list[list[int]], widths: tuple[int, ...]) -> _Dense:
     """Arrange a dense layer in blocks of rows over column pairs; each part of `widths` columns is padded to whole pairs."""
     parts = np.split(layer.weight.astype(int), np.cumsum(widths)[:-1], axis=1)
     weight = np.concatenate([np.pad(part, ((0, 1), (0, part.shape[1] % 2))) for part in parts], axis=1)
     bias = np.pad(layer.bias, (0, 1))
+    if layer.shift < 1:
+        raise UsageError("a layer amplifies its input more than the C runtime can; normalise the data and distil again")
     return _Dense(
         [_Block([int(bias[row]) % (1 << 32) for row in rows], _groups(weight[rows])) for rows in blocks],
         layer.reduced,
         layer.shift,
         clamp=int(_may_overflow(layer)),
-        hidden_shift=hidden_shift,
     )
 
 
