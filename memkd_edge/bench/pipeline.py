@@ -18,7 +18,7 @@ from memkd_edge.bench.subjects import NotExportableError, Subjects
 from memkd_edge.bench.types import MEASURED, BenchReport, DeviceReport, Figure, Row
 from memkd_edge.config import BenchConfig
 from memkd_edge.errors import UsageError
-from memkd_edge.quantize.reference import IntegerLstm
+from memkd_edge.quantize.reference import integer_classifier
 from memkd_edge.runs import Run
 
 DEFAULT_RATE_HZ = 50.0  # when neither the user nor the data tell
@@ -81,7 +81,7 @@ def _accuracies(run: Run, subjects: Subjects) -> dict[str, Figure]:
     metrics = run.read_json("metrics.json")
     accuracy = {model: Figure(metrics[model]["test"]["accuracy"], MEASURED, "", "torch") for model in ("student", "teacher")}
     try:
-        reference = IntegerLstm(subjects.quantized)
+        reference = integer_classifier(subjects.quantized)
     except NotExportableError:
         return accuracy
     arrays = run.read_arrays("calibration.npz")

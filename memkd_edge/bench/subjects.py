@@ -15,10 +15,10 @@ from memkd_edge.export.c_float import emit_c_float
 from memkd_edge.export.onnx import write_onnx_step
 from memkd_edge.export.tflite import write_tflite, write_tflite_float
 from memkd_edge.metadata import Metadata
-from memkd_edge.models import Classifier, LstmClassifier, load_classifier, logits_over_time
+from memkd_edge.models import Classifier, GruClassifier, LstmClassifier, load_classifier, logits_over_time
 from memkd_edge.quantize import quantize
-from memkd_edge.quantize.reference import IntegerLstm
-from memkd_edge.quantize.types import QuantizedLstm
+from memkd_edge.quantize.reference import integer_classifier
+from memkd_edge.quantize.types import QuantizedGru, QuantizedLstm
 from memkd_edge.runs import Run
 
 FLOAT_TOLERANCE = 1e-3  # of the largest logit; float32 sums in another order
@@ -94,9 +94,9 @@ class Subjects:
         return load_classifier(self._run.path / "teacher.safetensors")
 
     @cached_property
-    def quantized(self) -> QuantizedLstm:
+    def quantized(self) -> QuantizedLstm | QuantizedGru:
         """The integer student."""
-        return quantize(_lstm(self.student, "student"), self._arrays["x_calibration"])
+        return quantize(_recurrent(self.student, "student"), self._arrays["x_calibration"])
 
     def student_int8_c(self) -> Subject:
         """The generated C, int8 in and out."""
@@ -128,12 +128,12 @@ class Subjects:
 
     def float_tflite(self, model: str) -> Subject:
         """`model` as a float32 .tflite."""
-        data = write_tflite_float(_lstm(self._classifier(model), model), self.metadata)
+        data = write_tflite_float(_recurrent(self._classifier(model), model), self.metadata)
         return self._float(model, "float32 .tflite", self.x, self.x, file=data, suffix=".tflite")
 
     def float_onnx(self, model: str) -> Subject:
         """`model` as an ONNX step graph."""
-        data = write_onnx_step(_lstm(self._classifier(model), model), self.metadata)
+        data = write_onnx_step(_recurrent(self._classifier(model), model), self.metadata)
         return self._float(model, "float32 ONNX", self.x, self.x, file=data, suffix=".onnx")
 
     def _classifier(self, model: str) -> Classifier:
@@ -142,10 +142,10 @@ class Subjects:
     def _integer(
         self, build: str, interface: str, tolerance: float, *, source: CModel | None = None, file: bytes = b""
     ) -> Subject:
-        reference = IntegerLstm(self.quantized)
+        reference = integer_classifier(self.quantized)
         inputs = reference.quantize_input(self.x, interface)
         expected = reference.run(inputs[None])[0]
-        dense = [layer.gates for layer in self.quantized.layers] + [self.quantized.head]
+        dense = [*(layer.gates for layer in self.quantized.layers), self.quantized.head]
         weight_bytes = sum(part.weight.nbytes + 4 * part.bias.size for part in dense)
         return Subject("student", build, inputs, expected, tolerance, weight_bytes, source, file, ".tflite" if file else "")
 
@@ -170,7 +170,13 @@ class Subjects:
 
 def _lstm(model: Classifier, name: str) -> LstmClassifier:
     if not isinstance(model, LstmClassifier) or model.spec.bidirectional:
-        raise NotExportableError(f"the {name} is no causal LSTM; there is no generated code for it")
+        raise NotExportableError(f"There is no float32 C for the {name}: it is no causal LSTM.")
+    return model
+
+
+def _recurrent(model: Classifier, name: str) -> LstmClassifier | GruClassifier:
+    if not isinstance(model, LstmClassifier | GruClassifier) or model.spec.bidirectional:
+        raise NotExportableError(f"The {name} does not stream: it is no causal LSTM or GRU.")
     return model
 
 

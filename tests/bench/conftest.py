@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from memkd_edge.metadata import Metadata
-from memkd_edge.models import LstmClassifier, ModelSpec, save_model
+from memkd_edge.models import ModelSpec, build, save_model
 from memkd_edge.runs import Run
 
 CHANNELS, CLASSES, SERIES, LENGTH = 2, 3, 6, 20
 
 
-def make_run(root: Path, *, teacher_hidden: int = 12) -> Run:
-    """Write a complete run: student of 4 units, teacher of two layers."""
+def make_run(root: Path, *, teacher_hidden: int = 12, student: str = "lstm", teacher: str = "lstm") -> Run:
+    """Write a complete run: student of 4 units, teacher of two layers, of the kinds that `models.build` knows."""
     torch.manual_seed(1)
     generator = np.random.default_rng(1)
     run = Run.create(root, "tiny", "[distill]\n")
@@ -28,8 +28,9 @@ def make_run(root: Path, *, teacher_hidden: int = 12) -> Run:
         std=(2.0, 0.25),
     )
     run.write_text("model.json", metadata.to_json())
-    run.write_bytes("student.safetensors", save_model(LstmClassifier(ModelSpec(CHANNELS, 4, CLASSES))))
-    run.write_bytes("teacher.safetensors", save_model(LstmClassifier(ModelSpec(CHANNELS, teacher_hidden, CLASSES, num_layers=2))))
+    run.write_bytes("student.safetensors", save_model(build(ModelSpec(CHANNELS, 4, CLASSES, kind=student))))
+    large = ModelSpec(CHANNELS, teacher_hidden, CLASSES, num_layers=2, kind=teacher)
+    run.write_bytes("teacher.safetensors", save_model(build(large)))
     series = generator.normal(size=(SERIES, LENGTH, CHANNELS)).astype(np.float32)
     labels = np.arange(SERIES) % CLASSES
     arrays = {"x_calibration": series, "x_test": series, "y_test": labels, "x_raw_golden": series[:1]}

@@ -3,20 +3,30 @@
 import csv
 import io
 import json
+import os
+import pty
+import subprocess
+import threading
+import tty
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from memkd_edge.bench import arm64_root
 from memkd_edge.bench.budget import BudgetError, check_budget, parse_budget
+from memkd_edge.bench.litert_aarch64 import measure_file_aarch64
 from memkd_edge.bench.pipeline import bench
+from memkd_edge.bench.qemu_cortex_m import CORES
 from memkd_edge.bench.subjects import Subjects
 from memkd_edge.bench.tables import show, to_csv
 from memkd_edge.bench.types import EMULATED_EXACT, ESTIMATED, MEASURED, BenchReport, DeviceReport, Figure, Row
 from memkd_edge.cli import app
 from memkd_edge.config import BenchConfig
 from memkd_edge.errors import GateError, MemkdEdgeError, MissingToolError, UsageError
+
+from .conftest import make_run
 
 TINY_BOARD = """
 title = "Tiny board"
@@ -86,6 +96,18 @@ def test_a_raspberry_pi_is_emulated_and_its_figures_are_labelled(run, aarch64):
     assert again == report
 
 
+def test_gru_students_and_foreign_teachers_get_the_rows_there_are(tmp_path, aarch64):
+    report = bench(make_run(tmp_path, student="gru", teacher="gru"), BenchConfig(device=("rpi4",), steps=6))
+    assert list(rows_of(report)) == [("student", "int8 C")]
+    assert any("teacher: it is no causal LSTM" in caveat for caveat in report.devices[0].caveats)
+
+
+def test_a_student_that_cannot_stream_is_said_so(tmp_path, aarch64):
+    report = bench(make_run(tmp_path, student="cnn"), BenchConfig(device=("rpi4",), steps=6))
+    assert list(rows_of(report)) == [("teacher", "float32 C")]
+    assert any("student does not stream" in caveat for caveat in report.devices[0].caveats)
+
+
 def test_a_microcontroller_is_emulated_with_cycles_and_battery_life(run, cortex_m):
     report = bench(run, BenchConfig(device=("nrf52840",), steps=4, battery="100mAh", sleep_current="2uA", rate=50))
     student = rows_of(report)["student", "int8 C"].figures
@@ -147,6 +169,72 @@ def test_not_a_number_is_a_wrong_output(run):
     broken[2, 1] = np.nan
     with pytest.raises(GateError, match="step 2, class 1: nan"):
         subject.check(broken, "here")
+
+
+def test_a_tflite_runs_through_litert_on_an_emulated_pi(run, require_tool):
+    require_tool("qemu-aarch64", package="qemu-user")
+    root = arm64_root.location()
+    if not arm64_root.is_built(root):
+        pytest.skip("needs the arm64 Python: memkd-edge doctor --arm64-root")
+    subject = Subjects(run, 6).student_int8_tflite()
+    first, second = (measure_file_aarch64(root, "cortex-a72", subject, timeout_s=300) for _ in range(2))
+    subject.check(first.result.logits, "rpi4")
+    assert first.instructions_per_step == second.instructions_per_step > 5000
+    assert first.runtime == "ai_edge_litert"
+
+
+def test_building_the_arm64_root_elsewhere_than_on_debian_names_what_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(MissingToolError, match="apt-get is not installed"):
+        arm64_root.build(tmp_path / "root")
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- a board on a serial port ---
+
+
+def test_a_board_s_firmware_is_written_built_and_read(run, tmp_path, cortex_m, monkeypatch):
+    """From the written sources alone: built as a user would, run on an emulated board, read through a pseudo-terminal."""
+    pytest.importorskip("serial", reason="needs pyserial: pip install 'memkd-edge[serial]'")
+    board, port = pty.openpty()
+    tty.setraw(board)
+    tty.setraw(port)
+    profile = tmp_path / "mps2.toml"
+    profile.write_text(
+        f'title = "MPS2"\nbackend = "serial"\nport = "{os.ttyname(port)}"\n[clock_mhz]\nvalue = 25\nsource = "MPS2 manual"\n'
+    )
+    sources = tmp_path / "firmware"
+    config = BenchConfig(device=(str(profile),), steps=6, firmware=str(sources), timeout_s=30)
+    assert str(sources) in bench(run, config).devices[0].caveats[0]
+    with pytest.raises(UsageError, match="not empty"):
+        bench(run, config)
+    objects = sorted(path.name for path in sources.glob("*.c") if path.name not in ("port_linux.c", "output_semihosting.c"))
+    layout = {"FLASH_ORIGIN": 0, "FLASH_LENGTH": 2**20, "RAM_ORIGIN": 0x20000000, "RAM_LENGTH": 2**16, "STACK_LENGTH": 4096}
+    symbols = [f"-Wl,--defsym={name}={value}" for name, value in layout.items()]
+    compiler = ["arm-none-eabi-gcc", *CORES["m4"].flags, "-O2", "-std=c99", "-nostartfiles", *symbols, "-T", "cortex_m.ld"]
+    subprocess.run([*compiler, *objects, "-o", "firmware.elf"], cwd=sources, check=True)
+    command = ["qemu-system-arm", "-M", "mps2-an386", "-kernel", "firmware.elf", "-display", "none", "-monitor", "none"]
+    stop = threading.Event()
+
+    def keep_resetting() -> None:
+        while not stop.is_set():
+            emulator = subprocess.Popen([*command, "-serial", "stdio"], cwd=sources, stdin=subprocess.DEVNULL, stdout=board)
+            stop.wait(2)
+            emulator.kill()
+            emulator.wait()
+
+    resets = threading.Thread(target=keep_resetting)
+    resets.start()
+    try:
+        figures = bench(run, replace(config, firmware="")).devices[0].rows[0].figures
+    finally:
+        stop.set()
+        resets.join()
+        os.close(board)
+        os.close(port)
+    assert figures["cycles"].kind == figures["latency"].kind == MEASURED
+    assert figures["latency"].value == pytest.approx(figures["cycles"].value / 25, abs=0.01)
+    assert json.loads((run.path / "bench" / "mps2.json").read_text())["device"] == "mps2"
 
 
 # --- budget ---
