@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from memkd_edge.distill.simd import LANES
+from memkd_edge.errors import UsageError
 
 # D = max(own * ||h_s||, floor * mean norm) + TINY
 DENOMINATORS = {"floored": (1.0, 0.5), "mean": (0.0, 1.0), "printed": (1.0, 0.0)}  # own, floor
@@ -95,7 +96,13 @@ class _CompiledMismatch(torch.autograd.Function):
 
 
 def short_pairs(length: int) -> tuple[Tensor, Tensor]:
-    """Return the pairs (t, t + 1) of a series of `length` steps, as starts and ends, int64 [length - 1]."""
+    """Return the pairs (t, t + 1) of a series of `length` steps, as starts and ends, int64 [length - 1].
+
+    Raises:
+        UsageError: a single step has no pair.
+    """
+    if length < 2:
+        raise UsageError("MemKD needs series of 2 steps or more, these have 1; use another method")
     steps = torch.arange(length)
     return steps[:-1], steps[1:]
 
@@ -112,10 +119,12 @@ def long_pairs(length: int, count: int, generator: torch.Generator) -> tuple[Ten
         starts and ends, int64 [M], M <= count, on the CPU.
 
     Raises:
-        ValueError: fewer than 3 steps have no long pair.
+        UsageError: fewer than 3 steps have no long pair.
     """
     if length < 3:
-        raise ValueError(f"a series of {length} steps has no two steps further apart than neighbours; 3 are needed")
+        raise UsageError(
+            f"MemKD's long-term loss needs series of 3 steps or more, these have {length}; switch it off with memkd:gamma=0"
+        )
     # Two different positions a < b of length - 1, read as s = a and e = b + 1: every pair with e >= s + 2 exactly once.
     positions = length - 1
     if positions * (positions - 1) // 2 <= count:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from memkd_edge.distill.discrepancy import DENOMINATORS, discrepancy, long_pairs, mismatch, short_pairs
 from memkd_edge.distill.methods import MemKD, method_named
+from memkd_edge.errors import UsageError
 from tests.distill.batches import Batch
 
 
@@ -201,8 +202,13 @@ def test_draws_differ_from_step_to_step_and_repeat_from_the_same_state() -> None
 
 
 def test_two_steps_have_no_long_pair() -> None:
-    with pytest.raises(ValueError, match="3 are needed"):
+    with pytest.raises(UsageError, match="gamma=0"):
         long_pairs(2, 100, torch.Generator())
+
+
+def test_one_step_has_no_pair_at_all() -> None:
+    with pytest.raises(UsageError, match="2 steps or more"):
+        short_pairs(1)
 
 
 @pytest.mark.parametrize("denominator", DENOMINATORS)

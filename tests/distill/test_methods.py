@@ -146,6 +146,12 @@ def test_a_name_carries_options() -> None:
         ("memkd:denominator=other", "floored"),
         ("memkd:pairs=0", "pairs >= 1"),
         ("memkd:beta=0:gamma=0", "beta and gamma"),
+        ("memkd:beta=nan", "finite"),
+        ("kd:temperature=0", "above 0"),
+        ("dkd:temperature=inf", "finite"),
+        ("dt2w:steps=0", "steps=0"),
+        ("dt2w:smoothing=nan", "smoothing=nan"),
+        ("tsd:shortest=20", "above longest=10"),
     ],
 )
 def test_a_wrong_name_or_option_is_refused_with_the_choices(text: str, part: str) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from memkd_edge.distill.methods.losses import divergence
-from memkd_edge.distill.methods.method import Method, Outputs, StepContext, register
+from memkd_edge.distill.methods.method import Method, Outputs, StepContext, register, require_positive
 
 
 @register
@@ -27,6 +27,9 @@ class DecoupledKD(Method):
     alpha: float = 1.0
     beta: float = 8.0
     temperature: float = 4.0
+
+    def __post_init__(self) -> None:
+        require_positive(self, "temperature")
 
     def term(self, student: Outputs, teacher: Outputs, labels: Tensor, extra: dict[str, Tensor], step: StepContext) -> Tensor:
         of_student, others_of_student = _decoupled(student.logits / self.temperature, labels)

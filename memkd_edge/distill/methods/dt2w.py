@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from memkd_edge.distill.methods.method import Method, Outputs, StepContext, register
+from memkd_edge.distill.methods.method import Method, Outputs, StepContext, register, require_positive
 
 _CHUNK = 1 << 20  # cells of cost matrices in memory at once
 
@@ -29,6 +29,9 @@ class ShapeAlignedDistillation(Method):
 
     smoothing: float = 1.0  # gamma of soft-DTW, > 0
     steps: int = 50
+
+    def __post_init__(self) -> None:
+        require_positive(self, "smoothing", "steps")
 
     def term(self, student: Outputs, teacher: Outputs, labels: Tensor, extra: dict[str, Tensor], step: StepContext) -> Tensor:
         population, batch, length, width = student.hidden.shape

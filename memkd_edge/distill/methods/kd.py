@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from memkd_edge.distill.methods.losses import divergence
-from memkd_edge.distill.methods.method import Method, Outputs, StepContext, register
+from memkd_edge.distill.methods.method import Method, Outputs, StepContext, register, require_positive
 
 
 @register
@@ -23,6 +23,9 @@ class KnowledgeDistillation(Method):
     weights = (1.0, 3.0, 10.0, 0.3)
 
     temperature: float = 4.0
+
+    def __post_init__(self) -> None:
+        require_positive(self, "temperature")
 
     def term(self, student: Outputs, teacher: Outputs, labels: Tensor, extra: dict[str, Tensor], step: StepContext) -> Tensor:
         return self.temperature**2 * divergence(student.logits, teacher.logits, self.temperature).mean(-1)

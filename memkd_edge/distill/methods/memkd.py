@@ -1,5 +1,6 @@
 """MemKD: match how far the hidden state moves over sub-sequences, relative to where it was."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -36,8 +37,8 @@ class MemKD(Method):
     def __post_init__(self) -> None:
         if self.denominator not in DENOMINATORS:
             raise UsageError(f"{self.name}: denominator {self.denominator!r} is not one of {', '.join(DENOMINATORS)}")
-        if self.pairs < 1 or min(self.beta, self.gamma) < 0 or self.beta + self.gamma == 0:
-            raise UsageError(f"{self.name}: needs pairs >= 1, beta and gamma >= 0, and one of the two above 0")
+        if not (self.pairs >= 1 and self.beta >= 0 and self.gamma >= 0 and 0 < self.beta + self.gamma < math.inf):
+            raise UsageError(f"{self.name}: needs pairs >= 1, beta and gamma finite and >= 0, and one of the two above 0")
 
     def term(self, student: Outputs, teacher: Outputs, labels: Tensor, extra: dict[str, Tensor], step: StepContext) -> Tensor:
         length = step.x.shape[1]
@@ -57,11 +58,11 @@ class MemKD(Method):
 class MemKDPrinted(MemKD):
     """MemKD as printed: the denominator is ||h_s|| alone. Kept for comparison; it can do worse than no distillation.
 
-    Defaults: as MemKD with denominator printed; weights 1, 0.1, 10. The authors' grid is 0.1 .. 300.
+    Defaults: as MemKD with denominator printed; weights 1, 0.1, 10, 0.01, 100. The authors' grid is 0.1 .. 300.
     """
 
     name = "memkd-printed"
     paper = "MemKD, arXiv 2601.04264 (ICASSP 2025), as printed"
-    weights = (1.0, 0.1, 10.0)
+    weights = (1.0, 0.1, 10.0, 0.01, 100.0)
 
     denominator: str = "printed"

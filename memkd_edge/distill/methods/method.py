@@ -4,6 +4,7 @@ A method serves a slice of P students of the population at once: a leading axis 
 teacher, and one loss value per student, which depends on that student alone. So a slice gives what each student alone would.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from memkd_edge.distill.methods.losses import cross_entropy
+from memkd_edge.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,14 @@ class Method(ABC):
     ) -> Tensor:
         """Return the whole loss [P]: cross-entropy + weight * term; `weight` is [P], the rest as in `term`."""
         return cross_entropy(student.logits, labels) + weight * self.term(student, teacher, labels, extra, step)
+
+
+def require_positive(method: Method, *options: str) -> None:
+    """Raise UsageError unless each of these options of `method` is a finite number above 0."""
+    for option in options:
+        value = getattr(method, option)
+        if not (value > 0 and math.isfinite(value)):
+            raise UsageError(f"method {method.name!r}: {option}={value:g} must be above 0 and finite")
 
 
 METHODS: dict[str, type[Method]] = {}

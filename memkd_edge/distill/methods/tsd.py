@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from memkd_edge.distill.methods.losses import divergence, smooth_l1
-from memkd_edge.distill.methods.method import Method, Outputs, StepContext, register
+from memkd_edge.distill.methods.method import Method, Outputs, StepContext, register, require_positive
+from memkd_edge.errors import UsageError
 
 
 @register
@@ -29,6 +30,11 @@ class TemporalSaliencyDistillation(Method):
     longest: int = 10
     temperature: float = 8.0
     series: int = 16  # perturbed per step; each costs one more pass of teacher and students
+
+    def __post_init__(self) -> None:
+        require_positive(self, "shortest", "longest", "temperature", "series")
+        if self.shortest > self.longest:
+            raise UsageError(f"method {self.name!r}: shortest={self.shortest} is above longest={self.longest}")
 
     def term(self, student: Outputs, teacher: Outputs, labels: Tensor, extra: dict[str, Tensor], step: StepContext) -> Tensor:
         chosen, altered = self._perturbed(step.x, labels, step.generator)
