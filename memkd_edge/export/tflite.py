@@ -28,7 +28,7 @@ from memkd_edge.models import Classifier
 from memkd_edge.quantize.calibrate import FloatModel
 from memkd_edge.quantize.fixed_point import INT16_MAX
 from memkd_edge.quantize.front_end import fold_normalisation
-from memkd_edge.quantize.quantize import ACTIVATION_SCALE, gru_gates, lstm_gates
+from memkd_edge.quantize.quantize import ACTIVATION_SCALE
 from memkd_edge.quantize.types import QuantizedClassifier, QuantizedDense, QuantizedLayer, QuantizedLstm, RawInput
 
 METADATA_NAME = "memkd_edge"
@@ -141,12 +141,9 @@ def write_tflite_float(model: Classifier, metadata: Metadata | None, *, physical
             raise ValueError("physical units need metadata.mean and .std")
         weights = fold_normalisation(weights, metadata.mean, metadata.std)
         metadata = replace(metadata, input="raw")
-    layers = []
-    for layer in weights.layers:
-        weight, bias = gru_gates(layer) if weights.kind == "gru" else lstm_gates(layer)
-        layers.append(_Layer(_Dense(weight.astype(np.float32), bias.astype(np.float32)), layer.hidden_size))
-    head = _Dense(weights.head_weight.astype(np.float32), weights.head_bias.astype(np.float32))
-    graph = _Graph(weights.kind, tuple(layers), head, "float32", None, None)
+    *gates, head = (_Dense(dense.weight.astype(np.float32), dense.bias.astype(np.float32)) for dense in weights.dense())
+    layers = tuple(_Layer(dense, layer.hidden_size) for dense, layer in zip(gates, weights.layers, strict=True))
+    graph = _Graph(weights.kind, layers, head, "float32", None, None)
     if metadata is not None:
         metadata = replace(metadata, arithmetic="float32", input_scale=None, input_zero_point=0)
     return _write(graph, metadata, None, strip=strip)

@@ -1,6 +1,7 @@
-"""What the integer model has to know about the data: the ranges of input and logits along real state trajectories."""
+"""The float classifier as numpy arrays, and its run along real state trajectories, from which the integer model is calibrated."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,13 @@ class LayerWeights:
     def hidden_size(self) -> int:
         """Units of the layer."""
         return int(self.hidden_weight.shape[1])
+
+
+class DenseWeights(NamedTuple):
+    """A dense layer as the integer model has it: weight [rows, columns], bias [rows]."""
+
+    weight: Floats
+    bias: Floats
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,19 @@ class FloatModel:
         )
         return cls(model.spec.kind, layers, arrays["head.weight"], arrays["head.bias"])
 
+    @property
+    def input_size(self) -> int:
+        """Input channels."""
+        return int(self.layers[0].input_weight.shape[1])
+
+    def dense(self) -> tuple[DenseWeights, ...]:
+        """Return the gates of every layer, over the concatenation of its input and h, and then the head.
+
+        Rows of gates: i, f, o, g (LSTM); reset, update, candidate from the input, candidate from h (GRU).
+        """
+        gates = _gru_gates if self.kind == "gru" else _lstm_gates
+        return (*(gates(layer) for layer in self.layers), DenseWeights(self.head_weight, self.head_bias))
+
     def logits(self, x: NDArray[np.floating]) -> Floats:
         """Stream series x [N, T, C] and return the logits after every sample, [N, T, K]."""
         run = _run_lstm if self.kind == "lstm" else _run_gru
@@ -68,31 +89,41 @@ class FloatModel:
         return sequence @ self.head_weight.T + self.head_bias
 
 
-@dataclass(frozen=True)
-class Ranges:
-    """Largest magnitude of the model's input, and the smallest and largest logit after any sample."""
-
-    input_magnitude: float
-    logit_min: float
-    logit_max: float
-
-
-def calibrate(model: FloatModel, x: NDArray[np.floating]) -> Ranges:
-    """Run the float model over calibration series x [N, T, C] and return the ranges it meets.
-
-    Random tensors would not do: only real trajectories show the logits that occur.
+def check_series(x: NDArray[np.floating], channels: int) -> None:
+    """Check calibration series x [N, T, C].
 
     Raises:
         UsageError: x has the wrong shape, no samples, or values that are not finite (says where).
     """
-    channels = model.layers[0].input_weight.shape[1]
     if x.ndim != 3 or x.shape[2] != channels or x.size == 0:
         raise UsageError(f"calibration series must be [N, T, {channels}] with N, T >= 1, got {list(x.shape)}")
     if not np.isfinite(x).all():
         series, sample, channel = np.argwhere(~np.isfinite(x))[0]
         raise UsageError(f"calibration series {series}, sample {sample}, channel {channel} is {x[series, sample, channel]}")
-    logits = model.logits(x)
-    return Ranges(float(np.abs(x).max()), float(logits.min()), float(logits.max()))
+
+
+def _lstm_gates(layer: LayerWeights) -> DenseWeights:
+    weight = np.concatenate([layer.input_weight, layer.hidden_weight], axis=1)
+    bias = layer.input_bias + layer.hidden_bias
+    i, f, g, o = np.split(np.arange(len(bias)), 4)
+    rows = np.concatenate([i, f, o, g])
+    return DenseWeights(weight[rows], bias[rows])
+
+
+def _gru_gates(layer: LayerWeights) -> DenseWeights:
+    both, candidate = np.split(np.arange(len(layer.input_bias)), [2 * layer.hidden_size])
+    from_x, from_h = layer.input_weight[candidate], layer.hidden_weight[candidate]
+    weight = np.block(
+        [
+            [layer.input_weight[both], layer.hidden_weight[both]],
+            [from_x, np.zeros_like(from_h)],
+            [np.zeros_like(from_x), from_h],
+        ]
+    )
+    bias = np.concatenate(
+        [(layer.input_bias + layer.hidden_bias)[both], layer.input_bias[candidate], layer.hidden_bias[candidate]]
+    )
+    return DenseWeights(weight, bias)
 
 
 def _run_lstm(layer: LayerWeights, x: Floats) -> Floats:

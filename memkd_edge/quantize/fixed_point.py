@@ -69,9 +69,13 @@ def sigmoid(pre_activation: Integers) -> Integers:
     return np.where(argument >= 0, positive + 512, (1 << 25) - positive + 511) >> 10
 
 
-def tanh(pre_activation: Integers) -> Integers:
-    """Hyperbolic tangent of values at scale 3 * 2^-12, as integers at scale 2^-15: 2 * sigmoid(2 x) - 1 on the same table."""
-    argument = TABLE_STEPS_PER_LSB * pre_activation
+def tanh(values: Integers, shift: int = 0) -> Integers:
+    """Hyperbolic tangent of values at scale 3 * 2^-12 * 2^shift, as integers at scale 2^-15.
+
+    It is 2 * sigmoid(2 x) - 1 on the same table; a negative shift rounds the argument half up.
+    """
+    argument = TABLE_STEPS_PER_LSB * values
+    argument = argument << shift if shift >= 0 else (argument + (1 << (-shift - 1))) >> -shift
     magnitude = np.abs(argument)
     index, fraction = magnitude >> 8, magnitude & 255
     left = np.minimum(index, 254)

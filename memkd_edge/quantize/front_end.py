@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from memkd_edge.errors import UsageError
 from memkd_edge.metadata import Resampling
-from memkd_edge.quantize.calibrate import FloatModel
+from memkd_edge.quantize.calibrate import DenseWeights, FloatModel
 from memkd_edge.quantize.fixed_point import INT16_MAX, INT16_MIN, multiplier, rescale, saturate
 from memkd_edge.quantize.types import RawInput
 
@@ -84,16 +84,14 @@ def raw_input(sensor: Sensor, state_scale: float) -> RawInput:
     )
 
 
-def absorb_offset_remainder(weights: FloatModel, sensor: Sensor, raw: RawInput) -> FloatModel:
-    """Return `weights` with a first layer that expects x as the front end gives it.
+def absorb_offset_remainder(gates: DenseWeights, sensor: Sensor, raw: RawInput) -> DenseWeights:
+    """Return the first layer's gates for x as the front end gives it.
 
-    The front end subtracts whole counts; what is left of the mean moves the first layer's bias.
+    The front end subtracts whole counts; what is left of the mean moves the bias.
     """
     mean, std = np.array(sensor.mean), np.array(sensor.std)
-    shift = (mean - raw.offset / np.array(sensor.counts_per_unit)) / std  # x of the front end - normalised x
-    first = weights.layers[0]
-    first = replace(first, input_bias=first.input_bias - first.input_weight @ shift)
-    return replace(weights, layers=(first, *weights.layers[1:]))
+    excess = (mean - raw.offset / np.array(sensor.counts_per_unit)) / std  # x of the front end - normalised x
+    return DenseWeights(gates.weight, gates.bias - gates.weight[:, : len(mean)] @ excess)
 
 
 def fold_normalisation(weights: FloatModel, mean: tuple[float, ...], std: tuple[float, ...]) -> FloatModel:

@@ -5,6 +5,8 @@ cheap; SPEC.md says which and why.
 """
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, overload
 
 import numpy as np
@@ -12,20 +14,41 @@ from numpy.typing import NDArray
 
 from memkd_edge.errors import UsageError
 from memkd_edge.models import Classifier, GruClassifier, LstmClassifier
-from memkd_edge.quantize.calibrate import FloatModel, Floats, LayerWeights, Ranges, calibrate
+from memkd_edge.quantize.calibrate import DenseWeights, FloatModel, check_series
 from memkd_edge.quantize.fixed_point import multiplier
 from memkd_edge.quantize.front_end import Sensor, absorb_offset_remainder, raw_input
+from memkd_edge.quantize.reference import integer_classifier
+from memkd_edge.quantize.rounding import round_weights
 from memkd_edge.quantize.types import QuantizedDense, QuantizedGru, QuantizedGruLayer, QuantizedLayer, QuantizedLstm
 
 GATE_SCALE = 3 * 2.0**-12  # range +-24
 # A hair over 3 * 2^-12, so that the factor 2^-30 / CELL_SCALE has the same mantissa in float32 (LiteRT) and float64 (TFLM).
 CELL_SCALE = float.fromhex("0x1.800006p-11")
+CELL_SHIFTS = (0, -1, 1, -2, 2, 3)  # the cell's scale is CELL_SCALE * 2^shift: range +-6 to +-192
 ACTIVATION_SCALE = 2.0**-15  # of sigmoid and tanh
 PRODUCT_SCALE = ACTIVATION_SCALE**2
 INPUT_HEADROOM = 1.25  # the device meets larger samples than the calibration series did
 LOGIT_HEADROOM = 1.05
+INPUT_CLIPS = (1.0, 0.7, 0.5, 0.35, 0.25)  # of the largest sample, tried for int8 input: outliers cost the rest its resolution
 
 _MAX_COLUMNS = 512  # 512 * 127 * 2^15 stays below 2^31
+_TRIAL_SAMPLES = 20_000  # series x samples with which a setting is tried
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What calibration decides.
+
+    state_scale: of x and h; logit_scale: of the int16 logits (powers of two). logit_min, logit_max: what int8 logits have to
+    reach. cell_shift: see CELL_SHIFTS. input_gain: the int8 input's scale is input_gain * state_scale.
+    """
+
+    state_scale: float
+    logit_scale: float
+    logit_min: float
+    logit_max: float
+    cell_shift: int
+    input_gain: int
 
 
 @overload
@@ -51,36 +74,71 @@ def quantize(
             that are not finite; weights that are not finite; a layer too wide for 32-bit accumulators.
     """
     weights = FloatModel.from_model(model)
-    return quantize_weights(weights, calibrate(weights, x_calibration), sensor=sensor)
+    check_series(x_calibration, weights.input_size)
+    settings = first_settings(weights, x_calibration)
+    grids = weight_grids(weights.dense(), settings)
+    dense = round_weights(weights.kind, weights.dense(), [grid.weight_scale for grid in grids], x_calibration)
+    settings = _tried(weights, dense, grids, settings, x_calibration)
+    return assemble(weights.kind, dense, grids, settings, sensor)
 
 
-def quantize_weights(weights: FloatModel, ranges: Ranges, *, sensor: Sensor | None = None) -> QuantizedLstm | QuantizedGru:
-    """Quantise float weights for the given ranges of input and logits; errors as `quantize`."""
-    state_scale = power_of_two_scale(max(1.0, INPUT_HEADROOM * ranges.input_magnitude))
-    raw = None
-    if sensor is not None:
-        raw = raw_input(sensor, state_scale)
-        weights = absorb_offset_remainder(weights, sensor, raw)
+def quantize_nearest(weights: FloatModel, settings: Settings) -> QuantizedLstm | QuantizedGru:
+    """Quantise with the given settings, every weight rounded to the nearest integer."""
+    dense = weights.dense()
+    return assemble(weights.kind, dense, weight_grids(dense, settings), settings, None)
 
+
+def settings_of(q: QuantizedLstm | QuantizedGru) -> Settings:
+    """Return the settings with which `q` was made."""
+    low, high = ((limit - q.logit_zero_point_int8) * q.logit_scale_int8 for limit in (-128, 127))
+    first = q.layers[0]
+    shift = first.cell_shift if isinstance(first, QuantizedLayer) else 0
+    return Settings(first.state_scale, q.head.out_scale, low, high, shift, q.input_gain)
+
+
+def first_settings(weights: FloatModel, x: NDArray[np.floating]) -> Settings:
+    """Return settings that cover the ranges of input and logits; random series would not do, only real trajectories."""
+    magnitude = float(np.abs(x).max())
+    state_scale = power_of_two_scale(max(1.0, INPUT_HEADROOM * magnitude))
+    logits = weights.logits(x)
     # A logit scale below state_scale * weight_scale would amplify: the head's factor stays <= 1.
     resolution = state_scale * float(np.abs(weights.head_weight).max()) / 127 * (1 << 15)
-    magnitude = LOGIT_HEADROOM * max(-ranges.logit_min, ranges.logit_max, resolution, 2.0**-15)
-    head = quantize_dense(weights.head_weight, weights.head_bias, state_scale, power_of_two_scale(magnitude), "classifier")
+    reach = LOGIT_HEADROOM * max(-float(logits.min()), float(logits.max()), resolution, 2.0**-15)
+    return Settings(
+        state_scale=state_scale,
+        logit_scale=power_of_two_scale(reach),
+        logit_min=min(float(logits.min()), 0.0),
+        logit_max=max(float(logits.max()), 0.0),
+        cell_shift=0,
+        input_gain=_input_gain(magnitude, state_scale),
+    )
 
-    input_gain = max(1, math.ceil(ranges.input_magnitude / 127 / state_scale))
-    logit_scale, logit_zero_point = _int8_range(min(ranges.logit_min, 0.0), max(ranges.logit_max, 0.0), head.out_scale)
-    interface: dict[str, Any] = {
-        "head": head,
-        "input_scale": input_gain * state_scale,
-        "input_gain": input_gain,
-        "logit_scale_int8": logit_scale,
-        "logit_zero_point_int8": logit_zero_point,
-        "logit_rescale": multiplier(head.out_scale / logit_scale),
-        "raw": raw,
-    }
-    if weights.kind == "gru":
-        return QuantizedGru(layers=tuple(_quantize_gru(layer, state_scale) for layer in weights.layers), **interface)
-    return QuantizedLstm(layers=tuple(_quantize_lstm(layer, state_scale) for layer in weights.layers), **interface)
+
+def _tried(
+    weights: FloatModel, dense: Sequence[DenseWeights], grids: Sequence["Grid"], settings: Settings, x: NDArray[np.floating]
+) -> Settings:
+    """Return `settings` with the cell's scale and the int8 input's that come closest to the float logits."""
+    series = x[: max(1, _TRIAL_SAMPLES // x.shape[1])]
+    expected = weights.logits(series)
+
+    def error(trial: Settings, interface: str) -> float:
+        """Mean absolute error of the logits, over time plus at the end, where the decision is made."""
+        q = assemble(weights.kind, dense, grids, trial, None)
+        runner = integer_classifier(q, len(series))
+        samples = runner.quantize_input(series, interface).astype(np.int64)
+        if interface == "int8":
+            samples = samples * q.input_gain
+        logits = runner.run(samples.astype(np.int16)) * q.head.out_scale
+        difference = np.abs(logits - expected)
+        return float(difference.mean() + difference[:, -1].mean())
+
+    if weights.kind == "lstm":
+        trials = [replace(settings, cell_shift=shift) for shift in CELL_SHIFTS]
+        settings = min(trials, key=lambda trial: error(trial, "int16x8"))
+    magnitude = float(np.abs(x).max())
+    gains = [_input_gain(clip * magnitude, settings.state_scale) for clip in INPUT_CLIPS]
+    trials = [replace(settings, input_gain=gain) for gain in gains]
+    return min(trials, key=lambda trial: error(trial, "int8"))
 
 
 def power_of_two_scale(magnitude: float) -> float:
@@ -88,86 +146,111 @@ def power_of_two_scale(magnitude: float) -> float:
     return 2.0 ** (math.ceil(math.log2(magnitude)) - 15)
 
 
-def quantize_dense(weight: Floats, bias: Floats, in_scale: float, out_scale: float, where: str) -> QuantizedDense:
-    """Quantise a dense layer with one weight scale.
+@dataclass(frozen=True)
+class Grid:
+    """The scales of a dense layer; fields as in `QuantizedDense`."""
 
-    The scale is rounded up to where in_scale * weight_scale / out_scale is an odd 15-bit number over a power of two: TFLM
-    reduces its multiplier to 16 bits and LiteRT does not, and only then do both multiply by the same factor. Odd, because
-    exact ties, which LiteRT rounds otherwise than TFLM, then need an accumulator that is a multiple of 2^(shift-1).
+    in_scale: float
+    weight_scale: float
+    out_scale: float
+    reduced: int
+    shift: int
+
+    def place(self, dense: DenseWeights) -> QuantizedDense:
+        """Round weights and biases to the nearest grid point."""
+        return QuantizedDense(
+            weight=np.clip(np.round(dense.weight / self.weight_scale), -127, 127).astype(np.int8),
+            bias=np.round(dense.bias / (self.in_scale * self.weight_scale)).astype(np.int64),
+            in_scale=self.in_scale,
+            weight_scale=self.weight_scale,
+            out_scale=self.out_scale,
+            reduced=self.reduced,
+            shift=self.shift,
+        )
+
+
+def weight_grids(dense: Sequence[DenseWeights], settings: Settings) -> list[Grid]:
+    """Return the grids of the gates of every layer and of the head."""
+    out_scales = [GATE_SCALE] * (len(dense) - 1) + [settings.logit_scale]
+    return [dense_grid(one, settings.state_scale, scale) for one, scale in zip(dense, out_scales, strict=True)]
+
+
+def dense_grid(dense: DenseWeights, in_scale: float, out_scale: float) -> Grid:
+    """Choose the one weight scale of a dense layer.
+
+    It is rounded up to where in_scale * weight_scale / out_scale is an odd 15-bit number over a power of two: TFLM reduces its
+    multiplier to 16 bits and LiteRT does not, and only then do both multiply by the same factor. Odd, because exact ties,
+    which LiteRT rounds otherwise than TFLM, then need an accumulator that is a multiple of 2^(shift-1).
 
     Args:
-        weight: [rows, columns]; bias: [rows]; where: names the layer in errors.
         in_scale: a power of two. out_scale: a power of two, or 3 times one.
 
     Raises:
         UsageError: more columns than 32-bit accumulators allow.
     """
-    columns = weight.shape[1]
+    columns = dense.weight.shape[1]
     if columns > _MAX_COLUMNS:
-        raise UsageError(f"{where}: {columns} inputs; the integer model takes at most {_MAX_COLUMNS}, use --quantize float32")
-    largest_bias = (1 << 31) - 1 - columns * 127 * (1 << 15)  # what a 32-bit accumulator has left for it
-    smallest = max(np.abs(weight).max() / 127, np.abs(bias).max() / in_scale / largest_bias, 2.0**-24 * out_scale / in_scale)
-    fraction, exponent = math.frexp(in_scale * float(smallest) / out_scale)
+        raise UsageError(
+            f"a layer over {columns} values: the integer model takes at most {_MAX_COLUMNS} (32-bit sums); use --quantize float32"
+        )
+    # Half of what a 32-bit accumulator has left for the bias: rounding may move it.
+    largest_bias = ((1 << 31) - 1 - columns * 127 * (1 << 15)) / 2
+    smallest = max(
+        float(np.abs(dense.weight).max()) / 127,
+        float(np.abs(dense.bias).max()) / in_scale / largest_bias,
+        2.0**-24 * out_scale / in_scale,
+    )
+    fraction, exponent = math.frexp(in_scale * smallest / out_scale)
     reduced = math.ceil(fraction * (1 << 15)) | 1
     if reduced > 1 << 15:
         reduced, exponent = (1 << 14) + 1, exponent + 1
     shift = 15 - exponent
-    weight_scale = reduced * 2.0**-shift * out_scale / in_scale
-    return QuantizedDense(
-        weight=np.clip(np.round(weight / weight_scale), -127, 127).astype(np.int8),
-        bias=np.round(bias / (in_scale * weight_scale)).astype(np.int64),
-        in_scale=in_scale,
-        weight_scale=weight_scale,
-        out_scale=out_scale,
-        reduced=reduced,
-        shift=shift,
+    return Grid(in_scale, reduced * 2.0**-shift * out_scale / in_scale, out_scale, reduced, shift)
+
+
+def assemble(
+    kind: str, dense: Sequence[DenseWeights], grids: Sequence[Grid], settings: Settings, sensor: Sensor | None
+) -> QuantizedLstm | QuantizedGru:
+    """Put the integer model together from weights and settings."""
+    raw = None if sensor is None else raw_input(sensor, settings.state_scale)
+    if sensor is not None and raw is not None:
+        dense = [absorb_offset_remainder(dense[0], sensor, raw), *dense[1:]]
+    *gates, head = (grid.place(one) for grid, one in zip(grids, dense, strict=True))
+    logit_scale, logit_zero_point = _int8_range(settings.logit_min, settings.logit_max, settings.logit_scale)
+    interface: dict[str, Any] = {
+        "head": head,
+        "input_scale": settings.input_gain * settings.state_scale,
+        "input_gain": settings.input_gain,
+        "logit_scale_int8": logit_scale,
+        "logit_zero_point_int8": logit_zero_point,
+        "logit_rescale": multiplier(settings.logit_scale / logit_scale),
+        "raw": raw,
+    }
+    hidden_rescale = multiplier(PRODUCT_SCALE / settings.state_scale)
+    if kind == "gru":
+        return QuantizedGru(
+            layers=tuple(QuantizedGruLayer(one, GATE_SCALE, settings.state_scale, hidden_rescale) for one in gates), **interface
+        )
+    cell_scale = CELL_SCALE * 2.0**settings.cell_shift
+    return QuantizedLstm(
+        layers=tuple(
+            QuantizedLayer(
+                gates=one,
+                gate_scale=GATE_SCALE,
+                cell_scale=cell_scale,
+                state_scale=settings.state_scale,
+                cell_shift=settings.cell_shift,
+                cell_rescale=multiplier(PRODUCT_SCALE / cell_scale),
+                hidden_rescale=hidden_rescale,
+            )
+            for one in gates
+        ),
+        **interface,
     )
 
 
-def lstm_gates(layer: LayerWeights) -> tuple[Floats, Floats]:
-    """Return weight [4H, C + H] and bias [4H] over the concatenation of x and h, rows in the order i, f, o, g."""
-    weight = np.concatenate([layer.input_weight, layer.hidden_weight], axis=1)
-    bias = layer.input_bias + layer.hidden_bias
-    i, f, g, o = np.split(np.arange(len(bias)), 4)
-    rows = np.concatenate([i, f, o, g])
-    return weight[rows], bias[rows]
-
-
-def gru_gates(layer: LayerWeights) -> tuple[Floats, Floats]:
-    """Return weight [4H, C + H] and bias [4H], rows: reset, update, candidate from x, candidate from h."""
-    both, candidate = np.split(np.arange(len(layer.input_bias)), [2 * layer.hidden_size])
-    from_x, from_h = layer.input_weight[candidate], layer.hidden_weight[candidate]
-    weight = np.block(
-        [
-            [layer.input_weight[both], layer.hidden_weight[both]],
-            [from_x, np.zeros_like(from_h)],
-            [np.zeros_like(from_x), from_h],
-        ]
-    )
-    bias = np.concatenate(
-        [(layer.input_bias + layer.hidden_bias)[both], layer.input_bias[candidate], layer.hidden_bias[candidate]]
-    )
-    return weight, bias
-
-
-def _quantize_lstm(layer: LayerWeights, state_scale: float) -> QuantizedLayer:
-    return QuantizedLayer(
-        gates=quantize_dense(*lstm_gates(layer), state_scale, GATE_SCALE, "LSTM gates"),
-        gate_scale=GATE_SCALE,
-        cell_scale=CELL_SCALE,
-        state_scale=state_scale,
-        cell_rescale=multiplier(PRODUCT_SCALE / CELL_SCALE),
-        hidden_rescale=multiplier(PRODUCT_SCALE / state_scale),
-    )
-
-
-def _quantize_gru(layer: LayerWeights, state_scale: float) -> QuantizedGruLayer:
-    return QuantizedGruLayer(
-        gates=quantize_dense(*gru_gates(layer), state_scale, GATE_SCALE, "GRU gates"),
-        gate_scale=GATE_SCALE,
-        state_scale=state_scale,
-        hidden_rescale=multiplier(PRODUCT_SCALE / state_scale),
-    )
+def _input_gain(magnitude: float, state_scale: float) -> int:
+    return max(1, math.ceil(magnitude / 127 / state_scale))
 
 
 def _int8_range(low: float, high: float, finest: float) -> tuple[float, int]:

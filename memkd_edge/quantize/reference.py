@@ -125,9 +125,9 @@ def lstm_step(
     """Return the next h and c, int16 [N, H]."""
     i, f, o, g = np.split(dense(layer.gates, np.concatenate([x, h], axis=1)), 4, axis=1)
     kept = rescale(sigmoid(f) * c.astype(np.int64), _GATE_RESCALE)
-    added = rescale(sigmoid(i) * tanh(g), layer.cell_rescale)
+    added = saturate(rescale(sigmoid(i) * tanh(g), layer.cell_rescale))
     cell = saturate(kept + added)
-    hidden = rescale(sigmoid(o) * tanh(cell), layer.hidden_rescale)
+    hidden = rescale(sigmoid(o) * tanh(cell, layer.cell_shift), layer.hidden_rescale)
     return hidden.astype(np.int16), cell.astype(np.int16)
 
 

@@ -40,15 +40,17 @@ class QuantizedDense:
 class QuantizedLayer:
     """One LSTM layer: gates [4H, C + H] over the concatenation of input and hidden state.
 
-    state_scale: of x, h and the concatenation (one power of two); cell_scale: of c; gate_scale: of the gate pre-activations.
-    cell_rescale: sigmoid(i) * tanh(g) (scale 2^-30) to the cell's scale; hidden_rescale: sigmoid(o) * tanh(c) (scale 2^-30) to
-    the state's scale (a power of two: mantissa 2^30).
+    state_scale: of x, h and the concatenation (one power of two); gate_scale: of the gate pre-activations, 3 * 2^-12;
+    cell_scale: of c, a hair over gate_scale * 2^cell_shift, cell_shift in -2 .. 3. cell_rescale: sigmoid(i) * tanh(g) (scale
+    2^-30) to the cell's scale; hidden_rescale: sigmoid(o) * tanh(c) (scale 2^-30) to the state's scale (a power of two:
+    mantissa 2^30). tanh(c) looks up 9 * c * 2^cell_shift, rounded half up, where that of a gate is 9 * z.
     """
 
     gates: QuantizedDense
     gate_scale: float
     cell_scale: float
     state_scale: float
+    cell_shift: int
     cell_rescale: Multiplier
     hidden_rescale: Multiplier
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from memkd_edge.export.flatbuffer import ModelWriter
 from memkd_edge.quantize.fixed_point import SIGMOID_TABLE, multiplier, rescale, saturate, sigmoid, tanh
-from memkd_edge.quantize.quantize import ACTIVATION_SCALE, CELL_SCALE, GATE_SCALE
+from memkd_edge.quantize.quantize import ACTIVATION_SCALE, CELL_SCALE, CELL_SHIFTS, GATE_SCALE
 from tests.quantize.helpers import RESOLVERS, MicroStep, litert_interpreter
 
 ALL_INT16 = np.arange(-32768, 32768, dtype=np.int16)[None]
@@ -32,11 +32,17 @@ def results(file: bytes) -> dict[str, np.ndarray]:
     return outputs
 
 
-@pytest.mark.parametrize("scale", [GATE_SCALE, CELL_SCALE])
 @pytest.mark.parametrize(("kind", "function"), [("LOGISTIC", sigmoid), ("TANH", tanh)])
-def test_activations_equal_every_runtime_on_every_int16_value(kind, function, scale):
+def test_gate_activations_equal_every_runtime_on_every_int16_value(kind, function):
     expected = function(ALL_INT16[0].astype(np.int64))
-    for runtime, actual in results(one_operator(kind, 3, scale, "int16", ACTIVATION_SCALE)).items():
+    for runtime, actual in results(one_operator(kind, 3, GATE_SCALE, "int16", ACTIVATION_SCALE)).items():
+        np.testing.assert_array_equal(actual, expected, err_msg=runtime)
+
+
+@pytest.mark.parametrize("shift", CELL_SHIFTS)
+def test_the_cells_tanh_equals_every_runtime_on_every_int16_value(shift):
+    expected = tanh(ALL_INT16[0].astype(np.int64), shift)
+    for runtime, actual in results(one_operator("TANH", 3, CELL_SCALE * 2.0**shift, "int16", ACTIVATION_SCALE)).items():
         np.testing.assert_array_equal(actual, expected, err_msg=runtime)
 
 

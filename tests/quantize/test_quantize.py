@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from memkd_edge.errors import UsageError
 from memkd_edge.models import ModelSpec
 from memkd_edge.quantize import integer_classifier, quantize
-from memkd_edge.quantize.calibrate import FloatModel
-from memkd_edge.quantize.quantize import quantize_dense
+from memkd_edge.quantize.calibrate import DenseWeights, FloatModel
+from memkd_edge.quantize.quantize import dense_grid
 from tests.quantize.helpers import random_model, random_series
 
 
@@ -27,7 +27,7 @@ def test_float_trajectories_equal_torch(kind):
 @pytest.mark.parametrize("layers", [1, 2, 3])
 def test_integer_logits_follow_the_float_model_sample_by_sample(layers, kind):
     model = random_model(ModelSpec(3, 8, 4, layers, kind), seed=layers)
-    x = random_series(layers, 16, 200, 3)
+    x = random_series(layers, 8, 80, 3)
     q = quantize(model, x)
     expected = FloatModel.from_model(model).logits(x)
     runner = integer_classifier(q, len(x))
@@ -59,7 +59,8 @@ def test_dense_scales_are_exact_and_accumulators_fit_32_bits(seed, rows, columns
     weight = generator.standard_normal((rows, columns)) * 10**weight_exponent
     bias = generator.standard_normal(rows) * 10**bias_exponent
     in_scale, out_scale = 2.0**-13, 3 * 2.0**-12 if gates else 2.0**-11
-    layer = quantize_dense(weight, bias, in_scale, out_scale, "test")
+    dense = DenseWeights(weight, bias)
+    layer = dense_grid(dense, in_scale, out_scale).place(dense)
     assert 2**14 < layer.reduced < 2**15
     assert layer.reduced % 2 == 1
     assert float(np.float32(layer.weight_scale)) == layer.weight_scale
@@ -124,4 +125,4 @@ def test_a_diverged_model_is_refused():
 
 def test_a_layer_too_wide_for_32_bit_accumulators_is_refused_with_the_alternative():
     with pytest.raises(UsageError, match="--quantize float32"):
-        quantize_dense(np.ones((1, 513)), np.ones(1), 2.0**-13, 2.0**-11, "LSTM gates")
+        dense_grid(DenseWeights(np.ones((1, 513)), np.ones(1)), 2.0**-13, 2.0**-11)
