@@ -27,8 +27,10 @@ from tests.export.toy import make_run, metadata, series, student
 
 
 @pytest.fixture(autouse=True)
-def short_streams(monkeypatch):
-    """Keep the long stream to 300 steps; test_verify looks at the whole one."""
+def quick(monkeypatch):
+    """Keep the long stream to 300 steps, and to the runtimes of this environment; test_verify looks at the rest."""
+    for variable in ("MEMKD_EDGE_TF_PYTHON", "MEMKD_EDGE_TFLITE_RUNTIME_PYTHON"):
+        monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(verify_module, "one_stream", partial(one_stream, steps=300))
 
 

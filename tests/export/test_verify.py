@@ -41,8 +41,11 @@ def report(run):
 
 
 @pytest.fixture(autouse=True)
-def short_streams(request, monkeypatch):
-    """Keep the long stream to 500 steps where a test does not look at it: its reference takes a second or more."""
+def quick(request, monkeypatch):
+    """Keep the long stream to 500 steps, and to the runtimes of this environment, where a test does not look at more."""
+    if "variable" not in request.fixturenames:
+        for variable in ("MEMKD_EDGE_TF_PYTHON", "MEMKD_EDGE_TFLITE_RUNTIME_PYTHON"):
+            monkeypatch.delenv(variable, raising=False)
     if "report" not in request.fixturenames:
         monkeypatch.setattr(verify_module, "one_stream", partial(one_stream, steps=500))
 
