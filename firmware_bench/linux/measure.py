@@ -80,6 +80,16 @@ class OnnxModel:
         return logits.reshape(-1)
 
 
+def installed_version(package):
+    """Return the version of an installed package, or "?"."""
+    try:
+        from importlib import metadata
+
+        return metadata.version(package)
+    except Exception:  # Python 3.7 has no such module, an unusual installation no such record
+        return "?"
+
+
 def peak_memory():
     """Return this process's peak resident bytes."""
     with open("/proc/self/status") as status:
@@ -124,7 +134,7 @@ def main():
     for byte in "".join(line + "\n" for line in lines).encode():
         value = (value ^ byte) * 16777619 & 0xFFFFFFFF
     print("\n".join(lines))
-    print(f"runtime={model.runtime}")
+    print(f"runtime={model.runtime} {installed_version(model.runtime)}")
     print(f"rss={peak_memory()}")
     print(f"done={value:08x}")
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from memkd_edge.bench import arm64_root, estimates
+from memkd_edge.bench import arm64_root, estimates, toolchain
 from memkd_edge.bench.cycles import estimate_cycles
 from memkd_edge.bench.litert_aarch64 import measure_file_aarch64
 from memkd_edge.bench.measurement import Measurement
@@ -107,7 +107,11 @@ def _litert_rows(root: Path, device: Device, subjects: Subjects, config: BenchCo
     ]
     rows = []
     for subject in collect(makers)[0]:
-        measurement = measure_file_aarch64(root, device.core, subject, timeout_s=config.timeout_s)
+        try:
+            measurement = measure_file_aarch64(root, device.core, subject, timeout_s=config.timeout_s)
+        except toolchain.ToolFailedError as error:
+            rows.append(Row(subject.model, subject.build, note=f"did not run in {root}: {error.last_line}"))
+            continue
         subject.check(measurement.result.logits, device.name)
         exact = functools.partial(Figure, kind=EMULATED_EXACT, tool=measurement.tool)
         figures = {

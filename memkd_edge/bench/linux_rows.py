@@ -71,4 +71,4 @@ def measured_row(subject: Subject, text: str, tool: str, where: str) -> Row:
         figures["file"] = Figure(len(subject.file), MEASURED, "B", tool)
     if memory:
         figures["peak_memory"] = Figure(round(int(memory[1]) / 2**20, 1), MEASURED, "MiB", tool)
-    return Row(subject.model, f"{subject.build}, {runtime[1]}" if runtime else subject.build, figures)
+    return Row(subject.model, f"{subject.build}, {runtime[1].split()[0]}" if runtime else subject.build, figures)

@@ -54,4 +54,5 @@ def measure_file_aarch64(root: Path, core: str, subject: Subject, *, timeout_s: 
         raise MemkdEdgeError(f"the counting plugin saw {len(measured)} windows, more than {result.steps} steps are expected")
     runtime = dict(line.partition("=")[::2] for line in text.splitlines())["runtime"]
     steps, empty = measured[-result.steps :], min(measured[: -result.steps])
-    return FileMeasurement(statistics.median(steps) - empty, result, runtime, toolchain.version("qemu-aarch64"))
+    name = runtime.split()[0]
+    return FileMeasurement(statistics.median(steps) - empty, result, name, f"{runtime}, {toolchain.version('qemu-aarch64')}")

@@ -1,6 +1,5 @@
 """bench: a run's student and teacher on each device, checked against the reference, as figures."""
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
 
@@ -17,7 +16,7 @@ from memkd_edge.bench.ssh import bench_ssh
 from memkd_edge.bench.subjects import NotExportableError, Subjects
 from memkd_edge.bench.types import MEASURED, BenchReport, DeviceReport, Figure, Row
 from memkd_edge.config import BenchConfig
-from memkd_edge.errors import UsageError
+from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.quantize.reference import integer_classifier
 from memkd_edge.runs import Run
 
@@ -43,8 +42,9 @@ def bench(run: Run, config: BenchConfig) -> BenchReport:
         MemkdEdgeError: an emulator did not end in time, a build failed.
     """
     limits = parse_budget(config.budget)
-    if config.steps < 2:
-        raise UsageError(f"--steps must be at least 2, not {config.steps}")
+    for name, value, least in (("steps", config.steps, 2), ("timeout", config.timeout_s, 0), ("rate", config.rate, 0)):
+        if value < least:
+            raise UsageError(f"--{name} must be at least {least}, not {value:g}")
     duty = DutyCycle(
         rate_hz=config.rate or run.metadata.sample_rate_hz or DEFAULT_RATE_HZ,
         battery_ah=parse_quantity(config.battery, "Ah", "--battery") if config.battery else None,
@@ -58,7 +58,7 @@ def bench(run: Run, config: BenchConfig) -> BenchReport:
         report = _BACKENDS[device.backend](device, subjects, config)
         rows = tuple(_complete(row, device, duty, accuracy) for row in report.rows)
         reports.append(replace(report, rows=rows))
-        run.write_text(f"bench/{device.name}.json", json.dumps({"run": run.run_id, **asdict(reports[-1])}, indent=1) + "\n")
+        run.write_json(f"bench/{device.name}.json", {"run": run.run_id, **asdict(reports[-1])})
     result = BenchReport(run.run_id, tuple(reports))
     check_budget(result, limits)
     return result
@@ -79,14 +79,16 @@ def _complete(row: Row, device: Device, duty: DutyCycle, accuracy: dict[str, Fig
 def _accuracies(run: Run, subjects: Subjects) -> dict[str, Figure]:
     """Return test accuracies: of the float models from the run's metrics, of the integer student by its bit-exact reference."""
     metrics = run.read_json("metrics.json")
-    accuracy = {model: Figure(metrics[model]["test"]["accuracy"], MEASURED, "", "torch") for model in ("student", "teacher")}
+    try:
+        accuracy = {model: Figure(metrics[model]["test"]["accuracy"], MEASURED, "", "torch") for model in ("student", "teacher")}
+    except (KeyError, TypeError) as error:
+        raise MemkdEdgeError(f"{run.path / 'metrics.json'} has no test accuracies; distil the run again") from error
     try:
         reference = integer_classifier(subjects.quantized)
     except NotExportableError:
         return accuracy
-    arrays = run.read_arrays("calibration.npz")
-    x, labels = arrays["x_test"], arrays["y_test"]
-    reference.reset(len(x))
-    predicted = reference.run(reference.quantize_input(x, "int8"))[:, -1].argmax(-1)
-    accuracy["student, integer"] = Figure(float(np.mean(predicted == labels)), MEASURED, "", "integer reference, bit-exact")
+    reference.reset(len(subjects.x_test))
+    predicted = reference.run(reference.quantize_input(subjects.x_test, "int8"))[:, -1].argmax(-1)
+    right = float(np.mean(predicted == subjects.y_test))
+    accuracy["student, integer"] = Figure(right, MEASURED, "", "integer reference, bit-exact")
     return accuracy

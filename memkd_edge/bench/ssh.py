@@ -70,8 +70,7 @@ def bench_ssh(device: Device, subjects: Subjects, config: BenchConfig) -> Device
         except toolchain.ToolFailedError as error:
             if subject.source is not None:
                 raise
-            reason = error.output.strip().splitlines()[-1] if error.output.strip() else "no output"
-            rows.append(Row(subject.model, subject.build, note=f"did not run on the board: {reason}"))
+            rows.append(Row(subject.model, subject.build, note=f"did not run on the board: {error.last_line}"))
     caveats += _caveats(before, _conditions(board))
     return DeviceReport(device.name, f"{device.title} ({before.get('model', machine)})", tuple(rows), tuple(caveats))
 

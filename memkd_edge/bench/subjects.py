@@ -75,12 +75,15 @@ class Subjects:
 
     def __init__(self, run: Run, steps: int) -> None:
         self._run = run
-        self._arrays = run.read_arrays("calibration.npz")
+        arrays = run.read_arrays("calibration.npz")
         try:
-            stream = self._arrays["x_test"].reshape(-1, self._arrays["x_test"].shape[-1])[:steps]
-        except (KeyError, IndexError) as error:
-            raise MemkdEdgeError(f"{run.path / 'calibration.npz'} has no test series x_test; distil the run again") from error
-        self.x: NDArray[np.float32] = stream.astype(np.float32)  # normalised
+            self.x_calibration, self.x_test, self.y_test = (arrays[name] for name in ("x_calibration", "x_test", "y_test"))
+        except KeyError as error:
+            raise MemkdEdgeError(f"{run.path / 'calibration.npz'} has no {error}; distil the run again") from error
+        # The test series one after the other, normalised, as one stream.
+        self.x: NDArray[np.float32] = self.x_test.reshape(-1, self.x_test.shape[-1])[:steps].astype(np.float32)
+        if len(self.x) == 0:
+            raise MemkdEdgeError(f"{run.path / 'calibration.npz'}: x_test is empty; distil the run again")
         self.metadata: Metadata = run.metadata
 
     @cached_property
@@ -91,12 +94,14 @@ class Subjects:
     @cached_property
     def teacher(self) -> Classifier:
         """The float teacher."""
+        if not (self._run.path / "teacher.safetensors").exists():
+            raise NotExportableError("The run has no teacher file: its teacher was a model of the user's own.")
         return load_classifier(self._run.path / "teacher.safetensors")
 
     @cached_property
     def quantized(self) -> QuantizedLstm | QuantizedGru:
         """The integer student."""
-        return quantize(_recurrent(self.student, "student"), self._arrays["x_calibration"])
+        return quantize(_recurrent(self.student, "student"), self.x_calibration)
 
     def student_int8_c(self) -> Subject:
         """The generated C, int8 in and out."""

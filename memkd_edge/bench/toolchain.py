@@ -74,7 +74,7 @@ def run(
             stderr=errors,
             timeout=timeout_s,
             cwd=cwd,
-            env={**os.environ, **(environment or {})},
+            env={**os.environ, "LC_ALL": "C", **(environment or {})},  # some messages are parsed
         )
     except subprocess.TimeoutExpired as error:
         raise MemkdEdgeError(
@@ -93,3 +93,8 @@ class ToolFailedError(MemkdEdgeError):
     def __init__(self, message: str, output: str) -> None:
         super().__init__(message)
         self.output = output
+
+    @property
+    def last_line(self) -> str:
+        """The last line of the output, where most programs name the error."""
+        return (self.output.strip().splitlines() or ["it said nothing"])[-1]
