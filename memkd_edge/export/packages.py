@@ -22,7 +22,7 @@ from memkd_edge.export.c_text import c_float, c_string, check_name
 from memkd_edge.export.flash import flash_rows
 from memkd_edge.export.selftest import STEPS, self_test
 from memkd_edge.export.tflm import tflm_fields
-from memkd_edge.metadata import Metadata
+from memkd_edge.metadata import Metadata, Resampling
 from memkd_edge.quantize import QuantizedGru, QuantizedLstm
 
 # Where each kind keeps the C sources; TFLite Micro has kernels of its own and needs none.
@@ -83,6 +83,7 @@ def _fields(model: QuantizedLstm | QuantizedGru, metadata: Metadata, name: str) 
     """What the templates know."""
     rate = metadata.sample_rate_hz
     raw = model.raw is not None
+    fed = rate * _steps_per_sample(metadata.resampling) if rate and not raw else rate
     counts = model.raw.counts_per_unit if model.raw is not None else (1.0,) * model.input_size
     words = [metadata.channels, metadata.units, metadata.mean, metadata.std, counts]
     return {
@@ -100,28 +101,36 @@ def _fields(model: QuantizedLstm | QuantizedGru, metadata: Metadata, name: str) 
         "steps": STEPS,
         "test": self_test(model, metadata),
         "channels": [
-            {"name": plain(channel), "unit": plain(unit), "mean": f"{mean:.6g}", "std": f"{std:.6g}", "counts": f"{count:g}"}
+            {"name": _plain(channel), "unit": _plain(unit), "mean": f"{mean:.6g}", "std": f"{std:.6g}", "counts": f"{count:g}"}
             for channel, unit, mean, std, count in zip(*words, strict=True)
         ],
-        "labels": [plain(label) for label in metadata.labels],
+        "labels": [_plain(label) for label in metadata.labels],
         "label_texts": metadata.labels,
         "classes": model.num_classes,
         "rate": f"{rate:g}" if rate else "",
         "rate_hz": rate,
-        "period_ms": max(1, round(1000 / rate)) if rate else 0,
+        # What the examples feed a second: samples of the sensor, or time steps of the model.
+        "fed": f"{fed:.4g}" if fed else "",
+        "period_ms": max(1, round(1000 / fed)) if fed else 0,
         "resampling": metadata.resampling,
         "warm_up": metadata.warm_up,
         "window_length": metadata.window_length,
         "accuracy": metadata.accuracy,
-        "dataset": plain(metadata.dataset),
-        "dataset_terms": plain(metadata.dataset_terms),
-        "run_id": plain(metadata.run_id),
+        "dataset": _plain(metadata.dataset),
+        "dataset_terms": _plain(metadata.dataset_terms),
+        "run_id": _plain(metadata.run_id),
     }
 
 
-def plain(text: str) -> str:
+def _plain(text: str) -> str:
     """Return text as it may stand in a C comment and in a table of a README: on one line, without their marks."""
     return " ".join(text.split()).replace("*/", "* /").replace("/*", "/ *").replace("\\", "/").replace("|", "/")
+
+
+def _steps_per_sample(resampling: Resampling) -> float:
+    if resampling.kind == "linear":
+        return (resampling.output_length - 1) / (resampling.input_length - 1)
+    return 1 / resampling.factor
 
 
 def _constant(header: str, constant: str) -> int:

@@ -144,6 +144,9 @@ def test_the_readme_states_what_a_firmware_engineer_needs(kind, generated):
 def test_the_readme_tells_how_to_resample(resampling, fact, model, metadata):
     files = package_files("c", model, replace(metadata, resampling=resampling), name=NAME)
     assert fact in files["README.md"].decode()
+    fed = re.search(r"one value a step: ([\d.]+) Hz", fact)
+    assert fed is not None
+    assert f"({fed[1]} a second)" in files["example/main.c"].decode()
 
 
 def test_unknown_kinds_and_impossible_names_are_refused(model, metadata):
@@ -154,10 +157,9 @@ def test_unknown_kinds_and_impossible_names_are_refused(model, metadata):
             package_files("c", model, metadata, name=name)
 
 
-def test_export_writes_the_package_beside_the_model_file_and_repeats_itself(tmp_path):
+def test_export_writes_the_package_beside_the_model_file(tmp_path):
     run_directory = toy.make_run(tmp_path, toy.student())
-    for _ in range(2):  # the second time nothing is in the way, for nothing changes
-        report = export(run_directory, ExportConfig(package="c"))
+    report = export(run_directory, ExportConfig(package="c"))
     folder = run_directory.path / "export" / "toy_set_1-c"
     assert folder / "src" / "toy_set_1_selftest.c" in report.files
     assert "trained on toy" in (folder / "README.md").read_text()
