@@ -12,7 +12,7 @@ BENCH_TOOLS := gcc-arm-none-eabi:arm-none-eabi-gcc libnewlib-arm-none-eabi:/usr/
 TEST_TOOLS := gcc:gcc g++:g++ clang:clang libclang-rt-14-dev:/usr/lib/llvm-14/lib/clang/14.0.6/lib/linux \
 	cppcheck:cppcheck openssh-server:/usr/sbin/sshd
 
-.PHONY: help demo test setup lint tools test-tools format clean
+.PHONY: help demo test setup lint tools test-tools format bench-distill ablation clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,12 @@ tools: ## Debian packages for emulated Arm (as root or with sudo; otherwise says
 
 test-tools: ## Debian packages that only the tests need
 	@./.ci/debian $(TEST_TOOLS)
+
+bench-distill: setup ## Time population training against training each student alone
+	python -m tests.bench_distill
+
+ablation: setup ## Which of the training tricks pays, on bundled data sets
+	python -m tests.ablation
 
 clean: ## Remove the virtual environment and caches, never a run
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist

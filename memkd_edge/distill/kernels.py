@@ -56,7 +56,7 @@ def _lstm_gates(weight: Floats, bias: Floats, value: Floats, row: int, inputs: i
     return tanh(candidate), sigmoid(into), sigmoid(forget), sigmoid(out)
 
 
-@njit(nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy", cache=True)
 def lstm_forward(x: Floats, weight: Floats, bias: Floats, hidden: Floats, cells: Floats) -> None:
     """Fill `hidden` and `cells`."""
     students, units, inputs, _ = weight.shape
@@ -84,7 +84,7 @@ def lstm_forward(x: Floats, weight: Floats, bias: Floats, hidden: Floats, cells:
                     store(flat_hidden, here + unit * series, out * tanh(cell))
 
 
-@njit(nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy", cache=True)
 def lstm_backward(
     x: Floats,
     weight: Floats,
@@ -184,7 +184,7 @@ def _gru_gates(weight: Floats, bias: Floats, value: Floats, row: int, units: int
     return reset, sigmoid(update), tanh(fresh + reset * recurrent), recurrent
 
 
-@njit(nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy", cache=True)
 def gru_forward(x: Floats, weight: Floats, bias: Floats, hidden: Floats) -> None:
     """Fill `hidden`."""
     students, units, inputs, _ = weight.shape
@@ -204,7 +204,7 @@ def gru_forward(x: Floats, weight: Floats, bias: Floats, hidden: Floats) -> None
                     store(flat_hidden, here + unit * series, state)
 
 
-@njit(nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy", cache=True)
 def gru_backward(
     x: Floats, weight: Floats, bias: Floats, hidden: Floats, grad_hidden: Floats, grad_weight: Floats, grad_bias: Floats
 ) -> None:

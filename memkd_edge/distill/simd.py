@@ -10,6 +10,8 @@ times slower when it does not. With an explicit vector type nothing is left to c
     store(result, 0, tanh(total))
 
 `load` and `store` take a one-dimensional C-contiguous float32 array and an element index; they check no bounds.
+
+Compiled kernels are cached beside their own source file: after a change here, delete memkd_edge/distill/__pycache__.
 """
 
 import operator

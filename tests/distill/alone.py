@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from memkd_edge.distill.methods import Outputs, StepContext, method_named
-from memkd_edge.distill.population import CLIP_NORM, Recipe, batches, rate, step_generator
+from memkd_edge.distill.population import CLIP_NORM, Recipe, batches, step_generator
+from memkd_edge.distill.schedule import rate
 from memkd_edge.distill.students import Candidate, initial_parameters
 from memkd_edge.distill.teacher import Teacher
 from memkd_edge.models import Classifier, ModelSpec, build

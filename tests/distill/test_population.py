@@ -1,10 +1,10 @@
 """Population training against training each student alone with torch."""
 
-import numpy as np
 import pytest
 import torch
 
-from memkd_edge.distill.population import Population, Recipe, predict, rate
+from memkd_edge.distill.population import Population, Recipe, predict
+from memkd_edge.distill.schedule import rate
 from memkd_edge.distill.students import Candidate, forward, initial_parameters
 from memkd_edge.distill.teacher import Series, Teacher
 from memkd_edge.models import ModelSpec, build
@@ -43,12 +43,30 @@ def test_training_together_equals_training_each_alone(threads: int) -> None:
         population.train_epoch(epoch)
         for single in singles:
             single.train_epoch(epoch)
-    together = {name: torch.cat([shard.parameters[name] for shard in population.shards]) for name in population.best}
+    together = {name: torch.cat([shard.parameters[name] for shard in population.shards]) for name in population.kept}
     for index, single in enumerate(singles):
         for name, expected in single.model.state_dict().items():
             torch.testing.assert_close(
                 together[name][index].detach(), expected, atol=2e-4, rtol=1e-3, msg=f"{CANDIDATES[index]} {name}"
             )
+
+
+@pytest.mark.parametrize(("kind", "layers"), [("gru", 1), ("cnn", 2)])
+def test_gru_and_cnn_students_train_as_each_alone(kind: str, layers: int) -> None:
+    data = series(21, 15, 2, 3)
+    teacher = make_teacher(data)
+    spec = ModelSpec(2, 4, 3, layers, kind)
+    candidates = [Candidate(method, 1.0, seed) for method in ("base", "kd") for seed in (0, 1)]
+    population = Population(spec, candidates, teacher, RECIPE, threads=1, memory_limit=2**30)
+    singles = [Alone(spec, candidate, teacher, RECIPE) for candidate in candidates]
+    for epoch in range(RECIPE.epochs):
+        population.train_epoch(epoch)
+        for single in singles:
+            single.train_epoch(epoch)
+    for index, single in enumerate(singles):
+        for name, expected in single.model.state_dict().items():
+            found = population.shards[0].parameters[name][index].detach()
+            torch.testing.assert_close(found, expected, atol=2e-4, rtol=1e-3)
 
 
 def test_a_small_memory_limit_cuts_the_population_into_more_shards_and_changes_no_student() -> None:
@@ -60,24 +78,39 @@ def test_a_small_memory_limit_cuts_the_population_into_more_shards_and_changes_n
     assert (len(whole.shards), len(cut.shards)) == (1, len(CANDIDATES))
     for population in (whole, cut):
         population.train_epoch(0)
-        population.evaluate(data.x, data.y, 1)
-    for name, tensor in whole.best.items():
-        torch.testing.assert_close(cut.best[name], tensor, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(cut.predict(data.x), whole.predict(data.x), atol=1e-5, rtol=1e-4)
 
 
-def test_each_student_keeps_its_best_validation_weights() -> None:
+def test_students_keep_the_weights_they_had_when_told_to() -> None:
     data = series(24, 10, 1, 2)
-    population = Population(ModelSpec(1, 4, 2), CANDIDATES[:4], make_teacher(data), RECIPE, threads=1, memory_limit=2**30)
-    seen: list[np.ndarray] = []
+    population = Population(ModelSpec(1, 4, 2), CANDIDATES[:5], make_teacher(data), RECIPE, threads=2, memory_limit=2**30)
+    stops = torch.tensor([1, 3, 2, 3, 1])
     snapshots = []
-    for epoch in range(RECIPE.epochs):
+    for epoch in range(3):
         population.train_epoch(epoch)
-        seen.append(population.evaluate(data.x, data.y, epoch + 1))
-        snapshots.append({name: tensor.detach().clone() for name, tensor in population.shards[0].parameters.items()})
-    assert np.array_equal(population.best_auc, np.max(seen, 0))
-    for student, epoch in enumerate(population.shards[0].best_epoch):
-        for name, tensor in population.best.items():
-            assert torch.equal(tensor[student], snapshots[epoch - 1][name][student])
+        population.keep(stops == epoch + 1)
+        snapshots.append(
+            {name: torch.cat([shard.parameters[name].detach() for shard in population.shards]) for name in population.kept}
+        )
+    for student, stop in enumerate(stops.tolist()):
+        for name, tensor in population.kept.items():
+            assert torch.equal(tensor[student], snapshots[stop - 1][name][student])
+
+
+def test_a_population_taken_up_from_its_state_goes_on_with_the_same_bytes() -> None:
+    data = series(24, 10, 1, 2)
+    straight, broken, resumed = (
+        Population(ModelSpec(1, 4, 2), CANDIDATES, make_teacher(data), RECIPE, threads=2, memory_limit=2**30) for _ in range(3)
+    )
+    for epoch in range(4):
+        straight.train_epoch(epoch)
+    for epoch in range(2):
+        broken.train_epoch(epoch)
+    resumed.load({name: tensor.clone() for name, tensor in broken.state().items()})
+    for epoch in range(2, 4):
+        resumed.train_epoch(epoch)
+    for name, tensor in straight.state().items():
+        assert torch.equal(resumed.state()[name], tensor), name
 
 
 def test_students_of_one_seed_start_from_the_same_weights_whatever_their_method() -> None:
@@ -105,8 +138,9 @@ def test_the_learning_rate_warms_up_and_falls_to_its_final_value() -> None:
     assert factors[-1] == pytest.approx(0.02, abs=1e-4)
 
 
-def test_population_forward_equals_each_model() -> None:
-    spec = ModelSpec(3, 6, 4)
+@pytest.mark.parametrize(("kind", "layers"), [("lstm", 1), ("gru", 1), ("cnn", 1), ("cnn", 3)])
+def test_population_forward_equals_each_model(kind: str, layers: int) -> None:
+    spec = ModelSpec(3, 6, 4, layers, kind)
     parameters = initial_parameters(spec, CANDIDATES[:3], 12, seed=2)
     x = torch.randn(300, 12, 3)
     outputs = forward(spec, parameters, x)
