@@ -68,7 +68,7 @@ def check_budget(report: BenchReport, limits: list[Limit]) -> None:
 
 
 def _exceeded(device: DeviceReport, limit: Limit) -> str | None:
-    student = next((row for row in device.rows if row.model == "student"), None)
+    student = device.first_row("student")
     if student is None or limit.figure not in student.figures:
         return f"{device.device}: {limit.text} cannot be checked, there is no such figure"
     figure = student.figures[limit.figure]

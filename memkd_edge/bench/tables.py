@@ -63,6 +63,8 @@ def print_report(report: BenchReport) -> None:
                 out.print(Text(f"{row.model}, {row.build}: {row.note}"))
         for caveat in device.caveats:
             out.print(Text(caveat))
+    if len(report.devices) > 1:
+        out.print(_comparison(report))
     out.print(Text(LEGEND))
 
 
@@ -142,6 +144,17 @@ def _table(device: DeviceReport, title: str, columns: Mapping[str, str]) -> Tabl
             f"teacher {compared[0].build} / student {compared[1].build}",
             *(_times(ratios[name]) if name in ratios else "" for name in shown),
         )
+    return grid
+
+
+def _comparison(report: BenchReport) -> Table:
+    """One line per device: the first row of the student, the build recommended there."""
+    students = {device.title: device.first_row("student") for device in report.devices}
+    rows = {title: row for title, row in students.items() if row is not None}
+    shown = [name for name in COST if any(name in row.figures for row in rows.values())]
+    grid = tables.table(f"The student on each device (run {report.run})", "", *(COST[name] for name in shown))
+    for title, row in rows.items():
+        grid.add_row(f"{title}: {row.build}", *(show(row.figures[name]) if name in row.figures else "" for name in shown))
     return grid
 
 

@@ -56,10 +56,14 @@ class DeviceReport:
     rows: tuple[Row, ...]
     caveats: tuple[str, ...] = ()
 
+    def first_row(self, model: str) -> Row | None:
+        """Return the first row of `model` that has figures: the build recommended for it."""
+        return next((row for row in self.rows if row.model == model and row.figures), None)
+
     def compared(self) -> tuple[Row, Row] | None:
-        """Return the teacher's and the student's first rows with figures, which ratios compare; None without both."""
-        first = {row.model: row for row in reversed(self.rows) if row.figures}
-        return (first["teacher"], first["student"]) if {"teacher", "student"} <= set(first) else None
+        """Return the teacher's and the student's first rows, which ratios compare; None without both."""
+        teacher, student = self.first_row("teacher"), self.first_row("student")
+        return None if teacher is None or student is None else (teacher, student)
 
     def ratio(self, figure: str) -> float | None:
         """Return teacher / student for `figure` over the rows that `compared` returns; None if it is missing in one."""

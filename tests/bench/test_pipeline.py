@@ -20,7 +20,7 @@ from memkd_edge.bench.litert_aarch64 import measure_file_aarch64
 from memkd_edge.bench.pipeline import bench
 from memkd_edge.bench.qemu_cortex_m import CORES
 from memkd_edge.bench.subjects import Subjects
-from memkd_edge.bench.tables import show, to_csv
+from memkd_edge.bench.tables import print_report, show, to_csv
 from memkd_edge.bench.types import EMULATED_EXACT, ESTIMATED, MEASURED, BenchReport, DeviceReport, Figure, Row
 from memkd_edge.cli import app
 from memkd_edge.config import BenchConfig
@@ -357,6 +357,15 @@ def test_figures_read_well():
     assert show(Figure(0.975, MEASURED, "", "")) == "0.975"
     with pytest.raises(ValueError, match="interval"):
         Figure(1.0, ESTIMATED, "us", "")
+
+
+def test_several_devices_are_compared_in_one_table(capsys):
+    row = Row("student", "int8 C", {"flash": exact(5064, "B")})
+    print_report(BenchReport("id", tuple(DeviceReport(name, f"Board {name}", (row,)) for name in "ab")))
+    comparison = capsys.readouterr().out.split("The student on each device")[1]
+    assert "Board a: int8 C" in comparison
+    assert "Board b: int8 C" in comparison
+    assert comparison.count("=5,064 B") == 2
 
 
 def test_csv_quotes_what_it_must():
