@@ -68,7 +68,8 @@ def main() -> None:
         q = quantize(model, random_series(number, 4, 40, channels), sensor=sensor)
         found = mismatches(q, spec, interface, steps, 10 * total * number)
         print(
-            f"{spec.kind} {spec.num_layers} x {spec.hidden_size} {interface}{' raw' if raw else ''}: {steps} steps, {found} differ"
+            f"{spec.kind} {spec.num_layers}x{spec.hidden_size} {interface}{' raw' if raw else ''}: {steps} steps, {found} differ",
+            flush=True,
         )
         wrong += found
     print(f"{steps * len(cases)} steps, {wrong} mismatches")

@@ -55,11 +55,11 @@ class LiteRtStep:
     def __init__(self, file: bytes, resolver: str, spec: ModelSpec) -> None:
         self.interpreter = litert_interpreter(file, resolver)
         self._step = self.interpreter.get_signature_runner("step")
-        self._names = ["x", *state_names(spec)]
+        self.names = state_names(spec)
 
     def __call__(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        outputs = self._step(**dict(zip(self._names, inputs, strict=True)))
-        return [outputs[name] for name in ["logits", *self._names[1:]]]
+        outputs = self._step(**dict(zip(["x", *self.names], inputs, strict=True)))
+        return [outputs[name] for name in ["logits", *self.names]]
 
 
 def litert_interpreter(file: bytes, resolver: str = "XNNPACK") -> Any:
