@@ -1,6 +1,5 @@
 /*
- * QEMU TCG plugin: counts instructions between two marker functions, exactly, and keeps a profile per
- * address.
+ * QEMU TCG plugin: counts instructions between two marker functions, exactly, with a profile per address.
  *
  * Arguments:
  *   out=FILE                    where the result goes
@@ -53,8 +52,7 @@ extern int qemu_plugin_install(plugin_id_t, const void *, int, char **);
 
 EXPORT int qemu_plugin_version = PLUGIN_API;
 
-/* A translated block. QEMU may translate the same code more than once; each translation has its own record.
- */
+/* A translated block. QEMU may translate the same code more than once: each translation has a record. */
 typedef struct block {
     struct block *next;
     uint64_t executions;

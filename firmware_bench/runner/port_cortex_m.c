@@ -62,10 +62,10 @@ static void fault_handler(void) {
 
 void reset_handler(void) {
     const volatile uint32_t *from = data_load;
-    for (volatile uint32_t *to = data_start; to < data_end; to++) {
+    for (volatile uint32_t *to = data_start; (uint32_t)to < (uint32_t)data_end; to++) {
         *to = *from++;
     }
-    for (volatile uint32_t *to = bss_start; to < bss_end; to++) {
+    for (volatile uint32_t *to = bss_start; (uint32_t)to < (uint32_t)bss_end; to++) {
         *to = 0;
     }
 #if defined(__ARM_FP) || defined(__ARM_FEATURE_MVE)

@@ -1,12 +1,14 @@
 /*
  * Measures one model: feeds it known inputs and reports its outputs, stack and time as `key=value` lines.
  *
- *   protocol=1            first line; a second one means that the device was reset
- *   steps=64 state_bytes=32 stack=112
- *   overhead=3            ticks of an empty measurement
- *   logits.7=-3 12        outputs of step 7 from reset (float outputs as the 8 hexadecimal digits of their
- * bits) ticks=961             one line per step of every timed pass done=1b2c3d4e         last line: FNV-1a
- * hash of all lines above, line ends included
+ *   protocol=1       first line; a second one means that the device was reset
+ *   steps=64         time steps of one pass
+ *   state_bytes=32   size of the model's state
+ *   stack=112        bytes of stack below the caller of a step, at the deepest
+ *   logits.7=-3 12   outputs of step 7 from reset; float outputs as 8 hexadecimal digits of their bits
+ *   overhead=3       ticks of an empty measurement
+ *   ticks=961        one line per step of every timed pass
+ *   done=1b2c3d4e    last line: FNV-1a hash of all lines above, line ends included
  *
  * bench_model.h, written for each measurement, names the model (MODEL_*) and its inputs (BENCH_*).
  */
@@ -19,8 +21,7 @@ static model_value_t logits[MODEL_CLASSES];
 static uint32_t ticks[BENCH_STEPS];
 static uint32_t hash = 2166136261u;
 
-/* The two markers open and close a window for the instruction counter. Different bodies: the compiler would
- * merge equal ones. */
+/* The markers open and close a window for the instruction counter. Equal bodies would be merged into one. */
 __attribute__((noinline)) void bench_begin(void);
 __attribute__((noinline)) void bench_end(void);
 

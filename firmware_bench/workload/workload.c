@@ -58,6 +58,9 @@ static workload_node_t *sort(workload_node_t *list) {
             }
             rest = right;
         }
+        if (tail == NULL) {
+            return NULL; /* an empty list */
+        }
         tail->next = NULL;
         if (merges <= 1) {
             return list;

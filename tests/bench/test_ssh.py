@@ -3,14 +3,17 @@
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from memkd_edge.bench.pipeline import bench
 from memkd_edge.bench.ssh import Board, _caveats, _compiler, measure_ssh
 from memkd_edge.bench.subjects import Subject
+from memkd_edge.config import BenchConfig
 from memkd_edge.errors import GateError, MemkdEdgeError
 
 from .tiny_model import TINY, inputs_int8, reference_int8
@@ -85,6 +88,17 @@ def test_a_model_file_runs_in_the_board_s_python(board, tmp_path):
     subject = Subject("student", "int8 .tflite", inputs_int8(2), np.zeros((2, 3), np.int8), 1, 6, file=b"x", suffix=".tflite")
     with pytest.raises(MemkdEdgeError, match=r"python3|Error"):
         measure_ssh(board, subject, "cc", timeout_s=60)
+    assert list((tmp_path / "board").iterdir()) == []
+
+
+def test_a_run_is_measured_on_a_board_without_python_runtimes(board, tmp_path, run, monkeypatch):
+    monkeypatch.setattr(sys.modules[Board.__module__], "linux_makers", lambda s: [s.student_int8_c, s.student_int8_tflite])
+    profile = tmp_path / "myboard.toml"
+    profile.write_text('title = "My board"\nbackend = "ssh"\nhost = "board"\n')
+    report = bench(run, BenchConfig(device=(str(profile),), steps=8)).devices[0]
+    assert report.rows[0].figures["latency"].kind == "measured"
+    assert report.rows[1].note.startswith("did not run on the board:")
+    assert report.title.startswith("My board (")
     assert list((tmp_path / "board").iterdir()) == []
 
 
