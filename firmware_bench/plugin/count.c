@@ -2,15 +2,14 @@
  * QEMU TCG plugin: counts instructions between two marker functions, exactly, with a profile per address.
  *
  * Arguments:
- *   out=FILE                    where the result goes
- *   begin=ADDRESS,end=ADDRESS   windows open on a jump to `begin` and close on one to `end` (functions); the
- * jumps' targets themselves are not counted syscall=NUMBER              instead: every call of this system
- * call (user mode) closes a window and opens the next
+ *   out=FILE         where the result goes
+ *   begin=ADDRESS    windows open when the function there is called ...
+ *   end=ADDRESS      ... and close when the function there is; both functions' own first blocks do not count
+ *   syscall=NUMBER   instead of begin and end: each such system call closes a window and opens the next
  *
  * Result, one item a line:
- *   window COUNT                instructions of each window, in order
- *   at ADDRESS COUNT TAKEN      an instruction inside windows: executions, and how often the next one was not
- * its successor
+ *   window COUNT             instructions of each window, in order
+ *   at ADDRESS COUNT TAKEN   an instruction inside windows: how often it ran, how often it branched away
  *
  * QEMU calls back once per translation block, not per instruction: a block runs to its end, since only its
  * last instruction can branch. Distributions ship QEMU without its plugin header, so the few functions used

@@ -40,7 +40,12 @@ def build(root: Path) -> None:
         MemkdEdgeError: a download failed.
     """
     apt, unpack = toolchain.find("apt-get"), toolchain.find("dpkg-deb")
-    root.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MemkdEdgeError(
+            f"cannot write {root.parent}: {error.strerror}; choose another with MEMKD_EDGE_ARM64_ROOT"
+        ) from error
     with tempfile.TemporaryDirectory(dir=root.parent) as name:
         folder = Path(name)
         fresh = folder / "root"

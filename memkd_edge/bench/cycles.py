@@ -67,7 +67,7 @@ def estimate_cycles(measurement: Measurement, core: str, fetch_penalty: tuple[fl
         middle,
         ESTIMATED,
         "cycles",
-        f"{measurement.tool}, cycle model {core}",
+        f"{measurement.tool}, cycle model {core} within {timing.error:.0%}",
         lo * (1 - timing.error) * (1 + fetch_penalty[0]),
         hi * (1 + timing.error) * (1 + fetch_penalty[1]),
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from memkd_edge.assets import asset_dir
 from memkd_edge.bench import toolchain
+from memkd_edge.errors import MemkdEdgeError
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ def build(emulator: str) -> Path:
 
     Raises:
         MissingToolError: emulator or host compiler is not installed.
+        MemkdEdgeError: the cache folder cannot be written.
     """
     source = asset_dir("firmware_bench") / "plugin" / "count.c"
     major = int(re.findall(r"\d+", toolchain.version(emulator).removeprefix(emulator))[0])
@@ -40,7 +42,10 @@ def build(emulator: str) -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "memkd-edge"
     library = cache / f"count-{digest}-api{api}.so"
     if not library.is_file():
-        cache.mkdir(parents=True, exist_ok=True)
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise MemkdEdgeError(f"cannot write {cache}: {error.strerror}; choose another place with XDG_CACHE_HOME") from error
         with tempfile.TemporaryDirectory(dir=cache) as folder:
             fresh = Path(folder) / "count.so"
             command = [toolchain.find("cc"), "-std=gnu11", "-shared", "-fPIC", "-O2", f"-DPLUGIN_API={api}"]

@@ -132,7 +132,8 @@ def _memory(size: int | None) -> str:
 def _table(device: DeviceReport, title: str, columns: Mapping[str, str]) -> Table:
     # A column of zeros says nothing: most models have no static variables, most runtimes no arena.
     shown = [name for name in columns if any(row.figures[name].value for row in device.rows if name in row.figures)]
-    grid = tables.table(title, "", *(columns[name] for name in shown))
+    titles = {**columns, "latency": "latency p50"} if "latency_p99" in shown else columns
+    grid = tables.table(title, "", *(titles[name] for name in shown))
     for row in device.rows:
         cells = [show(row.figures[name]) if name in row.figures else "" for name in shown]
         grid.add_row(f"{row.model}, {row.build}", *cells)

@@ -197,6 +197,13 @@ def test_a_missing_tool_names_its_package(monkeypatch):
         measure_aarch64("cortex-a72", TINY, inputs_int8(2))
 
 
+def test_a_cache_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(MemkdEdgeError, match=r"cannot write .*XDG_CACHE_HOME"):
+        measure_aarch64("cortex-a72", TINY, inputs_int8(2))
+
+
 def test_the_runner_pulls_no_library_into_the_image():
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
