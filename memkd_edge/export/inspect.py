@@ -11,6 +11,7 @@ from typing import Any
 from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.export.embedded import KEY, onnx_metadata, read_onnx, tflite_metadata
 from memkd_edge.export.interface import onnx_sequence, onnx_step, tflite_step
+from memkd_edge.export.seal import is_sealed
 from memkd_edge.export.tflite_file import TfliteFile, TfliteSubgraph, read_file, read_tflite
 from memkd_edge.metadata import Metadata
 
@@ -118,6 +119,8 @@ def _inspect_tflite(path: Path, sha256: str) -> Inspection:
 
 def _tflite_warnings(file: TfliteFile, operators: Iterable[str]) -> list[str]:
     warnings = []
+    if KEY in file.metadata and not is_sealed(read_file(file.path)):
+        warnings.append("the content does not match the check digest in the metadata: the file is damaged or was edited")
     if "UNIDIRECTIONAL_SEQUENCE_LSTM" in operators:
         warnings.append(MEMORYLESS)
     step = file.signature("step")

@@ -4,6 +4,7 @@ import copy
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ class Model:
     """What is exported. metadata: with the input that the files will take.
 
     x_calibration: normalised training series [N, T, C]; raw: a test series in physical units [T, C], the source of the golden
-    vector. arithmetic: one of ARITHMETICS. name: the stem of all files.
+    vector. arithmetic: one of ARITHMETICS.
     """
 
     student: Classifier
@@ -80,6 +81,7 @@ class Model:
         """The stem of all files."""
         return file_stem(self.metadata.name)
 
+    @cached_property
     def integers(self) -> IntegerModel:
         """The integer model of the student."""
         return quantized(self.student, self.metadata, self.x_calibration)
@@ -145,7 +147,7 @@ def build_files(model: Model, config: ExportConfig) -> dict[str, bytes]:
         physical = model.metadata.input == "raw"
         described = model.described(_float_answer(_folded(student, model.metadata) if physical else student))
         return {f"{name}_float32.tflite": write_tflite_float(student, described, physical=physical, strip=config.strip)}
-    integers = model.integers()
+    integers = model.integers
     described = model.described(_integer_answer(integers, model.arithmetic))
     data = write_tflite(integers, described, interface=model.arithmetic, strip=config.strip)
     return {f"{name}_{model.arithmetic}.tflite": data}
@@ -161,7 +163,7 @@ def build_package(model: Model, config: ExportConfig) -> dict[str, bytes]:
 
     if model.arithmetic == "float32":
         raise UsageError(f"--package {config.package} is an integer model; take --quantize int8 or int16x8")
-    files = package_files(config.package, model.integers(), model.metadata, name=model.name, interface=model.arithmetic)
+    files = package_files(config.package, model.integers, model.metadata, name=model.name, interface=model.arithmetic)
     return {f"{model.name}-{config.package}/{path}": data for path, data in files.items()}
 
 
@@ -221,7 +223,7 @@ def _c_files(model: Model) -> dict[str, bytes]:
     if model.arithmetic == "float32":
         return {f"c_float32/{f}": text.encode() for f, text in emit_c_float(model.student, described, model.name).items()}
     # The same sources serve both integer interfaces.
-    return {f"c/{file}": text.encode() for file, text in emit_c(model.integers(), described, model.name).items()}
+    return {f"c/{file}": text.encode() for file, text in emit_c(model.integers, described, model.name).items()}
 
 
 def _onnx_files(model: Model, *, strip: bool) -> dict[str, bytes]:
@@ -287,7 +289,7 @@ def _rounding(model: Model, x: NDArray[np.float32], y: NDArray[np.int64]) -> Rou
     metadata = model.metadata
     if metadata.input == "raw":
         x = as_input(metadata, x * np.asarray(metadata.std, np.float32) + np.asarray(metadata.mean, np.float32))
-    in_integers = _integer_logits(model.integers(), model.arithmetic, x)
+    in_integers = _integer_logits(model.integers, model.arithmetic, x)
     return Rounding(*(float(auc_prc(logits[None], y)[0]) for logits in (in_float.numpy(), in_integers)))
 
 

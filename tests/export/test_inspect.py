@@ -45,6 +45,12 @@ def test_our_tflite_shows_its_contract(tmp_path, capsys):
         assert text in printed
 
 
+def test_an_edited_tflite_is_told_by_its_digest(tmp_path):
+    data = write_tflite(quantize(student(), series()), metadata())
+    found = inspect(saved(tmp_path / "m.tflite", data.replace(b"class 3", b"class 4")))
+    assert "does not match the check digest" in found.warnings[0]
+
+
 def test_our_onnx_files_show_opset_interface_and_metadata(tmp_path):
     step = inspect(saved(tmp_path / "step.onnx", write_onnx_step(student(), metadata())))
     assert (step.streaming, step.other["opset"]) == ("yes", "ai.onnx 14")

@@ -43,9 +43,9 @@ def report(run):
 @pytest.fixture(autouse=True)
 def quick(request, monkeypatch):
     """Keep the long stream to 500 steps, and to the runtimes of this environment, where a test does not look at more."""
-    if "variable" not in request.fixturenames:
-        for variable in ("MEMKD_EDGE_TF_PYTHON", "MEMKD_EDGE_TFLITE_RUNTIME_PYTHON"):
-            monkeypatch.delenv(variable, raising=False)
+    wanted = request.getfixturevalue("variable") if "variable" in request.fixturenames else None
+    for variable in {"MEMKD_EDGE_TF_PYTHON", "MEMKD_EDGE_TFLITE_RUNTIME_PYTHON"} - {wanted}:
+        monkeypatch.delenv(variable, raising=False)
     if "report" not in request.fixturenames:
         monkeypatch.setattr(verify_module, "one_stream", partial(one_stream, steps=500))
 
@@ -128,6 +128,33 @@ def test_a_file_on_its_own_is_measured_against_its_first_runtime_and_its_golden_
     assert rungs["LiteRT (reference)"].test.max_error == 0
     assert rungs["LiteRT (reference)"].golden is True
     assert not (tmp_path / "export").exists()
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        ExportConfig(format="onnx"),
+        ExportConfig(format="onnx", quantize="int8"),
+        ExportConfig(strip=True),
+        ExportConfig(input="raw", counts_per_unit=(1000.0,)),
+    ],
+)
+def test_files_of_every_kind_are_verified_on_their_own(tmp_path, config):
+    run = make_run(tmp_path, student())
+    for path in export(run, config).files:
+        alone = tmp_path / path.name
+        alone.write_bytes(path.read_bytes())
+        (file,) = verify(alone).files
+        ran = [rung for rung in file.rungs if rung.status == "ok"]
+        assert ran
+        assert all(rung.test.agreement == 1 and rung.golden is not False for rung in ran)
+
+
+def test_a_damaged_digest_is_refused_before_a_runtime_sees_the_file(tmp_path):
+    path = tmp_path / "m.tflite"
+    path.write_bytes(write_tflite(quantize(student(), series()), metadata()).replace(b"class 3", b"class 4"))
+    with pytest.raises(MemkdEdgeError, match="check digest"):
+        verify(path)
 
 
 def test_swapped_int8_state_outputs_are_refused_by_name(run, tmp_path):
