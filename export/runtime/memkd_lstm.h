@@ -41,8 +41,10 @@
 
 #if defined(__GNUC__)
 #define MEMKD_INLINE static inline __attribute__((always_inline))
+#define MEMKD_COPY __builtin_memcpy /* one load or store, with -ffreestanding, too */
 #else
 #define MEMKD_INLINE static inline
+#define MEMKD_COPY memcpy
 #endif
 
 /* Keeps GCC from making a call to memset out of a loop: a small program may do without the library. */
@@ -213,7 +215,7 @@ MEMKD_INLINE int32_t memkd_curve(memkd_table_t table, int32_t argument) {
         const int32_t fraction = (int32_t)(magnitude & 511u);
 #if MEMKD_DSP
         uint32_t nodes; /* as signed halves they are 2^16 too small */
-        memcpy(&nodes, node, 4);
+        MEMKD_COPY(&nodes, node, 4);
         value = memkd_smlad(nodes, (uint32_t)((fraction << 16) + 512 - fraction), 1 << 24);
 #else
         value = (node[0] - 32768) * 512 + fraction * (node[1] - node[0]);
@@ -367,7 +369,7 @@ MEMKD_INLINE void memkd_gather(memkd_columns_t *columns, const int16_t *values, 
     MEMKD_UNROLL(16)
     for (int p = 0; p < n / 2; p++) {
 #if MEMKD_DSP
-        memcpy(&columns[p], &values[2 * p], 4);
+        MEMKD_COPY(&columns[p], &values[2 * p], 4);
 #else
         columns[p].even = values[2 * p];
         columns[p].odd = values[2 * p + 1];
@@ -427,52 +429,62 @@ MEMKD_INLINE const uint32_t *memkd_block(const uint32_t *weights, memkd_columns_
 #endif
 }
 
-/* Two blocks: the four gates of a unit. */
-MEMKD_INLINE const uint32_t *memkd_blocks(const uint32_t *weights, memkd_columns_t x, uint32_t *i,
-                                          uint32_t *f, uint32_t *o, uint32_t *g) {
+/* Two blocks: the four rows of a unit. */
+MEMKD_INLINE const uint32_t *memkd_blocks(const uint32_t *weights, memkd_columns_t x, uint32_t sums[4]) {
+#if MEMKD_DSP || MEMKD_V6M
+    uint32_t a = sums[0], b = sums[1], c = sums[2], d = sums[3];
+#endif
 #if MEMKD_WIDE
-    __asm__("ldmia %[weights]!, {r4, r5, r6, r8}\n\t"
-            "smlad %[i], r4, %[x], %[i]\n\t"
-            "smlad %[f], r5, %[x], %[f]\n\t"
-            "smlad %[o], r6, %[x], %[o]\n\t"
-            "smlad %[g], r8, %[x], %[g]"
-            : [weights] "+r"(weights), [i] "+r"(*i), [f] "+r"(*f), [o] "+r"(*o), [g] "+r"(*g)
+    /* High registers: with low ones GCC 12 runs out of registers in some combinations of its options. */
+    __asm__("ldmia %[weights]!, {r8, r9, r10, r12}\n\t"
+            "smlad %[a], r8, %[x], %[a]\n\t"
+            "smlad %[b], r9, %[x], %[b]\n\t"
+            "smlad %[c], r10, %[x], %[c]\n\t"
+            "smlad %[d], r12, %[x], %[d]"
+            : [weights] "+r"(weights), [a] "+r"(a), [b] "+r"(b), [c] "+r"(c), [d] "+r"(d)
             : [x] "r"(x)
-            : "r4", "r5", "r6", "r8");
-    return weights;
+            : "r8", "r9", "r10", "r12");
 #elif MEMKD_DSP
-    __asm__("ldrd r4, r5, [%[weights]], #8\n\t"
-            "uxtb16 r6, r4\n\t"
-            "smlad %[i], r6, %[x], %[i]\n\t"
-            "uxtb16 r6, r4, ror #8\n\t"
-            "smlad %[f], r6, %[x], %[f]\n\t"
-            "uxtb16 r6, r5\n\t"
-            "smlad %[o], r6, %[x], %[o]\n\t"
-            "uxtb16 r6, r5, ror #8\n\t"
-            "smlad %[g], r6, %[x], %[g]"
-            : [weights] "+r"(weights), [i] "+r"(*i), [f] "+r"(*f), [o] "+r"(*o), [g] "+r"(*g)
-            : [x] "r"(x)
-            : "r4", "r5", "r6");
-    return weights;
+    uint32_t bytes0, bytes1, halves;
+    __asm__("ldrd %[bytes0], %[bytes1], [%[weights]], #8\n\t"
+            "uxtb16 %[halves], %[bytes0]\n\t"
+            "smlad %[a], %[halves], %[x], %[a]\n\t"
+            "uxtb16 %[halves], %[bytes0], ror #8\n\t"
+            "smlad %[b], %[halves], %[x], %[b]\n\t"
+            "uxtb16 %[halves], %[bytes1]\n\t"
+            "smlad %[c], %[halves], %[x], %[c]\n\t"
+            "uxtb16 %[halves], %[bytes1], ror #8\n\t"
+            "smlad %[d], %[halves], %[x], %[d]"
+            : [weights] "+r"(weights), [a] "+r"(a), [b] "+r"(b), [c] "+r"(c), [d] "+r"(d),
+              [bytes0] "=&r"(bytes0), [bytes1] "=&r"(bytes1), [halves] "=&r"(halves)
+            : [x] "r"(x));
 #elif MEMKD_V6M
     const uint8_t *bytes = (const uint8_t *)weights;
     uint32_t product;
 #define MEMKD_MAC(sum, byte)                                                                                 \
     "ldrb %[product], [%[bytes], #" #byte "]\n\tmuls %[product], %[x]\n\tadd %[" #sum "], %[product]\n\t"
-    __asm__(".syntax unified\n\t" MEMKD_MAC(i, 0) MEMKD_MAC(f, 1) MEMKD_MAC(o, 4) MEMKD_MAC(g, 5)
-            : [i] "+r"(*i), [f] "+r"(*f), [o] "+r"(*o), [g] "+r"(*g), [product] "=&l"(product)
+    __asm__(".syntax unified\n\t" MEMKD_MAC(a, 0) MEMKD_MAC(b, 1) MEMKD_MAC(c, 4) MEMKD_MAC(d, 5)
+            : [a] "+r"(a), [b] "+r"(b), [c] "+r"(c), [d] "+r"(d), [product] "=&l"(product)
             : [bytes] "l"(bytes), [x] "l"(x.even)
             : "cc");
     if (!(__builtin_constant_p(x.odd) && x.odd == 0)) { /* a lone column is paired with a constant 0 */
-        __asm__(".syntax unified\n\t" MEMKD_MAC(i, 2) MEMKD_MAC(f, 3) MEMKD_MAC(o, 6) MEMKD_MAC(g, 7)
-                : [i] "+r"(*i), [f] "+r"(*f), [o] "+r"(*o), [g] "+r"(*g), [product] "=&l"(product)
+        __asm__(".syntax unified\n\t" MEMKD_MAC(a, 2) MEMKD_MAC(b, 3) MEMKD_MAC(c, 6) MEMKD_MAC(d, 7)
+                : [a] "+r"(a), [b] "+r"(b), [c] "+r"(c), [d] "+r"(d), [product] "=&l"(product)
                 : [bytes] "l"(bytes), [x] "l"(x.odd)
                 : "cc");
     }
-    return weights + 2;
+    weights += 2;
 #else
-    return memkd_block(memkd_block(weights, x, i, f), x, o, g);
+    weights = memkd_block(weights, x, &sums[0], &sums[1]);
+    weights = memkd_block(weights, x, &sums[2], &sums[3]);
 #endif
+#if MEMKD_DSP || MEMKD_V6M
+    sums[0] = a;
+    sums[1] = b;
+    sums[2] = c;
+    sums[3] = d;
+#endif
+    return weights;
 }
 
 MEMKD_INLINE int32_t memkd_gate(const memkd_dense_t *gates, uint32_t sum) {
@@ -483,17 +495,23 @@ MEMKD_INLINE int32_t memkd_gate(const memkd_dense_t *gates, uint32_t sum) {
 /* The four rows of a unit, scaled: pre-activations. Weights of other units follow. */
 MEMKD_INLINE const uint32_t *memkd_gates(const memkd_dense_t *gates, const uint32_t *weights, uint32_t excess,
                                          const memkd_columns_t *columns, int pairs, int32_t z[4]) {
-    uint32_t row0 = weights[0] - excess, row1 = weights[1] - excess;
-    uint32_t row2 = weights[2] - excess, row3 = weights[3] - excess;
+#if MEMKD_WIDE
+    uint32_t sums[4];
+    (void)excess;
+    weights = memkd_load2(weights, &sums[0], &sums[1]);
+    weights = memkd_load2(weights, &sums[2], &sums[3]);
+#else
+    uint32_t sums[4] = {weights[0] - excess, weights[1] - excess, weights[2] - excess, weights[3] - excess};
     weights += 4;
+#endif
     MEMKD_UNROLL(16)
     for (int p = 0; p < pairs; p++) {
-        weights = memkd_blocks(weights, columns[p], &row0, &row1, &row2, &row3);
+        weights = memkd_blocks(weights, columns[p], sums);
     }
-    z[0] = memkd_gate(gates, row0);
-    z[1] = memkd_gate(gates, row1);
-    z[2] = memkd_gate(gates, row2);
-    z[3] = memkd_gate(gates, row3);
+    z[0] = memkd_gate(gates, sums[0]);
+    z[1] = memkd_gate(gates, sums[1]);
+    z[2] = memkd_gate(gates, sums[2]);
+    z[3] = memkd_gate(gates, sums[3]);
     return weights;
 }
 
@@ -579,7 +597,9 @@ MEMKD_INLINE int memkd_decimate(const int32_t *taps, int count, int factor, int 
         }
     }
     *newest = (uint16_t)((*newest == 0 ? count : *newest) - 1);
-    memcpy(&history[*newest * channels], counts, (size_t)channels * sizeof *counts);
+    for (int j = 0; j < channels; j++) {
+        history[*newest * channels + j] = counts[j];
+    }
     if (*phase < factor) {
         ++*phase;
         return 0;
