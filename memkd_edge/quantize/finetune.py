@@ -6,7 +6,7 @@ numpy reference); straight_through.py gives it gradients.
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +22,9 @@ from memkd_edge.distill.population import Recipe, batches, step_generator
 from memkd_edge.distill.teacher import Series, Teacher, load_teacher
 from memkd_edge.models import Classifier, load_classifier
 from memkd_edge.quantize.calibrate import FloatModel
-from memkd_edge.quantize.quantize import quantize, quantize_nearest, settings_of
-from memkd_edge.quantize.straight_through import integer_outputs, integer_trajectory
-from memkd_edge.quantize.types import QuantizedGru, QuantizedLstm
+from memkd_edge.quantize.quantize import Settings, quantize, quantize_nearest, settings_of
+from memkd_edge.quantize.straight_through import dequantized, integer_outputs, integer_trajectory
+from memkd_edge.quantize.types import QuantizedGru, QuantizedGruLayer, QuantizedLayer, QuantizedLstm
 from memkd_edge.runs import Run
 
 EPOCHS = 30
@@ -116,6 +116,21 @@ def finetune(
         if progress is not None:
             progress(epoch + 1, score)
     return Finetuned(best.eval(), before, best_score, best_epoch)
+
+
+def snap(model: Classifier, settings: Settings) -> Classifier:
+    """Return a copy of `model` whose weights are those of its nearest integer model, so that `quantize` finds just these."""
+    q = quantize_nearest(FloatModel.from_model(model), settings)
+    copied = copy.deepcopy(model)
+    parameters = dict(copied.named_parameters())
+    layers: Sequence[QuantizedLayer | QuantizedGruLayer] = q.layers
+    with torch.no_grad():
+        for index, layer in enumerate(layers):
+            input_weight, hidden_weight = dequantized(layer)
+            parameters[f"rnn.weight_ih_l{index}"].copy_(input_weight)
+            parameters[f"rnn.weight_hh_l{index}"].copy_(hidden_weight)
+        parameters["head.weight"].copy_(torch.from_numpy(q.head.weight * q.head.weight_scale))
+    return copied
 
 
 def _score(model: Classifier, calibration: NDArray[Any], x: NDArray[Any], y: NDArray[Any], interface: str) -> float:

@@ -90,12 +90,16 @@ def integer_trajectory(q: QuantizedLstm | QuantizedGru, x: NDArray[np.float32], 
     )
 
 
+def dequantized(layer: QuantizedLayer | QuantizedGruLayer) -> tuple[Tensor, Tensor]:
+    """Return the layer's int8 weights as the float32 weight_ih and weight_hh of torch."""
+    rows = ([0, 1, 3, 2],) * 2 if isinstance(layer, QuantizedLayer) else ([0, 1, 2], [0, 1, 3])
+    weight = _float(layer.gates.weight, layer.gates.weight_scale).view(4, layer.hidden_size, -1)
+    return weight[rows[0], :, : layer.input_size].flatten(0, 1), weight[rows[1], :, layer.input_size :].flatten(0, 1)
+
+
 def _lstm(layer: QuantizedLayer, weights: Sequence[Tensor], x: Tensor, h_exact: Tensor, c_exact: Tensor) -> Tensor:
     """Return the hidden sequence [B, T, H]: values h_exact, gradients of the float LSTM with the layer's int8 weights."""
-    rows = [0, 1, 3, 2]  # i, f, o, g -> i, f, g, o
-    quantized = _float(layer.gates.weight, layer.gates.weight_scale).view(4, layer.hidden_size, -1)[rows].flatten(0, 1)
-    input_weight = _exactly(weights[0], quantized[:, : layer.input_size])
-    hidden_weight = _exactly(weights[1], quantized[:, layer.input_size :])
+    input_weight, hidden_weight = map(_exactly, weights[:2], dequantized(layer))
     from_x = x @ input_weight.T + weights[2] + weights[3]
     h = c = torch.zeros(len(x), layer.hidden_size)
     sequence = []
@@ -110,9 +114,7 @@ def _lstm(layer: QuantizedLayer, weights: Sequence[Tensor], x: Tensor, h_exact: 
 
 def _gru(layer: QuantizedGruLayer, weights: Sequence[Tensor], x: Tensor, h_exact: Tensor) -> Tensor:
     """As `_lstm`, for a GRU."""
-    quantized = _float(layer.gates.weight, layer.gates.weight_scale).view(4, layer.hidden_size, -1)
-    input_weight = _exactly(weights[0], quantized[[0, 1, 2], :, : layer.input_size].flatten(0, 1))
-    hidden_weight = _exactly(weights[1], quantized[[0, 1, 3], :, layer.input_size :].flatten(0, 1))
+    input_weight, hidden_weight = map(_exactly, weights[:2], dequantized(layer))
     from_x = x @ input_weight.T + weights[2]
     h = torch.zeros(len(x), layer.hidden_size)
     sequence = []

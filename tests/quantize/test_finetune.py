@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from memkd_edge.config import DistillConfig
-from memkd_edge.distill.pipeline import distill
 from memkd_edge.models import ModelSpec
 from memkd_edge.quantize import integer_classifier, quantize
-from memkd_edge.quantize.finetune import finetune
+from memkd_edge.quantize.calibrate import FloatModel
+from memkd_edge.quantize.finetune import finetune, snap
+from memkd_edge.quantize.quantize import quantize_nearest, settings_of
 from memkd_edge.quantize.straight_through import integer_outputs
 from tests.quantize.helpers import random_model, random_series
 
@@ -54,6 +54,23 @@ def test_gradients_are_close_to_the_float_models(kind):
         assert difference < 0.1, name
 
 
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+@pytest.mark.parametrize("seed", range(3))
+def test_quantising_a_snapped_model_gives_the_integers_it_was_trained_with(kind, seed):
+    model, x = random_model(ModelSpec(2, 5, 3, 2, kind), seed, gain=1.3), random_series(seed, 4, 30, 2)
+    settings = settings_of(quantize(model, x))
+    trained = quantize_nearest(FloatModel.from_model(model), settings)
+    exported = quantize(snap(model, settings), x)
+    for want, got in zip(
+        [*(one.gates for one in trained.layers), trained.head],
+        [*(one.gates for one in exported.layers), exported.head],
+        strict=True,
+    ):
+        np.testing.assert_array_equal(got.weight, want.weight)
+        assert got.reduced == want.reduced
+        assert np.abs(got.bias - want.bias).max() <= 1
+
+
 def test_saturated_gates_have_no_gradient():
     model = random_model(ModelSpec(1, 2, 2), 1)
     with torch.no_grad():
@@ -65,25 +82,12 @@ def test_saturated_gates_have_no_gradient():
     assert model.head.weight.grad.any()
 
 
-def test_a_run_is_fine_tuned_with_its_own_teacher_and_method_and_never_gets_worse(tmp_path):
-    config = DistillConfig(
-        dataset="ItalyPowerDemand",
-        teacher_hidden=6,
-        teacher_layers=1,
-        teacher_seeds=1,
-        teacher_epochs=10,
-        hidden=4,
-        method="memkd",
-        seeds=1,
-        epochs=1,
-        threads=1,
-    )
-    run = distill(config, run_root=tmp_path)
+def test_a_run_is_fine_tuned_with_its_own_teacher_and_method_and_never_gets_worse(tiny_run):
     scores = []
-    result = finetune(run, epochs=6, learning_rate=0.02, progress=lambda epoch, score: scores.append(score))
+    result = finetune(tiny_run, epochs=6, learning_rate=0.02, progress=lambda epoch, score: scores.append(score))
     assert len(scores) == 6
     assert result.after == max([result.before, *scores])
     assert result.after > result.before  # one epoch left room
-    again = finetune(run, epochs=6, learning_rate=0.02)
+    again = finetune(tiny_run, epochs=6, learning_rate=0.02)
     for name, tensor in result.model.state_dict().items():
         torch.testing.assert_close(tensor, again.model.state_dict()[name], rtol=0, atol=0)
