@@ -1,0 +1,66 @@
+"""`make bench-c`: the pinned cost of the generated C."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from memkd_edge.assets import asset_dir
+from memkd_edge.bench import figures, toolchain
+from memkd_edge.bench.figures import Row
+from memkd_edge.errors import GateError, MemkdEdgeError
+
+ROWS = [Row("m4", "A", "fast", 771.0, 5448, 100, 68), Row("m4", "B", "fast", 2182.5, 8188, 156, 92)]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A firmware_bench of its own, with a compiler and measurements that need no tools."""
+    monkeypatch.setattr(figures, "asset_dir", lambda name: tmp_path)
+    monkeypatch.setattr(toolchain, "version", lambda program: "gcc 1.2")
+    monkeypatch.setattr(figures, "measure", lambda: iter(ROWS))
+    return tmp_path
+
+
+def test_the_committed_figures_are_what_the_installed_compiler_gives(monkeypatch):
+    for program, package in (("arm-none-eabi-gcc", "gcc-arm-none-eabi"), ("qemu-system-arm", "qemu-system-arm")):
+        if shutil.which(program) is None:
+            pytest.skip(f"needs {program}: apt-get install {package}")
+    compiler, pinned = figures.read(asset_dir("firmware_bench") / "figures.json")
+    if toolchain.version("arm-none-eabi-gcc") != compiler:
+        pytest.skip(f"the figures were made with {compiler}")
+    # Two cores here; `make bench-c` measures all.
+    monkeypatch.setattr(figures, "CORES", ("m0plus", "m4"))
+    kept = [row for row in pinned if row.core in figures.CORES]
+    assert figures.differences(list(figures.measure()), kept) == []
+
+
+def test_unchanged_figures_are_printed_and_pass(folder, capsys):
+    figures.main(["--update"])
+    figures.main([])
+    assert capsys.readouterr().out.count("2,182") == 2
+    assert figures.read(folder / "figures.json") == ("gcc 1.2", ROWS)
+
+
+def test_a_changed_figure_fails_and_is_named(folder):
+    figures.write(folder / "figures.json", "gcc 1.2", [replace(ROWS[0], flash=5000), ROWS[1]])
+    with pytest.raises(GateError, match="m4 A fast: flash 5000 -> 5448"):
+        figures.main([])
+
+
+def test_new_and_gone_rows_are_named():
+    assert figures.differences(ROWS[:1], ROWS[1:]) == ["m4 A fast: new", "m4 B fast: gone"]
+
+
+def test_another_compiler_explains_a_change(folder, capsys):
+    figures.write(folder / "figures.json", "gcc 9.9", [replace(ROWS[0], flash=5000)])
+    figures.main([])
+    assert "made with gcc 9.9, this is gcc 1.2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"compiler": "x"}', json.dumps({"compiler": "x", "rows": [{"core": "m4"}]})])
+def test_damaged_figures_are_refused(folder, text):
+    (folder / "figures.json").write_text(text)
+    with pytest.raises(MemkdEdgeError, match="no readable figures"):
+        figures.main([])
