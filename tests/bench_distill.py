@@ -22,7 +22,7 @@ from tests.distill.alone import Alone
 
 METHODS = ("base", "kd", "memkd", "memkd+kd")
 THREADS = 2
-REPEATS = 3
+REPEATS = 2
 CLASSES = 4
 SPEC = ModelSpec(1, 8, CLASSES)
 BATCH = 32
