@@ -127,10 +127,26 @@ def stream(runtime: Runtime, path: Path, interface: StepInterface, jobs: Sequenc
         np.savez(question, **request)  # type: ignore[arg-type]
         _run_child(runtime, python or sys.executable, path, question, answer)
         with np.load(answer, allow_pickle=False) as archive:
-            return [
+            results = [
                 Streamed(archive[f"logits{j}"], tuple(archive[f"s{j}_{k}"] for k in range(len(interface.states))))
                 for j in range(len(jobs))
             ]
+    for job, result in zip(jobs, results, strict=True):
+        _check_result(job, result, interface, f"{runtime.title}: {path}")
+    return results
+
+
+def _check_result(job: Job, result: Streamed, interface: StepInterface, what: str) -> None:
+    """Hold the file to its word: a graph may give other shapes than it declares, and a float one may give NaN."""
+    series, steps, _ = job.x.shape
+    kept = steps if job.every else 1
+    expected = [(interface.logits, [series, kept, interface.logits.width])]
+    expected += [(after, [series, after.width]) for _, after in interface.states]
+    for (port, shape), value in zip(expected, (result.logits, *result.states), strict=True):
+        if list(value.shape) != shape or str(value.dtype) != port.dtype:
+            raise MemkdEdgeError(f"{what} gives `{port.name}` as {value.dtype}{list(value.shape)}, not {port.dtype}{shape}")
+        if not np.isfinite(value).all():
+            raise MemkdEdgeError(f"{what} gives values of `{port.name}` that are not finite")
 
 
 def _plan(interface: StepInterface, jobs: Sequence[Job]) -> NDArray[np.uint8]:

@@ -226,7 +226,7 @@ def _open(path: Path, described: Metadata | None = None) -> _Opened:
     golden: Sequence[GoldenVector] = ()
     if metadata is not None:
         widths, named = (interface.x.width, interface.logits.width), (len(metadata.channels), len(metadata.labels))
-        if widths != named or not len(metadata.mean) == len(metadata.std) == widths[0]:
+        if widths != named:
             raise MemkdEdgeError(
                 f"{path}: the graph has {widths[0]} channels and {widths[1]} classes, its metadata {named[0]} and {named[1]}"
             )

@@ -1,10 +1,12 @@
 """Corrupt, truncated, foreign and hostile files: one clear error or a valid answer, never a crash, never anything executed."""
 
+import json
 import pickle
 import struct
 
 import flatbuffers
 import numpy as np
+import onnx
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from hypothesis import HealthCheck, given, settings
@@ -17,6 +19,7 @@ from memkd_edge.export.inspect import inspect
 from memkd_edge.export.interface import onnx_step, tflite_step
 from memkd_edge.export.onnx import write_onnx_step
 from memkd_edge.export.runtimes import RUNTIMES, Job, stream
+from memkd_edge.export.seal import seal, with_blank_check
 from memkd_edge.export.show import print_inspection
 from memkd_edge.export.tflite import write_tflite
 from memkd_edge.export.tflite_file import read_tflite
@@ -176,6 +179,56 @@ def test_a_tensor_larger_than_its_buffer_is_refused(tmp_path):
     path.write_bytes(data.replace(shape, longer))
     with pytest.raises(MemkdEdgeError, match=r"tensor 'w' of shape \[4, 4096\] needs 65536 bytes, its buffer has 64"):
         inspect(path)
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"mean": 5},
+        {"mean": ["a", "b", "c"]},
+        {"mean": [0.0]},
+        {"std": [0.0, 1.0, 1.0]},
+        {"labels": [1, 2, 3, 4]},
+        {"channels": "abc"},
+        {"golden": {"x": []}},
+        {"counts_per_unit": [1.0]},
+        {"resampling": {"kind": "linear", "input_length": 5, "output_length": 10**12, "factor": 1, "taps": []}},
+        {"resampling": {"kind": "linear", "input_length": "5", "output_length": 5, "factor": 1, "taps": []}},
+    ],
+)
+@pytest.mark.parametrize("suffix", [".tflite", ".onnx"])
+def test_sealed_metadata_with_entries_of_the_wrong_kind_is_refused(tmp_path, suffix, entries):
+    class Hostile:
+        def to_json(self):
+            return json.dumps({**json.loads(metadata().to_json()), **entries}, separators=(",", ":"))
+
+    path = tmp_path / f"m{suffix}"
+    if suffix == ".onnx":
+        path.write_bytes(write_onnx_step(student(), Hostile()))
+    else:
+        writer = ModelWriter(names=True)
+        writer.subgraph("step")
+        writer.metadata("memkd_edge", with_blank_check(Hostile().to_json()))
+        path.write_bytes(seal(writer.finish()))
+    for action in (inspect, verify):
+        with pytest.raises(MemkdEdgeError, match=path.name):
+            action(path)
+
+
+def test_a_graph_that_breaks_its_word_on_shapes_or_values_is_refused(tmp_path):
+    path = tmp_path / "m.onnx"
+    model = onnx.load_model_from_string(FILES[".onnx"])
+    del model.metadata_props[:]
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 5
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(MemkdEdgeError, match="onnxruntime"):
+        verify(path)
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 4
+    bias = next(tensor for tensor in model.graph.initializer if tensor.name == "head_bias")
+    bias.raw_data = np.full(4, np.nan, np.float32).tobytes()
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(MemkdEdgeError, match="not finite"):
+        verify(path)
 
 
 def test_damaged_metadata_in_a_sound_file_is_named(tmp_path):
