@@ -1,0 +1,84 @@
+"""Teachers: training, resuming, loading, and a user's own module."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from memkd_edge.distill.teacher import Series, Teacher, TeacherRecipe, TeacherTraining, load_teacher
+from memkd_edge.errors import UsageError
+from memkd_edge.models import ModelSpec, build, save_model
+
+RECIPE = TeacherRecipe(epochs=6, learning_rate=0.01, batch_size=8, noise=0.2)
+SPECS = [
+    ModelSpec(2, 6, 3, 2),
+    ModelSpec(2, 6, 3, 1, "lstm", True),
+    ModelSpec(2, 6, 3, 2, "gru"),
+    ModelSpec(2, 6, 3, 1, "gru", True),
+]
+
+
+@pytest.fixture
+def series() -> Series:
+    torch.manual_seed(2)
+    labels = torch.arange(18) % 3
+    return Series(torch.randn(18, 9, 2) + labels[:, None, None], labels)
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=str)
+def test_every_kind_of_teacher_learns_and_resumes_with_the_same_bytes(spec: ModelSpec, series: Series) -> None:
+    straight, broken, resumed = (TeacherTraining(spec, RECIPE, 4, series) for _ in range(3))
+    losses = []
+    while not straight.finished:
+        straight.train_epoch()
+        losses.append(straight.loss)
+    assert losses[-1] < losses[0]
+    for _ in range(3):
+        broken.train_epoch()
+    resumed.load({name: tensor.clone() for name, tensor in broken.state().items()})
+    while not resumed.finished:
+        resumed.train_epoch()
+    assert save_model(resumed.result()) == save_model(straight.result())
+
+
+def test_a_finished_teacher_is_frozen(series: Series) -> None:
+    training = TeacherTraining(SPECS[0], RECIPE, 4, series)
+    training.train_epoch()
+    assert not any(parameter.requires_grad for parameter in training.result().parameters())
+
+
+def test_a_teacher_for_other_data_is_refused_with_both_shapes(tmp_path: Path) -> None:
+    path = tmp_path / "teacher.safetensors"
+    path.write_bytes(save_model(build(ModelSpec(1, 5, 2))))
+    with pytest.raises(UsageError, match="1 channels and knows 2 classes") as raised:
+        load_teacher(path, ModelSpec(6, 100, 4))
+    assert "6 and 4" in str(raised.value)
+
+
+def test_a_loaded_teacher_keeps_its_own_depth_and_direction(tmp_path: Path) -> None:
+    path = tmp_path / "teacher.safetensors"
+    path.write_bytes(save_model(build(SPECS[3])))
+    assert load_teacher(path, ModelSpec(2, 100, 3, 3)).spec == SPECS[3]
+
+
+def test_any_module_that_yields_logits_and_a_hidden_sequence_can_teach(series: Series) -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(2, 7)
+            self.head = nn.Linear(7, 3)
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            hidden = torch.tanh(self.layer(x))
+            return self.head(hidden.mean(1)), hidden
+
+    model = Own()
+    teacher = Teacher(model, series, memory_limit=2**20)
+    index = torch.tensor([0, 5])
+    x, labels, outputs = teacher.batch(index)
+    assert teacher.width == 7
+    assert torch.equal(x, series.x[index])
+    assert torch.equal(labels, series.y[index])
+    torch.testing.assert_close(outputs.hidden, model(x)[1].detach())
+    assert not outputs.logits.requires_grad
