@@ -237,14 +237,15 @@ extern const memkd_segment_t memkd_segment_table[512];
 
 typedef const memkd_segment_t *memkd_table_t;
 
-/* The table's middle, where argument 0 is, in a register of its own: compilers would add its offset again and
- * again. */
 MEMKD_INLINE memkd_table_t memkd_table(void) {
-    memkd_table_t middle = memkd_segment_table + 256;
+    memkd_table_t table = memkd_segment_table;
 #if MEMKD_DSP
-    __asm__("" : "+r"(middle));
+    /* The middle, where argument 0 is, in a register of its own: compilers would add its offset again and
+     * again. */
+    table += 256;
+    __asm__("" : "+r"(table));
 #endif
-    return middle;
+    return table;
 }
 
 MEMKD_INLINE int32_t memkd_curve(memkd_table_t table, int32_t argument) {
@@ -254,12 +255,35 @@ MEMKD_INLINE int32_t memkd_curve(memkd_table_t table, int32_t argument) {
     __asm__("ssat %0, #9, %1, asr #9" : "=r"(index) : "r"(argument));
     __asm__("ldrd %0, %1, [%2]" : "=r"(offset), "=r"(slope) : "r"(table + index));
     return (int32_t)(offset + (uint32_t)argument * slope);
+#elif MEMKD_V6M
+    uint32_t curve, slope; /* the C below, without moves between low and high registers */
+    __asm__(".syntax unified\n\t"
+            "movs %[curve], #1\n\t"
+            "lsls %[curve], %[curve], #17\n\t"
+            "adds %[curve], %[curve], %[argument]\n\t"
+            "lsrs %[slope], %[curve], #18\n\t"
+            "beq 1f\n\t"
+            "asrs %[curve], %[argument], #31\n\t"
+            "mvns %[curve], %[curve]\n\t"
+            "lsrs %[curve], %[curve], #14\n"
+            "1:\tlsrs %[curve], %[curve], #9\n\t"
+            "lsls %[curve], %[curve], #3\n\t"
+            "add %[curve], %[table]\n\t"
+            "ldr %[slope], [%[curve], #4]\n\t"
+            "ldr %[curve], [%[curve]]\n\t"
+            "muls %[slope], %[argument]\n\t"
+            "adds %[curve], %[curve], %[slope]"
+            : [curve] "=&l"(curve), [slope] "=&l"(slope)
+            : [argument] "l"(argument), [table] "r"(table)
+            : "cc");
+    return (int32_t)curve;
 #else
-    int32_t index = argument >> 9;
-    if ((uint32_t)(index + 256) > 511u) {
-        index = argument < 0 ? -256 : 255;
+    uint32_t place = (uint32_t)argument + 256u * 512u;
+    if (place >> 18 != 0) {
+        place = argument < 0 ? 0u : 511u * 512u;
     }
-    return (int32_t)(table[index].offset + (uint32_t)argument * table[index].slope);
+    const memkd_table_t segment = table + (place >> 9);
+    return (int32_t)(segment->offset + (uint32_t)argument * segment->slope);
 #endif
 }
 #endif
