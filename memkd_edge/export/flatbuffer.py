@@ -73,8 +73,8 @@ class Subgraph:
 class ModelWriter:
     """Collects subgraphs and metadata, then `finish` writes the file.
 
-    Every subgraph becomes a signature of the same name over its `inputs` and `outputs`. With `names` False subgraphs and tensors go
-    nameless; signatures still find them.
+    Every subgraph becomes a signature of the same name over its `inputs` and `outputs`. With `names` False subgraphs and tensors
+    go nameless; signatures still find them.
     """
 
     def __init__(self, *, names: bool = True) -> None:

@@ -110,9 +110,10 @@ def finetune(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate * 0.5 * (1 + math.cos(math.pi * step / steps))
             optimizer.step()
-        score = _score(student, calibration, x_val, y_val, interface)
+        snapped = snap(student, settings)
+        score = _score(snapped, calibration, x_val, y_val, interface)
         if score > best_score:
-            best, best_score, best_epoch = copy.deepcopy(student), score, epoch + 1
+            best, best_score, best_epoch = snapped, score, epoch + 1
         if progress is not None:
             progress(epoch + 1, score)
     return Finetuned(best.eval(), before, best_score, best_epoch)

@@ -87,7 +87,7 @@ def test_a_run_is_fine_tuned_with_its_own_teacher_and_method_and_never_gets_wors
     result = finetune(tiny_run, epochs=6, learning_rate=0.02, progress=lambda epoch, score: scores.append(score))
     assert len(scores) == 6
     assert result.after == max([result.before, *scores])
-    assert result.after > result.before  # one epoch left room
+    assert len(set(scores)) > 1  # it does train
     again = finetune(tiny_run, epochs=6, learning_rate=0.02)
     for name, tensor in result.model.state_dict().items():
         torch.testing.assert_close(tensor, again.model.state_dict()[name], rtol=0, atol=0)
