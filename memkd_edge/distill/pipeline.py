@@ -53,7 +53,7 @@ def distill(
         force: overwrite a run of that name.
         progress: told of each epoch.
         teacher: a trained model of your own that takes normalised series x [B, T, C] to logits [B, K] and a hidden sequence
-            [B, T, H]; it takes the place of `config.teacher`.
+            [B, T, H]; it takes the place of `config.teacher`. Give it again when resuming.
 
     Raises:
         UsageError: an option or the data do not allow it.
@@ -68,14 +68,19 @@ def distill(
     device = _device(config)
     candidates = _candidates(config)
     prepared = prepare(load_dataset(config.dataset, data_root=config.data_root, groups=config.groups), config)
+    # Both models' shapes are known before anything is trained or written, so what is impossible is refused at once.
+    channels, classes = prepared.x_train.shape[2], len(prepared.metadata.labels)
+    teacher_spec = _teacher_spec(config, channels, classes)
+    if teacher is None and config.teacher:
+        teacher = load_teacher(Path(config.teacher), teacher_spec).to(device)
+    size = teacher_spec.parameters if teacher is None else _parameters(teacher)
+    spec = _student_spec(config, channels, classes, size)
     run = resume or _create(config, run_root, name or _free_name(run_root, prepared.metadata.name), force)
     progress = progress or Reporter()
     progress.started(run.path)
     job = Job(config, run, prepared.metadata.dataset_sha256, *_parts(prepared, config, device), progress)
     with _threads(config.threads):
-        classes = len(prepared.metadata.labels)
-        teachers = given_teacher(job, teacher) if teacher is not None else _teachers(job, classes)
-        spec = _student_spec(job, classes, _parameters(teachers.final))
+        teachers = train_teachers(job, teacher_spec) if teacher is None else given_teacher(job, teacher)
         _finish(job, prepared, spec, candidates, teachers, study(job, spec, candidates, teachers))
     shutil.rmtree(run.path / "checkpoint", ignore_errors=True)
     run.set_state("complete")
@@ -152,29 +157,23 @@ def _parts(prepared: Prepared, config: DistillConfig, device: torch.device) -> t
     return everything, tuple(Fold(series(x[inside], y[inside]), series(x[out], y[out])) for inside, out in parts)
 
 
-def _teachers(job: Job, classes: int) -> Teachers:
-    """Load the teacher, or train teachers."""
-    config = job.config
-    spec = ModelSpec(
-        input_size=job.all.x.shape[2],
+def _teacher_spec(config: DistillConfig, channels: int, classes: int) -> ModelSpec:
+    return ModelSpec(
+        input_size=channels,
         hidden_size=config.teacher_hidden,
         num_classes=classes,
         num_layers=config.teacher_layers,
         kind=config.teacher_kind,
         bidirectional=config.teacher_bidirectional,
     )
-    if config.teacher:
-        return given_teacher(job, load_teacher(Path(config.teacher), spec).to(job.all.x.device))
-    return train_teachers(job, spec)
 
 
 def _parameters(model: TeacherModel) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _student_spec(job: Job, classes: int, teacher_parameters: int) -> ModelSpec:
-    config = job.config
-    spec = ModelSpec(job.all.x.shape[2], max(config.hidden, 1), classes, kind=config.student)
+def _student_spec(config: DistillConfig, channels: int, classes: int, teacher_parameters: int) -> ModelSpec:
+    spec = ModelSpec(channels, max(config.hidden, 1), classes, kind=config.student)
     if config.hidden:
         return spec
     return replace(spec, hidden_size=hidden_size_for(config.compression, teacher_parameters, spec))

@@ -1,0 +1,122 @@
+"""distill from data set to run directory, on a data set of a few easy series."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from memkd_edge.config import DistillConfig
+from memkd_edge.distill.pipeline import distill
+from memkd_edge.errors import UsageError
+from memkd_edge.models import load_classifier
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> DistillConfig:
+    generator = np.random.default_rng(1)
+    y = np.arange(32) % 2
+    x = generator.standard_normal((32, 10, 1)).astype(np.float32) + 2 * y[:, None, None]
+    path = tmp_path_factory.mktemp("data") / "easy.npz"
+    np.savez(path, X_train=x[:16], y_train=y[:16], X_test=x[16:], y_test=y[16:])
+    return DistillConfig(
+        dataset=str(path),
+        method="base,kd",
+        seeds=2,
+        epochs=40,
+        hidden=3,
+        teacher_hidden=5,
+        teacher_layers=1,
+        teacher_epochs=20,
+        folds=2,
+    )
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru", "cnn"])
+def test_a_run_holds_all_files_and_its_student_scores_what_metrics_say(kind: str, config: DistillConfig, tmp_path: Path) -> None:
+    run = distill(replace(config, student=kind), run_root=tmp_path)
+    student = load_classifier(run.path / "student.safetensors")
+    assert student.spec.kind == kind
+    assert load_classifier(run.path / "teacher.safetensors").spec.hidden_size == 5
+    metrics = run.read_json("metrics.json")
+    arrays = run.read_arrays("calibration.npz")
+    with torch.no_grad():
+        predicted = student(torch.from_numpy(arrays["x_test"]))[0].argmax(-1).numpy()
+    assert metrics["student"]["test"]["accuracy"] == pytest.approx((predicted == arrays["y_test"]).mean())
+    assert metrics["student"]["parameters"] == sum(parameter.numel() for parameter in student.parameters())
+    assert sum(row["kept"] for row in metrics["methods"]) == 1
+    assert run.metadata.accuracy == metrics["student"]["test"]["accuracy"]
+    assert 1 <= run.metadata.warm_up <= 10
+    assert run.metadata.run_id == run.run_id
+    assert run.environment()["state"] == "complete"
+    assert not (run.path / "checkpoint").exists()
+
+
+def test_the_same_configuration_gives_the_same_bytes(config: DistillConfig, tmp_path: Path) -> None:
+    first, second = (distill(config, run_root=tmp_path, name=name) for name in ("first", "second"))
+    assert first.read_bytes("student.safetensors") == second.read_bytes("student.safetensors")
+
+
+def test_selection_on_the_test_series_is_named(config: DistillConfig, tmp_path: Path) -> None:
+    metrics = distill(replace(config, protocol="paper"), run_root=tmp_path).read_json("metrics.json")
+    assert metrics["protocol"] == "paper"
+    assert "test" in metrics["kept_because"]
+
+
+def test_a_module_of_ones_own_teaches(config: DistillConfig, tmp_path: Path) -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(1, 7)
+            self.head = nn.Linear(7, 2)
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            hidden = torch.tanh(self.layer(x))
+            return self.head(hidden.mean(1)), hidden
+
+    torch.manual_seed(0)
+    own = Own().eval()
+    run = distill(replace(config, method="memkd"), run_root=tmp_path, teacher=own)
+    assert run.read_json("metrics.json")["teacher"]["parameters"] == 30
+
+
+def test_a_given_bidirectional_teacher_teaches_a_causal_student(config: DistillConfig, tmp_path: Path) -> None:
+    made = distill(replace(config, teacher_bidirectional=True, method="base"), run_root=tmp_path, name="made")
+    path = made.path / "teacher.safetensors"
+    run = distill(replace(config, teacher=str(path), method="memkd"), run_root=tmp_path, name="used")
+    assert run.read_bytes("teacher.safetensors") == path.read_bytes()
+    assert load_classifier(path).spec.bidirectional
+    assert not load_classifier(run.path / "student.safetensors").spec.bidirectional
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seeds": 0}, "seeds"),
+        ({"protocol": "lucky"}, "honest or paper"),
+        ({"device": "tpu"}, "auto, cpu or cuda"),
+        ({"method": "magic"}, "no distillation method"),
+        ({"student": "transformer"}, "lstm, gru, cnn"),
+        ({"teacher_kind": "transformer"}, "lstm, gru, cnn"),
+        ({"hidden": 0, "compression": 1e6}, "out of reach"),
+        ({"teacher": "nowhere.safetensors"}, "no model file"),
+    ],
+)
+def test_impossible_options_are_refused_before_anything_is_written(
+    changes: dict[str, object], message: str, config: DistillConfig, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        distill(replace(config, **changes), run_root=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_existing_run_is_kept_unless_forced(config: DistillConfig, tmp_path: Path) -> None:
+    run = distill(config, run_root=tmp_path, name="one")
+    stale = run.write_text("export/stale.txt", "of the old run")
+    with pytest.raises(UsageError, match="--force"):
+        distill(config, run_root=tmp_path, name="one")
+    assert stale.exists()
+    distill(config, run_root=tmp_path, name="one", force=True)
+    assert not stale.exists()
