@@ -101,7 +101,8 @@ class Rung:
         found = []
         if self.test.agreement < min_agreement:
             found.append(
-                f"agrees with the float student on {self.test.agreement:.4f} of the test series, below {min_agreement:g}"
+                f"agrees with the float student on {self.test.agreement:.4f} of the test series, below {min_agreement:g}: "
+                "export with --quantize int16x8 or --finetune"
             )
         if self.test.max_error > error_limit:
             found.append(f"logits are up to {self.test.max_error:.3g} from the float student's, more than {error_limit:.3g}")
@@ -116,7 +117,7 @@ class Rung:
             found.append("the state is still zero after a sample: this runtime forgets it")
         if self.golden is False:
             found.append("the golden vectors in the file's metadata do not come out")
-        return [f"{self.title}: {text}" for text in found]
+        return found
 
 
 def same(x: NDArray[np.float32]) -> NDArray[np.float32]:

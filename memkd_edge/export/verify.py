@@ -275,7 +275,8 @@ def _feed(metadata: Metadata | None) -> Feed:
 
 
 def _measured(path: Path, name: str, ways: Sequence[_Opened], material: Material, min_agreement: float) -> FileReport:
-    rungs, failures = [], []
+    rungs: list[Rung] = []
+    failures: dict[str, list[str]] = {}  # what failed: on which rungs
     for opened in ways:
         interface = opened.interface
         if interface.x.width != material.x.shape[2] or interface.logits.width != material.logits.shape[1]:
@@ -286,7 +287,9 @@ def _measured(path: Path, name: str, ways: Sequence[_Opened], material: Material
         climbed = climb(opened.runners, interface, material, feed=opened.feed, model=opened.model, golden=opened.golden)
         limit = FLOAT_TOLERANCE * max(1.0, float(np.abs(material.logits).max())) if opened.arithmetic == "float32" else np.inf
         rungs += climbed
-        failures += [failure for rung in climbed for failure in rung.failures(min_agreement, limit)]
+        for rung in climbed:
+            for failure in rung.failures(min_agreement, limit):
+                failures.setdefault(failure, []).append(rung.title)
     data, known = path.read_bytes(), ways[0].metadata
     return FileReport(
         name,
@@ -296,7 +299,7 @@ def _measured(path: Path, name: str, ways: Sequence[_Opened], material: Material
         "normalised" if known is None else known.input,
         () if known is None else known.counts_per_unit,
         tuple(rungs),
-        tuple(failures),
+        tuple(f"{', '.join(titles)}: {failure}" for failure, titles in failures.items()),
     )
 
 
