@@ -1,7 +1,8 @@
 """Fine-tuning through exactly the exported integer arithmetic, with the distillation loss still on.
 
 In the forward pass every state and every logit is that of the nearest integer model of the weights of that moment, run by the
-numpy reference; straight_through.py gives it gradients. The student returned lies on its integer grid, where `quantize` leaves it.
+numpy reference; straight_through.py gives it gradients. The student returned lies on its integer grid, where `quantize` leaves
+it.
 """
 
 import copy
