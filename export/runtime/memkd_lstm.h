@@ -5,13 +5,15 @@
  * so that a model's sizes are constants where its loops run. Nothing allocates, nothing is global but
  * constant tables, and the arithmetic is exact: every build gives the same bits, those of SPEC.md.
  *
- * Builds, chosen by macros:
- *   (none)          the fastest form for the core: dual 16-bit multiplies on Cortex-M4, M7 and M33, else
- * plain C99 MEMKD_SMALL     8-bit weights and a table of 512 bytes instead of 4096: less flash, more
- * instructions MEMKD_PORTABLE  plain C99 even where the core has the DSP extension
+ * Builds, chosen by the core and by macros:
+ * - fast, the default: dual 16-bit multiplies on Cortex-M4, M7, M33 and M55, ARMv6-M assembly on M0 and M0+,
+ *   plain C99 elsewhere;
+ * - MEMKD_SMALL: 8-bit weights, a table of 512 bytes instead of 4096: less flash, more instructions;
+ * - MEMKD_PORTABLE: plain C99 on every core.
  *
  * Right shifts of negative numbers are arithmetic and conversions to narrower signed types wrap, as with
- * every compiler for these targets.
+ * every compiler for these targets. Assembly reads constant tables and weights only, so it declares no memory
+ * operands.
  */
 #ifndef MEMKD_LSTM_H
 #define MEMKD_LSTM_H
@@ -19,14 +21,20 @@
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__GNUC__) && defined(__ARM_FEATURE_DSP) && defined(__thumb2__) && !defined(MEMKD_PORTABLE)
+#if defined(MEMKD_PORTABLE) || !defined(__GNUC__) || defined(__ARM_BIG_ENDIAN)
+#define MEMKD_ASSEMBLY 0
+#else
+#define MEMKD_ASSEMBLY 1
+#endif
+
+#if MEMKD_ASSEMBLY && defined(__ARM_FEATURE_DSP) && defined(__thumb2__)
 #define MEMKD_DSP 1
 #else
 #define MEMKD_DSP 0
 #endif
 
 /* Cortex-M0, M0+ and M1: no dual multiply, and eight registers that most instructions reach. */
-#if defined(__GNUC__) && defined(__ARM_ARCH_6M__) && !defined(MEMKD_PORTABLE)
+#if MEMKD_ASSEMBLY && defined(__ARM_ARCH_6M__)
 #define MEMKD_V6M 1
 #else
 #define MEMKD_V6M 0
@@ -70,9 +78,9 @@ extern "C" {
 #endif
 
 /*
- * Weights. A model's matrix is an array of 32-bit words, row pairs over column pairs: MEMKD_WEIGHTS(a, b, c,
- * d) holds row 2r: a, c and row 2r+1: b, d, for columns 2p and 2p+1. The gates of a unit are two such pairs,
- * i f and o g.
+ * Weights. A model's matrix is an array of 32-bit words, blocks of two rows over two columns:
+ * MEMKD_WEIGHTS(a, b, c, d) holds a, c of the first row and b, d of the second. The gates of a unit are two
+ * such pairs of rows.
  */
 #define MEMKD_HALVES(low, high) (((uint32_t)(low)&0xFFFFu) | (uint32_t)(high) << 16)
 #define MEMKD_BYTE(weight, place) (((uint32_t)(weight) + 128u) << (place))
@@ -90,13 +98,16 @@ extern "C" {
 #endif
 #endif
 
-/* A dense layer: z = sat16((acc * multiplier + 2^(shift-1)) >> shift). */
+/*
+ * A dense layer: z = sat16((sum * multiplier + 2^(shift-1)) >> shift). weights: for each pair of rows (gates:
+ * each unit) the biases, then blocks over the column pairs. clamp: 1 if z may exceed what the activations
+ * take.
+ */
 typedef struct {
-    const uint32_t
-        *weights; /* for each row pair (gates: each unit): biases, then blocks over the column pairs */
+    const uint32_t *weights;
     int16_t multiplier;
     int8_t shift;
-    int8_t clamp; /* 1 if z may exceed what the activation tables take */
+    int8_t clamp;
 } memkd_dense_t;
 
 /* Two columns of a layer's input. */
@@ -166,8 +177,7 @@ MEMKD_INLINE const uint32_t *memkd_load2(const uint32_t *words, uint32_t *first,
 }
 #endif
 
-/* (value * multiplier + 2^(shift-1)) >> shift, multiplier < 2^15; if the shift is small, clamped to 16 bits.
- */
+/* (value * multiplier + 2^(shift-1)) >> shift, multiplier < 2^15; a small shift clamps to 16 bits. */
 MEMKD_INLINE int32_t memkd_scale(int32_t value, int32_t multiplier, int shift) {
 #if MEMKD_DSP
     if (shift >= 17 && shift <= 32) {
@@ -187,9 +197,9 @@ MEMKD_INLINE int32_t memkd_scale(int32_t value, int32_t multiplier, int shift) {
 
 /*
  * The logistic curve at argument / 12288, a line between two of 256 nodes that are 512 apart. Both forms of
- * it carry all bits of the interpolation; what a caller adds and shifts off rounds them: sigmoid = (curve +
- * MEMKD_SIGMOID_OFFSET) >> MEMKD_SIGMOID_SHIFT                  at scale 2^-15 tanh of half the argument =
- * (curve + MEMKD_TANH_OFFSET) >> MEMKD_TANH_SHIFT     at scale 2^-15
+ * it carry all bits of the interpolation; what a caller adds and shifts off rounds them to scale 2^-15:
+ * - sigmoid: (curve + MEMKD_SIGMOID_OFFSET) >> MEMKD_SIGMOID_SHIFT;
+ * - tanh of half the argument: (curve + MEMKD_TANH_OFFSET) >> MEMKD_TANH_SHIFT.
  */
 #ifdef MEMKD_SMALL
 #define MEMKD_SIGMOID_OFFSET ((1 << 24) + 512)
@@ -240,8 +250,7 @@ typedef const memkd_segment_t *memkd_table_t;
 MEMKD_INLINE memkd_table_t memkd_table(void) {
     memkd_table_t table = memkd_segment_table;
 #if MEMKD_DSP
-    /* The middle, where argument 0 is, in a register of its own: compilers would add its offset again and
-     * again. */
+    /* The middle, where argument 0 is, as a value that compilers do not take apart again. */
     table += 256;
     __asm__("" : "+r"(table));
 #endif
@@ -358,8 +367,7 @@ MEMKD_INLINE void memkd_lstm_unit(memkd_table_t table, int32_t zi, int32_t zf, i
     const int32_t round = (1 << (18 + cell_shift)) - (4 << (19 + cell_shift));
     const int32_t added = (memkd_smmlar(2 * product, 0x55555400, round) + sign) >> (19 + cell_shift);
 #else
-    /* Multiplying by 0x55555400 / 2^50 is dividing by 3 * 2^18 what is left after taking off its 2^22nd part.
-     */
+    /* 0x55555400 / 2^50 = (1 - 2^-22) / (3 * 2^18): take off the 2^22nd part, then divide by 3. */
     const int32_t kept = memkd_gated(forget, cell, 15);
     const int32_t part = (product + 0xFFFFF + (int32_t)((uint32_t)sign >> 11)) >> 22;
     const int32_t half = 3 << (17 + cell_shift);
@@ -369,17 +377,16 @@ MEMKD_INLINE void memkd_lstm_unit(memkd_table_t table, int32_t zi, int32_t zf, i
     *c = (int16_t)next;
     const int32_t output = memkd_sigmoid_curve(table, zo);
     const int32_t argument =
-        cell_shift >= 0 ? (9 << cell_shift) * next : (9 * next - cell_shift) >> -cell_shift;
+        cell_shift >= 0 ? (9 << cell_shift) * next : (9 * next + (1 << (-cell_shift - 1))) >> -cell_shift;
     *h = (int16_t)memkd_gated(output, memkd_tanh(table, argument), hidden_shift);
 }
 
-/* h' = sat16(z * h + (1 - z) * tanh(sat16(x + r * h part))). The gates are pre-activations at scale 3 *
- * 2^-12. */
-MEMKD_INLINE void memkd_gru_unit(memkd_table_t table, int32_t zr, int32_t zz, int32_t from_x, int32_t from_h,
+/* h' = sat16(u * h + (1 - u) * tanh(sat16(from_x + r * from_h))), pre-activations at scale 3 * 2^-12. */
+MEMKD_INLINE void memkd_gru_unit(memkd_table_t table, int32_t zr, int32_t zu, int32_t from_x, int32_t from_h,
                                  int hidden_shift, int16_t *h) {
     const int32_t remembered = memkd_gated(memkd_sigmoid_curve(table, zr), memkd_saturate16(from_h), 15);
     const int32_t candidate = memkd_tanh(table, 9 * memkd_saturate16(memkd_saturate16(from_x) + remembered));
-    const int32_t update = memkd_sigmoid_curve(table, zz);
+    const int32_t update = memkd_sigmoid_curve(table, zu);
     const int32_t rest = 32767 - (update >> MEMKD_SIGMOID_SHIFT);
     const int32_t round = ((int32_t)1 << (hidden_shift - 1)) + 1;
     const int32_t added = (rest * candidate + round + 2 * memkd_sign(candidate)) >> hidden_shift;
@@ -589,8 +596,7 @@ MEMKD_INLINE void memkd_dense(const memkd_dense_t *layer, const memkd_columns_t 
 
 /* ---- interfaces ---- */
 
-/* Rounding doubling high multiply by mantissa / 2^31, then a shift right that rounds halves away from zero.
- */
+/* value * mantissa / 2^31, halves up, then a shift right, halves away from zero. */
 MEMKD_INLINE int32_t memkd_rescale(int16_t value, int32_t mantissa, int shift) {
     const int32_t high = value * (mantissa >> 16);
     const int32_t low = value * (mantissa & 0xFFFF);
@@ -640,8 +646,7 @@ MEMKD_INLINE int memkd_decimate(const int32_t *taps, int count, int factor, int 
     return 1;
 }
 
-/* A physical value as the model's int16: ((value - mean) / std) * gain, halves away from zero, clamped; NaN
- * gives 0. */
+/* (value - mean) / std * gain as int16, halves away from zero, clamped; NaN gives 0. */
 MEMKD_INLINE int16_t memkd_quantize(float value, float mean, float std, float gain) {
     const float scaled = (value - mean) / std * gain;
     if (scaled >= 32767.0f) {

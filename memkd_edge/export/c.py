@@ -34,13 +34,10 @@ _CELL_RESCALE = Multiplier(0x55555400, -19)  # at cell_shift 0
 
 @dataclass(frozen=True)
 class _Block:
-    """Consecutive rows (a unit's four gates, or two classes): biases modulo 2^32, and groups of four weights.
-
-    A group holds rows 2r and 2r+1 over columns 2p and 2p+1: (a, b, c, d) with a, c in row 2r and b, d in row 2r+1.
-    """
+    """Consecutive rows (a unit's four gates, or two classes): biases modulo 2^32, and weights in the runtime's words."""
 
     biases: list[int]
-    words: list[tuple[int, int, int, int]]
+    words: list[str]
 
 
 @dataclass(frozen=True)
@@ -130,20 +127,21 @@ def _dense(layer: QuantizedDense, blocks: list[list[int]], widths: tuple[int, ..
     if layer.shift < 1:
         raise UsageError("a layer amplifies its input more than the C runtime can; normalise the data and distil again")
     return _Dense(
-        [_Block([int(bias[row]) % (1 << 32) for row in rows], _groups(weight[rows])) for rows in blocks],
+        [_Block([int(bias[row]) % (1 << 32) for row in rows], _words(weight[rows])) for rows in blocks],
         layer.reduced,
         layer.shift,
         clamp=int(_may_overflow(layer)),
     )
 
 
-def _groups(rows: NDArray[Any]) -> list[tuple[int, int, int, int]]:
-    groups = []
-    for p in range(0, rows.shape[1], 2):
-        for r in range(0, len(rows), 2):
-            a, b, c, d = (int(rows[r + i, p + j]) for j in (0, 1) for i in (0, 1))
-            groups.append((a, b, c, d))
-    return groups
+def _words(rows: NDArray[Any]) -> list[str]:
+    """Return MEMKD_WEIGHTS(a, b, c, d) for every two columns and, within, every two rows: a, c of one row, b, d of the next."""
+    words = []
+    for column in range(0, rows.shape[1], 2):
+        for row in range(0, len(rows), 2):
+            block = rows[row : row + 2, column : column + 2].T.ravel()
+            words.append(f"MEMKD_WEIGHTS({', '.join(str(int(weight)) for weight in block)})")
+    return words
 
 
 def _may_overflow(layer: QuantizedDense) -> bool:
