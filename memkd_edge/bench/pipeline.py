@@ -57,7 +57,8 @@ def bench(run: Run, config: BenchConfig) -> BenchReport:
     for device in devices:
         report = _BACKENDS[device.backend](device, subjects, config)
         rows = tuple(_complete(row, device, duty, accuracy) for row in report.rows)
-        reports.append(replace(report, rows=rows))
+        caveats = (*report.caveats, *filter(None, [device.unchecked()]))
+        reports.append(replace(report, rows=rows, caveats=caveats))
         run.write_json(f"bench/{device.name}.json", {"run": run.run_id, **asdict(reports[-1])})
     result = BenchReport(run.run_id, tuple(reports))
     check_budget(result, limits)

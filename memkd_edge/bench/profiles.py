@@ -7,6 +7,7 @@ core = "m4"
 [clock_mhz]                        # and flash_kib, ram_kib, ...: see QUANTITIES
 value = 64                         # or lo and hi, or all three
 source = "the datasheet, and where in it"
+checked = true                     # false: nobody has found this number in a document; reports say so
 """
 
 import difflib
@@ -47,12 +48,16 @@ _TEXTS = ("title", "backend", "core", "note", "host", "port")
 
 @dataclass(frozen=True)
 class Quantity:
-    """A number with its interval and the document it comes from."""
+    """A number with its interval and the document it comes from.
+
+    checked: whether the number was found in that document, or in a transcription of it that names the place.
+    """
 
     value: float
     lo: float
     hi: float
     source: str
+    checked: bool = True
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,11 @@ class Device:
     def bytes(self, quantity: str) -> int | None:
         """Return a memory size in bytes, or None if the profile does not give it."""
         return int(self.quantities[quantity].value * 1024) if quantity in self.quantities else None
+
+    def unchecked(self) -> str:
+        """Return a sentence that names the quantities nobody has found in a document, "" if there are none."""
+        names = [QUANTITIES[name] for name, quantity in self.quantities.items() if not quantity.checked]
+        return f"Not confirmed by any document, check before relying on the estimates: {'; '.join(names)}." if names else ""
 
 
 def device_names() -> list[str]:
@@ -144,15 +154,18 @@ def _check(device: Device, path: Path) -> None:
 def _quantity(table: Any, where: str) -> Quantity:
     if not isinstance(table, dict) or not isinstance(table.get("source"), str):
         raise UsageError(f"{where}: a table with value (or lo and hi) and source is expected")
-    unknown = set(table) - {"value", "lo", "hi", "source"}
+    unknown = set(table) - {"value", "lo", "hi", "source", "checked"}
     numbers = {key: table[key] for key in ("value", "lo", "hi") if key in table}
     for key, number in numbers.items():
         if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number < float("inf"):
             raise UsageError(f"{where}: {key} = {number!r} is not a number >= 0")
     if unknown or not ("value" in numbers or {"lo", "hi"} <= set(numbers)) or ("lo" in numbers) != ("hi" in numbers):
         raise UsageError(f"{where}: value, or lo and hi, or all three are expected, and source")
+    checked = table.get("checked", True)
+    if not isinstance(checked, bool):
+        raise UsageError(f"{where}: checked = {checked!r} is neither true nor false")
     value = numbers.get("value", (numbers.get("lo", 0) + numbers.get("hi", 0)) / 2)
-    quantity = Quantity(value, numbers.get("lo", value), numbers.get("hi", value), table["source"])
+    quantity = Quantity(value, numbers.get("lo", value), numbers.get("hi", value), table["source"], checked)
     if not quantity.lo <= quantity.value <= quantity.hi:
         raise UsageError(f"{where}: lo <= value <= hi does not hold")
     return quantity

@@ -84,12 +84,15 @@ def test_a_raspberry_pi_is_emulated_and_its_figures_are_labelled(run, aarch64):
         assert kinds["instructions"] == kinds["flash"] == kinds["stack"] == kinds["state"] == EMULATED_EXACT
         latency, count = row.figures["latency"], row.figures["instructions"].value
         assert latency.value == pytest.approx(count / (1.6 * 1500))
-        assert (latency.lo, latency.hi) == (pytest.approx(latency.value / 2), pytest.approx(latency.value * 2))
+        assert (latency.lo, latency.hi) == (pytest.approx(count / (3.2 * 1500)), pytest.approx(count / (0.6 * 1500)))
         assert "gcc" in row.figures["instructions"].tool
         assert "qemu-aarch64 " in row.figures["instructions"].tool
     # 2 x 12 LSTM with 3 classes: torch's parameters, the two bias vectors of a layer added up.
     assert rows["teacher", "float32 C"].figures["weights"].value == pytest.approx(4 * (48 * (2 + 12 + 1) + 48 * 25 + 39), abs=64)
     assert report.devices[0].ratio("instructions") > 5
+    # The instructions per cycle enter the latency, and no document confirms them.
+    assert "Not confirmed by any document" in report.devices[0].caveats[-1]
+    assert "sustained rate" in report.devices[0].caveats[-1]
     written = json.loads((run.path / "bench" / "rpi4.json").read_text())
     assert written["rows"] == json.loads(json.dumps(report.to_dict()))["devices"][0]["rows"]
     again = bench(run, BenchConfig(device=("rpi4",), steps=8))
@@ -112,7 +115,7 @@ def test_a_microcontroller_is_emulated_with_cycles_and_battery_life(run, cortex_
     report = bench(run, BenchConfig(device=("nrf52840",), steps=4, battery="100mAh", sleep_current="2uA", rate=50))
     student = rows_of(report)["student", "int8 C"].figures
     cycles, latency, life = student["cycles"], student["latency"], student["battery"]
-    assert student["instructions"].value * 0.85 <= cycles.lo < cycles.value < cycles.hi <= student["instructions"].value * 4
+    assert student["instructions"].value * 0.8 <= cycles.lo < cycles.value < cycles.hi <= student["instructions"].value * 4
     assert latency.value == pytest.approx(cycles.value / 64)
     busy = 50 * latency.hi * 1e-6
     assert life.lo == pytest.approx(0.1 / (busy * 6.3e-3 + (1 - busy) * 2e-6) / 24)

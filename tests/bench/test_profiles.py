@@ -35,6 +35,22 @@ def test_each_number_of_a_shipped_profile_names_its_document(name):
         assert quantity.lo <= quantity.value <= quantity.hi
 
 
+@pytest.mark.parametrize("name", device_names())
+def test_a_number_that_no_document_confirms_is_marked_and_has_an_interval(name):
+    for quantity in load_device(name).quantities.values():
+        assert quantity.checked != quantity.source.startswith("unconfirmed: ")
+        assert quantity.checked or quantity.lo < quantity.hi
+
+
+def test_unchecked_numbers_are_named_in_words(tmp_path):
+    path = tmp_path / "myboard.toml"
+    path.write_text(BOARD)
+    assert read_profile(path).unchecked() == ""
+    path.write_text(BOARD.replace("value = 48", "value = 48\nchecked = false"))
+    assert "processor clock" in read_profile(path).unchecked()
+    assert "RAM" not in read_profile(path).unchecked()
+
+
 def test_a_user_s_own_board_is_read(tmp_path):
     (tmp_path / "myboard.toml").write_text(BOARD)
     device = load_device(str(tmp_path / "myboard.toml"))
@@ -53,6 +69,7 @@ def test_a_user_s_own_board_is_read(tmp_path):
         ("value = 48", "value = nan", "clock_mhz.*number"),
         ("value = 48", "value = 48\nlo = 50\nhi = 60", "lo <= value <= hi"),
         ("value = 48", "lo = 48", "lo and hi"),
+        ("value = 48", 'value = 48\nchecked = "no"', "neither true nor false"),
         ('source = "datasheet, page 1"\n[flash_kib]', "[flash_kib]", "source"),
         ('title = "My board"', "", "title is missing"),
         ('title = "My board"', "title = 3", "wrong type"),
