@@ -1,10 +1,10 @@
 """The library's three verbs; the command line calls the same code.
 
-    import memkd_edge as me
+import memkd_edge as me
 
-    run = me.distill(dataset="GunPoint", method="memkd")
-    report = me.export(run, format="tflite", quantize="int8")
-    figures = me.bench(run, device=("rpi4",))
+run = me.distill(dataset="GunPoint", method="memkd")
+report = me.export(run, format="tflite", quantize="int8")
+figures = me.bench(run, device=("rpi4",))
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def distill(
     teacher_seeds: Annotated[int | None, typer.Option(help="Initialisations tried until one teacher fits the data.")] = None,
     teacher_noise: Annotated[
         str | None,
-        typer.Option(help="Noise on the teacher's inputs; of several levels, the best on held-out series. Default: 0,0.3."),
+        typer.Option(help="Noise levels on the teacher's inputs, tried on held-out series. Default: 0.3,0."),
     ] = None,
     teacher_epochs: Annotated[int | None, typer.Option(help="Epochs of the teacher, at most.")] = None,
     teacher_learning_rate: Annotated[float | None, typer.Option(help="Learning rate of the teacher.")] = None,

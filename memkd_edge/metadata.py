@@ -40,7 +40,8 @@ class Metadata:
     dataset_split: how the test part was held out, "" when the data set brings its own.
     arithmetic: "float32", "int8" or "int16x8"; input_scale, input_zero_point: of the tensor `x`, real = scale * (q - zero_point).
     input: what a step takes: "normalised" x; "raw" with `counts_per_unit` [C] int16 sensor counts (counts of one physical unit),
-    at the model's own rate; "raw" without, physical units (float32). golden: test vectors, [{"x": [[...] per raw sample], "logits": [...]}], filled in by the exporters.
+    at the model's own rate; "raw" without, physical units (float32). golden: test vectors, [{"x": [[...] per raw sample],
+    "logits": [...]}], filled in by the exporters.
     """
 
     name: str

@@ -205,7 +205,12 @@ def _finish(job: Job, prepared: Prepared, spec: ModelSpec, candidates: list[Cand
         {
             "protocol": job.config.protocol,
             "folds": len(job.folds),
-            "teacher": {"parameters": teacher_parameters, "test": teacher_metrics, "validation": teacher_validation},
+            "teacher": {
+                "parameters": teacher_parameters,
+                "noise": teachers.noise,
+                "test": teacher_metrics,
+                "validation": teacher_validation,
+            },
             "student": {
                 "parameters": spec.parameters,
                 "compression": teacher_parameters / spec.parameters,

@@ -24,7 +24,7 @@ class Candidate:
 
 
 def initial_parameters(spec: ModelSpec, candidates: list[Candidate], length: int, seed: int) -> Parameters:
-    """Return the students' initial weights, stacked: torch's default initialisation, and `long_memory` for an LSTM.
+    """Return the students' initial weights, stacked: torch's default, for an LSTM with `long_memory_bias`.
 
     Args:
         length: time steps T of a series.
@@ -36,20 +36,20 @@ def initial_parameters(spec: ModelSpec, candidates: list[Candidate], length: int
             torch.manual_seed(seed * 100_003 + candidate.seed)
             state = build(spec).state_dict()
             if spec.kind == "lstm":
-                long_memory(state, spec.hidden_size, length)
+                state["rnn.bias_hh_l0"].zero_()
+                state["rnn.bias_ih_l0"].copy_(long_memory_bias(spec.hidden_size, length))
         models.append(state)
     return {name: torch.stack([state[name] for state in models]) for name in models[0]}
 
 
-def long_memory(state: Parameters, units: int, length: int) -> None:
-    """Set an LSTM's gate biases so that its units start with memories of 1 to T steps.
+def long_memory_bias(units: int, length: int) -> Tensor:
+    """Return an LSTM's gate biases [4H] (i, f, g, o) with which its units start with memories of 1 to T steps.
 
-    Forget-gate biases become log(u), u uniform in [1, T - 1], input-gate biases their negative, the others zero
+    Forget-gate biases are log(u), u uniform in [1, T - 1], input-gate biases their negative, the others zero
     (Tallec and Ollivier 2018, Can recurrent neural networks warp time?, arXiv 1804.11188).
     """
     forget = torch.empty(units).uniform_(1, max(length - 1, 2)).log()
-    state["rnn.bias_hh_l0"].zero_()
-    state["rnn.bias_ih_l0"].copy_(torch.cat([-forget, forget, torch.zeros(2 * units)]))
+    return torch.cat([-forget, forget, torch.zeros(2 * units)])
 
 
 def forward(spec: ModelSpec, parameters: Parameters, x: Tensor) -> Outputs:

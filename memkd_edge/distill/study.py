@@ -35,6 +35,7 @@ from memkd_edge.runs import Run
 
 SCORINGS = 20  # of the students, in the course of their training
 CHECKPOINT_EVERY_S = 10.0
+NOISE_MARGIN = 0.05  # of held-out AUC-PRC, by which another noise level must be better than the one before it
 MIB = 2**20
 
 
@@ -70,11 +71,15 @@ class Job:
 
 @dataclass(frozen=True)
 class Teachers:
-    """The teacher of each fold, the one trained on all training series, and the fold teachers' logits on the held-out series."""
+    """The teacher of each fold, the one trained on all training series, and the fold teachers' logits on the held-out series.
+
+    noise: on the inputs they were trained with; None of a teacher that was given.
+    """
 
     of_fold: tuple[TeacherModel, ...]
     final: TeacherModel
     held_out_logits: NDArray[np.float32]
+    noise: float | None
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,7 @@ class Study:
 
 def given_teacher(job: Job, model: TeacherModel) -> Teachers:
     """Let one trained model teach everywhere. Its own training series are its maker's business."""
-    return Teachers((model,) * len(job.folds), model, _logits([model] * len(job.folds), job))
+    return Teachers((model,) * len(job.folds), model, _logits([model] * len(job.folds), job), None)
 
 
 class _Tries:
@@ -127,10 +132,10 @@ class _Tries:
 
 
 def train_teachers(job: Job, spec: ModelSpec) -> Teachers:
-    """Train, for each noise level, a teacher for every fold and one on all training series; keep the level that judges best.
+    """Train, for each noise level, a teacher for every fold and one on all training series; keep one level.
 
-    Noise on its inputs keeps a large teacher from learning a small training set by heart, which its student then imitates; on
-    other sets it blurs what tells the classes apart.
+    Noise on its inputs keeps a large teacher from learning a small training set by heart, which its student then copies; on other
+    sets it blurs what tells the classes apart. The first level stands unless a later one is clearly better on held-out series.
     """
     levels = [float(level) for level in job.config.teacher_noise.split(",")]
     tries = {
@@ -149,14 +154,15 @@ def train_teachers(job: Job, spec: ModelSpec) -> Teachers:
         job.progress.teacher(sum(one.done for one in everything), total, now[0].loss)
         checkpoint.save_when_due(lambda: {str(number): one.state() for number, one in enumerate(flat) if one.epoch})
     labels = job.held_out_labels
-    found = []
-    for of_level in tries.values():
+    kept, kept_auc = None, 0.0
+    for noise, of_level in tries.items():
         models = [one.best for one in of_level]
         logits = _logits(models[:-1], job)
-        loss = float(cross_entropy(torch.from_numpy(logits)[None], torch.from_numpy(labels)))
-        standing = (float(auc_prc(logits[None], labels)[0]), -loss)
-        found.append((standing, Teachers(tuple(models[:-1]), models[-1], logits)))
-    return max(found, key=lambda one: one[0])[1]
+        auc = float(auc_prc(logits[None], labels)[0])
+        if kept is None or auc > kept_auc + NOISE_MARGIN:
+            kept, kept_auc = Teachers(tuple(models[:-1]), models[-1], logits, noise), auc
+    assert kept is not None  # there is at least one level
+    return kept
 
 
 def _logits(models: list[Any], job: Job) -> NDArray[np.float32]:

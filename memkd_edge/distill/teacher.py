@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from memkd_edge.distill.methods import Outputs
 from memkd_edge.distill.schedule import rate
+from memkd_edge.distill.students import long_memory_bias
 from memkd_edge.errors import UsageError
 from memkd_edge.models import Classifier, ModelSpec, build, load_classifier
 
@@ -24,6 +25,7 @@ FORWARD_SERIES = 256  # in one forward pass
 SMALL_LOSS = 0.01
 SMALL_EPOCHS = 10
 STUCK_LOSS = 0.1
+SHORTEST_MEMORY = 10  # time steps; the longest that an untrained teacher's units have, at least
 
 
 @dataclass(frozen=True)
@@ -104,8 +106,8 @@ class TeacherTraining:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.model = build(spec)
-        if spec.kind == "lstm":
-            _remember(self.model, spec)
+            if spec.kind == "lstm":
+                _start(self.model, spec, train.x.shape[1])
         self.model.to(train.x.device)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=recipe.learning_rate, fused=True)
         self.epoch = 0
@@ -189,10 +191,19 @@ def load_teacher(path: Path, spec: ModelSpec) -> Classifier:
     return model.requires_grad_(False)
 
 
-def _remember(model: Classifier, spec: ModelSpec) -> None:
-    """Set the forget gates' biases to 1, so that an untrained LSTM forgets slowly (Jozefowicz et al. 2015)."""
-    units = spec.hidden_size
+def _start(model: Classifier, spec: ModelSpec, length: int) -> None:
+    """Initialise a deep LSTM so that it trains: orthogonal recurrent weights, gate biases for memories of 1 to T / 10 steps.
+
+    With torch's default initialisation about half of all 3 x 100 LSTMs on 40 series of BasicMotions never told two classes apart;
+    with memories of up to T steps they all did, at once, and generalised worse.
+    """
+    memory = max(SHORTEST_MEMORY, length // 10)
     for name, parameter in model.named_parameters():
-        if "bias_ih" in name:
-            with torch.no_grad():
-                parameter[units : 2 * units] = 1.0
+        with torch.no_grad():
+            if "weight_hh" in name:
+                for gate in torch.split(parameter, spec.hidden_size):
+                    nn.init.orthogonal_(gate)
+            elif "bias_ih" in name:
+                parameter.copy_(long_memory_bias(spec.hidden_size, min(memory, length)))
+            elif "bias_hh" in name:
+                parameter.zero_()
