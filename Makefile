@@ -12,7 +12,7 @@ BENCH_TOOLS := gcc-arm-none-eabi:arm-none-eabi-gcc libnewlib-arm-none-eabi:/usr/
 TEST_TOOLS := gcc:gcc g++:g++ clang:clang libclang-rt-14-dev:/usr/lib/llvm-14/lib/clang/14.0.6/lib/linux \
 	cppcheck:cppcheck openssh-server:/usr/sbin/sshd
 
-.PHONY: help demo test setup lint tools test-tools format bench-distill ablation clean
+.PHONY: help demo test setup lint tools test-tools runtimes format bench-c bench-distill ablation evidence exact quant-report clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,5 +61,29 @@ bench-distill: setup ## Time population training against training each student a
 ablation: setup ## Which of the training tricks pays, on bundled data sets
 	python -m tests.ablation
 
+bench-c: setup tools ## Cost of the generated C against firmware_bench/figures.json
+	python -m memkd_edge.bench.figures
+
+evidence: setup ## Base, Hinton KD and MemKD on real data sets, into models/evidence.md
+	python -m tests.evidence
+
+exact: setup ## A million steps of the integer reference against the tflite-micro wheel
+	python -m tests.quantize.exact --steps 1000000
+
+quant-report: setup ## What quantisation costs on all data sets at hand, into models/quant
+	python -m memkd_edge.quantize.report --out models/quant $(if $(wildcard ../shared/data/npz),--data-root ../shared/data/npz)
+
+runtimes: $(VENV)-tf/.installed $(VENV)-tflite/.installed ## TensorFlow and tflite-runtime, each in an environment of its own
+
+$(VENV)-tf/.installed:
+	$(PYTHON) -m venv $(VENV)-tf
+	$(VENV)-tf/bin/python -m pip install --quiet --disable-pip-version-check tensorflow-cpu==2.21.0
+	touch $@
+
+$(VENV)-tflite/.installed:
+	$(PYTHON) -m venv $(VENV)-tflite
+	$(VENV)-tflite/bin/python -m pip install --quiet --disable-pip-version-check tflite-runtime==2.14.0 'numpy<2'
+	touch $@
+
 clean: ## Remove the virtual environment and caches, never a run
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist
+	rm -rf $(VENV) $(VENV)-tf $(VENV)-tflite .pytest_cache .mypy_cache .ruff_cache build dist

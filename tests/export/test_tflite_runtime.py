@@ -1,11 +1,10 @@
 """Exported files in tflite-runtime 2.14, which old Raspberry Pi images have. It needs numpy < 2, so an environment of its own.
 
-Runs only when asked, as it installs packages: `MEMKD_EDGE_PI=1 pytest tests/export/test_tflite_runtime.py`.
+`make runtimes` makes it; MEMKD_EDGE_TFLITE_RUNTIME_PYTHON names its Python.
 """
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +14,6 @@ from memkd_edge.export.tflite import write_tflite, write_tflite_float
 from memkd_edge.models import ModelSpec
 from memkd_edge.quantize import IntegerFrontEnd, Sensor, integer_classifier, quantize
 from tests.quantize.helpers import DTYPES, LiteRtStep, hard_states, random_model, random_series, reference_step, step_widths
-
-ENVIRONMENT = Path(__file__).resolve().parents[2] / ".venv-pi"
-PACKAGES = ("tflite-runtime==2.14.0", "numpy<2")
 
 # Prints how many steps differ from the outputs recorded in the .npz beside the model.
 CHILD = """
@@ -40,13 +36,10 @@ print(wrong)
 
 @pytest.fixture(scope="module")
 def pi_python() -> str:
-    if not os.environ.get("MEMKD_EDGE_PI"):
-        pytest.skip("installs tflite-runtime 2.14 into .venv-pi: set MEMKD_EDGE_PI=1 to run it")
-    python = ENVIRONMENT / "bin" / "python"
-    if not python.is_file():
-        subprocess.run([sys.executable, "-m", "venv", ENVIRONMENT], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
-    return str(python)
+    python = os.environ.get("MEMKD_EDGE_TFLITE_RUNTIME_PYTHON")
+    if not python:
+        pytest.skip("needs MEMKD_EDGE_TFLITE_RUNTIME_PYTHON to name a Python that has tflite-runtime: make runtimes")
+    return python
 
 
 def wrong_steps(python: str, folder: Path, file: bytes, names: list[str], steps: list, tolerance: float = 0.0) -> int:
