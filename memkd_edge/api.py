@@ -17,16 +17,26 @@ from memkd_edge.runs import Run
 
 if TYPE_CHECKING:
     from memkd_edge.bench.types import BenchReport
+    from memkd_edge.distill.teacher import TeacherModel
     from memkd_edge.export.pipeline import ExportReport
 
 
-def distill(*, run_root: str | Path = "runs", name: str | None = None, force: bool = False, **options: Any) -> Run:
+def distill(
+    *,
+    run_root: str | Path = "runs",
+    name: str | None = None,
+    force: bool = False,
+    teacher_model: TeacherModel | None = None,
+    **options: Any,
+) -> Run:
     """Train a teacher, distil it, and return the finished run.
 
     Args:
         run_root: folder in which the run directory is made.
         name: of the run directory; numbered after the data set when left out.
         force: overwrite a run of that name.
+        teacher_model: a trained torch module of your own that takes normalised series [B, T, C] to logits [B, K] and a hidden
+            sequence [B, T, H]; without one, a teacher is trained, or loaded from the option `teacher`.
         options: fields of `DistillConfig`.
 
     Raises:
@@ -35,14 +45,16 @@ def distill(*, run_root: str | Path = "runs", name: str | None = None, force: bo
     """
     from memkd_edge.distill.pipeline import distill as run_distill
 
-    return run_distill(resolve(DistillConfig, "distill", flags=options), run_root=Path(run_root), name=name, force=force)
+    config = resolve(DistillConfig, "distill", flags=options)
+    return run_distill(config, run_root=Path(run_root), name=name, force=force, teacher=teacher_model)
 
 
-def export(run: Run | str | Path, **options: Any) -> ExportReport:
+def export(run: Run | str | Path, *, force: bool = False, **options: Any) -> ExportReport:
     """Write the run's student as a deployable file, verify it in its runtimes, and return the report.
 
     Args:
         run: a run, or the path of its directory.
+        force: overwrite files that differ.
         options: fields of `ExportConfig`.
 
     Raises:
@@ -50,7 +62,7 @@ def export(run: Run | str | Path, **options: Any) -> ExportReport:
     """
     from memkd_edge.export.pipeline import export as run_export
 
-    return run_export(_opened(run), resolve(ExportConfig, "export", flags=options))
+    return run_export(_opened(run), resolve(ExportConfig, "export", flags=options), force=force)
 
 
 def bench(run: Run | str | Path, **options: Any) -> BenchReport:

@@ -111,6 +111,8 @@ def export(run: Run, config: ExportConfig, *, force: bool = False) -> ExportRepo
     if config.package:
         files |= build_package(model, config)
     _refuse_overwriting(run, files, force)
+    if config.package and force:
+        _remove_leftovers(run.path / "export", f"{model.name}-{config.package}", files)
     paths = tuple(run.write_bytes(f"export/{name}", data) for name, data in files.items())
     verifiable = [path for path in exported_files(run) if path in paths]
     for path in verifiable:
@@ -307,3 +309,10 @@ def _refuse_overwriting(run: Run, files: dict[str, bytes], force: bool) -> None:
         path = run.path / "export" / name
         if path.is_file() and path.read_bytes() != data and not force:
             raise UsageError(f"{path} exists and would change; overwrite it with --force")
+
+
+def _remove_leftovers(folder: Path, package: str, files: dict[str, bytes]) -> None:
+    """Delete what an earlier export left in a package's folder: some build systems compile every source they find there."""
+    for path in (folder / package).rglob("*"):
+        if path.is_file() and path.relative_to(folder).as_posix() not in files:
+            path.unlink()

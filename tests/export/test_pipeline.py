@@ -197,6 +197,17 @@ def test_a_file_that_would_change_needs_force(run):
     assert export(run, ExportConfig(strip=True), force=True).files[0].stat().st_size < full
 
 
+def test_force_clears_a_packages_folder_of_what_an_earlier_export_left(run):
+    config = ExportConfig(package="arduino")
+    export(run, config)
+    stale = run.path / "export" / "toy_set_1-arduino" / "src" / "stale.cpp"
+    stale.write_text("#error this file belongs to no export")
+    export(run, config)
+    assert stale.exists()
+    export(run, config, force=True)
+    assert not stale.exists()
+
+
 def test_below_the_wanted_agreement_the_files_and_the_report_stand_and_the_gate_fails(run):
     with pytest.raises(GateError, match=r"below 1\.01") as failure:
         export(run, ExportConfig(min_agreement=1.01))
