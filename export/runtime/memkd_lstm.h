@@ -82,7 +82,7 @@ extern "C" {
  * MEMKD_WEIGHTS(a, b, c, d) holds a, c of the first row and b, d of the second. The gates of a unit are two
  * such pairs of rows.
  */
-#define MEMKD_HALVES(low, high) (((uint32_t)(low)&0xFFFFu) | (uint32_t)(high) << 16)
+#define MEMKD_HALVES(low, high) (((uint32_t)(low) & 0xFFFFu) | (uint32_t)(high) << 16)
 #define MEMKD_BYTE(weight, place) (((uint32_t)(weight) + 128u) << (place))
 #if MEMKD_WIDE
 #define MEMKD_WEIGHTS(a, b, c, d) MEMKD_HALVES(a, c), MEMKD_HALVES(b, d)
