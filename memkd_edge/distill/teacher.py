@@ -25,6 +25,7 @@ FORWARD_SERIES = 256  # in one forward pass
 SMALL_LOSS = 0.01
 SMALL_EPOCHS = 10
 STUCK_LOSS = 0.1
+AVERAGE_SHARE = 0.1  # of an epoch's weights in the running average, which is what teaches: single epochs jump
 SHORTEST_MEMORY = 10  # time steps; the longest that an untrained teacher's units have, at least
 
 
@@ -113,6 +114,7 @@ class TeacherTraining:
         self.epoch = 0
         self.loss = math.inf
         self.small = 0  # epochs in a row with a small loss
+        self.average = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
 
     @property
     def finished(self) -> bool:
@@ -149,12 +151,16 @@ class TeacherTraining:
         self.epoch += 1
         self.loss = total / series
         self.small = self.small + 1 if self.loss < SMALL_LOSS else 0
+        share = max(AVERAGE_SHARE, 1 / self.epoch)
+        for name, tensor in self.model.state_dict().items():
+            self.average[name].lerp_(tensor, share)
 
     def state(self) -> dict[str, Tensor]:
         """Return all that training further needs."""
         state = {"progress": torch.tensor([self.epoch, self.loss, self.small], dtype=torch.float64)}
         for name, tensor in self.model.state_dict().items():
             state[f"parameter/{name}"] = tensor
+            state[f"average/{name}"] = self.average[name]
         for name, parameter in self.model.named_parameters():
             for key, moment in self.optimizer.state[parameter].items():
                 state[f"adam.{key}/{name}"] = moment
@@ -165,13 +171,15 @@ class TeacherTraining:
         epoch, self.loss, small = state["progress"].tolist()
         self.epoch, self.small = int(epoch), int(small)
         device = self.train.x.device
-        self.model.load_state_dict({name: state[f"parameter/{name}"] for name in self.model.state_dict()})
+        self.model.load_state_dict({name: state[f"parameter/{name}"] for name in self.average})
+        self.average = {name: state[f"average/{name}"].to(device) for name in self.average}
         for name, parameter in self.model.named_parameters():
             for key in ("step", "exp_avg", "exp_avg_sq"):
                 self.optimizer.state[parameter][key] = state[f"adam.{key}/{name}"].to(device)
 
     def result(self) -> Classifier:
-        """Return the model, frozen."""
+        """Return the model with its averaged weights, frozen."""
+        self.model.load_state_dict(self.average)
         return self.model.eval().requires_grad_(False)
 
 
