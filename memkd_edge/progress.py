@@ -1,5 +1,6 @@
 """Progress on stderr: one live line for the teacher and one for the population on a terminal, a line now and then elsewhere."""
 
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -19,6 +20,18 @@ class Reporter:
     """
 
     run: Path | None = None
+    interrupted = False
+
+    def interrupt(self, *_: object) -> None:
+        """Handle Ctrl-C: stop when the epoch in progress has ended, between threads and files; the second time, at once."""
+        if self.interrupted:
+            raise KeyboardInterrupt
+        self.interrupted = True
+
+    def stop_if_interrupted(self) -> None:
+        """Raise KeyboardInterrupt if Ctrl-C was pressed; called when an epoch has ended."""
+        if self.interrupted:
+            raise KeyboardInterrupt
 
     def started(self, run: Path) -> None:
         """The run directory exists; from here on the run can be resumed."""
@@ -49,6 +62,7 @@ class _Live(Reporter):
         self._show("refit", epoch, epochs, "the chosen students, on all training series")
 
     def _show(self, name: str, epoch: int, epochs: int, note: str) -> None:
+        self.stop_if_interrupted()
         if name not in self.tasks:
             self.tasks[name] = self.bars.add_task(name, total=epochs, note="")
         self.bars.update(self.tasks[name], completed=epoch, note=note)
@@ -69,6 +83,7 @@ class _Lines(Reporter):
         self._show(f"refit: epoch {epoch}/{epochs} of the chosen students on all training series", epoch == epochs)
 
     def _show(self, text: str, last: bool) -> None:
+        self.stop_if_interrupted()
         if last or time.monotonic() - self.last >= LINE_EVERY_S:
             self.last = time.monotonic()
             print(text, file=sys.stderr, flush=True)
@@ -76,10 +91,23 @@ class _Lines(Reporter):
 
 @contextmanager
 def reporter() -> Iterator[Reporter]:
-    """Yield a reporter that suits stderr: bars on a terminal, plain lines elsewhere."""
+    """Yield a reporter that suits stderr, bars on a terminal and plain lines elsewhere, and that takes Ctrl-C meanwhile."""
     if not sys.stderr.isatty():
-        yield _Lines()
+        with _taking_interrupts(_Lines()) as lines:
+            yield lines
         return
     columns = (TextColumn("{task.description:>8}"), BarColumn(), TextColumn("{task.completed}/{task.total}"), TimeElapsedColumn())
-    with Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True)) as bars:
-        yield _Live(bars)
+    with (
+        Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True)) as bars,
+        _taking_interrupts(_Live(bars)) as live,
+    ):
+        yield live
+
+
+@contextmanager
+def _taking_interrupts(reporter: Reporter) -> Iterator[Reporter]:
+    before = signal.signal(signal.SIGINT, reporter.interrupt)
+    try:
+        yield reporter
+    finally:
+        signal.signal(signal.SIGINT, before)

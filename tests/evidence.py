@@ -86,6 +86,11 @@ def main() -> None:
             continue
         rows.append(measure(case))
         print(line(rows[-1]), flush=True)
+        write(rows)
+
+
+def write(rows: list[dict[str, Any]]) -> None:
+    """Write the report; after each data set, so that an interrupted command leaves what it has measured."""
     head = [
         "# Base, Hinton KD and MemKD on real data sets",
         "",
