@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from memkd_edge.distill.students import Candidate
 
 Floats = NDArray[np.float64]
+DIGITS = 3  # of the mean AUC-PRC count
 SMOOTHING = 3  # neighbouring scores averaged before a stopping epoch is read off
 
 
@@ -34,11 +35,6 @@ class Standing:
     epoch: int
     auc: Floats
     loss: Floats
-
-    @property
-    def error(self) -> float:
-        """Standard error of the mean AUC-PRC over the seeds."""
-        return float(self.auc.std() / np.sqrt(len(self.auc)))
 
     @property
     def rank(self) -> tuple[float, float]:
@@ -78,8 +74,8 @@ def standings(candidates: list[Candidate], course: Course) -> list[Standing]:
 def choose(candidates: list[Candidate], course: Course, part: str = "validation") -> Choice:
     """Choose the best weight of each method, then the method, then the seed.
 
-    The score is the mean AUC-PRC over the seeds, for a single seed's score is luck as much as merit. Methods within one standard
-    error of the best are tied; of tied ones a MemKD method is kept. Of its students the one with the best score is kept.
+    The score is the mean AUC-PRC over the seeds, for a single seed's score is luck as much as merit. Methods whose score is equal to
+    `DIGITS` decimals are tied; of tied ones a MemKD method is kept. Of its students the one with the best score is kept.
 
     Args:
         course: scores on the held-out series, which `part` names.
@@ -91,7 +87,7 @@ def choose(candidates: list[Candidate], course: Course, part: str = "validation"
             best_of_method[standing.method] = standing
     methods = tuple(best_of_method.values())
     best = max(methods, key=lambda standing: standing.rank)
-    tied = [one for one in methods if one.auc.mean() >= best.auc.mean() - best.error]
+    tied = [one for one in methods if round(one.auc.mean(), DIGITS) == round(best.auc.mean(), DIGITS)]
     kept = max(tied, key=lambda standing: (standing.method.startswith("memkd"), standing.rank))
     index = max(range(len(kept.members)), key=lambda seed: (kept.auc[seed], -kept.loss[seed]))
     scores = f"{kept.auc.mean():.3f} over {len(kept.members)} seeds"
@@ -100,7 +96,7 @@ def choose(candidates: list[Candidate], course: Course, part: str = "validation"
     else:
         reason = (
             f"{kept.method} with weight {kept.weight:g} has a mean {part} AUC-PRC of {scores}, which ties with {best.method} "
-            f"({best.auc.mean():.3f} ± {best.error:.3f}); ties go to MemKD"
+            f"({best.auc.mean():.3f}); ties go to MemKD"
         )
     member = kept.members[index]
     reason += f"; of its students seed {candidates[member].seed} scores best"

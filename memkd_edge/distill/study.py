@@ -138,9 +138,9 @@ def train_teachers(job: Job, spec: ModelSpec) -> Teachers:
     sets it blurs what tells the classes apart. The first level stands unless a later one is clearly better on held-out series.
     """
     levels = [float(level) for level in job.config.teacher_noise.split(",")]
-    tries = {
-        noise: [_Tries(job, spec, part, noise) for part in (*(fold.train for fold in job.folds), job.all)] for noise in levels
-    }
+    parts = (*(fold.train for fold in job.folds), job.all)
+    with one_thread_each(1):  # orthogonal weights are rounded by the number of threads, and what follows is chaotic
+        tries = {noise: [_Tries(job, spec, part, noise) for part in parts] for noise in levels}
     everything = [one for of_level in tries.values() for one in of_level]
     flat = [training for one in everything for training in one.trainings]
     checkpoint = Checkpoint(job, "teachers")

@@ -39,11 +39,10 @@ def test_each_method_keeps_its_best_weight_and_the_mean_decides_not_a_single_see
     assert "kd with weight 3 has the highest mean validation AUC-PRC (0.820 over 2 seeds)" in choice.reason
 
 
-@pytest.mark.parametrize(("memkd", "kept"), [(0.86, "memkd"), (0.84, "kd")])
-def test_within_one_standard_error_of_the_best_a_memkd_method_is_kept_and_the_reason_says_so(memkd, kept):
-    # kd scores .8 and 1.0: mean .9, standard deviation .1, standard error .1 / sqrt(4) = .05.
-    students = candidates(("kd", 1.0), ("memkd", 10.0), seeds=4)
-    choice = choose(students, course([[0.8, 1.0, 0.8, 1.0, memkd, memkd, memkd, memkd]]))
+@pytest.mark.parametrize(("memkd", "kept"), [(0.8998, "memkd"), (0.898, "kd")])
+def test_of_methods_tied_to_three_decimals_a_memkd_method_is_kept_and_the_reason_says_so(memkd, kept):
+    students = candidates(("kd", 1.0), ("memkd", 10.0))
+    choice = choose(students, course([[0.8, 1.0, memkd, memkd]]))
     assert choice.kept.method == kept
     assert ("ties go to MemKD" in choice.reason) == (kept == "memkd")
 
