@@ -74,7 +74,7 @@ def standings(candidates: list[Candidate], course: Course) -> list[Standing]:
 def choose(candidates: list[Candidate], course: Course, part: str = "validation") -> Choice:
     """Choose the best weight of each method, then the method, then the seed.
 
-    The score is the mean AUC-PRC over the seeds, for a single seed's score is luck as much as merit. Methods whose score is equal to
+    The score is the mean AUC-PRC over the seeds: a single seed is luck as much as merit. Methods whose score is equal to
     `DIGITS` decimals are tied; of tied ones a MemKD method is kept. Of its students the one with the best score is kept.
 
     Args:
