@@ -19,7 +19,7 @@ from memkd_edge.distill.population import predict
 from memkd_edge.distill.selection import Choice, standings
 from memkd_edge.distill.students import Candidate, Parameters
 from memkd_edge.distill.study import Fold, Job, Study, Teachers, given_teacher, study, train_teachers
-from memkd_edge.distill.teacher import Series, TeacherModel, load_teacher
+from memkd_edge.distill.teacher import Series, TeacherModel, load_teacher, noise_levels
 from memkd_edge.errors import UsageError
 from memkd_edge.models import Classifier, ModelSpec, build, hidden_size_for, logits_over_time, save_model
 from memkd_edge.progress import Reporter
@@ -101,12 +101,7 @@ def _candidates(config: DistillConfig) -> list[Candidate]:
     """Return the population: every method with every weight of its grid and every seed."""
     if config.seeds < 1 or config.epochs < 1:
         raise UsageError(f"--seeds and --epochs must be at least 1, not {config.seeds} and {config.epochs}")
-    try:
-        levels = [float(level) for level in config.teacher_noise.split(",")]
-    except ValueError:
-        levels = [-1.0]
-    if min(levels) < 0:
-        raise UsageError(f"--teacher-noise takes levels of at least 0 joined by commas, not {config.teacher_noise!r}")
+    noise_levels(config.teacher_noise)
     if config.protocol not in ("honest", "paper"):
         raise UsageError(f"unknown protocol {config.protocol!r}; it is honest or paper")
     names = AUTO if config.method == "auto" else tuple(name.strip() for name in config.method.split(","))

@@ -242,6 +242,11 @@ def one_thread_each(threads: int) -> Iterator[ThreadPoolExecutor]:
         torch.set_num_threads(before)
 
 
+def batch_size(wanted: int, series: int) -> int:
+    """Return the series in a batch: `wanted`, or when that is 0 a quarter of the training series within 8 .. 64."""
+    return wanted or min(64, max(8, series // 4))
+
+
 def batches(series: int, recipe: Recipe, epoch: int) -> list[Tensor]:
     """Return the indices of each batch of an epoch: a random order, cut into equal parts (give or take one series)."""
     order = torch.randperm(series, generator=_generator(recipe.seed, 2 * epoch))

@@ -24,10 +24,10 @@ from memkd_edge.config import DistillConfig
 from memkd_edge.distill.checkpoint import read_checkpoint, write_checkpoint
 from memkd_edge.distill.methods import cross_entropy
 from memkd_edge.distill.metrics import auc_prc
-from memkd_edge.distill.population import Population, Recipe, one_thread_each, train_epoch
+from memkd_edge.distill.population import Population, Recipe, batch_size, one_thread_each, train_epoch
 from memkd_edge.distill.selection import Choice, Course, choose
 from memkd_edge.distill.students import Candidate
-from memkd_edge.distill.teacher import Series, Teacher, TeacherModel, TeacherRecipe, TeacherTraining
+from memkd_edge.distill.teacher import Series, Teacher, TeacherModel, TeacherRecipe, TeacherTraining, noise_levels
 from memkd_edge.errors import MemkdEdgeError
 from memkd_edge.models import Classifier, ModelSpec
 from memkd_edge.progress import Reporter
@@ -60,8 +60,8 @@ class Job:
 
     @property
     def batch_size(self) -> int:
-        """Series in a batch: asked for, or a quarter of the training series within 8 .. 64."""
-        return self.config.batch_size or min(64, max(8, len(self.all.y) // 4))
+        """Series in a batch."""
+        return batch_size(self.config.batch_size, len(self.all.y))
 
     @property
     def held_out_labels(self) -> NDArray[np.int64]:
@@ -137,7 +137,7 @@ def train_teachers(job: Job, spec: ModelSpec) -> Teachers:
     Noise on its inputs keeps a large teacher from learning a small training set by heart, which its student then copies; on other
     sets it blurs what tells the classes apart. The first level stands unless a later one is clearly better on held-out series.
     """
-    levels = [float(level) for level in job.config.teacher_noise.split(",")]
+    levels = noise_levels(job.config.teacher_noise)
     parts = (*(fold.train for fold in job.folds), job.all)
     with one_thread_each(1):  # orthogonal weights are rounded by the number of threads, and what follows is chaotic
         tries = {noise: [_Tries(job, spec, part, noise) for part in parts] for noise in levels}

@@ -183,6 +183,21 @@ class TeacherTraining:
         return self.model.eval().requires_grad_(False)
 
 
+def noise_levels(text: str) -> list[float]:
+    """Parse the noise levels to try, numbers joined by commas.
+
+    Raises:
+        UsageError: one is no number, or below 0.
+    """
+    try:
+        levels = [float(level) for level in text.split(",")]
+    except ValueError:
+        levels = [-1.0]
+    if min(levels) < 0:
+        raise UsageError(f"--teacher-noise takes levels of at least 0 joined by commas, not {text!r}")
+    return levels
+
+
 def load_teacher(path: Path, spec: ModelSpec) -> Classifier:
     """Load a trained teacher of any kind, depth and width for data with the channels and classes of `spec`.
 

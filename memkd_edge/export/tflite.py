@@ -21,6 +21,7 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from memkd_edge.errors import UsageError
+from memkd_edge.export.embedded import KEY
 from memkd_edge.export.flatbuffer import ModelWriter, Subgraph
 from memkd_edge.export.seal import seal, with_blank_check
 from memkd_edge.metadata import Metadata
@@ -31,7 +32,6 @@ from memkd_edge.quantize.front_end import fold_normalisation
 from memkd_edge.quantize.quantize import ACTIVATION_SCALE
 from memkd_edge.quantize.types import QuantizedClassifier, QuantizedDense, QuantizedLayer, QuantizedLstm, RawInput
 
-METADATA_NAME = "memkd_edge"
 INTERFACES = ("int8", "int16x8")
 
 # Lowest operator versions whose kernels take these types.
@@ -160,7 +160,7 @@ def _write(graph: _Graph, metadata: Metadata | None, interface: "_Interface | No
     if not strip:
         writer.metadata("min_runtime_version", _OLDEST_RUNTIME)
         if metadata is not None:
-            writer.metadata(METADATA_NAME, with_blank_check(metadata.to_json()))
+            writer.metadata(KEY, with_blank_check(metadata.to_json()))
     return seal(writer.finish())
 
 

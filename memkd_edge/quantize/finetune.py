@@ -19,7 +19,7 @@ from memkd_edge.config import DistillConfig, from_table
 from memkd_edge.data import load_dataset, prepare
 from memkd_edge.distill.methods import Outputs, StepContext, method_named
 from memkd_edge.distill.metrics import auc_prc
-from memkd_edge.distill.population import Recipe, batches, step_generator
+from memkd_edge.distill.population import Recipe, batch_size, batches, step_generator
 from memkd_edge.distill.teacher import Series, Teacher, load_teacher
 from memkd_edge.models import Classifier, load_classifier
 from memkd_edge.quantize.calibrate import FloatModel
@@ -80,7 +80,7 @@ def finetune(
     kept = run.read_json("metrics.json")["student"]
     method = method_named(kept["method"])
     weight = torch.tensor([float(kept["weight"])])
-    recipe = Recipe(epochs, learning_rate, config.batch_size or min(64, max(8, len(series.y) // 4)), config.seed)
+    recipe = Recipe(epochs, learning_rate, batch_size(config.batch_size, len(series.y)), config.seed)
     generator = torch.Generator().manual_seed(config.seed)
     extra = {
         name: tensor.detach().requires_grad_()
