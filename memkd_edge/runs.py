@@ -113,8 +113,12 @@ class Run:
             raise UsageError(f"{self.path} is not a run directory: it has no env.json")
         return self.read_json("env.json")
 
-    def set_state(self, state: str) -> None:
-        """Record env.json with `state` "training" or "complete"."""
+    def set_state(self, state: str, *, seconds: float | None = None) -> None:
+        """Record env.json with `state` "training" or "complete".
+
+        Args:
+            seconds: that the call which completed the run took; one that was resumed took longer in all.
+        """
         import memkd_edge
 
         versions = {}
@@ -133,6 +137,8 @@ class Run:
                 "version": memkd_edge.__version__,
                 "python": platform.python_version(),
                 "machine": f"{platform.system()} {platform.machine()}",
+                "host": platform.node(),
+                "seconds": seconds,
                 "packages": versions,
             },
         )

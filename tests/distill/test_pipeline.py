@@ -1,15 +1,18 @@
 """distill from data set to run directory, on a data set of a few easy series."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
 
 from memkd_edge.config import DistillConfig
-from memkd_edge.distill.pipeline import distill
+from memkd_edge.distill.pipeline import distill, teacher_warning
+from memkd_edge.distill.selection import Choice, Standing
 from memkd_edge.errors import UsageError
 from memkd_edge.models import load_classifier
 
@@ -52,6 +55,56 @@ def test_a_run_holds_all_files_and_its_student_scores_what_metrics_say(kind: str
     assert run.metadata.run_id == run.run_id
     assert run.environment()["state"] == "complete"
     assert not (run.path / "checkpoint").exists()
+
+
+def test_every_student_has_its_figures_and_the_kept_ones_are_those_of_its_file(config: DistillConfig, tmp_path: Path) -> None:
+    run = distill(replace(config, method="base,kd,memkd"), run_root=tmp_path)
+    metrics, rows = run.read_json("metrics.json"), run.read_json("metrics.json")["students"]
+    assert [(row["method"], row["seed"]) for row in rows] == [(m, seed) for m in ("base", "kd", "memkd") for seed in (0, 1)]
+    assert run.environment()["seconds"] > 0
+    kept = metrics["student"]
+    (row,) = (row for row in rows if (row["method"], row["seed"]) == (kept["method"], kept["seed"]))
+    arrays = run.read_arrays("calibration.npz")
+    x, y = torch.from_numpy(arrays["x_test"]), arrays["y_test"]
+    student, teacher = (
+        load_classifier(run.path / name)(x)[0].detach() for name in ("student.safetensors", "teacher.safetensors")
+    )
+    areas = [average_precision_score(y == label, student.softmax(-1)[:, label].numpy()) for label in (0, 1)]
+    assert row["test_auc_prc"] == pytest.approx(np.mean(areas))
+    assert row["test_accuracy"] == (student.argmax(-1).numpy() == y).mean()
+    assert row["agreement_with_teacher"] == (student.argmax(-1) == teacher.argmax(-1)).float().mean()
+    assert (row["weight"], row["stop_epoch"]) == (kept["weight"], kept["stop_epoch"])
+    assert row["validation_auc_prc"] == kept["validation"]["auc_prc"]
+    for total in metrics["methods"]:
+        if "test_auc_prc_mean" in total:
+            own = [row for row in rows if row["method"] == total["method"]]
+            for key in ("validation_auc_prc", "test_auc_prc", "test_accuracy"):
+                assert np.mean([row[key] for row in own]) == pytest.approx(total[f"{key}_mean"])
+
+
+@pytest.mark.parametrize(
+    ("base", "kd", "teacher", "message"),
+    [
+        (0.9, 0.95, 0.8, "the teacher itself 0.800"),
+        (0.9, 0.85, 0.97, r"the best with one \(kd\) 0.850: the teacher is the weak part"),
+        (0.9, 0.95, 0.97, "^$"),
+        (0.9, 0.9, 0.9, "^$"),
+    ],
+)
+def test_a_teacher_that_base_beats_directly_or_through_its_students_is_called_the_weak_part(
+    base: float, kd: float, teacher: float, message: str
+) -> None:
+    standings = tuple(
+        Standing(method, 0.0, (0, 1), 1, np.array([mean - 0.01, mean + 0.01]), np.ones(2))
+        for method, mean in (("base", base), ("kd", kd))
+    )
+    assert re.search(message, teacher_warning(Choice(standings, standings[0], 0, ""), teacher))
+
+
+def test_a_comparison_without_base_or_of_base_alone_gives_no_warning() -> None:
+    standing = Standing("kd", 1.0, (0,), 1, np.array([0.9]), np.ones(1))
+    for method in ("kd", "base"):
+        assert not teacher_warning(Choice((replace(standing, method=method),), standing, 0, ""), 0.95)
 
 
 def test_the_same_configuration_gives_the_same_bytes(config: DistillConfig, tmp_path: Path) -> None:
