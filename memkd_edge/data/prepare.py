@@ -1,6 +1,7 @@
 """What training sees: split, resampled and normalised arrays, and the metadata from which a device repeats it."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from memkd_edge.errors import UsageError
 from memkd_edge.metadata import Metadata
 
 GOLDEN_SERIES = 4
+CALIBRATION_SERIES = 256
 FOLDS = 4
 FOLDS_BELOW = 400  # training series; with more, one held-out part judges well enough, and training four times would take long
 
@@ -35,6 +37,18 @@ class Prepared:
     y_test: NDArray[np.int64]
     metadata: Metadata
     x_raw_golden: NDArray[np.float32]
+
+    def kept_series(self) -> dict[str, NDArray[Any]]:
+        """Return what a run keeps (calibration.npz): series to calibrate on, the first held-out part, the test part."""
+        some = np.linspace(0, len(self.x_train) - 1, min(CALIBRATION_SERIES, len(self.x_train))).astype(np.int64)
+        return {
+            "x_calibration": self.x_train[some],
+            "x_val": self.x_train[self.folds == 0],
+            "y_val": self.y_train[self.folds == 0],
+            "x_test": self.x_test,
+            "y_test": self.y_test,
+            "x_raw_golden": self.x_raw_golden,
+        }
 
 
 def prepare(dataset: Dataset, config: DistillConfig) -> Prepared:

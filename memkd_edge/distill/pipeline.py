@@ -28,7 +28,6 @@ from memkd_edge.runs import Run
 
 AUTO = ("base", "kd", "memkd", "memkd+kd")
 AUTO_WEIGHTS = 3  # of each method's grid
-CALIBRATION_SERIES = 256
 WARM_UP_SHARE = 0.9  # of the test series whose decision must be final
 
 
@@ -232,18 +231,7 @@ def _finish(job: Job, prepared: Prepared, spec: ModelSpec, candidates: list[Cand
     )
     metadata = replace(prepared.metadata, warm_up=warm_up, accuracy=student_metrics["accuracy"], run_id=job.run.run_id)
     job.run.write_text("model.json", metadata.to_json() + "\n")
-    some = np.linspace(0, len(prepared.x_train) - 1, min(CALIBRATION_SERIES, len(prepared.x_train))).astype(np.int64)
-    job.run.write_arrays(
-        "calibration.npz",
-        {
-            "x_calibration": prepared.x_train[some],
-            "x_val": prepared.x_train[prepared.folds == 0],
-            "y_val": prepared.y_train[prepared.folds == 0],
-            "x_test": prepared.x_test,
-            "y_test": prepared.y_test,
-            "x_raw_golden": prepared.x_raw_golden,
-        },
-    )
+    job.run.write_arrays("calibration.npz", prepared.kept_series())
 
 
 def teacher_warning(choice: Choice, teacher_auc: float) -> str:
