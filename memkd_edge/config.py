@@ -1,7 +1,7 @@
 """One dataclass per stage. A value comes from, in rising priority: the default here, a TOML file, the environment, a flag.
 
-The TOML file has one table per stage ([distill], [export], [bench]); an environment variable is MEMKD_EDGE_<STAGE>_<FIELD>, as
-in MEMKD_EDGE_DISTILL_EPOCHS=200. The resolved configuration is saved with the run.
+The TOML file has one table per stage ([distill], [export], [bench], [compare]); an environment variable is
+MEMKD_EDGE_<STAGE>_<FIELD>, as in MEMKD_EDGE_DISTILL_EPOCHS=200. The resolved configuration is saved with the run.
 """
 
 import json
@@ -80,6 +80,41 @@ class BenchConfig:
     sleep_current: str = ""  # between samples, as in 2uA; the device profile's when empty
     rate: float = 0.0  # samples per second; 0: the data set's, else 50
     firmware: str = ""  # write the sources for a serial board into this folder instead of measuring
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """What `memkd-edge compare` compares. Fields that DistillConfig has, too, are those of every data set's run."""
+
+    suite: str = ""  # ucr12 | bundled: names the data sets and their resampling
+    datasets: tuple[str, ...] = ()  # as DistillConfig.dataset, instead of a suite
+    data_root: str = ""
+    methods: tuple[str, ...] = ("base", "kd", "fitnet", "rkd", "attention", "dkd", "dt2w", "memkd")  # the paper's eight
+    seeds: int = 5
+    students: tuple[str, ...] = ("lstm",)
+    compression: float = DistillConfig.compression
+    sweep: str = ""  # compression=50,100,250: several sizes instead of one
+    resample: str = ""  # linear:LENGTH is for longer series only; "": the suite's own, else none
+    folds: int = DistillConfig.folds
+    validation: float = DistillConfig.validation
+    teacher_kind: str = DistillConfig.teacher_kind
+    teacher_bidirectional: bool = DistillConfig.teacher_bidirectional
+    teacher_hidden: int = DistillConfig.teacher_hidden
+    teacher_layers: int = DistillConfig.teacher_layers
+    teacher_seeds: int = DistillConfig.teacher_seeds
+    teacher_noise: str = DistillConfig.teacher_noise
+    teacher_epochs: int = DistillConfig.teacher_epochs
+    teacher_learning_rate: float = DistillConfig.teacher_learning_rate
+    epochs: int = DistillConfig.epochs
+    learning_rate: float = DistillConfig.learning_rate
+    batch_size: int = DistillConfig.batch_size
+    protocol: str = DistillConfig.protocol
+    seed: int = DistillConfig.seed
+    device: str = DistillConfig.device
+    threads: int = DistillConfig.threads  # with ray also the CPUs that a data set asks for, at least 1
+    memory_limit: int = DistillConfig.memory_limit
+    executor: str = "local"  # local | ray
+    ray_address: str = ""  # of a running cluster; a cluster on this machine alone when empty
 
 
 def resolve(cls: type[T], stage: str, *, toml: Path | None = None, flags: Mapping[str, Any] | None = None) -> T:

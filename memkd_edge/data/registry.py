@@ -5,6 +5,7 @@ import importlib.util
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from memkd_edge.data.dataset import Dataset, Description, RawPart, assemble
@@ -26,7 +27,7 @@ _READERS: dict[str, Callable[[Path], RawPart]] = {
 }
 
 # The classification sets of equal length that aeon carries.
-_BUNDLED = (
+BUNDLED = (
     "ACSF1",
     "ArrowHead",
     "BasicMotions",
@@ -54,7 +55,7 @@ def load_dataset(name_or_path: str, *, data_root: str = "", groups: str = "") ->
     Args:
         name_or_path: path of a .npz (see npz.py) or .csv file (see long_csv.py), or the name of a UCR/UEA set, looked for in
             `data_root`, then among those that aeon carries, then in aeon's download folder ($AEON_DATA or ~/aeon_data), and
-            else downloaded there.
+            else downloaded there. NAME@swapped has training and test part exchanged: the UCR archive of 2015 has some sets so.
         data_root: folder with NAME.npz, or NAME_TRAIN and NAME_TEST as .ts, .tsv, .arff or 2015 text, or a folder NAME of these.
         groups: column (.csv) or array (.npz, without _train/_test) that names the subject of a series.
 
@@ -69,9 +70,16 @@ def load_dataset(name_or_path: str, *, data_root: str = "", groups: str = "") ->
         if not path.is_file():
             raise UsageError(f"no data file at {path.absolute()}")
         return _load_file(path, groups)
-    name = name_or_path.strip()
+    name, at, version = name_or_path.strip().partition("@")
+    if at and version != "swapped":
+        raise UsageError(f"{name_or_path!r}: after @ only `swapped` can stand, which exchanges training and test part")
+    dataset = _load_named(name, data_root, groups)
+    return _swapped(dataset) if at else dataset
+
+
+def _load_named(name: str, data_root: str, groups: str) -> Dataset:
     if not re.fullmatch(r"[\w.+-]+", name):
-        raise UsageError(f"{name_or_path!r} is neither the name of a data set nor the path of a .npz or .csv file")
+        raise UsageError(f"{name!r} is neither the name of a data set nor the path of a .npz or .csv file")
     folders = [Path(data_root)] if data_root else []
     for folder in [*folders, *_bundled_folder(), _download_folder()]:
         found = _find(folder, name)
@@ -86,9 +94,25 @@ def load_dataset(name_or_path: str, *, data_root: str = "", groups: str = "") ->
     return _load_pair(name, found, groups)
 
 
+def _swapped(dataset: Dataset) -> Dataset:
+    unknown = [label for index, label in enumerate(dataset.labels) if index not in dataset.y_test]
+    if unknown:
+        raise UsageError(f"{dataset.name}@swapped: class {unknown[0]!r} has no series in the test part, which would train")
+    return replace(
+        dataset,
+        x_train=dataset.x_test,
+        y_train=dataset.y_test,
+        groups_train=dataset.groups_test,
+        x_test=dataset.x_train,
+        y_test=dataset.y_train,
+        groups_test=dataset.groups_train,
+        split="training and test part exchanged",
+    )
+
+
 def available(data_root: str = "") -> list[str]:
     """Return the names of the sets that can be loaded without a download, sorted."""
-    names = {name for name in _BUNDLED for folder in _bundled_folder() if _find(folder, name) is not None}
+    names = {name for name in BUNDLED for folder in _bundled_folder() if _find(folder, name) is not None}
     for folder in [*([Path(data_root)] if data_root else []), _download_folder()]:
         for path in [*folder.glob("*"), *folder.glob("*/*")]:
             match = re.fullmatch(r"(.+)_TRAIN(\.(ts|tsv|arff|txt|csv))?", path.name)

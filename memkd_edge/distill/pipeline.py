@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from memkd_edge.config import DistillConfig, from_table, to_toml
-from memkd_edge.data import Prepared, load_dataset, prepare
+from memkd_edge.data import Dataset, Prepared, load_dataset, prepare
 from memkd_edge.distill.methods import method_named
 from memkd_edge.distill.metrics import agreement, auc_prc, classification_metrics, per_class_table, retention, warm_up_samples
 from memkd_edge.distill.population import predict
@@ -40,6 +40,8 @@ def distill(
     force: bool = False,
     progress: Reporter | None = None,
     teacher: TeacherModel | None = None,
+    data: Dataset | None = None,
+    teachers: Path | None = None,
 ) -> Run:
     """Train a teacher, distil it into a student, and return the finished run.
 
@@ -54,6 +56,9 @@ def distill(
         progress: told of each epoch.
         teacher: a trained model of your own that takes normalised series x [B, T, C] to logits [B, K] and a hidden sequence
             [B, T, H]; it takes the place of `config.teacher`. Give it again when resuming.
+        data: the data set, when it is loaded already.
+        teachers: a file that keeps the trained teachers, for runs on the same data with the same settings of the teacher: the
+            first one trains them, the others take them from there.
 
     Raises:
         UsageError: an option or the data do not allow it.
@@ -68,21 +73,24 @@ def distill(
     config = replace(config, threads=config.threads or torch.get_num_threads())
     device = _device(config)
     candidates = _candidates(config)
-    prepared = prepare(load_dataset(config.dataset, data_root=config.data_root, groups=config.groups), config)
+    data = data or load_dataset(config.dataset, data_root=config.data_root, groups=config.groups)
+    prepared = prepare(data, config)
     # Both models' shapes are known before anything is trained or written, so what is impossible is refused at once.
     channels, classes = prepared.x_train.shape[2], len(prepared.metadata.labels)
-    teacher_spec = _teacher_spec(config, channels, classes)
+    spec_of_teacher = teacher_spec(config, channels, classes)
     if teacher is None and config.teacher:
-        teacher = load_teacher(Path(config.teacher), teacher_spec).to(device)
-    size = teacher_spec.parameters if teacher is None else _parameters(teacher)
-    spec = _student_spec(config, channels, classes, size)
+        teacher = load_teacher(Path(config.teacher), spec_of_teacher).to(device)
+    size = spec_of_teacher.parameters if teacher is None else _parameters(teacher)
+    spec = student_spec(config, channels, classes, size)
     run = resume or _create(config, run_root, name or _free_name(run_root, prepared.metadata.name), force)
     progress = progress or Reporter()
     progress.started(run.path)
-    job = Job(config, run, prepared.metadata.dataset_sha256, *_parts(prepared, config, device), progress)
+    everything, folds = _parts(prepared, config, device)
+    kept_teachers = teachers or run.path / "checkpoint" / "teachers.safetensors"
+    job = Job(config, run, data.sha256, everything, folds, kept_teachers, progress)
     with _threads(config.threads):
-        teachers = train_teachers(job, teacher_spec) if teacher is None else given_teacher(job, teacher)
-        _finish(job, prepared, spec, candidates, teachers, study(job, spec, candidates, teachers))
+        taught_by = train_teachers(job, spec_of_teacher) if teacher is None else given_teacher(job, teacher)
+        _finish(job, prepared, spec, candidates, taught_by, study(job, spec, candidates, taught_by))
     shutil.rmtree(run.path / "checkpoint", ignore_errors=True)
     run.set_state("complete", seconds=time.monotonic() - began)
     return run
@@ -153,7 +161,8 @@ def _parts(prepared: Prepared, config: DistillConfig, device: torch.device) -> t
     return everything, tuple(Fold(series(x[inside], y[inside]), series(x[out], y[out])) for inside, out in parts)
 
 
-def _teacher_spec(config: DistillConfig, channels: int, classes: int) -> ModelSpec:
+def teacher_spec(config: DistillConfig, channels: int, classes: int) -> ModelSpec:
+    """Return the architecture of the teacher that is trained."""
     return ModelSpec(
         input_size=channels,
         hidden_size=config.teacher_hidden,
@@ -168,7 +177,12 @@ def _parameters(model: TeacherModel) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _student_spec(config: DistillConfig, channels: int, classes: int, teacher_parameters: int) -> ModelSpec:
+def student_spec(config: DistillConfig, channels: int, classes: int, teacher_parameters: int) -> ModelSpec:
+    """Return the architecture of the students.
+
+    Raises:
+        UsageError: the compression is out of reach.
+    """
     spec = ModelSpec(channels, max(config.hidden, 1), classes, kind=config.student)
     if config.hidden:
         return spec

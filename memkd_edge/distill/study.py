@@ -13,6 +13,7 @@ On 40 or 100 training series one held-out part is too small to choose by, and tr
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,14 +50,19 @@ class Fold:
 
 @dataclass(frozen=True)
 class Job:
-    """One run's data on its device, and how it is trained."""
+    """One run's data on its device, and how it is trained. teachers: the file that keeps the trained teachers."""
 
     config: DistillConfig
     run: Run
     data_sha256: str
     all: Series
     folds: tuple[Fold, ...]
+    teachers: Path
     progress: Reporter
+
+    def checkpoint(self, phase: str) -> Path:
+        """Return the checkpoint file of a phase."""
+        return self.run.path / "checkpoint" / f"{phase}.safetensors"
 
     @property
     def batch_size(self) -> int:
@@ -143,16 +149,23 @@ def train_teachers(job: Job, spec: ModelSpec) -> Teachers:
         tries = {noise: [_Tries(job, spec, part, noise) for part in parts] for noise in levels}
     everything = [one for of_level in tries.values() for one in of_level]
     flat = [training for one in everything for training in one.trainings]
-    checkpoint = Checkpoint(job, "teachers")
+    checkpoint = Checkpoint(job.teachers, job.data_sha256)
     for name, state in checkpoint.groups().items():
         flat[int(name)].load(state)
     total = sum(one.epochs for one in everything)
+
+    def trained() -> dict[str, dict[str, Tensor]]:
+        return {str(number): one.state() for number, one in enumerate(flat) if one.epoch}
+
+    complete = not any(one.current for one in everything)
     while now := [training for one in everything if (training := one.current)][: job.config.threads]:
         with one_thread_each(job.config.threads) as pool:
             for finished in [pool.submit(training.train_epoch) for training in now]:
                 finished.result()
         job.progress.teacher(sum(one.done for one in everything), total, now[0].loss)
-        checkpoint.save_when_due(lambda: {str(number): one.state() for number, one in enumerate(flat) if one.epoch})
+        checkpoint.save_when_due(trained)
+    if not complete:
+        checkpoint.save(trained())
     labels = job.held_out_labels
     kept, kept_auc = None, 0.0
     for noise, of_level in tries.items():
@@ -194,7 +207,7 @@ def _cross_validate(job: Job, spec: ModelSpec, candidates: list[Candidate], teac
         )
         for model, fold in zip(teachers.of_fold, job.folds, strict=True)
     ]
-    checkpoint = Checkpoint(job, "students")
+    checkpoint = Checkpoint(job.checkpoint("students"), job.data_sha256)
     saved = checkpoint.groups()
     scores: dict[str, list[Any]] = {"epochs": [], "auc": [], "loss": []}
     if saved:
@@ -227,7 +240,7 @@ def _refit(job: Job, spec: ModelSpec, candidates: list[Candidate], stops: Tensor
     limit = job.config.memory_limit * MIB
     taught = Teacher(teacher, job.all, memory_limit=limit)
     population = Population(spec, candidates, taught, recipe(job), threads=job.config.threads, memory_limit=limit)
-    checkpoint = Checkpoint(job, "refit")
+    checkpoint = Checkpoint(job.checkpoint("refit"), job.data_sha256)
     saved = checkpoint.groups()
     if saved:
         population.load(saved["0"])
@@ -248,9 +261,9 @@ def recipe(job: Job) -> Recipe:
 class Checkpoint:
     """The checkpoint file of one phase: named groups of tensors; written at most every few seconds."""
 
-    def __init__(self, job: Job, phase: str) -> None:
-        self.path = job.run.path / "checkpoint" / f"{phase}.safetensors"
-        self.header: dict[str, Any] = {"data": job.data_sha256}
+    def __init__(self, path: Path, data_sha256: str) -> None:
+        self.path = path
+        self.header: dict[str, Any] = {"data": data_sha256}
         self.written = time.monotonic()
         self.epoch = 0
 
@@ -275,8 +288,11 @@ class Checkpoint:
 
     def save_when_due(self, state: Callable[[], Mapping[str, Mapping[str, Tensor]]], epoch: int = 0) -> None:
         """Save `state()` after `epoch` finished epochs, unless the last save was a moment ago."""
-        if time.monotonic() - self.written < CHECKPOINT_EVERY_S:
-            return
-        tensors = {f"{group}|{name}": tensor for group, named in state().items() for name, tensor in named.items()}
+        if time.monotonic() - self.written >= CHECKPOINT_EVERY_S:
+            self.save(state(), epoch)
+
+    def save(self, state: Mapping[str, Mapping[str, Tensor]], epoch: int = 0) -> None:
+        """Save `state` after `epoch` finished epochs."""
+        tensors = {f"{group}|{name}": tensor for group, named in state.items() for name, tensor in named.items()}
         write_checkpoint(self.path, tensors, {**self.header, "epoch": epoch})
         self.written = time.monotonic()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from memkd_edge.data import available, load_dataset
-from memkd_edge.data.registry import _BUNDLED, _bundled_folder
+from memkd_edge.data.registry import BUNDLED, _bundled_folder
 from memkd_edge.errors import MemkdEdgeError, UsageError
 
 SERIES = "1 0.1 0.2 0.3\n2 0.3 0.1 0.2\n1 0.5 0.2 0.3\n2 0.7 0.1 0.2\n"
@@ -43,9 +43,26 @@ def test_bundled_sets_are_those_that_aeon_loads():
             assert [data.labels[index] for index in y] == list(labels)
 
 
-@pytest.mark.parametrize("name", _BUNDLED)
+@pytest.mark.parametrize("name", BUNDLED)
 def test_each_bundled_set_loads(name):
     assert load_dataset(name).name == name
+
+
+def test_a_swapped_set_trains_on_the_test_part_under_the_same_name():
+    data, swapped = load_dataset("GunPoint"), load_dataset("GunPoint@swapped")
+    np.testing.assert_array_equal(swapped.x_train, data.x_test)
+    np.testing.assert_array_equal(swapped.y_test, data.y_train)
+    assert (swapped.name, len(swapped.y_train), swapped.split) == ("GunPoint", 150, "training and test part exchanged")
+    assert swapped.sha256 != data.sha256
+
+
+def test_only_swapped_can_stand_behind_an_at_sign_and_every_class_must_train(tmp_path):
+    with pytest.raises(UsageError, match="swapped"):
+        load_dataset("GunPoint@2015")
+    (tmp_path / "Mine_TRAIN.txt").write_text(SERIES)
+    (tmp_path / "Mine_TEST.txt").write_text(SERIES.splitlines()[0])
+    with pytest.raises(UsageError, match="'2' has no series in the test part"):
+        load_dataset("Mine@swapped", data_root=str(tmp_path))
 
 
 def test_loading_a_set_imports_neither_aeon_nor_torch():

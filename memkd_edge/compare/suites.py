@@ -1,0 +1,37 @@
+"""Suites of data sets that methods are compared on."""
+
+from dataclasses import dataclass
+
+from memkd_edge.data.registry import BUNDLED
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Names of data sets, and how longer series are resampled (the paper's protocol: 100 steps)."""
+
+    datasets: tuple[str, ...]
+    resample: str
+
+
+SUITES = {
+    # Four short, four medium and four long sets of the UCR archive of 2015, which had two of them the other way round.
+    "ucr12": Suite(
+        (
+            "ItalyPowerDemand",
+            "ECG200",
+            "MiddlePhalanxOutlineCorrect@swapped",
+            "SwedishLeaf",
+            "Wafer",
+            "Strawberry@swapped",
+            "Adiac",
+            "Trace",
+            "Computers",
+            "ShapesAll",
+            "Herring",
+            "Lightning2",
+        ),
+        "linear:100",
+    ),
+    # What can be loaded without a download.
+    "bundled": Suite(BUNDLED, "linear:100"),
+}
