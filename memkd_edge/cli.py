@@ -11,6 +11,8 @@ import memkd_edge
 from memkd_edge.errors import MemkdEdgeError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+comparisons = typer.Typer(rich_markup_mode=None)
+app.add_typer(comparisons, name="compare")
 
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
 
@@ -261,6 +263,70 @@ def bench(
         print_report(report)
     if over_budget is not None:
         raise over_budget
+
+
+@comparisons.callback(invoke_without_command=True)
+def compare(
+    context: typer.Context,
+    suite: Annotated[str | None, typer.Option(help="ucr12, or bundled: the sets that come with aeon.")] = None,
+    datasets: Annotated[str | None, typer.Option(help="Names or paths joined by commas, instead of --suite.")] = None,
+    data_root: Annotated[str | None, typer.Option(help="Folder with UCR/UEA sets (.ts, .tsv, 2015 text, .npz).")] = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(help="Methods joined by commas. Default: base,kd,fitnet,rkd,attention,dkd,dt2w,memkd."),
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="Students of each method and weight. Default: 5.")] = None,
+    students: Annotated[str | None, typer.Option(help="Kinds joined by commas: lstm,gru,cnn. Default: lstm.")] = None,
+    compression: Annotated[float | None, typer.Option(help="Teacher / student parameters to reach. Default: 500.")] = None,
+    sweep: Annotated[str | None, typer.Option(help="Several sizes: compression=50,100,250,500,1000,1600.")] = None,
+    resample: Annotated[
+        str | None,
+        typer.Option(help="none, linear:LENGTH for longer series, or decimate:FACTOR. Default: the suite's, linear:100."),
+    ] = None,
+    folds: Annotated[int | None, typer.Option(help="As in distill.")] = None,
+    validation: Annotated[float | None, typer.Option(help="As in distill.")] = None,
+    teacher_kind: Annotated[str | None, typer.Option(help="lstm or gru. Default: lstm.")] = None,
+    teacher_bidirectional: Annotated[bool | None, typer.Option("--teacher-bidirectional", help="As in distill.")] = None,
+    teacher_hidden: Annotated[int | None, typer.Option(help="Units of each teacher layer. Default: 100.")] = None,
+    teacher_layers: Annotated[int | None, typer.Option(help="Teacher layers. Default: 3.")] = None,
+    teacher_seeds: Annotated[int | None, typer.Option(help="As in distill.")] = None,
+    teacher_noise: Annotated[str | None, typer.Option(help="As in distill.")] = None,
+    teacher_epochs: Annotated[int | None, typer.Option(help="Epochs of the teacher, at most.")] = None,
+    teacher_learning_rate: Annotated[float | None, typer.Option(help="Learning rate of the teacher.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of the students.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate of the students.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Series in a batch; 0 chooses.")] = None,
+    protocol: Annotated[str | None, typer.Option(help="honest or paper, as in distill.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of splits, initialisation and batches. Default: 0.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. Default: auto.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads; with ray, also the CPUs that a data set asks for. Default: all, with ray 1.")
+    ] = None,
+    memory_limit: Annotated[int | None, typer.Option(help="MiB for cached teacher outputs, and again for the students.")] = None,
+    executor: Annotated[str | None, typer.Option(help="local: here, one set after the other; ray: on a cluster.")] = None,
+    ray_address: Annotated[str | None, typer.Option(help="Running cluster, host:port; one on this machine if left out.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the comparison. Default: compare/SUITE.")] = None,
+    config: ConfigFile = None,
+    force: Annotated[bool, typer.Option("--force", help="Start anew in a folder that holds another comparison.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Compare ways of distilling on many data sets; the same command continues one that was interrupted."""
+    if context.invoked_subcommand is not None:
+        return
+    own = ("context", "out", "config", "force", "as_json")
+    flags = {key: value for key, value in locals().items() if key not in ("own", *own)}
+    from memkd_edge.compare.pipeline import compare as run_compare
+    from memkd_edge.config import CompareConfig, resolve
+    from memkd_edge.progress import reporter
+
+    resolved = resolve(CompareConfig, "compare", toml=config, flags=flags)
+    with reporter() as progress:
+        try:
+            folder = run_compare(resolved, out, force=force, progress=progress)
+        except KeyboardInterrupt:
+            typer.echo("interrupted; the same command continues", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+    typer.echo(folder)
 
 
 @app.command()

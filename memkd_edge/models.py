@@ -6,6 +6,7 @@ teacher 3 x 100 with 1 channel and 2 classes has 203,002 parameters, student 1 x
 
 import itertools
 import json
+import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -139,8 +140,10 @@ def hidden_size_for(compression: float, teacher_parameters: int, spec: ModelSpec
         spec: the student's architecture; its hidden_size is ignored.
 
     Raises:
-        UsageError: not even one unit reaches that compression.
+        UsageError: not even one unit reaches that compression, or it is none.
     """
+    if not 0 < compression < math.inf:
+        raise UsageError(f"a compression is a number above 0, not {compression:g}")
     hidden = 0
     while replace(spec, hidden_size=hidden + 1).parameters * compression <= teacher_parameters:
         hidden += 1

@@ -1,4 +1,4 @@
-"""Progress on stderr: one live line for the teacher and one for the population on a terminal, a line now and then elsewhere."""
+"""Progress on stderr: on a terminal a live line each for comparison, teachers and students; elsewhere a line now and then."""
 
 import signal
 import sys
@@ -14,7 +14,7 @@ LINE_EVERY_S = 10.0
 
 
 class Reporter:
-    """Receives what `distill` reports; the base class is silent.
+    """Receives what `distill` and `compare` report; the base class is silent.
 
     `run` is the directory of the run once it exists, so that an interrupted command can name it.
     """
@@ -46,11 +46,22 @@ class Reporter:
     def refit(self, epoch: int, epochs: int) -> None:
         """An epoch of the chosen students on all training series ended."""
 
+    def study(self, run: str) -> None:
+        """Of a comparison, the run of that name begins."""
+
+    def compared(self, done: int, total: int, left_s: float | None, leader: str) -> None:
+        """So many data sets of a comparison have ended; `left_s`: seconds to go, once they can be told; `leader`: in words."""
+
+    def note(self, text: str) -> None:
+        """Something the user should know; the same text is shown once."""
+
 
 class _Live(Reporter):
     def __init__(self, bars: Progress) -> None:
         self.bars = bars
         self.tasks: dict[str, TaskID] = {}
+        self.standing = ""
+        self.noted: set[str] = set()
 
     def teacher(self, epoch: int, epochs: int, loss: float) -> None:
         self._show("teachers", epoch, epochs, f"training loss {loss:.3f}")
@@ -60,6 +71,20 @@ class _Live(Reporter):
 
     def refit(self, epoch: int, epochs: int) -> None:
         self._show("refit", epoch, epochs, "the chosen students, on all training series")
+
+    def study(self, run: str) -> None:
+        for name in [name for name in self.tasks if name != "sets"]:
+            self.bars.remove_task(self.tasks.pop(name))
+        self.bars.update(self.tasks["sets"], note="; ".join(filter(None, [f"training {run}", self.standing])))
+
+    def compared(self, done: int, total: int, left_s: float | None, leader: str) -> None:
+        self.standing = "; ".join(filter(None, [_left(left_s), leader]))
+        self._show("sets", done, total, self.standing)
+
+    def note(self, text: str) -> None:
+        if text not in self.noted:
+            self.noted.add(text)
+            self.bars.console.print(text, highlight=False, markup=False)
 
     def _show(self, name: str, epoch: int, epochs: int, note: str) -> None:
         self.stop_if_interrupted()
@@ -71,6 +96,7 @@ class _Live(Reporter):
 class _Lines(Reporter):
     def __init__(self) -> None:
         self.last = 0.0
+        self.noted: set[str] = set()
 
     def teacher(self, epoch: int, epochs: int, loss: float) -> None:
         self._show(f"teachers: epoch {epoch}/{epochs}, training loss {loss:.3f}", epoch == epochs)
@@ -82,11 +108,32 @@ class _Lines(Reporter):
     def refit(self, epoch: int, epochs: int) -> None:
         self._show(f"refit: epoch {epoch}/{epochs} of the chosen students on all training series", epoch == epochs)
 
+    def study(self, run: str) -> None:
+        self._show(run, True)
+
+    def compared(self, done: int, total: int, left_s: float | None, leader: str) -> None:
+        self._show("; ".join(filter(None, [f"{done} of {total} data sets", _left(left_s), leader])), True)
+
+    def note(self, text: str) -> None:
+        if text not in self.noted:
+            self.noted.add(text)
+            self._show(text, True)
+
     def _show(self, text: str, last: bool) -> None:
         self.stop_if_interrupted()
         if last or time.monotonic() - self.last >= LINE_EVERY_S:
             self.last = time.monotonic()
             print(text, file=sys.stderr, flush=True)
+
+
+def _left(seconds: float | None) -> str:
+    """Return the time to go in words: to the hour, minute or second, "" when it is unknown or over."""
+    if not seconds:
+        return ""
+    for unit, length in (("h", 3600), ("min", 60), ("s", 1)):
+        if seconds >= 2 * length or unit == "s":
+            break
+    return f"about {seconds / length:.0f} {unit} left"
 
 
 @contextmanager

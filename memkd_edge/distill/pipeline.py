@@ -72,7 +72,7 @@ def distill(
     # The number of threads decides in which order sums are taken, so the run keeps it.
     config = replace(config, threads=config.threads or torch.get_num_threads())
     device = _device(config)
-    candidates = _candidates(config)
+    candidates = candidates_of(config)
     data = data or load_dataset(config.dataset, data_root=config.data_root, groups=config.groups)
     prepared = prepare(data, config)
     # Both models' shapes are known before anything is trained or written, so what is impossible is refused at once.
@@ -106,8 +106,12 @@ def _device(config: DistillConfig) -> torch.device:
     return torch.device(config.device)
 
 
-def _candidates(config: DistillConfig) -> list[Candidate]:
-    """Return the population: every method with every weight of its grid and every seed."""
+def candidates_of(config: DistillConfig) -> list[Candidate]:
+    """Return the population: every method with every weight of its grid and every seed.
+
+    Raises:
+        UsageError: an unknown method, or another option that no data set allows.
+    """
     if config.seeds < 1 or config.epochs < 1:
         raise UsageError(f"--seeds and --epochs must be at least 1, not {config.seeds} and {config.epochs}")
     noise_levels(config.teacher_noise)

@@ -1,0 +1,64 @@
+"""What a kept student costs as int8 code on a microcontroller, and how well it still classifies there."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from memkd_edge.bench.emulated import exact_figures
+from memkd_edge.bench.profiles import load_device
+from memkd_edge.bench.qemu_cortex_m import measure_cortex_m
+from memkd_edge.bench.subjects import NotExportableError, Subjects
+from memkd_edge.distill.metrics import auc_prc
+from memkd_edge.errors import MissingToolError
+from memkd_edge.export.interface import integer_step
+from memkd_edge.quantize.reference import integer_classifier
+from memkd_edge.runs import Run
+
+DEVICE = "nrf52840"
+STEPS = 64  # of the emulated pass
+
+
+@dataclass(frozen=True)
+class DeviceFigures:
+    """Figures of the generated int8 C; None where they could not be had, for the reason that `note` gives.
+
+    test_auc_prc, test_accuracy: by the bit-exact integer reference, on all test series. flash and RAM in bytes and instructions
+    per sample: emulated-exact, on the nRF52840's Cortex-M4.
+    """
+
+    test_auc_prc: float | None = None
+    test_accuracy: float | None = None
+    flash_bytes: int | None = None
+    ram_bytes: int | None = None
+    instructions: float | None = None
+    note: str = ""
+
+
+def device_figures(run: Run) -> DeviceFigures:
+    """Quantise the run's student and measure it.
+
+    Raises:
+        GateError: the emulated outputs are not the reference's.
+        MemkdEdgeError: the run is damaged, or a build or the emulator failed.
+    """
+    subjects = Subjects(run, STEPS)
+    try:
+        subject = subjects.student_int8_c()
+    except NotExportableError:
+        return DeviceFigures(note=f"no int8 figures, flash, RAM and instructions of {subjects.student.spec.kind} students")
+    reference = integer_classifier(subjects.quantized, len(subjects.x_test))
+    answers = reference.run(reference.quantize_input(subjects.x_test, "int8"))[:, -1]
+    logits = integer_step(subjects.quantized, "int8").logits.dequantize(answers)
+    area = float(auc_prc(logits[None], subjects.y_test)[0])
+    accuracy = float(np.mean(logits.argmax(-1) == subjects.y_test))
+    device = load_device(DEVICE)
+    assert subject.source is not None
+    try:
+        measurement = measure_cortex_m(device.core, subject.source, subject.inputs)
+    except MissingToolError as error:
+        return DeviceFigures(area, accuracy, note=f"no flash, RAM and instructions: {error}")
+    subject.check(measurement.logits, device.name)
+    figures = exact_figures(measurement)
+    return DeviceFigures(
+        area, accuracy, int(figures["flash"].value), int(figures["ram"].value), float(figures["instructions"].value)
+    )
