@@ -17,7 +17,7 @@ from memkd_edge.data import Dataset, Prepared, load_dataset, prepare
 from memkd_edge.distill.methods import method_named
 from memkd_edge.distill.metrics import agreement, auc_prc, classification_metrics, per_class_table, retention, warm_up_samples
 from memkd_edge.distill.population import predict
-from memkd_edge.distill.selection import Choice, standings
+from memkd_edge.distill.selection import standings, teacher_warning
 from memkd_edge.distill.students import Candidate, Parameters
 from memkd_edge.distill.study import Fold, Job, Study, Teachers, given_teacher, study, train_teachers
 from memkd_edge.distill.teacher import Series, TeacherModel, load_teacher, noise_levels
@@ -244,29 +244,14 @@ def _finish(job: Job, prepared: Prepared, spec: ModelSpec, candidates: list[Cand
             "methods": _method_rows(prepared, candidates, found, test_logits),
             "students": _student_rows(prepared, found, test_logits, teacher_test),
             "kept_because": choice.reason,
-            "warning": teacher_warning(choice, teacher_validation["auc_prc"]),
+            "warning": teacher_warning(
+                {one.method: float(one.auc.mean()) for one in choice.methods}, teacher_validation["auc_prc"]
+            ),
         },
     )
     metadata = replace(prepared.metadata, warm_up=warm_up, accuracy=student_metrics["accuracy"], run_id=job.run.run_id)
     job.run.write_text("model.json", metadata.to_json() + "\n")
     job.run.write_arrays("calibration.npz", prepared.kept_series())
-
-
-def teacher_warning(choice: Choice, teacher_auc: float) -> str:
-    """Say so when the teacher is the weak part: on held-out series base beats it, or every method that it teaches."""
-    means = {standing.method: float(standing.auc.mean()) for standing in choice.methods}
-    base = means.pop("base", 0.0)
-    taught = max(means, key=means.__getitem__, default="")
-    if base > teacher_auc:
-        beaten = f"the teacher itself {teacher_auc:.3f}"
-    elif taught and base > means[taught]:
-        beaten = f"the best with one ({taught}) {means[taught]:.3f}"
-    else:
-        return ""
-    return (
-        f"without a teacher (base) students reach a validation AUC-PRC of {base:.3f}, {beaten}: the teacher is the weak part; "
-        "train it longer, with more seeds, or give a better one"
-    )
 
 
 def _single(spec: ModelSpec, parameters: Parameters, index: int) -> Classifier:

@@ -1,6 +1,7 @@
 """Chooses method, loss weight, stopping epoch and seed, from figures on held-out series alone."""
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,3 +102,24 @@ def choose(candidates: list[Candidate], course: Course, part: str = "validation"
     member = kept.members[index]
     reason += f"; of its students seed {candidates[member].seed} scores best"
     return Choice(methods, kept, member, reason)
+
+
+def teacher_warning(validation: Mapping[str, float], teacher: float) -> str:
+    """Say so when the teacher is the weak part: on held-out series base beats it, or every method that it teaches.
+
+    Args:
+        validation: each method's mean validation AUC-PRC over the seeds.
+        teacher: the teacher's own.
+    """
+    base = validation.get("base", 0.0)
+    taught = max((name for name in validation if name != "base"), key=validation.__getitem__, default="")
+    if base > teacher:
+        beaten = f"the teacher itself {teacher:.3f}"
+    elif taught and base > validation[taught]:
+        beaten = f"the best with one ({taught}) {validation[taught]:.3f}"
+    else:
+        return ""
+    return (
+        f"without a teacher (base) students reach a validation AUC-PRC of {base:.3f}, {beaten}: the teacher is the weak part; "
+        "train it longer, with more seeds, or give a better one"
+    )
