@@ -1,0 +1,81 @@
+"""The report of a comparison: what its rows say, as report.md, report.html, report.json and figures."""
+
+import json
+import tomllib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from memkd_edge import tables
+from memkd_edge.compare.document import Document, Table
+from memkd_edge.compare.figures import drawings
+from memkd_edge.compare.findings import Findings, findings
+from memkd_edge.compare.page import FIGURES, to_html, to_markdown
+from memkd_edge.compare.rows import read_rows
+from memkd_edge.compare.sections import document
+from memkd_edge.config import CompareConfig, from_table
+from memkd_edge.errors import MemkdEdgeError, UsageError
+from memkd_edge.runs import write_atomic
+
+
+@dataclass(frozen=True)
+class Report:
+    """What has been found, how it is put, and where it stands."""
+
+    folder: Path
+    found: Findings
+    document: Document
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what report.json holds."""
+        found = asdict(self.found)
+        return {"summary": self.document.lead, "notice": self.document.notice, **found}
+
+
+def write_report(folder: Path) -> Report:
+    """Write the report of the comparison in `folder` from its rows.csv and compare.toml, and return it.
+
+    An earlier one is replaced. Equal rows and configurations give equal files.
+
+    Raises:
+        UsageError: no comparison is there, or none of its data sets has ended.
+        MemkdEdgeError: rows.csv or compare.toml is damaged, or the report cannot be written.
+    """
+    configuration = folder / "compare.toml"
+    if not configuration.is_file():
+        raise UsageError(f"no comparison in {folder}: it has no compare.toml; `memkd-edge compare` makes one")
+    text = configuration.read_text()
+    try:
+        config = from_table(CompareConfig, tomllib.loads(text)["compare"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise MemkdEdgeError(f"{configuration}: damaged ({error}); compare again into another folder") from error
+    rows = read_rows(folder / "rows.csv")
+    if not rows:
+        raise UsageError(f"no data set of the comparison in {folder} has ended; run `memkd-edge compare` on")
+    found = findings(rows)
+    report = Report(folder, found, document(found, config, text))
+    figures = drawings(found)
+    for name, drawing in figures.items():
+        write_atomic(folder / FIGURES / f"{name}.svg", drawing.svg)
+        write_atomic(folder / FIGURES / f"{name}.png", drawing.png)
+    write_atomic(folder / "report.json", (json.dumps(report.as_dict(), indent=1, allow_nan=False) + "\n").encode())
+    write_atomic(folder / "report.md", to_markdown(report.document).encode())
+    page = to_html(report.document, {name: drawing.svg for name, drawing in figures.items()})
+    write_atomic(folder / "report.html", page.encode())
+    return report
+
+
+def print_report(report: Report) -> None:
+    """Print the standings of the methods, the result in words, and where the report is."""
+    out = tables.console()
+    standings = next(block for section in report.document.sections for block in section.blocks if isinstance(block, Table))
+    grid = tables.table(report.document.title, *standings.columns)
+    for row in standings.rows:
+        grid.add_row(*(Text(cell) for cell in row))
+    out.print(grid)
+    for sentence in (report.document.notice, report.document.lead):
+        if sentence:
+            out.print(Text(sentence))
+    out.print(Text(f"Report: {report.folder / 'report.html'}"))
