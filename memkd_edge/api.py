@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memkd_edge.config import BenchConfig, DistillConfig, ExportConfig, resolve
+from memkd_edge.ready import open_run
 from memkd_edge.runs import Run
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def export(run: Run | str | Path, *, force: bool = False, **options: Any) -> Exp
     """Write the run's student as a deployable file, verify it in its runtimes, and return the report.
 
     Args:
-        run: a run, or the path of its directory.
+        run: a run, the path of its directory, or "model:NAME" of a ready-made student.
         force: overwrite files that differ.
         options: fields of `ExportConfig`.
 
@@ -69,7 +70,7 @@ def bench(run: Run | str | Path, **options: Any) -> BenchReport:
     """Measure the run's student against its teacher on one or more devices.
 
     Args:
-        run: a run, or the path of its directory.
+        run: a run, the path of its directory, or "model:NAME" of a ready-made student.
         options: fields of `BenchConfig`.
 
     Raises:
@@ -81,4 +82,4 @@ def bench(run: Run | str | Path, **options: Any) -> BenchReport:
 
 
 def _opened(run: Run | str | Path) -> Run:
-    return run if isinstance(run, Run) else Run.open(Path(run))
+    return run if isinstance(run, Run) else open_run(str(run), Path("runs"))

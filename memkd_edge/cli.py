@@ -17,7 +17,9 @@ app.add_typer(comparisons, name="compare")
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-RunOption = Annotated[str, typer.Option("--run", help="Run directory; the newest complete run when left out.")]
+RunOption = Annotated[
+    str, typer.Option("--run", help="Run directory, or model:NAME of `memkd-edge models`; the newest complete run when left out.")
+]
 RunRoot = Annotated[Path, typer.Option("--run-root", help="Folder that holds the runs.", envvar="MEMKD_EDGE_RUN_ROOT")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file with a table for each stage.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there.")]
@@ -149,9 +151,9 @@ def export(
     from memkd_edge.export.pipeline import export as run_export
     from memkd_edge.export.show import print_export, print_verification
     from memkd_edge.export.verify import ParityError
-    from memkd_edge.runs import Run
+    from memkd_edge.ready import open_run
 
-    opened = Run.open(Path(run)) if run else Run.newest(run_root)
+    opened = open_run(run, run_root)
     try:
         report = run_export(opened, resolve(ExportConfig, "export", toml=config, flags=flags), force=force)
     except ParityError as error:
@@ -169,8 +171,8 @@ def export(
 @app.command()
 def verify(
     target: Annotated[
-        Path | None, typer.Argument(help="Run directory, .tflite or .onnx file; the newest run when left out.")
-    ] = None,
+        str, typer.Argument(help="Run directory, model:NAME, .tflite or .onnx file; the newest run when left out.")
+    ] = "",
     min_agreement: Annotated[float, typer.Option(help="Agreement with the float student below which it exits 4.")] = 0.98,
     run_root: RunRoot = Path("runs"),
     as_json: Json = False,
@@ -179,11 +181,13 @@ def verify(
     from memkd_edge.export.show import print_verification
     from memkd_edge.export.verify import ParityError
     from memkd_edge.export.verify import verify as run_verify
-    from memkd_edge.runs import Run
+    from memkd_edge.ready import PREFIX, open_run
 
     failure = None
+    of_run = not target or target.startswith(PREFIX) or Path(target).is_dir()
+    named = open_run(target, run_root) if of_run else Path(target)
     try:
-        report = run_verify(target or Run.newest(run_root), min_agreement=min_agreement)
+        report = run_verify(named, min_agreement=min_agreement)
     except ParityError as error:
         report, failure = error.report, error
     if as_json:
@@ -196,14 +200,15 @@ def verify(
 
 @app.command()
 def inspect(
-    file: Annotated[Path, typer.Argument(help="A .tflite, .onnx or .safetensors file.")],
+    file: Annotated[str, typer.Argument(help="A .tflite, .onnx or .safetensors file; model:NAME for its int8 .tflite.")],
     as_json: Json = False,
 ) -> None:
     """Show what a model file holds: signatures, tensors, operators, sizes, metadata."""
     from memkd_edge.export.inspect import inspect as run_inspect
     from memkd_edge.export.show import print_inspection
+    from memkd_edge.ready import PREFIX, int8_file
 
-    found = run_inspect(file)
+    found = run_inspect(int8_file(file.removeprefix(PREFIX)) if file.startswith(PREFIX) else Path(file))
     if as_json:
         _print_json(found.as_dict())
     else:
@@ -237,7 +242,7 @@ def bench(
     from memkd_edge.bench.pipeline import bench as run_bench
     from memkd_edge.bench.tables import print_report, to_csv
     from memkd_edge.config import BenchConfig, resolve
-    from memkd_edge.runs import Run
+    from memkd_edge.ready import open_run
 
     flags = {
         "device": device or None,
@@ -252,7 +257,7 @@ def bench(
     resolved = resolve(BenchConfig, "bench", toml=config, flags=flags)
     over_budget = None
     try:
-        report = run_bench(Run.open(Path(run)) if run else Run.newest(run_root), resolved)
+        report = run_bench(open_run(run, run_root), resolved)
     except BudgetError as error:
         report, over_budget = error.report, error
     if as_json:
@@ -263,6 +268,21 @@ def bench(
         print_report(report)
     if over_budget is not None:
         raise over_budget
+
+
+@app.command()
+def models(as_json: Json = False) -> None:
+    """List the ready-made students, which `--run model:NAME` takes wherever a run is asked for."""
+    from dataclasses import asdict
+
+    from memkd_edge.ready import KINDS, ready_models
+    from memkd_edge.tables import print_models
+
+    known = ready_models()
+    if as_json:
+        _print_json({"kinds": KINDS, "models": [asdict(model) for model in known]})
+    else:
+        print_models(known)
 
 
 @comparisons.callback(invoke_without_command=True)

@@ -6,6 +6,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from memkd_edge.ready import ReadyModel
 from memkd_edge.runs import Run
 
 
@@ -21,6 +22,42 @@ def table(title: str, *columns: str) -> Table:
     for index, column in enumerate(columns):
         result.add_column(column, justify="left" if index == 0 else "right")
     return result
+
+
+def print_models(models: list[ReadyModel]) -> None:
+    """Print the ready-made students, one a row."""
+    rows = table(
+        "Ready-made students",
+        "model",
+        "data set",
+        "channels x classes",
+        "compression",
+        "accuracy",
+        "int8",
+        "AUC-PRC",
+        "int8",
+        ".tflite, int8",
+        "C flash, M4",
+        "instructions, M4",
+    )
+    for model in models:
+        rows.add_row(
+            model.name,
+            model.dataset,
+            f"{model.channels} x {model.classes}",
+            f"{model.compression:.0f}x",
+            *(f"{score:.3f}" for score in (model.accuracy, model.accuracy_int8, model.auc_prc, model.auc_prc_int8)),
+            f"{model.bytes['int8.tflite']:,} B",
+            f"={model.flash_bytes:,.0f} B",
+            f"={model.instructions:,.0f}",
+        )
+    out = console()
+    out.print(rows)
+    out.print(
+        "Accuracy and AUC-PRC: measured on the test series, float and int8. =: emulated, exact on a Cortex-M4; the generated C, "
+        "instructions of one sample.\nmemkd-edge export --run model:NAME; verify, inspect and bench take model:NAME as well.",
+        highlight=False,
+    )
 
 
 def print_distillation(run: Run, metrics: dict[str, Any]) -> None:

@@ -95,7 +95,10 @@ class Subjects:
     def teacher(self) -> Classifier:
         """The float teacher."""
         if not (self._run.path / "teacher.safetensors").exists():
-            raise NotExportableError("The run has no teacher file: its teacher was a model of the user's own.")
+            raise NotExportableError(
+                "No rows of the teacher: the run has no teacher.safetensors (a model of your own taught, or this is a ready-made "
+                "student)."
+            )
         return load_classifier(self._run.path / "teacher.safetensors")
 
     @cached_property

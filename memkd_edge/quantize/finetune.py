@@ -21,6 +21,7 @@ from memkd_edge.distill.methods import Outputs, StepContext, method_named
 from memkd_edge.distill.metrics import auc_prc
 from memkd_edge.distill.population import Recipe, batch_size, batches, step_generator
 from memkd_edge.distill.teacher import Series, Teacher, load_teacher
+from memkd_edge.errors import UsageError
 from memkd_edge.models import Classifier, load_classifier
 from memkd_edge.quantize.calibrate import FloatModel
 from memkd_edge.quantize.quantize import Settings, quantize, quantize_nearest, settings_of
@@ -64,12 +65,17 @@ def finetune(
         progress: called after each epoch with its number and the validation AUC-PRC of the integer model.
 
     Raises:
-        UsageError: the data set is not there any more, or the student is no LSTM or GRU.
+        UsageError: the data set is not there any more, the run has no teacher, or the student is no LSTM or GRU.
         MemkdEdgeError: the run is damaged.
     """
     config = from_table(DistillConfig, run.read_config()["distill"])
     data = prepare(load_dataset(config.dataset, data_root=config.data_root, groups=config.groups), config)
     calibration = run.read_arrays("calibration.npz")["x_calibration"]
+    if not (run.path / "teacher.safetensors").is_file():
+        raise UsageError(
+            f"{run.path} has no teacher.safetensors to fine-tune with (a model of your own taught, or this is a ready-made "
+            "student); export without --finetune"
+        )
     student = load_classifier(run.path / "student.safetensors").train()
     held_out = data.folds == 0
     series = Series(torch.from_numpy(data.x_train[~held_out]), torch.from_numpy(data.y_train[~held_out]))

@@ -1,0 +1,144 @@
+"""Ready-made students: the runs under models/, listed by `memkd-edge models` and opened wherever a run is asked for.
+
+A shipped run lacks two files: calibration.npz, the series of its data set, which are not ours to give, and teacher.safetensors,
+which is large. `open_run` copies it to the run root, where commands may write, and takes the series from the data set itself.
+"""
+
+import difflib
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from memkd_edge.assets import asset_dir
+from memkd_edge.config import DistillConfig, from_table
+from memkd_edge.errors import MemkdEdgeError, UsageError
+from memkd_edge.runs import Run
+
+PREFIX = "model:"
+FIGURES = "figures.json"
+KINDS = {
+    **dict.fromkeys(("accuracy", "accuracy_int8", "auc_prc", "auc_prc_int8", "bytes"), "measured"),
+    **dict.fromkeys(("flash_bytes", "instructions"), "emulated-exact"),
+}
+
+
+@dataclass(frozen=True)
+class ReadyModel:
+    """One line of models/figures.json.
+
+    Measured on the test series: accuracy and auc_prc of the float student, *_int8 of its integers with the int8 entry. bytes: of
+    each exported file, by its name's ending. Emulated-exact on a Cortex-M4: flash_bytes, and instructions a sample, of the
+    generated C with the int8 entry.
+    """
+
+    name: str
+    dataset: str
+    channels: int
+    classes: int
+    compression: float
+    accuracy: float
+    accuracy_int8: float
+    auc_prc: float
+    auc_prc_int8: float
+    bytes: dict[str, int]
+    flash_bytes: float
+    instructions: float
+
+
+def ready_models() -> list[ReadyModel]:
+    """Return what models/figures.json says of the ready-made students.
+
+    Raises:
+        MemkdEdgeError: the file is missing or damaged.
+    """
+    path = asset_dir("models") / FIGURES
+    try:
+        return [ReadyModel(**row) for row in json.loads(path.read_text())["models"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise MemkdEdgeError(f"{path}: no readable figures ({error}); install memkd-edge again") from error
+
+
+def ready_folder(name: str) -> Path:
+    """Return the shipped run of ready-made model `name`, to read only.
+
+    Raises:
+        UsageError: there is none of that name; near names are suggested.
+    """
+    models = asset_dir("models")
+    names = sorted(path.parent.name for path in models.glob("*/student.safetensors"))
+    if name in names:
+        return models / name
+    near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.6)
+    advice = f"did you mean {' or '.join(PREFIX + one for one in near)}?" if near else f"there are {', '.join(names) or 'none'}"
+    raise UsageError(f"no ready-made model named {name!r}; {advice}")
+
+
+def int8_file(name: str) -> Path:
+    """Return the shipped int8 .tflite of ready-made model `name`.
+
+    Raises:
+        UsageError: there is no model of that name.
+    """
+    return ready_folder(name) / "export" / f"{name}_int8.tflite"
+
+
+def open_run(text: str, run_root: Path) -> Run:
+    """Open the run that the user names: a directory, "model:NAME", or "" for the newest complete run under `run_root`.
+
+    A ready-made model is copied to <run_root>/model-NAME the first time, and found there from then on.
+
+    Raises:
+        UsageError: no such run or model, a directory of shipped models, or <run_root>/model-NAME is another student.
+        MemkdEdgeError: the run is incomplete or damaged; the data set of the model is not at hand, or has changed.
+    """
+    if not text:
+        return Run.newest(run_root)
+    if not text.startswith(PREFIX):
+        path = Path(text)
+        if path.resolve().parent == asset_dir("models"):
+            raise UsageError(f"{path} is shipped with memkd-edge and not written to; name it {PREFIX}{path.resolve().name}")
+        return Run.open(path)
+    name = text.removeprefix(PREFIX)
+    shipped = Run.open(ready_folder(name))
+    copy = run_root / f"model-{name}"
+    if not copy.exists():
+        _copy(shipped, copy, _series(shipped))
+    run = Run.open(copy)
+    if run.read_bytes("student.safetensors") != shipped.read_bytes("student.safetensors"):
+        raise UsageError(f"{copy} holds another student than {text} of this version; remove it, or choose another --run-root")
+    return run
+
+
+def _copy(shipped: Run, place: Path, series: dict[str, Any]) -> None:
+    """Make `place` a copy of the shipped run with its series; it appears whole or not at all."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}.") as folder:
+        new = Run(Path(folder) / place.name)
+        for path in sorted(shipped.path.rglob("*")):
+            if path.is_file():
+                new.write_bytes(path.relative_to(shipped.path).as_posix(), path.read_bytes())
+        new.write_arrays("calibration.npz", series)
+        os.rename(new.path, place)
+
+
+def _series(shipped: Run) -> dict[str, Any]:
+    """Return the series that a run keeps, from the data set that the shipped run was trained on."""
+    from memkd_edge.data import load_dataset, prepare
+
+    config = from_table(DistillConfig, shipped.read_config()["distill"])
+    name, what = shipped.path.name, "series of its data set, which are not shipped, are needed to quantise and to verify it"
+    still = f"The files in {shipped.path / 'export'} work without; `memkd-edge verify FILE` tries them on random series"
+    try:
+        dataset = load_dataset(config.dataset, data_root=config.data_root, groups=config.groups)
+    except MemkdEdgeError as error:
+        raise MemkdEdgeError(f"{PREFIX}{name}: {what}: {error}. {still}") from error
+    prepared = prepare(dataset, config)
+    if prepared.metadata.dataset_sha256 != shipped.metadata.dataset_sha256:
+        raise MemkdEdgeError(
+            f"{PREFIX}{name}: {what}, and {dataset.source or config.dataset} holds other series or labels than those it was "
+            f"trained on; {shipped.path / 'README.md'} says where they come from. {still}"
+        )
+    return prepared.kept_series()
