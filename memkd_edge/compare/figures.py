@@ -13,7 +13,7 @@ from matplotlib.colors import same_color
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from memkd_edge.compare.findings import Findings, score
+from memkd_edge.compare.findings import MEASURED_COSTS, Findings, score
 from memkd_edge.compare.statistics import ALPHA, pareto_front
 
 INK = "#1b1b1f"  # text and axes; the page turns it into its own text colour
@@ -54,6 +54,9 @@ _STYLE = {
 }
 
 
+NAMES = ("scores", "size", "critical-difference", "sweep")
+
+
 @dataclass(frozen=True)
 class Drawing:
     """A figure as files."""
@@ -63,7 +66,7 @@ class Drawing:
 
 
 def drawings(found: Findings) -> dict[str, Drawing]:
-    """Return the figures that `found` is enough for: name -> drawing."""
+    """Return the figures that `found` is enough for: name, one of NAMES -> drawing."""
     with _style():
         figures = {"scores": _scores(found), "size": _size(found)}
         if found.diagram:
@@ -83,16 +86,18 @@ def _style() -> Iterator[None]:
 
 def _drawing(figure: Figure) -> Drawing:
     files = []
-    for kind, metadata in (("svg", {"Date": None}), ("png", {})):
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=kind, dpi=160, bbox_inches="tight", pad_inches=0.1, metadata=metadata)
-        files.append(buffer.getvalue())
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a data set's name in a script that the font lacks
+        for kind, metadata in (("svg", {"Date": None}), ("png", {})):
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=kind, dpi=160, bbox_inches="tight", pad_inches=0.1, metadata=metadata)
+            files.append(buffer.getvalue())
     return Drawing(*files)
 
 
 def method_styles(methods: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Return the colour and marker of each method."""
-    taught = [method for method in methods if method != "base"]
+    taught = sorted((method for method in methods if method != "base"), key=lambda method: "memkd" not in method)
     styles = {
         # With more methods than colours, the next round has other markers.
         method: (COLOURS[index % len(COLOURS)], MARKERS[(index + index // len(COLOURS)) % len(MARKERS)])
@@ -116,7 +121,7 @@ def _scores(found: Findings) -> Figure:
         axes.errorbar(
             [spread.mean for _, spread in points],
             [y for y, _ in points],
-            xerr=[spread.std for _, spread in points],
+            xerr=[spread.std or 0.0 for _, spread in points],
             fmt=marker,
             color=colour,
             markersize=4,
@@ -138,6 +143,7 @@ def _size(found: Findings) -> Figure:
     """Scores of the kept students against int8 flash where that was measured, else against parameters, tied to their teachers."""
     kept = [(run, run.kept) for run in found.runs if run.kept]
     measured = [(run, row) for run, row in kept if row.flash_bytes is not None]
+    styles = method_styles(list(dict.fromkeys([*found.methods, *(row.method for _, row in kept)])))
     figure = Figure(figsize=(7.5, 3.2), layout="constrained")
     panels = figure.subplots(1, 2)
     for index, (axes, metric) in enumerate(zip(panels, ("AUC-PRC", "accuracy"), strict=True)):
@@ -149,7 +155,7 @@ def _size(found: Findings) -> Figure:
                 teacher = (run.teacher_parameters, (run.teacher_test_auc_prc, run.teacher_test_accuracy)[index])
                 axes.plot(*zip(student, teacher, strict=True), color=GREY, linewidth=0.8, alpha=0.6)
                 axes.plot(*teacher, "*", color=INK, markersize=7, label="teacher")
-        for method, (colour, marker) in method_styles(found.methods).items():
+        for method, (colour, marker) in styles.items():
             for name, x, y in points:
                 if name == method:
                     axes.plot(x, y, marker, color=colour, markersize=5.5, label=method)
@@ -165,8 +171,7 @@ def _size(found: Findings) -> Figure:
 
 def _sweep(found: Findings) -> Figure:
     """Scores against every cost, one line along each kind's front."""
-    costs = [cost for cost in ("flash_bytes", "ram_bytes", "instructions") if all(cost in size.costs for size in found.sizes)]
-    costs = costs or ["parameters"]
+    costs = [cost for cost in MEASURED_COSTS if all(cost in size.costs for size in found.sizes)] or ["parameters"]
     kinds = list(dict.fromkeys(size.setting.student for size in found.sizes))
     figure = Figure(figsize=(2.6 * max(len(costs), 2), 4.8), layout="constrained")
     panels = figure.subplots(2, len(costs), sharex="col", sharey="row", squeeze=False)
@@ -214,6 +219,7 @@ def _critical_difference(found: Findings) -> Figure:
         )
     pyplot.close(drawn)
     colours = {_short(method): colour for method, (colour, _) in method_styles(methods).items()}
+    axes.lines[0].remove()  # a white diagonal that sets up the axes, and shows on a dark page
     for artist in (*axes.lines, *axes.texts):
         if same_color(artist.get_color(), "k"):
             artist.set_color(INK)
@@ -231,7 +237,7 @@ def _cost_scale(axes: Axes) -> None:
         axes.xaxis.set_major_locator(LogLocator(10, (1.0,) if high > 100 * low else (1.0, 2.0, 5.0)))
         axes.xaxis.set_minor_formatter(NullFormatter())
     else:
-        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 

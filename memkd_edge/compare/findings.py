@@ -15,6 +15,7 @@ T = TypeVar("T")
 Number = TypeVar("Number", int, float)
 
 RETAINED = 0.97  # of the teacher's AUC-PRC: what a method is asked to keep
+MEASURED_COSTS = ("flash_bytes", "ram_bytes", "instructions")
 REFERENCES = ("base", "kd")  # every method is held against these
 FEWEST_SETS = sets_needed(2)  # below it, no test can find anything
 
@@ -29,10 +30,10 @@ class Setting:
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean and standard deviation over the seeds, the latter divided by their number."""
+    """Mean and standard deviation over the seeds; the latter divided by their number, None of a single seed."""
 
     mean: float
-    std: float
+    std: float | None
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ class Size:
 
     costs: flash_bytes, ram_bytes, instructions (per sample) where all of them were measured, and parameters.
     front: the costs on whose Pareto front against AUC-PRC the setting lies among those of its kind; front_of_all: among all.
+    Fronts are in the measured costs, in parameters where there are none.
     """
 
     setting: Setting
@@ -237,7 +239,7 @@ def _method_result(rows: list[Row]) -> MethodResult:
 
 
 def _spread(values: list[float]) -> Spread:
-    return Spread(fmean(values), pstdev(values))
+    return Spread(fmean(values), pstdev(values) if len(values) > 1 else None)
 
 
 def _standings(methods: Sequence[str], sets: Sequence[SetResult], complete: Sequence[SetResult]) -> tuple[Standing, ...]:
@@ -289,7 +291,7 @@ def _sizes(results: Sequence[SetResult]) -> tuple[Size, ...]:
     """Return each setting's means over its data sets, by kind and from small to large, with the fronts."""
     settings = sorted(_unique(result.setting for result in results), key=lambda one: (one.student, -one.compression))
     sizes = [_size([result for result in results if result.setting == setting]) for setting in settings]
-    costs = _unique(cost for size in sizes for cost in size.costs if all(cost in other.costs for other in sizes))
+    costs = [cost for cost in MEASURED_COSTS if all(cost in size.costs for size in sizes)] or ["parameters"]
     whole = _fronts(sizes, costs)
     of_kind: dict[Setting, tuple[str, ...]] = {}
     for kind in _unique(size.setting.student for size in sizes):

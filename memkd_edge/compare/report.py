@@ -10,7 +10,7 @@ from rich.text import Text
 
 from memkd_edge import tables
 from memkd_edge.compare.document import Document, Table
-from memkd_edge.compare.figures import drawings
+from memkd_edge.compare.figures import NAMES, drawings
 from memkd_edge.compare.findings import Findings, findings
 from memkd_edge.compare.page import FIGURES, to_html, to_markdown
 from memkd_edge.compare.rows import read_rows
@@ -57,9 +57,13 @@ def write_report(folder: Path) -> Report:
     found = findings(rows)
     report = Report(folder, found, document(found, config, text))
     figures = drawings(found)
-    for name, drawing in figures.items():
-        write_atomic(folder / FIGURES / f"{name}.svg", drawing.svg)
-        write_atomic(folder / FIGURES / f"{name}.png", drawing.png)
+    for name in NAMES:
+        for kind in ("svg", "png"):
+            path = folder / FIGURES / f"{name}.{kind}"
+            if name in figures:
+                write_atomic(path, getattr(figures[name], kind))
+            else:
+                path.unlink(missing_ok=True)  # of an earlier report
     write_atomic(folder / "report.json", (json.dumps(report.as_dict(), indent=1, allow_nan=False) + "\n").encode())
     write_atomic(folder / "report.md", to_markdown(report.document).encode())
     page = to_html(report.document, {name: drawing.svg for name, drawing in figures.items()})

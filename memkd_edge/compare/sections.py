@@ -88,8 +88,8 @@ def summary(found: Findings) -> list[str]:
     kept = round((leader.retained or 0) * len(found.complete))
     reached = [result.compression for result in found.sets if result.dataset in found.complete]
     sentences.append(
-        f"{'Its' if others else 'The'} students keep {_percent(leader.retention)} of the teachers' AUC-PRC on average, "
-        f"at least {RETAINED:.0%} on {kept} of {on}, and are {_times(min(reached), max(reached))} smaller than the teachers."
+        f"{'Its' if others else 'The'} students keep {_percent(leader.retention)} of the teachers' AUC-PRC on average, at least "
+        f"{_percent(RETAINED, 0)} on {kept} of {on}, and are {_times(min(reached), max(reached))} smaller than the teachers."
     )
     return sentences
 
@@ -140,22 +140,16 @@ def _methods(found: Findings) -> Section:
         "mean accuracy",
         "agreement with teacher",
         "retention",
-        f"sets ≥ {RETAINED:.0%}",
+        f"sets ≥ {_percent(RETAINED, 0)}",
         *(f"against {name}: won/drawn/lost" for name in references),
     )
-    best = {
-        "rank": min((one.rank for one in found.standings if one.rank is not None), default=None),
-        **{
-            name: max((value for one in found.standings if (value := getattr(one, name)) is not None), default=None)
-            for name in ("auc_prc", "accuracy", "agreement", "retention", "retained")
-        },
-    }
+    best = {name: _best(found.standings, name) for name in ("rank", "auc_prc", "accuracy", "agreement", "retention", "retained")}
     rows = []
     for one in found.standings:
         cells = [one.method, _number(one.rank, 2), *(_number(value) for value in (one.auc_prc, one.accuracy, one.agreement))]
         cells += [_percent(one.retention), _percent(one.retained, 0)]
         for index, (name, value) in enumerate(best.items(), 1):
-            if value is not None and getattr(one, name) == value and len(found.standings) > 1:
+            if value is not None and getattr(one, name) == value:
                 cells[index] = Strong(cells[index])
         rows.append((*cells, *(_outcomes(one.against.get(name)) for name in references)))
     teachers = [result for result in found.sets if result.dataset in found.complete]
@@ -168,6 +162,14 @@ def _methods(found: Findings) -> Section:
         f"AUC-PRC equal to {DRAW_DECIMALS} decimals."
     )
     return Section("Methods", (setting, Table(columns, tuple(rows), note)))
+
+
+def _best(standings: Sequence[Standing], name: str) -> float | None:
+    """Return the best value of one column, None when there is none or all are equal."""
+    values: set[float] = {value for one in standings if (value := getattr(one, name)) is not None}
+    if len(values) < 2:
+        return None
+    return min(values) if name == "rank" else max(values)
 
 
 def _significance(found: Findings) -> Section:
@@ -205,31 +207,27 @@ def _significance(found: Findings) -> Section:
 
 
 def _per_set(found: Findings, metric: str) -> Section:
+    methods = [one.method for one in found.standings]
     rows = []
     for result in found.sets:
         spreads = {one.method: one.test_auc_prc if metric == "AUC-PRC" else one.test_accuracy for one in result.methods}
         best = max(_rounded(spread) for spread in spreads.values())
         teacher = result.teacher_test_auc_prc if metric == "AUC-PRC" else result.teacher_test_accuracy
         cells = []
-        for method in found.methods:
-            text = f"{spreads[method].mean:.3f} ± {spreads[method].std:.3f}" if method in spreads else NONE
-            strong = method in spreads and _rounded(spreads[method]) == best and len(spreads) > 1
-            cells.append(Strong(text) if strong else text)
+        for method in methods:
+            spread = spreads.get(method)
+            cells.append(Strong(_spread(spread)) if spread and len(spreads) > 1 and _rounded(spread) == best else _spread(spread))
         rows.append((result.dataset, _number(teacher), *cells))
     seeds = sorted({one.seeds for result in found.sets for one in result.methods})
     note = (
         f"Mean ± standard deviation (divided by n) over {_list([str(number) for number in seeds], 'or')} "
         f"{'seed' if seeds == [1] else 'seeds'}. In bold the best method, and those equal to it to {DRAW_DECIMALS} decimals."
     )
-    table = Table(("data set", "teacher", *found.methods), tuple(rows), note)
+    table = Table(("data set", "teacher", *methods), tuple(rows), note)
     if metric == "accuracy":
         return Section("Test accuracy by data set", (table,))
     picture = Picture("scores", "Test AUC-PRC of every method and of the teacher, by data set.")
     return Section("Test AUC-PRC by data set", (picture, table))
-
-
-def _rounded(spread: Spread) -> float:
-    return round(spread.mean, DRAW_DECIMALS)
 
 
 def _size(found: Findings) -> Section:
@@ -293,42 +291,43 @@ def _sweep(found: Findings) -> Section:
 def _sizes_table(sizes: Sequence[Size], int8: bool, folded: str = "") -> Table:
     costs = [cost for cost in COST_COLUMNS if any(cost in size.costs for size in sizes)]
     suffix = ", int8" if int8 else ""
-    columns = ("kind", "asked", "reached", "hidden size", *(COST_COLUMNS[cost] for cost in costs))
-    columns += (f"AUC-PRC{suffix}", f"accuracy{suffix}", "on its kind's front", "on the front of all")
     best = max(size.auc_prc for size in sizes)
     rows = []
     for size in sizes:
         auc = _number(size.auc_prc)
+        cells = []
+        for cost in costs:
+            text = f"{size.costs[cost]:,.0f}" if cost in size.costs else NONE
+            text = f"• {text}" if cost in size.front else text
+            cells.append(Strong(text) if cost in size.front_of_all else text)
         rows.append(
             (
-                size.setting.student,
-                _times(size.setting.compression),
+                f"{size.setting.student}, {_times(size.setting.compression)}",
                 _times(*size.compression),
                 _span(*size.hidden_size),
-                *(f"{size.costs[cost]:,.0f}" if cost in size.costs else NONE for cost in costs),
+                *cells,
                 Strong(auc) if size.auc_prc == best else auc,
                 _number(size.accuracy),
-                ", ".join(COST_COLUMNS[cost] for cost in size.front) or NONE,
-                ", ".join(COST_COLUMNS[cost] for cost in size.front_of_all) or NONE,
             )
         )
-    note = "Fronts: AUC-PRC against the cost named."
+    note = "•: on the Pareto front of its kind, in this cost against AUC-PRC; bold: on the front of all that are listed."
     if "flash_bytes" in costs:
         note += " Flash, RAM (bytes) and instructions per sample of the generated int8 C: emulated-exact, on a Cortex-M4."
-    return Table(columns, tuple(rows), note, folded)
+    columns = ("asked for", "reached", "hidden size", *(COST_COLUMNS[cost] for cost in costs))
+    return Table((*columns, f"AUC-PRC{suffix}", f"accuracy{suffix}"), tuple(rows), note, folded)
 
 
 def _teachers(found: Findings) -> Section:
-    rows = []
+    warnings = []
     for run in found.runs:
         warning = teacher_warning({one.method: one.validation_auc_prc for one in run.methods}, run.teacher_validation_auc_prc)
         if warning:
-            rows.append((run.dataset, _setting(run.setting), warning))
-    if not rows:
+            warnings.append(f"{run.dataset} ({_setting(run.setting)}): {warning}.")
+    if not warnings:
         text = "On no data set do students without a teacher beat, on held-out series, the teacher or all that it taught."
         return Section("Teachers", (text,))
-    text = "Here the teacher is the weak part, and the methods' scores say little about the methods."
-    return Section("Teachers", (text, Table(("data set", "student", "held-out series say"), tuple(rows))))
+    text = f"In {count(len(warnings), 'run')} of {len(found.runs)} the scores say more about the teacher than about the methods."
+    return Section("Teachers", (text, *warnings))
 
 
 def _choice(found: Findings, protocol: str) -> Section:
@@ -365,7 +364,8 @@ def _choice(found: Findings, protocol: str) -> Section:
 def _origin(found: Findings, config_toml: str) -> Section:
     text = (
         f"{count(len(found.runs), 'run')} in {found.seconds / 3600:.2f} hours (measured, summed over the runs), on "
-        f"{_list(found.hosts)}, by memkd-edge {_list(found.versions)}. Saved as compare.toml, this makes it again:"
+        f"{_list(found.hosts)}, by memkd-edge {_list(found.versions)}. `memkd-edge compare --config compare.toml` makes it "
+        "again, with this in compare.toml:"
     )
     return Section("How it was made", (text, Code(config_toml)))
 
@@ -385,6 +385,16 @@ def _span(low: int, high: int) -> str:
 
 def _number(value: float | None, decimals: int = 3) -> str:
     return NONE if value is None else f"{value:.{decimals}f}"
+
+
+def _rounded(spread: Spread) -> float:
+    return round(spread.mean, DRAW_DECIMALS)
+
+
+def _spread(spread: Spread | None) -> str:
+    if spread is None:
+        return NONE
+    return _number(spread.mean) if spread.std is None else f"{spread.mean:.3f} ± {spread.std:.3f}"
 
 
 def _percent(value: float | None, decimals: int = 1) -> str:
