@@ -333,20 +333,42 @@ def compare(
     """Compare ways of distilling on many data sets; the same command continues one that was interrupted."""
     if context.invoked_subcommand is not None:
         return
-    own = ("context", "out", "config", "force", "as_json")
-    flags = {key: value for key, value in locals().items() if key not in ("own", *own)}
+    others = ("context", "out", "config", "force", "as_json")
+    flags = {key: value for key, value in locals().items() if key not in ("others", *others)}
     from memkd_edge.compare.pipeline import compare as run_compare
+    from memkd_edge.compare.report import print_report
     from memkd_edge.config import CompareConfig, resolve
     from memkd_edge.progress import reporter
 
     resolved = resolve(CompareConfig, "compare", toml=config, flags=flags)
     with reporter() as progress:
         try:
-            folder = run_compare(resolved, out, force=force, progress=progress)
+            report = run_compare(resolved, out, force=force, progress=progress)
         except KeyboardInterrupt:
             typer.echo("interrupted; the same command continues", err=True)
             raise typer.Exit(INTERRUPTED) from None
-    typer.echo(folder)
+    if as_json:
+        _print_json({"folder": str(report.folder), **report.as_dict()})
+    else:
+        print_report(report)
+
+
+@comparisons.command("report")
+def compare_report(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Folder of a comparison; the newest under compare/ when left out.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the report of a comparison anew, also of one that is still under way."""
+    from memkd_edge.compare.pipeline import newest
+    from memkd_edge.compare.report import print_report, write_report
+
+    report = write_report(folder or newest())
+    if as_json:
+        _print_json({"folder": str(report.folder), **report.as_dict()})
+    else:
+        print_report(report)
 
 
 @app.command()

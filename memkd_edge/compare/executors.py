@@ -7,20 +7,22 @@ folder; on a cluster a worker trains in a folder of its own, and the finished ru
 import logging
 import os
 import shutil
+import socket
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from memkd_edge.config import DistillConfig
 from memkd_edge.data import Dataset
-from memkd_edge.errors import MemkdEdgeError, MissingToolError
+from memkd_edge.errors import MemkdEdgeError, MissingToolError, UsageError
 from memkd_edge.progress import Reporter
 from memkd_edge.runs import write_atomic
 
 RETRIES = 3  # of a task whose worker was lost
 POLL_S = 0.5  # between looks at Ctrl-C
+CONNECT_S = 5.0
 CANCEL_S = 10.0  # that cancelled workers get to tidy up
 
 
@@ -38,7 +40,7 @@ Work = Callable[[Task, Path, Reporter], None]  # makes the task's runs under fol
 class Executor(Protocol):
     """Does the work of tasks."""
 
-    def run(self, tasks: Sequence[Task], work: Work, folder: Path, progress: Reporter) -> Iterator[Task]:
+    def run(self, tasks: Sequence[Task], work: Work, folder: Path, progress: Reporter) -> Generator[Task, None, None]:
         """Yield each task when its runs stand complete under `folder` / "runs".
 
         Raises:
@@ -51,7 +53,7 @@ class Executor(Protocol):
 class LocalExecutor:
     """This machine, one task after the other: each uses all threads already."""
 
-    def run(self, tasks: Sequence[Task], work: Work, folder: Path, progress: Reporter) -> Iterator[Task]:
+    def run(self, tasks: Sequence[Task], work: Work, folder: Path, progress: Reporter) -> Generator[Task, None, None]:
         for task in tasks:
             work(task, folder, progress)
             yield task
@@ -60,7 +62,7 @@ class LocalExecutor:
 class RayExecutor:
     """A Ray cluster. A task goes to any node with `cpus` free; one whose worker was lost is done again elsewhere.
 
-    address: of a running cluster, as `ray start` prints it; a cluster on this machine alone is started when it is empty.
+    address: HOST:PORT of a running cluster, as `ray start` prints it; when it is empty, this machine alone is one.
 
     Raises:
         MissingToolError: Ray is not installed.
@@ -75,15 +77,9 @@ class RayExecutor:
         self.ray: Any = ray
         self.address, self.cpus = address, cpus
 
-    def run(self, tasks: Sequence[Task], work: Work, folder: Path, progress: Reporter) -> Iterator[Task]:
+    def run(self, tasks: Sequence[Task], work: Work, folder: Path, progress: Reporter) -> Generator[Task, None, None]:
         ray = self.ray
-        try:
-            ray.init(address=self.address or "local", include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise MemkdEdgeError(
-                f"no Ray cluster answers at {self.address or 'this machine'} ({error}); start one with `ray start --head` and "
-                "give the address that it prints"
-            ) from error
+        self._connect()
         remote = ray.remote(num_cpus=self.cpus, max_retries=RETRIES)(_work_remotely)
         pending: dict[Any, Task] = {}
         try:
@@ -91,17 +87,33 @@ class RayExecutor:
                 pending[remote.remote(ray.put(task), work)] = task
             while pending:
                 done, _ = ray.wait(list(pending), timeout=POLL_S)
-                progress.stop_if_interrupted()
                 for reference in done:
                     task = pending.pop(reference)
                     _install(folder / "runs", task, self._result(reference, task))
                     yield task
+                progress.stop_if_interrupted()
         finally:
             for reference in pending:
                 ray.cancel(reference)
             if pending:
                 ray.wait(list(pending), num_returns=len(pending), timeout=CANCEL_S)
             ray.shutdown()
+
+    def _connect(self) -> None:
+        where = self.address or "this machine"
+        host, _, port = self.address.rpartition(":")
+        if self.address and not port.isdecimal():
+            raise UsageError(f"--ray-address {self.address}: expected HOST:PORT, as `ray start --head` prints it")
+        try:
+            if self.address:  # Ray itself would wait for minutes
+                socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
+            self.ray.init(
+                address=self.address or "local", include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False
+            )
+        except (OSError, OverflowError, RuntimeError, ValueError, self.ray.exceptions.RayError) as error:
+            raise MemkdEdgeError(
+                f"no Ray cluster answers at {where} ({error}); start one with `ray start --head` and give its HOST:PORT"
+            ) from error
 
     def _result(self, reference: Any, task: Task) -> dict[str, bytes]:
         errors = self.ray.exceptions

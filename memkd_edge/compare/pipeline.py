@@ -18,6 +18,7 @@ import time
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import fields, replace
 from itertools import product
 from pathlib import Path
@@ -25,6 +26,7 @@ from pathlib import Path
 from memkd_edge.compare.device import device_figures
 from memkd_edge.compare.executors import Executor, LocalExecutor, RayExecutor, Task
 from memkd_edge.compare.findings import findings
+from memkd_edge.compare.report import Report, write_report
 from memkd_edge.compare.rows import Row, read_rows, write_rows
 from memkd_edge.compare.suites import SUITES
 from memkd_edge.config import CompareConfig, DistillConfig, from_table, to_toml
@@ -36,13 +38,18 @@ from memkd_edge.models import KINDS
 from memkd_edge.progress import Reporter
 from memkd_edge.runs import Run, write_atomic
 
+ROOT = Path("compare")  # of comparisons whose folder is not named
+TABLE = "rows.csv"
+
 # Settings that say where and how fast, not what: a comparison may continue with others.
 _FREE = ("data_root", "device", "threads", "memory_limit", "executor", "ray_address")
 _SHARED = {field.name for field in fields(DistillConfig)} & {field.name for field in fields(CompareConfig)}
 
 
-def compare(config: CompareConfig, folder: Path | None = None, *, force: bool = False, progress: Reporter | None = None) -> Path:
-    """Train what the comparison still lacks, write its table, and return its folder.
+def compare(
+    config: CompareConfig, folder: Path | None = None, *, force: bool = False, progress: Reporter | None = None
+) -> Report:
+    """Train what the comparison still lacks, and write its table and its report.
 
     Args:
         folder: of the comparison; compare/<suite> or compare/datasets when left out.
@@ -57,9 +64,9 @@ def compare(config: CompareConfig, folder: Path | None = None, *, force: bool = 
     config = settled(config)
     executor = _executor(config)
     tasks = {task.data.name: task for task in _tasks(config, progress)}
-    folder = folder or Path("compare") / (config.suite or "datasets")
+    folder = folder or ROOT / (config.suite or "datasets")
     _claim(folder, config, force)
-    rows = read_rows(folder / "rows.csv")
+    rows = read_rows(folder / TABLE)
     pending: dict[str, Task] = {}
     for name, task in tasks.items():
         unfinished = {run: one for run, one in task.runs.items() if not _is_complete(folder / "runs" / run)}
@@ -69,16 +76,25 @@ def compare(config: CompareConfig, folder: Path | None = None, *, force: bool = 
             rows = _record(folder, task, rows, progress)
     began, effort = time.monotonic(), 0
     progress.compared(len(tasks) - len(pending), len(tasks), None, _leader(rows))
-    for finished in executor.run(list(pending.values()), train, folder, progress):
-        name = finished.data.name
-        rows = _record(folder, tasks[name], rows, progress)
-        effort += _effort(pending.pop(name))
-        left_s = (time.monotonic() - began) / effort * sum(map(_effort, pending.values()))
-        progress.compared(len(tasks) - len(pending), len(tasks), left_s, _leader(rows))
-    from memkd_edge.compare.report import write_report
+    with closing(executor.run(list(pending.values()), train, folder, progress)) as finished:
+        for name in (task.data.name for task in finished):
+            rows = _record(folder, tasks[name], rows, progress)
+            effort += _effort(pending.pop(name))
+            left_s = (time.monotonic() - began) / effort * sum(map(_effort, pending.values()))
+            progress.compared(len(tasks) - len(pending), len(tasks), left_s, _leader(rows))
+    return write_report(folder)
 
-    write_report(folder)
-    return folder
+
+def newest() -> Path:
+    """Return the folder of the comparison under compare/ to whose table rows were added last.
+
+    Raises:
+        UsageError: there is none.
+    """
+    tables = sorted(ROOT.glob(f"*/{TABLE}"), key=lambda table: table.stat().st_mtime)
+    if not tables:
+        raise UsageError(f"no comparison under {ROOT.resolve()} has rows yet; `memkd-edge compare` makes one")
+    return tables[-1].parent
 
 
 def settled(config: CompareConfig) -> CompareConfig:
@@ -253,7 +269,7 @@ def _claim(folder: Path, config: CompareConfig, force: bool) -> None:
     path = folder / "compare.toml"
     if path.is_file() and force:
         shutil.rmtree(folder / "runs", ignore_errors=True)
-        for file in (folder / "rows.csv", *folder.glob("teachers-*.safetensors")):
+        for file in (folder / TABLE, *folder.glob("teachers-*.safetensors")):
             file.unlink(missing_ok=True)
     elif path.is_file():
         try:
@@ -289,7 +305,7 @@ def _record(folder: Path, task: Task, rows: list[Row], progress: Reporter) -> li
         for row in run_rows(Run.open(folder / "runs" / name), task.data, config, progress)
     ]
     if new:
-        write_rows(folder / "rows.csv", [*rows, *new])
+        write_rows(folder / TABLE, [*rows, *new])
     return [*rows, *new]
 
 
