@@ -12,7 +12,7 @@ BENCH_TOOLS := gcc-arm-none-eabi:arm-none-eabi-gcc libnewlib-arm-none-eabi:/usr/
 TEST_TOOLS := gcc:gcc g++:g++ clang:clang libclang-rt-14-dev:/usr/lib/llvm-14/lib/clang/14.0.6/lib/linux \
 	cppcheck:cppcheck openssh-server:/usr/sbin/sshd
 
-.PHONY: help demo test setup lint tools test-tools runtimes format bench-c bench-distill ablation evidence exact quant-report clean
+.PHONY: help demo test setup lint tools test-tools runtimes format bench-c bench-distill ablation evidence models exact quant-report clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ bench-c: setup tools ## Cost of the generated C against firmware_bench/figures.j
 
 evidence: setup ## Base, Hinton KD and MemKD on real data sets, into models/evidence.md
 	python -m tests.evidence
+
+models: setup tools ## Make the ready-made students of models/cards.toml anew, into models/
+	$(if $(wildcard ../shared/data/npz),AEON_DATA=../shared/data/npz) python -m tests.ready_models
 
 exact: setup ## A million steps of the integer reference against the tflite-micro wheel
 	python -m tests.quantize.exact --steps 1000000

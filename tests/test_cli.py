@@ -23,7 +23,7 @@ def run(*arguments: str, cwd=None) -> subprocess.CompletedProcess[str]:
 def test_help_names_every_command():
     done = run("--help")
     assert done.returncode == 0
-    for command in ("distill", "export", "verify", "inspect", "bench", "devices", "doctor"):
+    for command in ("distill", "export", "verify", "inspect", "bench", "models", "devices", "doctor"):
         assert f"  {command}" in done.stdout
 
 

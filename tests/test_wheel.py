@@ -56,3 +56,19 @@ def test_the_three_commands_run_from_the_wheel_outside_the_checkout(environment,
     (run,) = (tmp_path / "runs").iterdir()
     assert list(run.glob("export/*int8.tflite"))
     assert (run / "bench" / "host.json").is_file()
+
+
+def test_a_ready_made_student_is_exported_from_the_wheel_and_its_folder_there_stays_as_it_is(environment, tmp_path):
+    (installed,) = environment.glob("lib/python*/site-packages/memkd_edge/_assets/models/italypowerdemand")
+    before = {path: path.read_bytes() for path in installed.rglob("*") if path.is_file()}
+    done = subprocess.run(
+        [environment / "bin" / "memkd-edge", "export", "--run", "model:italypowerdemand"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    copy = tmp_path / "runs" / "model-italypowerdemand"
+    exported = "export/italypowerdemand_int8.tflite"
+    assert (copy / exported).read_bytes() == (installed / exported).read_bytes()
+    assert {path: path.read_bytes() for path in installed.rglob("*") if path.is_file()} == before
