@@ -92,7 +92,8 @@ def open_run(text: str, run_root: Path) -> Run:
 
     Raises:
         UsageError: no such run or model, a directory of shipped models, or <run_root>/model-NAME is another student.
-        MemkdEdgeError: the run is incomplete or damaged; the data set of the model is not at hand, or has changed.
+        MemkdEdgeError: the run is incomplete or damaged; the model's data set is not at hand, or holds other series; the copy
+            cannot be written.
     """
     if not text:
         return Run.newest(run_root)
@@ -114,14 +115,17 @@ def open_run(text: str, run_root: Path) -> Run:
 
 def _copy(shipped: Run, place: Path, series: dict[str, Any]) -> None:
     """Make `place` a copy of the shipped run with its series; it appears whole or not at all."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}.") as folder:
-        new = Run(Path(folder) / place.name)
-        for path in sorted(shipped.path.rglob("*")):
-            if path.is_file():
-                new.write_bytes(path.relative_to(shipped.path).as_posix(), path.read_bytes())
-        new.write_arrays("calibration.npz", series)
-        os.rename(new.path, place)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}.") as folder:
+            new = Run(Path(folder) / place.name)
+            for path in sorted(shipped.path.rglob("*")):
+                if path.is_file():
+                    new.write_bytes(path.relative_to(shipped.path).as_posix(), path.read_bytes())
+            new.write_arrays("calibration.npz", series)
+            os.rename(new.path, place)
+    except OSError as error:
+        raise MemkdEdgeError(f"cannot write {place}: {error.strerror}; choose another folder with --run-root") from error
 
 
 def _series(shipped: Run) -> dict[str, Any]:

@@ -32,21 +32,21 @@ def print_models(models: list[ReadyModel]) -> None:
         "data set",
         "channels x classes",
         "compression",
-        "accuracy",
-        "int8",
-        "AUC-PRC",
-        "int8",
-        ".tflite, int8",
-        "C flash, M4",
-        "instructions, M4",
+        "accuracy, int8",
+        "AUC-PRC, int8",
+        ".tflite",
+        "C flash",
+        "instructions",
     )
+    rows.columns[0].no_wrap = True  # the names are what is to be typed
     for model in models:
         rows.add_row(
             model.name,
             model.dataset,
             f"{model.channels} x {model.classes}",
             f"{model.compression:.0f}x",
-            *(f"{score:.3f}" for score in (model.accuracy, model.accuracy_int8, model.auc_prc, model.auc_prc_int8)),
+            f"{model.accuracy:.3f}, {model.accuracy_int8:.3f}",
+            f"{model.auc_prc:.3f}, {model.auc_prc_int8:.3f}",
             f"{model.bytes['int8.tflite']:,} B",
             f"={model.flash_bytes:,.0f} B",
             f"={model.instructions:,.0f}",
@@ -54,7 +54,7 @@ def print_models(models: list[ReadyModel]) -> None:
     out = console()
     out.print(rows)
     out.print(
-        "Accuracy and AUC-PRC: measured on the test series, float and int8. =: emulated, exact on a Cortex-M4; the generated C, "
+        "Accuracy and AUC-PRC: measured on the test series, in float and in int8. =: emulated, exact on a Cortex-M4; int8 C, "
         "instructions of one sample.\nmemkd-edge export --run model:NAME; verify, inspect and bench take model:NAME as well.",
         highlight=False,
     )

@@ -261,6 +261,12 @@ def test_other_series_under_the_same_name_are_refused(elsewhere, tmp_path):
         open_run(f"model:{BUNDLED}", tmp_path / "runs")
 
 
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "runs").write_text("a file")
+    with pytest.raises(MemkdEdgeError, match=f"cannot write .*model-{BUNDLED}.*--run-root"):
+        open_run(f"model:{BUNDLED}", tmp_path / "runs")
+
+
 def test_fine_tuning_says_that_the_teacher_is_not_there(command):
     code, _, err = command("export", "--run", f"model:{BUNDLED}", "--finetune")
     assert (code, "no teacher.safetensors to fine-tune with" in err) == (2, True)
