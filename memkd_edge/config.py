@@ -29,21 +29,22 @@ class DistillConfig:
     folds: int = 0  # cross-validation folds for selection; 1: one held-out part; 0: 4 below 400 training series, else 1
     validation: float = 0.25  # fraction of the training set held out when there is one fold
     resample: str = "none"  # none | linear:LENGTH | decimate:FACTOR
+    noise: str = "0.3,0"  # Gaussian, on normalised inputs in training; a later level must teach clearly better when held out
     teacher: str = ""  # safetensors file of a trained teacher; trained here when empty
     teacher_kind: str = "lstm"  # lstm | gru
     teacher_bidirectional: bool = False
     teacher_hidden: int = 100
     teacher_layers: int = 3
     teacher_seeds: int = 3  # initialisations tried until one fits the training series; the one of lowest loss teaches
-    teacher_noise: str = "0.3,0"  # Gaussian noise on its normalised inputs; a later level must be clearly better when held out
-    teacher_epochs: int = 150  # at most; training ends when the training loss has become small
+    teacher_epochs: int = 0  # at most; training ends when the training loss has become small. 0: as for the students
     teacher_learning_rate: float = 0.002
     student: str = "lstm"  # lstm | gru | cnn
     compression: float = 500.0  # the student's hidden size is the largest that reaches it
     hidden: int = 0  # the student's hidden size; 0: from compression
     method: str = "auto"  # a registered method, several joined by commas, or auto
+    weights: int = 3  # loss weights of each method's grid to try
     seeds: int = 8  # students of each method and weight
-    epochs: int = 400
+    epochs: int = 0  # 0: as many as make 1,500 steps, but no fewer than 50
     learning_rate: float = 0.01
     batch_size: int = 0  # 0: chosen from the number of series
     protocol: str = "honest"  # honest | paper: select on the test set, as the authors did
@@ -90,11 +91,13 @@ class CompareConfig:
     datasets: tuple[str, ...] = ()  # as DistillConfig.dataset, instead of a suite
     data_root: str = ""
     methods: tuple[str, ...] = ("base", "kd", "fitnet", "rkd", "attention", "dkd", "dt2w", "memkd")  # the paper's eight
+    weights: int = DistillConfig.weights
     seeds: int = 5
     students: tuple[str, ...] = ("lstm",)
     compression: float = DistillConfig.compression
     sweep: str = ""  # compression=50,100,250: several sizes instead of one
     resample: str = ""  # linear:LENGTH is for longer series only; "": the suite's own, else none
+    noise: str = DistillConfig.noise
     folds: int = DistillConfig.folds
     validation: float = DistillConfig.validation
     teacher_kind: str = DistillConfig.teacher_kind
@@ -102,7 +105,6 @@ class CompareConfig:
     teacher_hidden: int = DistillConfig.teacher_hidden
     teacher_layers: int = DistillConfig.teacher_layers
     teacher_seeds: int = DistillConfig.teacher_seeds
-    teacher_noise: str = DistillConfig.teacher_noise
     teacher_epochs: int = DistillConfig.teacher_epochs
     teacher_learning_rate: float = DistillConfig.teacher_learning_rate
     epochs: int = DistillConfig.epochs

@@ -38,7 +38,7 @@ CASES = (
     Case(
         "SPSW_smartwatch",
         bundled=False,
-        options={"compression": 450.0, "teacher_epochs": 30, "teacher_noise": "0", "teacher_seeds": 1, "epochs": 100, "seeds": 3},
+        options={"compression": 450.0, "teacher_epochs": 30, "noise": "0", "teacher_seeds": 1, "epochs": 100, "seeds": 3},
     ),
 )
 

@@ -78,7 +78,7 @@ def test_every_setting_of_the_distill_stage_has_its_option():
 
 
 def test_ctrl_c_leaves_a_run_that_resumes(tmp_path):
-    teacher = ("--teacher-hidden", "8", "--teacher-epochs", "60", "--teacher-seeds", "1", "--teacher-noise", "0")
+    teacher = ("--teacher-hidden", "8", "--teacher-epochs", "60", "--teacher-seeds", "1", "--noise", "0")
     short = ("--epochs", "12", "--seeds", "1", "--compression", "5", *teacher)
     command = [sys.executable, "-m", "memkd_edge", "distill", *short]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)

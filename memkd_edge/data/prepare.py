@@ -18,7 +18,7 @@ from memkd_edge.metadata import Metadata
 GOLDEN_SERIES = 4
 CALIBRATION_SERIES = 256
 FOLDS = 4
-FOLDS_BELOW = 400  # training series; with more, one held-out part judges well enough, and training four times would take long
+FOLDS_BELOW = 200  # training series; with more, one held-out part judges well enough, and training four times would take long
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,6 @@ from memkd_edge.progress import Reporter
 from memkd_edge.runs import Run
 
 AUTO = ("base", "kd", "memkd", "memkd+kd")
-AUTO_WEIGHTS = 3  # of each method's grid
 WARM_UP_SHARE = 0.9  # of the test series whose decision must be final
 
 
@@ -112,17 +111,17 @@ def candidates_of(config: DistillConfig) -> list[Candidate]:
     Raises:
         UsageError: an unknown method, or another option that no data set allows.
     """
-    if config.seeds < 1 or config.epochs < 1:
-        raise UsageError(f"--seeds and --epochs must be at least 1, not {config.seeds} and {config.epochs}")
-    noise_levels(config.teacher_noise)
+    if config.seeds < 1 or config.weights < 1:
+        raise UsageError(f"--seeds and --weights must be at least 1, not {config.seeds} and {config.weights}")
+    if config.epochs < 0 or config.teacher_epochs < 0:
+        raise UsageError(f"--epochs and --teacher-epochs must be at least 0, not {config.epochs} and {config.teacher_epochs}")
+    noise_levels(config.noise)
     if config.protocol not in ("honest", "paper"):
         raise UsageError(f"unknown protocol {config.protocol!r}; it is honest or paper")
     names = AUTO if config.method == "auto" else tuple(name.strip() for name in config.method.split(","))
     candidates = []
     for name in names:
-        weights = method_named(name).weights
-        if config.method == "auto":
-            weights = weights[:AUTO_WEIGHTS]
+        weights = method_named(name).weights[: config.weights]
         candidates += [Candidate(name, weight, seed) for weight in weights for seed in range(config.seeds)]
     return candidates
 

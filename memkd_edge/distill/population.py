@@ -24,6 +24,8 @@ from memkd_edge.models import ModelSpec
 
 CLIP_NORM = 1.0
 EVALUATE_SERIES = 256  # in one forward pass
+STEPS = 1500  # of training, when the number of epochs is left open
+FEWEST_EPOCHS = 50
 
 
 @dataclass(frozen=True)
@@ -92,10 +94,10 @@ class Shard:
         """Pass once over the training series. Everything random follows from the recipe's seed and `epoch`."""
         order = batches(len(self.teacher.y), self.recipe, epoch)
         for number, index in enumerate(order):
-            self._step(index.to(self.teacher.x.device), epoch * len(order) + number, len(order) * self.recipe.epochs)
+            self._step(index.to(self.teacher.x.device), epoch, epoch * len(order) + number, len(order) * self.recipe.epochs)
 
-    def _step(self, index: Tensor, step: int, steps: int) -> None:
-        x, labels, teacher = self.teacher.batch(index)
+    def _step(self, index: Tensor, epoch: int, step: int, steps: int) -> None:
+        x, labels, teacher = self.teacher.batch(index, epoch)
         outputs = forward(self.spec, self.parameters, x)
         # Split once: slicing per method would write a gradient of the whole population's size for each slice on the way back.
         sizes = [part.stop - part.start for part in self.slices]
@@ -245,6 +247,11 @@ def one_thread_each(threads: int) -> Iterator[ThreadPoolExecutor]:
 def batch_size(wanted: int, series: int) -> int:
     """Return the series in a batch: `wanted`, or when that is 0 a quarter of the training series within 8 .. 64."""
     return wanted or min(64, max(8, series // 4))
+
+
+def epochs(wanted: int, series: int, size: int) -> int:
+    """Return the epochs of training with batches of `size` series: `wanted`, or when that is 0 about `STEPS` steps' worth."""
+    return wanted or max(FEWEST_EPOCHS, math.ceil(STEPS / math.ceil(series / size)))
 
 
 def batches(series: int, recipe: Recipe, epoch: int) -> list[Tensor]:

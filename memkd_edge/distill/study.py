@@ -10,6 +10,7 @@ Four phases, each resumable from its checkpoint:
 On 40 or 100 training series one held-out part is too small to choose by, and training without it wastes a quarter of the data.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from memkd_edge.config import DistillConfig
 from memkd_edge.distill.checkpoint import read_checkpoint, write_checkpoint
 from memkd_edge.distill.methods import cross_entropy
 from memkd_edge.distill.metrics import auc_prc
-from memkd_edge.distill.population import Population, Recipe, batch_size, one_thread_each, train_epoch
+from memkd_edge.distill.population import Population, Recipe, batch_size, epochs, one_thread_each, train_epoch
 from memkd_edge.distill.selection import Choice, Course, choose
 from memkd_edge.distill.students import Candidate
 from memkd_edge.distill.teacher import Series, Teacher, TeacherModel, TeacherRecipe, TeacherTraining, noise_levels
@@ -70,6 +71,16 @@ class Job:
         return batch_size(self.config.batch_size, len(self.all.y))
 
     @property
+    def epochs(self) -> int:
+        """Epochs of the students."""
+        return epochs(self.config.epochs, len(self.all.y), self.batch_size)
+
+    @property
+    def teacher_epochs(self) -> int:
+        """Epochs of a teacher, at most."""
+        return epochs(self.config.teacher_epochs, len(self.all.y), self.batch_size)
+
+    @property
     def held_out_labels(self) -> NDArray[np.int64]:
         """Classes of the held-out series, fold after fold, int64 [N]."""
         return torch.cat([fold.held_out.y for fold in self.folds]).cpu().numpy()
@@ -79,13 +90,13 @@ class Job:
 class Teachers:
     """The teacher of each fold, the one trained on all training series, and the fold teachers' logits on the held-out series.
 
-    noise: on the inputs they were trained with; None of a teacher that was given.
+    noise: on the inputs, with which the students are trained, too.
     """
 
     of_fold: tuple[TeacherModel, ...]
     final: TeacherModel
     held_out_logits: NDArray[np.float32]
-    noise: float | None
+    noise: float
 
 
 @dataclass(frozen=True)
@@ -99,8 +110,9 @@ class Study:
 
 
 def given_teacher(job: Job, model: TeacherModel) -> Teachers:
-    """Let one trained model teach everywhere. Its own training series are its maker's business."""
-    return Teachers((model,) * len(job.folds), model, _logits([model] * len(job.folds), job), None)
+    """Let one trained model teach everywhere, with the first noise level. Its own training series are its maker's business."""
+    noise = noise_levels(job.config.noise)[0]
+    return Teachers((model,) * len(job.folds), model, _logits([model] * len(job.folds), job), noise)
 
 
 class _Tries:
@@ -111,7 +123,7 @@ class _Tries:
 
     def __init__(self, job: Job, spec: ModelSpec, part: Series, noise: float) -> None:
         config = job.config
-        recipe = TeacherRecipe(config.teacher_epochs, config.teacher_learning_rate, job.batch_size, noise)
+        recipe = TeacherRecipe(job.teacher_epochs, config.teacher_learning_rate, job.batch_size, noise)
         seeds = [config.seed * 1_009 + number for number in range(config.teacher_seeds)]
         self.trainings = [TeacherTraining(spec, recipe, seed, part) for seed in seeds]
         self.epochs = recipe.epochs * len(seeds)
@@ -138,44 +150,45 @@ class _Tries:
 
 
 def train_teachers(job: Job, spec: ModelSpec) -> Teachers:
-    """Train, for each noise level, a teacher for every fold and one on all training series; keep one level.
+    """Train, for each noise level, a teacher for every fold; keep one level; train one with it on all training series.
 
     Noise on its inputs keeps a large teacher from learning a small training set by heart, which its student then copies; on other
     sets it blurs what tells the classes apart. The first level stands unless a later one is clearly better on held-out series.
     """
-    levels = noise_levels(job.config.teacher_noise)
+    levels = noise_levels(job.config.noise)
     parts = (*(fold.train for fold in job.folds), job.all)
     with one_thread_each(1):  # orthogonal weights are rounded by the number of threads, and what follows is chaotic
         tries = {noise: [_Tries(job, spec, part, noise) for part in parts] for noise in levels}
-    everything = [one for of_level in tries.values() for one in of_level]
-    flat = [training for one in everything for training in one.trainings]
+    flat = [training for of_level in tries.values() for one in of_level for training in one.trainings]
     checkpoint = Checkpoint(job.teachers, job.data_sha256)
     for name, state in checkpoint.groups().items():
         flat[int(name)].load(state)
-    total = sum(one.epochs for one in everything)
 
     def trained() -> dict[str, dict[str, Tensor]]:
         return {str(number): one.state() for number, one in enumerate(flat) if one.epoch}
 
-    complete = not any(one.current for one in everything)
-    while now := [training for one in everything if (training := one.current)][: job.config.threads]:
-        with one_thread_each(job.config.threads) as pool:
-            for finished in [pool.submit(training.train_epoch) for training in now]:
-                finished.result()
-        job.progress.teacher(sum(one.done for one in everything), total, now[0].loss)
-        checkpoint.save_when_due(trained)
-    if not complete:
-        checkpoint.save(trained())
-    labels = job.held_out_labels
-    kept, kept_auc = None, 0.0
+    def train(wanted: list[_Tries]) -> None:
+        complete = not any(one.current for one in wanted)
+        while now := [training for one in wanted if (training := one.current)][: job.config.threads]:
+            with one_thread_each(job.config.threads) as pool:
+                for finished in [pool.submit(training.train_epoch) for training in now]:
+                    finished.result()
+            job.progress.teacher(sum(one.done for one in wanted), sum(one.epochs for one in wanted), now[0].loss)
+            checkpoint.save_when_due(trained)
+        if not complete:
+            checkpoint.save(trained())
+
+    # The final teacher of the first level, which mostly stands, keeps a core busy that would else wait for the last fold.
+    train([one for of_level in tries.values() for one in of_level[:-1]] + [tries[levels[0]][-1]])
+    kept, kept_auc, kept_logits = levels[0], -math.inf, np.empty(0, np.float32)
     for noise, of_level in tries.items():
-        models = [one.best for one in of_level]
-        logits = _logits(models[:-1], job)
-        auc = float(auc_prc(logits[None], labels)[0])
-        if kept is None or auc > kept_auc + NOISE_MARGIN:
-            kept, kept_auc = Teachers(tuple(models[:-1]), models[-1], logits, noise), auc
-    assert kept is not None  # there is at least one level
-    return kept
+        logits = _logits([one.best for one in of_level[:-1]], job)
+        auc = float(auc_prc(logits[None], job.held_out_labels)[0])
+        if auc > kept_auc + NOISE_MARGIN:
+            kept, kept_auc, kept_logits = noise, auc, logits
+    train([tries[kept][-1]])
+    *of_fold, final = (one.best for one in tries[kept])
+    return Teachers(tuple(of_fold), final, kept_logits, kept)
 
 
 def _logits(models: list[Any], job: Job) -> NDArray[np.float32]:
@@ -190,7 +203,7 @@ def study(job: Job, spec: ModelSpec, candidates: list[Candidate], teachers: Teac
     choice = choose(candidates, course, "test" if job.config.protocol == "paper" else "validation")
     refitted = [candidates[member] for standing in choice.methods for member in standing.members]
     stops = torch.tensor([standing.epoch for standing in choice.methods for _ in standing.members])
-    return Study(choice, course, refitted, _refit(job, spec, refitted, stops, teachers.final))
+    return Study(choice, course, refitted, _refit(job, spec, refitted, stops, teachers))
 
 
 def _cross_validate(job: Job, spec: ModelSpec, candidates: list[Candidate], teachers: Teachers) -> Course:
@@ -200,7 +213,7 @@ def _cross_validate(job: Job, spec: ModelSpec, candidates: list[Candidate], teac
         Population(
             spec,
             candidates,
-            Teacher(model, fold.train, memory_limit=limit),
+            Teacher(model, fold.train, memory_limit=limit, noise=teachers.noise, seed=config.seed),
             recipe(job),
             threads=-(-job.config.threads // len(job.folds)),
             memory_limit=limit,
@@ -215,17 +228,17 @@ def _cross_validate(job: Job, spec: ModelSpec, candidates: list[Candidate], teac
         for number, population in enumerate(populations):
             population.load(saved[str(number)])
     labels = torch.from_numpy(job.held_out_labels)
-    every = max(1, config.epochs // SCORINGS)
-    for epoch in range(checkpoint.epoch, config.epochs):
+    every = max(1, job.epochs // SCORINGS)
+    for epoch in range(checkpoint.epoch, job.epochs):
         train_epoch(populations, epoch, job.config.threads)
-        if (epoch + 1) % every == 0 or epoch + 1 == config.epochs:
+        if (epoch + 1) % every == 0 or epoch + 1 == job.epochs:
             parts = [one.predict(fold.held_out.x).cpu() for one, fold in zip(populations, job.folds, strict=True)]
             logits = torch.cat(parts, 1)
             scores["epochs"].append(epoch + 1)
             scores["auc"].append(auc_prc(logits.numpy(), labels.numpy()))
             scores["loss"].append(cross_entropy(logits, labels).double().numpy())
         if scores["auc"]:
-            job.progress.population(epoch + 1, config.epochs, float(scores["auc"][-1].max()), float(np.median(scores["auc"][-1])))
+            job.progress.population(epoch + 1, job.epochs, float(scores["auc"][-1].max()), float(np.median(scores["auc"][-1])))
         checkpoint.save_when_due(
             lambda: (
                 {str(number): population.state() for number, population in enumerate(populations)}
@@ -236,9 +249,9 @@ def _cross_validate(job: Job, spec: ModelSpec, candidates: list[Candidate], teac
     return Course(np.array(scores["epochs"]), np.array(scores["auc"]), np.array(scores["loss"]))
 
 
-def _refit(job: Job, spec: ModelSpec, candidates: list[Candidate], stops: Tensor, teacher: TeacherModel) -> Population:
+def _refit(job: Job, spec: ModelSpec, candidates: list[Candidate], stops: Tensor, teachers: Teachers) -> Population:
     limit = job.config.memory_limit * MIB
-    taught = Teacher(teacher, job.all, memory_limit=limit)
+    taught = Teacher(teachers.final, job.all, memory_limit=limit, noise=teachers.noise, seed=job.config.seed)
     population = Population(spec, candidates, taught, recipe(job), threads=job.config.threads, memory_limit=limit)
     checkpoint = Checkpoint(job.checkpoint("refit"), job.data_sha256)
     saved = checkpoint.groups()
@@ -255,7 +268,7 @@ def _refit(job: Job, spec: ModelSpec, candidates: list[Candidate], stops: Tensor
 
 def recipe(job: Job) -> Recipe:
     """Return how the run trains its students."""
-    return Recipe(job.config.epochs, job.config.learning_rate, job.batch_size, job.config.seed)
+    return Recipe(job.epochs, job.config.learning_rate, job.batch_size, job.config.seed)
 
 
 class Checkpoint:

@@ -26,6 +26,8 @@ SMALL_LOSS = 0.01
 SMALL_EPOCHS = 10
 STUCK_LOSS = 0.1
 AVERAGE_SHARE = 0.1  # of an epoch's weights in the running average, which is what teaches: single epochs jump
+COPIED_SERIES = 1000  # noisy copies of a small data set's series are about as many
+FEWEST_COPIES, MOST_COPIES = 4, 20
 SHORTEST_MEMORY = 10  # time steps; the longest that an untrained teacher's units have, at least
 
 
@@ -50,18 +52,25 @@ class TeacherModel(Protocol):
 class Teacher:
     """A frozen teacher with its outputs on the training series.
 
+    With noise, students learn from several copies of every series, the first one as it is: a pass over the series takes one copy
+    after the other. So the teacher also says what it makes of series that nobody has recorded.
+
     Outputs are kept in float32 when they fit into the memory limit, else in half precision, else computed anew for each batch.
     """
 
-    def __init__(self, model: TeacherModel, series: Series, *, memory_limit: int) -> None:
+    def __init__(self, model: TeacherModel, series: Series, *, memory_limit: int, noise: float = 0.0, seed: int = 0) -> None:
         """Run the teacher over its series.
 
         Args:
             series: the training series.
             memory_limit: bytes the outputs may take.
+            noise: standard deviation of the Gaussian noise on the copies; without noise there is one copy.
+            seed: of the noise.
         """
         self.model = model
-        x, self.x, self.y = series.x, series.x, series.y
+        self.y = series.y
+        self.copies = min(max(math.ceil(COPIED_SERIES / len(self.y)), FEWEST_COPIES), MOST_COPIES) if noise else 1
+        x = self.x = _noisy_copies(series.x, noise, self.copies, seed)
         first = self._run(x[:1])
         self.width = first.hidden.shape[-1]
         floats = len(x) * first.hidden[0].numel()
@@ -73,12 +82,13 @@ class Teacher:
                 torch.cat([part.logits for part in parts]), torch.cat([part.hidden.to(dtype) for part in parts])
             )
 
-    def batch(self, index: Tensor) -> tuple[Tensor, Tensor, Outputs]:
-        """Return series [B, T, C], labels [B] and the teacher's outputs of the training series `index` [B]."""
-        x, y = self.x[index], self.y[index]
+    def batch(self, index: Tensor, epoch: int) -> tuple[Tensor, Tensor, Outputs]:
+        """Return series [B, T, C], labels [B] and the teacher's outputs of the training series `index` [B] in an epoch's copy."""
+        copy = index + len(self.y) * (epoch % self.copies)
+        x, y = self.x[copy], self.y[index]
         if self._cache is None:
             return x, y, self._run(x)
-        return x, y, Outputs(self._cache.logits[index], self._cache.hidden[index].float())
+        return x, y, Outputs(self._cache.logits[copy], self._cache.hidden[copy].float())
 
     def logits(self, x: Tensor) -> Tensor:
         """Return the logits [N, K] on any series [N, T, C]."""
@@ -194,7 +204,7 @@ def noise_levels(text: str) -> list[float]:
     except ValueError:
         levels = [-1.0]
     if min(levels) < 0:
-        raise UsageError(f"--teacher-noise takes levels of at least 0 joined by commas, not {text!r}")
+        raise UsageError(f"--noise takes levels of at least 0 joined by commas, not {text!r}")
     return levels
 
 
@@ -212,6 +222,12 @@ def load_teacher(path: Path, spec: ModelSpec) -> Classifier:
             f"data set has {spec.input_size} and {spec.num_classes}"
         )
     return model.requires_grad_(False)
+
+
+def _noisy_copies(x: Tensor, noise: float, copies: int, seed: int) -> Tensor:
+    """Return `x` [N, T, C] and noisy copies of it, [copies * N, T, C]."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.cat([x, *(x + noise * torch.randn(x.shape, generator=generator).to(x.device) for _ in range(copies - 1))])
 
 
 def _start(model: Classifier, spec: ModelSpec, length: int) -> None:

@@ -101,7 +101,7 @@ def finetune(
         settings = settings_of(quantize(student, calibration))
         order = batches(len(series.y), recipe, epoch)
         for number, index in enumerate(order):
-            x, labels, target = teacher.batch(index)
+            x, labels, target = teacher.batch(index, epoch)
             step, steps = epoch * len(order) + number, epochs * len(order)
             quantized = quantize_nearest(FloatModel.from_model(student), settings)
 

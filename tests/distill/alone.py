@@ -31,7 +31,7 @@ class Alone:
         steps = len(order) * self.recipe.epochs
         for number, index in enumerate(order):
             step = epoch * len(order) + number
-            x, labels, teacher = self.teacher.batch(index)
+            x, labels, teacher = self.teacher.batch(index, epoch)
             logits, hidden = self.model(x)
             context = StepContext(
                 generator=step_generator(self.recipe, step),

@@ -76,7 +76,7 @@ def test_any_module_that_yields_logits_and_a_hidden_sequence_can_teach(series: S
     model = Own()
     teacher = Teacher(model, series, memory_limit=2**20)
     index = torch.tensor([0, 5])
-    x, labels, outputs = teacher.batch(index)
+    x, labels, outputs = teacher.batch(index, 0)
     assert teacher.width == 7
     assert torch.equal(x, series.x[index])
     assert torch.equal(labels, series.y[index])

@@ -22,12 +22,12 @@ class MemKD(Method):
     The method's weight multiplies both terms. Against the paper: ||h_s|| has a floor of half the series' mean state norm
     (`denominator`), because early states are near zero and their ratios swamp the loss; long pairs have e >= s + 2.
 
-    Defaults: denominator floored, short and long terms with beta = gamma = 1, 100 pairs; weights 1, 10, 0.3, 3, 30.
+    Defaults: denominator floored, short and long terms with beta = gamma = 1, 100 pairs; weights 1, 0.1, 10, 0.3, 3.
     """
 
     name = "memkd"
     paper = "MemKD, arXiv 2601.04264 (ICASSP 2025): memory discrepancy, short-term and long-term loss; stabilised here"
-    weights = (1.0, 10.0, 0.3, 3.0, 30.0)
+    weights = (1.0, 0.1, 10.0, 0.3, 3.0)
 
     denominator: str = "floored"  # floored | mean | printed, see discrepancy.py
     beta: float = 1.0  # weight of the short-term loss; 0 switches it off
