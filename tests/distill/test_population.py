@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from memkd_edge.distill.population import Population, Recipe, predict
+from memkd_edge.distill.population import Population, Recipe, batch_size, epochs, predict
 from memkd_edge.distill.schedule import rate
 from memkd_edge.distill.students import Candidate, forward, initial_parameters
 from memkd_edge.distill.teacher import Series, Teacher
@@ -164,3 +164,10 @@ def test_teacher_outputs_are_kept_in_single_or_half_precision_or_recomputed() ->
     torch.testing.assert_close(outputs[1].hidden, outputs[0].hidden, atol=1e-3, rtol=1e-3)
     assert not torch.equal(outputs[1].hidden, outputs[0].hidden)
     torch.testing.assert_close(outputs[2].hidden, outputs[0].hidden, atol=1e-6, rtol=1e-5)
+
+
+def test_epochs_left_open_make_about_1500_steps() -> None:
+    assert epochs(0, 40, batch_size(0, 40)) == 375  # 4 batches of 10
+    assert epochs(0, 23, batch_size(0, 23)) == 500
+    assert epochs(0, 7415, 64) == 50
+    assert epochs(7, 40, 10) == 7

@@ -82,3 +82,21 @@ def test_any_module_that_yields_logits_and_a_hidden_sequence_can_teach(series: S
     assert torch.equal(labels, series.y[index])
     torch.testing.assert_close(outputs.hidden, model(x)[1].detach())
     assert not outputs.logits.requires_grad
+
+
+def test_students_see_one_noisy_copy_after_the_other_with_what_the_teacher_makes_of_it(series: Series) -> None:
+    model = build(ModelSpec(2, 5, 3))
+    teacher = Teacher(model.requires_grad_(False), series, memory_limit=2**24, noise=0.3, seed=4)
+    index = torch.arange(len(series.y))
+    copies = [teacher.batch(index, epoch) for epoch in range(teacher.copies + 1)]
+    assert torch.equal(copies[0][0], series.x)
+    assert torch.equal(copies[-1][0], series.x)
+    added = torch.stack([x - series.x for x, _, _ in copies[1:-1]])
+    assert abs(float(added.std()) - 0.3) < 0.02
+    assert abs(float(added.mean())) < 0.02
+    assert not torch.equal(added[0], added[1])
+    for x, labels, outputs in copies:
+        assert torch.equal(labels, series.y)
+        torch.testing.assert_close(outputs.hidden, model(x)[1])
+    again = Teacher(model, series, memory_limit=0, noise=0.3, seed=4)  # nothing is cached: computed anew from the same copies
+    torch.testing.assert_close(again.batch(index, 1)[2].logits, copies[1][2].logits)
