@@ -39,9 +39,8 @@ def _inline(svg: str, name: str) -> str:
     element = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", element)
     element = element.replace(INK, "currentColor").replace(f"fill: {PAPER}", "fill: none")
     return re.sub(
-        r'<svg[^>]*viewBox="([^"]*)"[^>]*>',
-        rf'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="\1" role="img" '
-        rf'aria-labelledby="{name}-caption">',
+        r'<svg[^>]*width="([^"]*)"[^>]*viewBox="([^"]*)"[^>]*>',
+        rf'<svg style="--size: \1" viewBox="\2" role="img" aria-labelledby="{name}-caption">',
         element,
         count=1,
     )

@@ -267,7 +267,7 @@ def _size(found: Findings) -> Section:
         "compression reached",
         "kept method",
     )
-    note = f"Asked for: {_times(found.setting.compression)}. The kept method has the best validation AUC-PRC."
+    note = f"Asked for: {_times(found.setting.compression)}. The kept method has the best validation AUC-PRC; ties go to MemKD."
     return Section("Size and compression", (Picture("size", caption), Table(columns, rows, note)))
 
 
@@ -363,11 +363,10 @@ def _choice(found: Findings, protocol: str) -> Section:
 
 def _origin(found: Findings, config_toml: str) -> Section:
     text = (
-        f"{count(len(found.runs), 'run')} in {found.seconds / 3600:.2f} hours (measured, summed over the runs), on "
-        f"{_list(found.hosts)}, by memkd-edge {_list(found.versions)}. `memkd-edge compare --config compare.toml` makes it "
-        "again, with this in compare.toml:"
+        f"{count(len(found.runs), 'run')} in {found.seconds / 3600:.2f} hours (measured; of a resumed run its last part), on "
+        f"{_list(found.hosts)}, by memkd-edge {_list(found.versions)}. Saved as compare.toml, this makes it again:"
     )
-    return Section("How it was made", (text, Code(config_toml)))
+    return Section("How it was made", (text, Code(f"# memkd-edge compare --config compare.toml\n\n{config_toml}")))
 
 
 def _setting(setting: Setting) -> str:
