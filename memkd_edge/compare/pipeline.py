@@ -208,7 +208,7 @@ def _tasks(config: CompareConfig, progress: Reporter) -> Iterator[Task]:
     """
     names: set[str] = set()
     variants = list(product(config.students, _compressions(config)))
-    refusal = None
+    refusal, possible = None, False
     for dataset in config.datasets:
         data = load_dataset(dataset, data_root=config.data_root)
         if data.name in names:
@@ -227,8 +227,9 @@ def _tasks(config: CompareConfig, progress: Reporter) -> Iterator[Task]:
             runs[data.name if len(variants) == 1 else f"{data.name}-{student}-{compression:g}"] = one
         if runs:
             prepare(data, next(iter(runs.values())))  # refuses options that do not fit the data before anything is trained
+            possible = True
             yield Task(data, runs)
-    if refusal is not None and not names:
+    if refusal is not None and not possible:
         raise refusal
 
 
@@ -254,8 +255,8 @@ def _compressions(config: CompareConfig) -> tuple[float, ...]:
         sizes = tuple(float(value) for value in values.split(","))
     except ValueError:
         sizes = ()
-    if key.strip() != "compression" or not sizes:
-        raise UsageError(f"--sweep {config.sweep}: expected compression=A,B,... with numbers")
+    if key.strip() != "compression" or not all(size > 0 for size in sizes) or not sizes:
+        raise UsageError(f"--sweep {config.sweep}: expected compression=A,B,... with numbers above 0")
     return sizes
 
 

@@ -8,16 +8,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from memkd_edge.compare.executors import LocalExecutor, RayExecutor, Task
+from memkd_edge.compare.pipeline import compare
+from memkd_edge.compare.rows import read_rows
 from memkd_edge.config import DistillConfig
 from memkd_edge.data import Dataset
 from memkd_edge.errors import MemkdEdgeError, MissingToolError, UsageError
 from memkd_edge.progress import Reporter
+from tests.compare.small import CONFIG, scores
 
 PATIENCE_S = 60.0
 
@@ -146,6 +150,16 @@ def test_ctrl_c_ends_the_work_on_the_cluster(cluster: str, tmp_path: Path) -> No
     # The cluster is free again.
     again = RayExecutor(cluster, 1).run([task("D")], lambda one, folder, _: write(one, folder), tmp_path, Reporter())
     assert [one.data.name for one in again] == ["D"]
+
+
+def test_a_comparison_on_the_cluster_gives_the_rows_of_one_here(
+    cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")  # no compiling and emulating
+    compare(CONFIG, tmp_path / "here")
+    compare(replace(CONFIG, executor="ray", ray_address=cluster), tmp_path / "there")
+    here, there = (scores(read_rows(tmp_path / folder / "rows.csv")) for folder in ("here", "there"))
+    assert sorted(there, key=here.index) == here
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "no-such-host.invalid:6379", "127.0.0.1:99999"])
