@@ -363,7 +363,7 @@ def _choice(found: Findings, protocol: str) -> Section:
 
 def _origin(found: Findings, config_toml: str) -> Section:
     text = (
-        f"{count(len(found.runs), 'run')} in {found.seconds / 3600:.2f} hours (measured; of a resumed run its last part), on "
+        f"{count(len(found.runs), 'run')} in {_duration(found.seconds)} (measured; of a resumed run its last part), on "
         f"{_list(found.hosts)}, by memkd-edge {_list(found.versions)}. Saved as compare.toml, this makes it again:"
     )
     return Section("How it was made", (text, Code(f"# memkd-edge compare --config compare.toml\n\n{config_toml}")))
@@ -371,6 +371,10 @@ def _origin(found: Findings, config_toml: str) -> Section:
 
 def _setting(setting: Setting) -> str:
     return f"{setting.student}, {_times(setting.compression)}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.1f} minutes"
 
 
 def _times(low: float, high: float | None = None) -> str:

@@ -195,7 +195,7 @@ def test_the_report_says_who_leads_by_how_much_and_that_two_data_sets_prove_noth
     assert "| Alpha | 0.900 | 0.750 ± 0.050 | **0.850 ± 0.050** | 0.650 ± 0.050 |" in markdown
     assert "| Beta | 0.900 | **0.500 ± 0.000** | 0.450 ± 0.050 | **0.500 ± 0.000** |" in markdown
     assert "500x smaller than the teachers" in lead
-    assert "2 runs in 1.00 hours (measured" in markdown
+    assert "2 runs in 1.0 hours (measured" in markdown
     assert "bench-1" in markdown
     assert "held-out training series alone" in markdown
 
