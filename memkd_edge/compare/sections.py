@@ -53,15 +53,15 @@ def document(found: Findings, config: CompareConfig, config_toml: str) -> Docume
 
 
 def _notice(found: Findings, asked: Sequence[str]) -> str:
-    """Say which data sets are missing: the comparison was interrupted, or goes on."""
+    """Say which data sets are missing."""
     there = {run.dataset for run in found.runs}
     missing = [name for name in asked if (Path(name).stem if Path(name).suffix in FILES else name.partition("@")[0]) not in there]
     if not missing:
         return ""
     are = "is" if len(missing) == 1 else "are"
     return (
-        f"{len(missing)} of {count(len(asked), 'data set')} {are} missing ({', '.join(missing)}): the comparison has not ended. "
-        f"Everything below is about the {len(there)} that are there."
+        f"{len(missing)} of {count(len(asked), 'data set')} {are} missing ({', '.join(missing)}): the comparison has not "
+        f"ended, or no student of the size asked for is possible there. Everything below is about the {len(there)} that are there."
     )
 
 
@@ -73,8 +73,9 @@ def summary(found: Findings) -> list[str]:
     on = f"{count(len(found.complete), 'data set')}"
     sentences = []
     if others:
+        tie = f" (level with {others[0].method})" if others[0].rank == leader.rank else ""
         sentences.append(
-            f"{leader.method} leads: mean rank {leader.rank:.2f} of {len(found.methods)} over {on}, mean test AUC-PRC "
+            f"{leader.method} leads{tie}: mean rank {leader.rank:.2f} of {len(found.methods)} over {on}, mean test AUC-PRC "
             f"{leader.auc_prc:.3f}, {_distance(leader, others[0])}, the next"
             + "".join(f", and {_distance(leader, one)}" for one in others[1:] if one.method == "base")
             + "."
@@ -234,8 +235,8 @@ def _size(found: Findings) -> Section:
     measured = any(run.kept and run.kept.flash_bytes is not None for run in found.runs)
     if measured:
         caption = (
-            "The student that each run kept, as generated int8 C: test scores (bit-exact integer reference) against flash "
-            "(emulated-exact, Cortex-M4), coloured by its method."
+            "The student that each run kept, where its generated int8 C was measured: test scores (bit-exact integer reference) "
+            "against flash (emulated-exact, Cortex-M4), coloured by its method."
         )
     else:
         caption = (
@@ -282,6 +283,10 @@ def _sweep(found: Findings) -> Section:
         blocks += [Picture("sweep", caption), _sizes_table(found.sizes, found.int8)]
     else:
         blocks.append("No data set has all kinds and sizes yet, so there are no means over data sets.")
+    shown = {size.setting for sizes in found.sizes_by_set.values() for size in sizes}
+    unmeasured = [_setting(setting) for setting in found.settings if setting not in shown]
+    if unmeasured:
+        blocks.append(f"Without int8 figures, so not listed: {'; '.join(unmeasured)}.")
     if len(found.sizes_by_set) > 1:
         for name, sizes in found.sizes_by_set.items():
             blocks.append(_sizes_table(sizes, found.int8, folded=name))

@@ -200,6 +200,15 @@ def test_the_report_says_who_leads_by_how_much_and_that_two_data_sets_prove_noth
     assert "held-out training series alone" in markdown
 
 
+def test_a_shared_lead_is_called_one(tmp_path: Path) -> None:
+    scores = {"A": (0.6, 0.8), "B": (0.7, 0.6)}
+    rows = [
+        row(name, method, 0, score) for name, pair in scores.items() for method, score in zip(("base", "kd"), pair, strict=True)
+    ]
+    lead = write_report(comparison(tmp_path, rows)).document.lead
+    assert "kd leads (level with base): mean rank 1.50 of 2 over 2 data sets, mean test AUC-PRC 0.700, 0.050 above base" in lead
+
+
 def test_a_clear_difference_on_enough_data_sets_is_called_significant_and_drawn(tmp_path: Path) -> None:
     report = write_report(comparison(tmp_path, many_rows(8, ("base", "kd", "memkd"))))
     # All 8 signs alike: p = 2 / 2^8 for each of 3 pairs; Holm's smallest counts 3 fold, and raises the others.
@@ -236,7 +245,7 @@ def test_no_data_set_with_all_methods_is_said_and_not_ranked(tmp_path: Path) -> 
 
 
 def test_an_interrupted_comparison_names_the_data_sets_it_lacks(tmp_path: Path) -> None:
-    asked = ("Alpha", "data/Beta.npz", "Gamma@swapped", "elsewhere/Delta.csv")
+    asked = ("Alpha@swapped", "data/Beta.npz", "Gamma@swapped", "elsewhere/Delta.csv")
     report = write_report(comparison(tmp_path, small_rows(), datasets=asked))
     assert "2 of 4 data sets are missing (Gamma@swapped, elsewhere/Delta.csv)" in report.document.notice
     assert report.document.notice in " ".join(Page((tmp_path / "report.html").read_text()).text)
@@ -259,7 +268,8 @@ def test_choosing_on_the_test_series_is_called_too_good(tmp_path: Path) -> None:
 
 
 def test_a_sweep_has_the_fronts_of_int8_figures(tmp_path: Path) -> None:
-    report = write_report(comparison(tmp_path, sweep_rows(), students=("lstm", "gru"), sweep="compression=50,500,1600"))
+    cnn = row("Alpha", "memkd", 0, 0.9, student="cnn", kept=True)  # has no int8 form
+    report = write_report(comparison(tmp_path, [*sweep_rows(), cnn], sweep="compression=50,500,1600"))
     sizes = {(size.setting.student, size.setting.compression): size for size in report.found.sizes}
     costs = ("flash_bytes", "ram_bytes", "instructions")
     assert sizes["gru", 50.0].front == ()  # in float it would be the best of its kind
@@ -273,6 +283,7 @@ def test_a_sweep_has_the_fronts_of_int8_figures(tmp_path: Path) -> None:
     text = (tmp_path / "report.md").read_text()
     assert "| gru, 500x | 500x | 8 | **• 5,200** | **• 120** | **• 2,000** | 400 | 0.700 | 0.650 |" in text
     assert "emulated-exact" in text
+    assert "Without int8 figures, so not listed: cnn, 500x." in text
     assert report.found.setting.compression == 500.0  # methods are compared at distill's own size
 
 
