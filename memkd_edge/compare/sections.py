@@ -61,7 +61,7 @@ def _notice(found: Findings, asked: Sequence[str]) -> str:
     are = "is" if len(missing) == 1 else "are"
     return (
         f"{len(missing)} of {count(len(asked), 'data set')} {are} missing ({', '.join(missing)}): the comparison has not "
-        f"ended, or no student of the size asked for is possible there. Everything below is about the {len(there)} that are there."
+        f"ended, or no student of the size asked for is possible there. All below is about the {len(there)} that are there."
     )
 
 

@@ -282,6 +282,7 @@ def test_a_sweep_has_the_fronts_of_int8_figures(tmp_path: Path) -> None:
     }
     text = (tmp_path / "report.md").read_text()
     assert "| gru, 500x | 500x | 8 | **• 5,200** | **• 120** | **• 2,000** | 400 | 0.700 | 0.650 |" in text
+    assert "| lstm, 500x | 500x | 8 | • 5,200 | • 120 | • 2,000 | 400 | 0.600 | 0.550 |" in text
     assert "emulated-exact" in text
     assert "Without int8 figures, so not listed: cnn, 500x." in text
     assert report.found.setting.compression == 500.0  # methods are compared at distill's own size
