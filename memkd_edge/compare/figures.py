@@ -219,9 +219,10 @@ def _critical_difference(found: Findings) -> Figure:
         )
     pyplot.close(drawn)
     colours = {_short(method): colour for method, (colour, _) in method_styles(methods).items()}
-    axes.lines[0].remove()  # a white diagonal that sets up the axes, and shows on a dark page
     for artist in (*axes.lines, *axes.texts):
-        if same_color(artist.get_color(), "k"):
+        if same_color(artist.get_color(), "w"):
+            artist.remove()  # a diagonal that sets up the axes, and would show on a dark page
+        elif same_color(artist.get_color(), "k"):
             artist.set_color(INK)
     for text in axes.texts:
         if text.get_text() in colours:
