@@ -87,6 +87,7 @@ def emit_c(model: QuantizedLstm | QuantizedGru, metadata: Metadata | None, name:
         "input_scale_i8": model.input_scale,
         "logit_scale_i8": model.logit_scale_int8,
         "logit_zero_point_i8": model.logit_zero_point_int8,
+        "input_zero_point_i8": model.input_zero_point_int8,
         "input_gain": model.input_gain,
         "input_gain_f32": 1 / model.layers[0].state_scale,
         "logit_mantissa": model.logit_rescale.mantissa,

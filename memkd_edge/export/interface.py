@@ -68,7 +68,7 @@ def integer_step(model: QuantizedClassifier, arithmetic: str) -> StepInterface:
     if model.raw is not None:
         x = Port("x", "x", 0, channels, "int16")  # counts
     elif arithmetic == "int8":
-        x = Port("x", "x", 0, channels, "int8", model.input_scale)
+        x = Port("x", "x", 0, channels, "int8", model.input_scale, model.input_zero_point_int8)
     else:
         x = Port("x", "x", 0, channels, "int16", model.layers[0].state_scale)
     if arithmetic == "int8":

@@ -13,7 +13,7 @@ class Oracle:
     def __init__(self, model: QuantizedLstm | QuantizedGru, interface: StepInterface, series: int = 1) -> None:
         self._classifier = integer_classifier(model, series)
         self._front_end = IntegerFrontEnd(model.raw) if model.raw is not None else None
-        self._gain = model.input_gain if interface.x.dtype == "int8" else 1
+        self._widen = interface.x.dtype == "int8"
         self._narrow = interface.logits.dtype == "int8"
 
     @property
@@ -28,7 +28,7 @@ class Oracle:
         if self._front_end is not None:
             wide = self._front_end.normalise(x.astype(np.int16))
         else:
-            wide = (x.astype(np.int64) * self._gain).astype(np.int16)
+            wide = self._classifier.widen(x) if self._widen else x.astype(np.int16)
         logits = self._classifier.step(wide)
         return self._classifier.narrow(logits) if self._narrow else logits
 

@@ -45,7 +45,7 @@ def self_test(model: QuantizedLstm | QuantizedGru, metadata: Metadata) -> SelfTe
     reference = integer_classifier(model)
     logits_float = _stream(reference, x)
     if raw is None:
-        x_int8 = np.clip(np.round(x / model.input_gain), -128, 127).astype(np.int8)
+        x_int8 = np.clip(np.round(x / model.input_gain) + model.input_zero_point_int8, -128, 127).astype(np.int8)
         return SelfTest(x, logits_float, x_int8, _stream(reference, x_int8), x_float, logits_float)
     per_count = raw.gain.astype(np.float64) * raw.rescale.mantissa * 2.0 ** (raw.rescale.exponent - 31)
     counts = np.clip(np.round(raw.offset + x / per_count), -(1 << 15), (1 << 15) - 1).astype(np.int16)

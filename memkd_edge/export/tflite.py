@@ -13,6 +13,7 @@ A GRU is written from the same operators and SUB; its state is h alone:
          -> SUB(1, z) -> MUL(1 - z, n), MUL(z, h) -> ADD = h' -> FULLY_CONNECTED = logits
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,7 +31,14 @@ from memkd_edge.quantize.calibrate import FloatModel
 from memkd_edge.quantize.fixed_point import INT16_MAX
 from memkd_edge.quantize.front_end import fold_normalisation
 from memkd_edge.quantize.quantize import ACTIVATION_SCALE
-from memkd_edge.quantize.types import QuantizedClassifier, QuantizedDense, QuantizedLayer, QuantizedLstm, RawInput
+from memkd_edge.quantize.types import (
+    QuantizedClassifier,
+    QuantizedDense,
+    QuantizedGruLayer,
+    QuantizedLayer,
+    QuantizedLstm,
+    RawInput,
+)
 
 INTERFACES = ("int8", "int16x8")
 
@@ -105,13 +113,16 @@ def write_tflite(q: QuantizedClassifier, metadata: Metadata | None, *, interface
     """
     if interface not in INTERFACES:
         raise UsageError(f"unknown interface {interface!r}; choose {' or '.join(INTERFACES)}")
+    layers: Sequence[QuantizedLayer | QuantizedGruLayer] = q.layers
+    gates = [_integer_dense(layer.gates) for layer in layers]
+    narrow_input = interface == "int8" and q.raw is None
+    if narrow_input:
+        gates[0] = _without_zero_point(gates[0], q)
     graph = _Graph(
         kind="lstm" if isinstance(q, QuantizedLstm) else "gru",
         layers=tuple(
-            _Layer(
-                _integer_dense(layer.gates), layer.hidden_size, layer.cell_scale if isinstance(layer, QuantizedLayer) else None
-            )
-            for layer in q.layers
+            _Layer(dense, layer.hidden_size, layer.cell_scale if isinstance(layer, QuantizedLayer) else None)
+            for dense, layer in zip(gates, layers, strict=True)
         ),
         head=_integer_dense(q.head),
         dtype="int16",
@@ -119,7 +130,7 @@ def write_tflite(q: QuantizedClassifier, metadata: Metadata | None, *, interface
         activation_scale=ACTIVATION_SCALE,
     )
     if metadata is not None:
-        metadata = replace(metadata, arithmetic=interface, input_zero_point=0)
+        metadata = replace(metadata, arithmetic=interface, input_zero_point=q.input_zero_point_int8 if narrow_input else 0)
         if q.raw is not None:
             metadata = replace(metadata, input="raw", counts_per_unit=q.raw.counts_per_unit, input_scale=1.0)
         else:
@@ -153,6 +164,12 @@ def _integer_dense(layer: QuantizedDense) -> _Dense:
     return _Dense(layer.weight, layer.bias, layer.weight_scale, layer.in_scale * layer.weight_scale, layer.out_scale)
 
 
+def _without_zero_point(gates: _Dense, q: QuantizedClassifier) -> _Dense:
+    """Take the zero point of int8 x off the bias, since CAST keeps it in the integers; no sum changes."""
+    from_x = gates.weight[:, : q.input_size].astype(np.int64)
+    return replace(gates, bias=gates.bias - q.input_gain * q.input_zero_point_int8 * from_x.sum(axis=1))
+
+
 def _write(graph: _Graph, metadata: Metadata | None, interface: "_Interface | None", *, strip: bool) -> bytes:
     writer = ModelWriter(names=not strip)
     _write_step(writer.subgraph("step"), graph, interface)
@@ -165,8 +182,8 @@ def _write(graph: _Graph, metadata: Metadata | None, interface: "_Interface | No
 
 
 def _write_step(step: Subgraph, graph: _Graph, interface: "_Interface | None") -> None:
-    x_dtype, x_scale = (graph.dtype, graph.state_scale) if interface is None else interface.input_type()
-    step.inputs["x"] = step.tensor("x", (1, graph.input_size), x_dtype, x_scale)
+    x_type = (graph.dtype, graph.state_scale) if interface is None else interface.input_type()
+    step.inputs["x"] = step.tensor("x", (1, graph.input_size), *x_type)
     for index, layer in enumerate(graph.layers):
         for name, scale in graph.states(index).items():
             step.inputs[name] = step.tensor(name, (1, layer.hidden_size), graph.dtype, scale)
@@ -193,11 +210,13 @@ class _Interface:
     q: QuantizedClassifier
     int8: bool
 
-    def input_type(self) -> tuple[str, float]:
-        """Dtype and scale of x."""
+    def input_type(self) -> tuple[str, float, int]:
+        """Dtype, scale and zero point of x."""
         if self.q.raw is not None:
-            return "int16", _COUNT
-        return ("int8", self.q.input_scale) if self.int8 else ("int16", self.q.layers[0].state_scale)
+            return "int16", _COUNT, 0
+        if self.int8:
+            return "int8", self.q.input_scale, self.q.input_zero_point_int8
+        return "int16", self.q.layers[0].state_scale, 0
 
     def write_input(self, step: Subgraph) -> int:
         """Bring x to int16 at the state's scale."""
@@ -212,7 +231,7 @@ class _Interface:
         return narrow
 
     def _widen(self, step: Subgraph) -> int:
-        """int8 x -> int16 at the state's scale, exactly: the scales' ratio is an integer."""
+        """int8 x -> int16 at the state's scale, exactly but for x's zero point: the scales' ratio is an integer."""
         shape = (1, self.q.input_size)
         cast = step.tensor("x_int16", shape, "int16", self.q.input_scale)
         options = schema.CastOptionsT()

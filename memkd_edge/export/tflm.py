@@ -46,6 +46,7 @@ def tflm_fields(model: QuantizedLstm | QuantizedGru, metadata: Metadata, test: S
         "probed_states": list(range(states - 1, len(model.layers) * states, states)),
         "state_bytes": 2 * model.hidden_size * len(model.layers) * states,
         "input_scale": np.float32(input_scale),
+        "input_zero_point": model.input_zero_point_int8 if int8 else 0,
         "logit_scale": np.float32(model.logit_scale_int8 if int8 else model.head.out_scale),
         "logit_zero_point": model.logit_zero_point_int8 if int8 else 0,
         "mean": metadata.mean,

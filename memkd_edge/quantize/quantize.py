@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 
 from memkd_edge.errors import UsageError
 from memkd_edge.models import Classifier, GruClassifier, LstmClassifier
-from memkd_edge.quantize.calibrate import DenseWeights, FloatModel, check_series
+from memkd_edge.quantize.biases import correct_biases
+from memkd_edge.quantize.calibrate import DenseWeights, FloatModel, Floats, check_series
 from memkd_edge.quantize.fixed_point import multiplier
 from memkd_edge.quantize.front_end import Sensor, absorb_offset_remainder, raw_input
 from memkd_edge.quantize.reference import integer_classifier
-from memkd_edge.quantize.rounding import round_weights
+from memkd_edge.quantize.rounding import round_nearest, round_weights
+from memkd_edge.quantize.sensitivity import sensitivity
 from memkd_edge.quantize.types import QuantizedDense, QuantizedGru, QuantizedGruLayer, QuantizedLayer, QuantizedLstm
 
 GATE_SCALE = 3 * 2.0**-12  # range +-24
@@ -29,10 +31,15 @@ ACTIVATION_SCALE = 2.0**-15  # of sigmoid and tanh
 PRODUCT_SCALE = ACTIVATION_SCALE**2
 INPUT_HEADROOM = 1.25  # the device meets larger samples than the calibration series did
 LOGIT_HEADROOM = 1.05
-INPUT_CLIPS = (1.0, 0.7, 0.5, 0.35, 0.25)  # of the largest sample, tried for int8 input: outliers cost the rest its resolution
+INPUT_CLIPS = (1.0, 0.7, 0.5, 0.35, 0.25)  # of the int8 input's range, tried: outliers cost the rest its resolution
+INPUT_BULK = 0.001  # of the calibration samples may lie below the int8 input's range, and as many above
+UNLIKELY = 0.01  # int8 logits need not tell classes apart that are less likely than this times the likeliest
+
+MAX_PARAMETERS = 2500  # of a larger model the curvature takes too long, and each weight matters less
+DAMPINGS = (1e-2, 1e-3, 1e-4)  # tried when rounding
 
 _MAX_COLUMNS = 512  # 512 * 127 * 2^15 stays below 2^31
-_TRIAL_SAMPLES = 20_000  # series x samples with which a setting is tried
+_TRIAL_SAMPLES = 40_000  # series x samples with which a setting is tried
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,7 @@ class Settings:
     """What calibration decides.
 
     state_scale: of x and h; logit_scale: of the int16 logits (powers of two). logit_min, logit_max: what int8 logits have to
-    reach. cell_shift: see CELL_SHIFTS. input_gain: the int8 input's scale is input_gain * state_scale.
+    reach. cell_shift: see CELL_SHIFTS. input_gain, input_zero_point: the int8 input's scale is input_gain * state_scale.
     """
 
     state_scale: float
@@ -49,6 +56,7 @@ class Settings:
     logit_max: float
     cell_shift: int
     input_gain: int
+    input_zero_point: int = 0
 
 
 @overload
@@ -77,8 +85,7 @@ def quantize(
     check_series(x_calibration, weights.input_size)
     settings = first_settings(weights, x_calibration)
     grids = weight_grids(weights.dense(), settings)
-    dense = round_weights(weights.kind, weights.dense(), [grid.weight_scale for grid in grids], x_calibration)
-    settings = _tried(weights, dense, grids, settings, x_calibration)
+    dense, settings = _calibrated(weights, grids, settings, x_calibration)
     return assemble(weights.kind, dense, grids, settings, sensor)
 
 
@@ -93,7 +100,7 @@ def settings_of(q: QuantizedLstm | QuantizedGru) -> Settings:
     low, high = ((limit - q.logit_zero_point_int8) * q.logit_scale_int8 for limit in (-128, 127))
     first = q.layers[0]
     shift = first.cell_shift if isinstance(first, QuantizedLayer) else 0
-    return Settings(first.state_scale, q.head.out_scale, low, high, shift, q.input_gain)
+    return Settings(first.state_scale, q.head.out_scale, low, high, shift, q.input_gain, q.input_zero_point_int8)
 
 
 def first_settings(weights: FloatModel, x: NDArray[np.floating]) -> Settings:
@@ -104,41 +111,63 @@ def first_settings(weights: FloatModel, x: NDArray[np.floating]) -> Settings:
     # A logit scale below state_scale * weight_scale would amplify: the head's factor stays <= 1.
     resolution = state_scale * float(np.abs(weights.head_weight).max()) / 127 * (1 << 15)
     reach = LOGIT_HEADROOM * max(-float(logits.min()), float(logits.max()), resolution, 2.0**-15)
+    hopeless = float(logits.max(-1).min()) + math.log(UNLIKELY)
+    gain, zero_point = _int8_input(float(x.min()), float(x.max()), state_scale)
     return Settings(
         state_scale=state_scale,
         logit_scale=power_of_two_scale(reach),
-        logit_min=min(float(logits.min()), 0.0),
+        logit_min=min(max(float(logits.min()), hopeless), 0.0),
         logit_max=max(float(logits.max()), 0.0),
         cell_shift=0,
-        input_gain=_input_gain(magnitude, state_scale),
+        input_gain=gain,
+        input_zero_point=zero_point,
     )
 
 
-def _tried(
-    weights: FloatModel, dense: Sequence[DenseWeights], grids: Sequence["Grid"], settings: Settings, x: NDArray[np.floating]
-) -> Settings:
-    """Return `settings` with the cell's scale and the int8 input's that come closest to the float logits."""
-    series = x[: max(1, _TRIAL_SAMPLES // x.shape[1])]
+def _calibrated(
+    weights: FloatModel, grids: Sequence["Grid"], settings: Settings, x: NDArray[np.floating]
+) -> tuple[Sequence[DenseWeights], Settings]:
+    """Round the weights and decide on the settings, each time for what brings the logits closest to the float model's."""
+    count = min(len(x), max(1, _TRIAL_SAMPLES // x.shape[1]))
+    series = x[np.linspace(0, len(x) - 1, count).round().astype(int)]
     expected = weights.logits(series)
 
-    def error(trial: Settings, interface: str) -> float:
-        """Mean absolute error of the logits, over time plus at the end, where the decision is made."""
+    def errors(dense: Sequence[DenseWeights], trial: Settings, interface: str = "int16x8") -> Floats:
         q = assemble(weights.kind, dense, grids, trial, None)
         runner = integer_classifier(q, len(series))
-        samples = runner.quantize_input(series, interface).astype(np.int64)
-        if interface == "int8":
-            samples = samples * q.input_gain
-        logits = runner.run(samples.astype(np.int16)) * q.head.out_scale
-        difference = np.abs(logits - expected)
-        return float(difference.mean() + difference[:, -1].mean())
+        samples = runner.quantize_input(series, interface)
+        return runner.run(runner.widen(samples) if interface == "int8" else samples) * q.head.out_scale - expected
 
+    float_dense, scales = weights.dense(), [grid.weight_scale for grid in grids]
+    large = sum(part.size for one in float_dense for part in one) > MAX_PARAMETERS
+    nearest = round_nearest(float_dense, scales)
+    trained = all(
+        np.allclose(a.weight, b.weight, atol=1e-3 * scale) for a, b, scale in zip(nearest, float_dense, scales, strict=True)
+    )
+    # A student that was trained through its integers lies on their grid, and its biases are meant for integers already.
+    if not trained:
+        by_parameters = sensitivity(weights.kind, float_dense, series, biases_only=large)
+    dense: Sequence[DenseWeights] = nearest
+    if not large and not trained:
+        rounded = [round_weights(float_dense, scales, by_parameters.jacobian, damping) for damping in DAMPINGS]
+        dense = min(rounded, key=lambda one: _size(errors(one, settings)))
     if weights.kind == "lstm":
         trials = [replace(settings, cell_shift=shift) for shift in CELL_SHIFTS]
-        settings = min(trials, key=lambda trial: error(trial, "int16x8"))
-    magnitude = float(np.abs(x).max())
-    gains = [_input_gain(clip * magnitude, settings.state_scale) for clip in INPUT_CLIPS]
-    trials = [replace(settings, input_gain=gain) for gain in gains]
-    return min(trials, key=lambda trial: error(trial, "int8"))
+        settings = min(trials, key=lambda trial: _size(errors(dense, trial)))
+    if not trained:
+        by_biases = by_parameters if large else by_parameters.of_biases(dense)
+        dense = correct_biases(dense, by_biases, lambda one: errors(one, settings), _size)
+    low, high = float(x.min()), float(x.max())
+    bulk_low, bulk_high = (float(limit) for limit in np.quantile(x, (INPUT_BULK, 1 - INPUT_BULK)))
+    ranges = [_int8_input(min(clip * low, bulk_low), max(clip * high, bulk_high), settings.state_scale) for clip in INPUT_CLIPS]
+    trials = [replace(settings, input_gain=gain, input_zero_point=zero) for gain, zero in dict.fromkeys(ranges)]
+    return dense, min(trials, key=lambda trial: _size(errors(dense, trial, "int8")))
+
+
+def _size(errors: Floats) -> float:
+    """Mean absolute error of logits [N, T, K], over time plus at the end, where the decision is made."""
+    magnitude = np.abs(errors)
+    return float(magnitude.mean() + magnitude[:, -1].mean())
 
 
 def power_of_two_scale(magnitude: float) -> float:
@@ -221,6 +250,7 @@ def assemble(
         "head": head,
         "input_scale": settings.input_gain * settings.state_scale,
         "input_gain": settings.input_gain,
+        "input_zero_point_int8": settings.input_zero_point,
         "logit_scale_int8": logit_scale,
         "logit_zero_point_int8": logit_zero_point,
         "logit_rescale": multiplier(settings.logit_scale / logit_scale),
@@ -249,8 +279,11 @@ def assemble(
     )
 
 
-def _input_gain(magnitude: float, state_scale: float) -> int:
-    return max(1, math.ceil(magnitude / 127 / state_scale))
+def _int8_input(low: float, high: float, state_scale: float) -> tuple[int, int]:
+    """Gain over the state's scale and zero point at which int8 covers [low, high] and zero."""
+    low, high = min(low, 0.0), max(high, 0.0)
+    gain = max(1, math.ceil((high - low) / 255 / state_scale))
+    return gain, int(np.clip(round(-128 - low / (gain * state_scale)), -128, 127))
 
 
 def _int8_range(low: float, high: float, finest: float) -> tuple[float, int]:

@@ -46,7 +46,11 @@ class IntegerClassifier:
 
     def step_int8(self, x: NDArray[np.int8]) -> NDArray[np.int8]:
         """Take one int8 sample per series, x [N, C] at `input_scale`, and return the int8 logits [N, K]."""
-        return self.narrow(self.step((x.astype(np.int64) * self._model.input_gain).astype(np.int16)))
+        return self.narrow(self.step(self.widen(x)))
+
+    def widen(self, x: NDArray[np.integer]) -> NDArray[np.int16]:
+        """Return int8 samples of the int8 interface as int16 at the state scale."""
+        return ((x.astype(np.int64) - self._model.input_zero_point_int8) * self._model.input_gain).astype(np.int16)
 
     def narrow(self, logits: NDArray[np.int16]) -> NDArray[np.int8]:
         """Return int16 logits as the int8 logits of the int8 interface."""
@@ -63,7 +67,7 @@ class IntegerClassifier:
     def quantize_input(self, x: NDArray[np.floating], interface: str = "int16x8") -> NDArray[np.integer]:
         """Quantise normalised float samples for `interface` "int8" or "int16x8": float32 x / scale, halves away from zero."""
         if interface == "int8":
-            return quantize_array(x, self._model.input_scale, np.int8)
+            return quantize_array(x, self._model.input_scale, np.int8, self._model.input_zero_point_int8)
         return quantize_array(x, self._model.layers[0].state_scale, np.int16)
 
     def _step_layer(self, index: int, x: NDArray[np.int16]) -> None:
@@ -102,13 +106,14 @@ def integer_classifier(model: QuantizedLstm | QuantizedGru, series: int = 1) -> 
     return IntegerLstm(model, series) if isinstance(model, QuantizedLstm) else IntegerGru(model, series)
 
 
-def quantize_array(x: NDArray[np.floating], scale: float, dtype: type[np.int8] | type[np.int16]) -> NDArray[Any]:
-    """Return clamp(trunc(x / scale +- 1/2)) in float32 arithmetic, the zero point being 0."""
+def quantize_array(
+    x: NDArray[np.floating], scale: float, dtype: type[np.int8] | type[np.int16], zero_point: int = 0
+) -> NDArray[Any]:
+    """Return clamp(trunc(x / scale +- 1/2) + zero_point) in float32 arithmetic."""
     scaled = x.astype(np.float32) / np.float32(scale)
     limits = np.iinfo(dtype)
-    quantized: NDArray[Any] = np.clip(np.trunc(scaled + np.copysign(np.float32(0.5), scaled)), limits.min, limits.max).astype(
-        dtype
-    )
+    rounded = np.trunc(scaled + np.copysign(np.float32(0.5), scaled)) + zero_point
+    quantized: NDArray[Any] = np.clip(rounded, limits.min, limits.max).astype(dtype)
     return quantized
 
 

@@ -79,7 +79,7 @@ def integer_trajectory(q: QuantizedLstm | QuantizedGru, x: NDArray[np.float32], 
         values = logits * np.float32(q.head.out_scale)
     state_scale = q.layers[0].state_scale
     return Trajectory(
-        x=(samples * np.float32(q.input_scale if interface == "int8" else state_scale)),
+        x=(runner.widen(samples) if interface == "int8" else samples) * np.float32(state_scale),
         h=[np.stack(layer, axis=1) * np.float32(state_scale) for layer in h],
         c=[
             np.stack(values, axis=1) * np.float32(layer.cell_scale)

@@ -116,8 +116,9 @@ class QuantizedClassifier:
     layers: bottom to top; all share one state scale. head: the classifier on the top layer's h.
 
     The int16x8 interface takes x at scale layers[0].state_scale and gives logits at head.out_scale, zero points 0.
-    The int8 interface takes x at scale `input_scale` = input_gain * state_scale, zero point 0, so that x16 = input_gain * x8
-    exactly, and gives logits8 = sat8(rescale(logits16, logit_rescale) + logit_zero_point_int8) at `logit_scale_int8`.
+    The int8 interface takes x at scale `input_scale` = input_gain * state_scale, so that exactly
+    x16 = input_gain * (x8 - input_zero_point_int8), and gives logits8 = sat8(rescale(logits16, logit_rescale) +
+    logit_zero_point_int8) at `logit_scale_int8`.
     With `raw`, both take int16 counts instead.
     """
 
@@ -129,6 +130,7 @@ class QuantizedClassifier:
     logit_zero_point_int8: int
     logit_rescale: Multiplier
     raw: RawInput | None = None
+    input_zero_point_int8: int = 0
 
     @property
     def input_size(self) -> int:

@@ -153,7 +153,9 @@ def test_litert_equals_the_reference_on_hard_states_except_at_exact_ties(spec, i
     runner, ties = integer_classifier(q), 0
     for inputs in hard_states(5, 500, step_widths(spec), DTYPES[interface]):
         expected = reference_step(runner, inputs)
-        below = inputs[0].astype(np.int64) * (q.input_gain if interface == "int8" else 1)
+        below = inputs[0].astype(np.int64)
+        if interface == "int8":
+            below = (below - q.input_zero_point_int8) * q.input_gain
         tie = ties_in(q.head, runner.h[-1])
         before = inputs[1 :: 1 if spec.kind == "gru" else 2]
         for layer, h, next_h in zip(q.layers, before, runner.h, strict=True):
@@ -188,7 +190,8 @@ def test_metadata_travels_inside_with_arithmetic_and_input_scale(metadata, inter
     model = parsed(write_tflite(q, metadata, interface=interface))
     buffers = {entry.name: bytes(bytearray(model.buffers[entry.buffer].data)) for entry in model.metadata}
     found = Metadata.from_json(buffers[b"memkd_edge"])
-    assert (found.arithmetic, found.labels, found.input_zero_point) == (interface, ("a", "b"), 0)
+    zero_point = q.input_zero_point_int8 if interface == "int8" else 0
+    assert (found.arithmetic, found.labels, found.input_zero_point) == (interface, ("a", "b"), zero_point)
     assert found.input_scale == (q.input_scale if interface == "int8" else q.layers[0].state_scale)
     assert buffers[b"min_runtime_version"].rstrip(b"\0") == b"2.14.0"
     assert json.loads(buffers[b"memkd_edge"])["format"] == 1

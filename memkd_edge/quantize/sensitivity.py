@@ -1,0 +1,183 @@
+"""How much a model's answers move with each of its parameters: the Jacobian by one batched pass back through time.
+
+Rounding (rounding.py) and the correction of biases (biases.py) both work on it. What all classes have in common counts little: a
+decision is made by differences of logits.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from memkd_edge.quantize.calibrate import DenseWeights, Floats
+
+_SAMPLES = 16  # of a series, at which the logits count; half of the weight is on the last
+_DIRECTIONS = 4  # of the logits, drawn anew for every answer when there are more classes than that
+_SHARED = 0.3  # weight of what all classes have in common
+_WORK = 2e7  # directions x series x samples x units: about two seconds on one core
+_FEWEST_SERIES = 4
+_AT_ONCE = 2e7  # values of a gradient held in memory
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """Derivatives of R answers by P parameters, in the order of the dense layers, each its weight and then its bias.
+
+    An answer is the logits of one of `series`, after one of `samples`, along one of `directions`; equally many for each series.
+
+    jacobian: [R, P]; directions: [series, R / series, K], their lengths weigh the answers; series: [S], rows of the calibration
+    series; samples: [R / series].
+    """
+
+    jacobian: Floats
+    directions: Floats
+    series: NDArray[np.int64]
+    samples: NDArray[np.int64]
+
+    def answers(self, logits: Floats) -> Floats:
+        """Return the answers [R] that the logits [N, T, K] of all calibration series hold."""
+        answers: Floats = np.einsum("nmk,nmk->nm", self.directions, logits[np.ix_(self.series, self.samples)]).ravel()
+        return answers
+
+    def of_biases(self, dense: Sequence[DenseWeights]) -> "Sensitivity":
+        """Return this with the columns of the biases alone."""
+        columns = flatten([DenseWeights(np.zeros(one.weight.shape), np.ones(one.bias.shape)) for one in dense]) > 0
+        return replace(self, jacobian=self.jacobian[:, columns])
+
+
+def sensitivity(kind: str, dense: Sequence[DenseWeights], x: NDArray[np.floating], *, biases_only: bool = False) -> Sensitivity:
+    """Differentiate a model on as many of the calibration series as takes a second or two.
+
+    Args:
+        kind: "lstm" or "gru".
+        dense: gates of every layer, then the head (`FloatModel.dense`).
+        x: [N, T, C] normalised calibration series.
+        biases_only: P counts the biases alone; for models whose weights are too many.
+    """
+    series, length, _ = x.shape
+    classes, units = dense[-1].weight.shape
+    at = np.unique(np.linspace(length - 1, 0, _SAMPLES, endpoint=False).round().astype(np.int64))
+    per_series = len(at) * min(classes, _DIRECTIONS)
+    count = int(np.clip(_WORK // (per_series * length * units), _FEWEST_SERIES, series)) if series > _FEWEST_SERIES else series
+    chosen = np.linspace(0, series - 1, count).round().astype(np.int64)
+    directions = _directions(classes, count, len(at))
+    size = max(1, int(_AT_ONCE // (per_series * length * 4 * units)))
+    with _one_thread():
+        parts = [
+            _jacobian(kind, dense, x[chosen[start : start + size]], directions[start : start + size], at, biases_only)
+            for start in range(0, count, size)
+        ]
+    jacobian = np.concatenate(parts).reshape(count * per_series, -1)
+    return Sensitivity(jacobian, directions.reshape(count, per_series, classes), chosen, np.repeat(at, per_series // len(at)))
+
+
+def _directions(classes: int, series: int, samples: int) -> Floats:
+    """Return directions of the logits, [series, samples, D, classes], that together weigh all classes alike."""
+    metric = np.eye(classes) - (1 - _SHARED) / classes  # symmetric: 1 along differences, _SHARED along the mean
+    if classes <= _DIRECTIONS:
+        result = np.broadcast_to(metric, (series, samples, classes, classes)).copy()
+    else:
+        signs = np.random.default_rng(0).choice([-1.0, 1.0], (series, samples, _DIRECTIONS, classes))
+        result = signs @ metric / np.sqrt(_DIRECTIONS)
+    weights = np.full(samples, 1 / samples)
+    weights[-1] += 1
+    weighted: Floats = result * np.sqrt(weights)[:, None, None]
+    return weighted
+
+
+def _jacobian(
+    kind: str,
+    dense: Sequence[DenseWeights],
+    x: NDArray[np.floating],
+    directions: Floats,
+    at: NDArray[np.int64],
+    biases_only: bool,
+) -> Floats:
+    """Return [N, R, P], R = samples x directions: gradients by all steps' pre-activations, times what these were made of."""
+    *layers, (head_weight, head_bias) = [
+        (torch.from_numpy(one.weight).float(), torch.from_numpy(one.bias).float()) for one in dense
+    ]
+    series, samples, per_sample, classes = directions.shape
+    step = _gru_step if kind == "gru" else _lstm_step
+    zeros = torch.zeros(series, head_weight.shape[1])
+    states = [(zeros, zeros) for _ in layers]
+    sources: list[list[Tensor]] = [[] for _ in layers]
+    gates: list[list[Tensor]] = [[] for _ in layers]
+    tops = []
+    wanted = set(at.tolist())
+    for t, sample in enumerate(torch.from_numpy(np.ascontiguousarray(np.moveaxis(x, 1, 0))).float()):
+        below = sample
+        for index, (weight, bias) in enumerate(layers):
+            source = torch.cat([below, states[index][0]], 1)
+            before = source @ weight.T + bias
+            if not before.requires_grad:
+                before.requires_grad_()
+            sources[index].append(source.detach())
+            gates[index].append(before)
+            states[index] = step(before, *states[index])
+            below = states[index][0]
+        if t in wanted:
+            tops.append(below)
+    top = torch.stack(tops, 1)  # [N, samples, H]
+    # One gradient for each answer: row (sample, direction) looks at that sample alone.
+    looks = torch.zeros(samples, per_sample, series, samples, classes)
+    for number in range(samples):
+        looks[number, :, :, number] = torch.from_numpy(directions[:, number]).float().transpose(0, 1)
+    looks = looks.flatten(0, 1)
+    flat = [before for layer in gates for before in layer]
+    grads = torch.autograd.grad(top @ head_weight.T + head_bias, flat, looks, is_grads_batched=True, allow_unused=True)
+    parts = []
+    for index, layer in enumerate(gates):
+        own = grads[index * len(layer) : (index + 1) * len(layer)]
+        delta = torch.stack([looks.new_zeros(len(looks), *layer[0].shape) if grad is None else grad for grad in own], 3)
+        delta = delta.transpose(0, 1).detach()  # [N, R, gates, T]
+        if not biases_only:
+            parts.append(torch.einsum("nrgt,tnc->nrgc", delta, torch.stack(sources[index])).flatten(2))
+        parts.append(delta.sum(3))
+    if not biases_only:
+        parts.append(torch.einsum("rnsk,nsh->nrkh", looks, top.detach()).flatten(2))
+    parts.append(looks.sum(2).transpose(0, 1))
+    return torch.cat(parts, 2).double().numpy()
+
+
+def _lstm_step(gates: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    i, f, o, g = gates.chunk(4, 1)
+    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+    return o.sigmoid() * c.tanh(), c
+
+
+def _gru_step(gates: Tensor, h: Tensor, unused: Tensor) -> tuple[Tensor, Tensor]:
+    reset, update, from_x, from_h = gates.chunk(4, 1)
+    keep = update.sigmoid()
+    return keep * h + (1 - keep) * (from_x + reset.sigmoid() * from_h).tanh(), unused
+
+
+def flatten(dense: Sequence[DenseWeights]) -> Floats:
+    """Return all parameters [P], each layer's weight and then its bias."""
+    return np.concatenate([part.ravel() for one in dense for part in one])
+
+
+def unflatten(flat: Floats, dense: Sequence[DenseWeights]) -> list[DenseWeights]:
+    """Cut `flat` [P] into layers of the shapes of `dense`."""
+    result, start = [], 0
+    for one in dense:
+        middle, end = start + one.weight.size, start + one.weight.size + one.bias.size
+        result.append(DenseWeights(flat[start:middle].reshape(one.weight.shape), flat[middle:end]))
+        start = end
+    return result
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep torch to one thread: faster on operations this small, and the same sums on every machine."""
+    before: Any = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
