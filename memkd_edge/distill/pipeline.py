@@ -27,6 +27,7 @@ from memkd_edge.progress import Reporter
 from memkd_edge.runs import Run
 
 AUTO = ("base", "kd", "memkd", "memkd+kd")
+PAPER: dict[str, Any] = {"noise": "0", "batch_size": 32, "folds": 1}  # what the paper's protocol settles
 WARM_UP_SHARE = 0.9  # of the test series whose decision must be final
 
 
@@ -69,7 +70,7 @@ def distill(
         if resume.environment()["state"] == "complete":
             return resume
     # The number of threads decides in which order sums are taken, so the run keeps it.
-    config = replace(config, threads=config.threads or torch.get_num_threads())
+    config = replace(config, threads=config.threads or torch.get_num_threads(), **(PAPER if config.protocol == "paper" else {}))
     device = _device(config)
     candidates = candidates_of(config)
     data = data or load_dataset(config.dataset, data_root=config.data_root, groups=config.groups)

@@ -110,6 +110,7 @@ def test_the_same_configuration_gives_the_same_bytes(config: DistillConfig, tmp_
 def test_selection_on_the_test_series_is_named(config: DistillConfig, tmp_path: Path) -> None:
     metrics = distill(replace(config, protocol="paper"), run_root=tmp_path).read_json("metrics.json")
     assert metrics["protocol"] == "paper"
+    assert metrics["teacher"]["noise"] == 0.0
     assert "test" in metrics["kept_because"]
 
 
