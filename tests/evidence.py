@@ -32,14 +32,7 @@ class Case:
 CASES = (
     Case("GunPoint", options={"resample": "linear:100"}),
     Case("ItalyPowerDemand"),
-    Case("BasicMotions"),
-    Case("ECG200", bundled=False),
-    Case("Coffee", bundled=False, options={"resample": "linear:100"}),
-    Case(
-        "SPSW_smartwatch",
-        bundled=False,
-        options={"compression": 450.0, "teacher_epochs": 30, "noise": "0", "teacher_seeds": 1, "epochs": 100, "seeds": 3},
-    ),
+    Case("SPSW_smartwatch", bundled=False, options={"compression": 450.0}),
 )
 
 
