@@ -1,4 +1,4 @@
-"""Runs generated C for verification: compiled for this machine, and for aarch64 under qemu-user."""
+"""Runs generated C for verification: compiled for this machine, for aarch64 under qemu-user, and for emulated Cortex-M."""
 
 import shutil
 import subprocess
@@ -20,19 +20,41 @@ _TYPES = {"int8": ("i8", "int8_t"), "int16": ("i16", "int16_t"), "float32": ("f3
 
 @dataclass(frozen=True)
 class Build:
-    """One way to build and run generated C. package: what apt-get installs to have it."""
+    """One way to build and run generated C.
+
+    package: what apt-get installs to have it; sources: what it needs beside stream.c; needs: a file of the compiler's library.
+    """
 
     title: str
     compiler: str
     package: str
     flags: tuple[str, ...] = ()
     emulator: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    needs: str = ""
+
+
+_SEMIHOSTING = ("-nographic", "-monitor", "none", "-serial", "none", "-semihosting-config", "enable=on,target=native", "-kernel")
+
+
+def _cortex_m(title: str, cpu: str, machine: str) -> Build:
+    return Build(
+        title,
+        "arm-none-eabi-gcc",
+        "gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm",
+        (f"-mcpu={cpu}", "-mthumb", "--specs=rdimon.specs", "-Wl,--section-start=.vectors=0"),
+        ("qemu-system-arm", "-M", machine, *_SEMIHOSTING),
+        ("cortex_m.c",),
+        "rdimon.specs",
+    )
 
 
 BUILDS = (
     Build("C, host", "cc", "gcc libc6-dev"),
     Build("C, host, small", "cc", "gcc libc6-dev", ("-DMEMKD_SMALL",)),
     Build("C, aarch64 (QEMU)", "aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu qemu-user", ("-static",), ("qemu-aarch64",)),
+    _cortex_m("C, Cortex-M4 (QEMU)", "cortex-m4", "mps2-an386"),
+    _cortex_m("C, Cortex-M0+ (QEMU)", "cortex-m0plus", "mps2-an385"),  # an M3, which executes all of an M0+'s instructions
 )
 
 
@@ -45,9 +67,13 @@ def c_runners(source: Path, interface: StepInterface) -> list[Runner]:
 
 
 def _stream(build: Build, source: Path, interface: StepInterface, jobs: Sequence[Job]) -> list[Streamed]:
-    for tool in (build.compiler, *build.emulator):
+    for tool in (build.compiler, *build.emulator[:1]):
         if shutil.which(tool) is None:
             raise MissingToolError(f"{tool} is missing: apt-get install {build.package}")
+    if build.needs:
+        place = _run([build.compiler, f"-print-file-name={build.needs}"], b"", build.compiler).decode().strip()
+        if not Path(place).is_file():  # the bare name comes back when there is none
+            raise MissingToolError(f"{build.compiler} has no {build.needs}: apt-get install {build.package}")
     request = b"".join(
         np.array([*job.x.shape[:2], job.every], np.uint32).tobytes() + np.ascontiguousarray(job.x).tobytes() for job in jobs
     )
@@ -91,7 +117,7 @@ def _compile(build: Build, source: Path, interface: StepInterface, program: Path
         *(["-DCELLS"] if any(before.name.startswith("c") for before, _ in interface.states) else []),
         f"-I{source.parent}",
         *(str(path) for path in sorted(source.parent.glob("*.c"))),
-        str(asset_dir("firmware_bench") / "verify" / "stream.c"),
+        *(str(asset_dir("firmware_bench") / "verify" / name) for name in ("stream.c", *build.sources)),
         "-lm",
         "-o",
         str(program),

@@ -1,6 +1,7 @@
 """Export: which files, how large, what is in them, and what is refused."""
 
 import json
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -13,11 +14,13 @@ import memkd_edge as me
 from memkd_edge.config import ExportConfig
 from memkd_edge.data.normalise import normalise
 from memkd_edge.data.resample import low_pass, resample
-from memkd_edge.errors import GateError, MemkdEdgeError, UsageError
+from memkd_edge.errors import GateError, MemkdEdgeError, MissingToolError, UsageError
 from memkd_edge.export import pipeline as pipeline_module
 from memkd_edge.export import verify as verify_module
+from memkd_edge.export.c_runtime import c_runners
 from memkd_edge.export.embedded import read_onnx_metadata, read_tflite_metadata
 from memkd_edge.export.golden import golden_vectors, model_input, read_golden
+from memkd_edge.export.interface import float_step
 from memkd_edge.export.ladder import one_stream
 from memkd_edge.export.pipeline import export, file_stem
 from memkd_edge.metadata import Resampling
@@ -81,6 +84,35 @@ def test_c_is_compiled_and_run(run, require_tool, quantize, folder):
             assert ran[title].compared > 1000
     else:
         assert ran["C, host, _f32"].test.max_error < 1e-4
+
+
+@pytest.mark.parametrize(("quantize", "entries"), [("int8", ("i8", "i16")), ("float32", ("f32",))])
+def test_c_runs_on_emulated_cortex_m_cores(run, require_tool, quantize, entries):
+    require_tool("arm-none-eabi-gcc", "qemu-system-arm", package="gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm")
+    report = export(run, ExportConfig(format="c", quantize=quantize))
+    rungs = {rung.title: rung for rung in report.verification.files[0].rungs}
+    for core in ("Cortex-M4", "Cortex-M0+"):
+        for entry in entries:
+            rung = rungs[f"C, {core} (QEMU), _{entry}"]
+            assert (rung.status, rung.test.agreement, rung.state_kept) == ("ok", 1.0, True)
+            if quantize == "int8":
+                assert (rung.exact, rung.mismatches) == (True, 0)
+                assert rung.compared > 1000
+            else:
+                assert rung.test.max_error < 1e-4
+
+
+def test_without_an_emulator_the_rung_says_what_to_install(run, tmp_path, monkeypatch):
+    for tool in ("cc", "arm-none-eabi-gcc"):
+        found = shutil.which(tool)
+        if found is None:
+            pytest.skip(f"needs {tool}: apt-get install gcc gcc-arm-none-eabi")
+        (tmp_path / tool).symlink_to(found)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    source = run.path / "export" / "c" / "toy_set_1.c"
+    (emulated,) = [one for one in c_runners(source, float_step(student().spec)) if "Cortex-M4" in one.title]
+    with pytest.raises(MissingToolError, match="qemu-system-arm is missing: apt-get install"):
+        emulated.stream([])
 
 
 @pytest.mark.parametrize(
