@@ -11,7 +11,7 @@ import pytest
 
 import memkd_edge
 from memkd_edge import cli
-from memkd_edge.config import DistillConfig
+from memkd_edge.config import CompareConfig, DistillConfig
 
 HEAVY = ("torch", "sklearn", "aeon", "onnx", "onnxruntime", "ai_edge_litert", "matplotlib", "pandas", "scipy")
 
@@ -72,9 +72,10 @@ def test_main_ends_with_the_errors_exit_code(monkeypatch, capsys, tmp_path):
     assert capsys.readouterr().err.startswith("error: ")
 
 
-def test_every_setting_of_the_distill_stage_has_its_option():
-    options = set(inspect.signature(cli.distill).parameters)
-    assert {field.name for field in dataclasses.fields(DistillConfig)} <= options
+@pytest.mark.parametrize(("command", "config"), [(cli.distill, DistillConfig), (cli.compare, CompareConfig)])
+def test_every_setting_of_a_stage_has_its_option(command, config):
+    options = set(inspect.signature(command).parameters)
+    assert {field.name for field in dataclasses.fields(config)} <= options
 
 
 def test_ctrl_c_leaves_a_run_that_resumes(tmp_path):

@@ -28,10 +28,14 @@ CANCEL_S = 10.0  # that cancelled workers get to tidy up
 
 @dataclass(frozen=True)
 class Task:
-    """One data set and the runs still to be made on it, by name."""
+    """One data set and the runs still to be made on it, by name.
+
+    effort: what training takes, up to a factor that all tasks share.
+    """
 
     data: Dataset
     runs: Mapping[str, DistillConfig]
+    effort: int
 
 
 Work = Callable[[Task, Path, Reporter], None]  # makes the task's runs under folder / "runs"

@@ -31,8 +31,8 @@ from memkd_edge.compare.rows import Row, read_rows, write_rows
 from memkd_edge.compare.suites import SUITES
 from memkd_edge.config import CompareConfig, DistillConfig, from_table, to_toml
 from memkd_edge.data import Dataset, load_dataset, prepare
-from memkd_edge.data.resample import parse_resampling
 from memkd_edge.distill.pipeline import candidates_of, distill, student_spec, teacher_spec
+from memkd_edge.distill.population import batch_size, epochs
 from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.models import KINDS
 from memkd_edge.progress import Reporter
@@ -71,7 +71,7 @@ def compare(
     for name, task in tasks.items():
         unfinished = {run: one for run, one in task.runs.items() if not _is_complete(folder / "runs" / run)}
         if unfinished:
-            pending[name] = replace(task, runs=unfinished)
+            pending[name] = replace(task, runs=unfinished, effort=task.effort * len(unfinished))
         else:
             rows = _record(folder, task, rows, progress)
     began, effort = time.monotonic(), 0
@@ -79,8 +79,8 @@ def compare(
     with closing(executor.run(list(pending.values()), train, folder, progress)) as finished:
         for name in (task.data.name for task in finished):
             rows = _record(folder, tasks[name], rows, progress)
-            effort += _effort(pending.pop(name))
-            left_s = (time.monotonic() - began) / effort * sum(map(_effort, pending.values()))
+            effort += pending.pop(name).effort
+            left_s = (time.monotonic() - began) / effort * sum(task.effort for task in pending.values())
             progress.compared(len(tasks) - len(pending), len(tasks), left_s, _leader(rows))
     return write_report(folder)
 
@@ -226,9 +226,13 @@ def _tasks(config: CompareConfig, progress: Reporter) -> Iterator[Task]:
                 continue
             runs[data.name if len(variants) == 1 else f"{data.name}-{student}-{compression:g}"] = one
         if runs:
-            prepare(data, next(iter(runs.values())))  # refuses options that do not fit the data before anything is trained
             possible = True
-            yield Task(data, runs)
+            one = next(iter(runs.values()))
+            prepared = prepare(data, one)  # refuses options that do not fit the data before anything is trained
+            series, steps = prepared.x_train.shape[:2]
+            trainings = int(prepared.folds.max()) + 2  # on each fold, and on all series
+            passes = epochs(one.epochs, series, batch_size(one.batch_size, series))
+            yield Task(data, runs, effort=series * steps * passes * trainings)
     if refusal is not None and not possible:
         raise refusal
 
@@ -308,13 +312,6 @@ def _record(folder: Path, task: Task, rows: list[Row], progress: Reporter) -> li
     if new:
         write_rows(folder / TABLE, [*rows, *new])
     return [*rows, *new]
-
-
-def _effort(task: Task) -> int:
-    """Return what training on a data set takes, up to a factor that all of them share."""
-    config = next(iter(task.runs.values()))
-    steps = parse_resampling(config.resample, task.data.x_train.shape[1]).output_length
-    return len(task.data.y_train) * steps * len(task.runs)
 
 
 def _leader(rows: Sequence[Row]) -> str:

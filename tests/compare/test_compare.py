@@ -315,7 +315,7 @@ def test_ctrl_c_leaves_a_comparison_that_the_same_command_continues(
     monkeypatch.chdir(tmp_path)
     for arguments in (options, ["compare", "report"]):
         monkeypatch.setattr(sys, "argv", ["memkd-edge", *arguments])
-        with pytest.raises(SystemExit, match="^0$"):
+        with pytest.raises(SystemExit, match=r"^0$"):
             cli.main()
         output = capsys.readouterr().out
         assert json.loads(output)["folder"] == "compare/datasets" if arguments is options else "report.html" in output

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,13 +24,13 @@ from memkd_edge.errors import MemkdEdgeError, MissingToolError, UsageError
 from memkd_edge.progress import Reporter
 from tests.compare.small import CONFIG, scores
 
-PATIENCE_S = 60.0
+PATIENCE_S = 300.0
 
 
 def task(name: str) -> Task:
     x, y = np.zeros((4, 5, 1), np.float32), np.arange(4) % 2
     data = Dataset(name, x, y, x, y, ("a", "b"), ("x",), ("",))
-    return Task(data, {f"{name}-{number}": DistillConfig() for number in range(2)})
+    return Task(data, {f"{name}-{number}": DistillConfig() for number in range(2)}, effort=1)
 
 
 def write(task: Task, folder: Path, **content: object) -> None:
@@ -42,16 +43,19 @@ def write(task: Task, folder: Path, **content: object) -> None:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a Ray cluster of two nodes with one CPU each, on this machine."""
+    monkeypatch = pytest.MonkeyPatch()  # first, because Ray reads it when it is imported
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     pytest.importorskip("ray", reason="needs ray: pip install 'memkd-edge[ray]'")
     # A path of more than about 60 characters is too long for the sockets in it.
-    temporary = Path("/tmp") / f"ray-{os.getpid()}"
+    temporary = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     ray = str(Path(sys.executable).with_name("ray"))
     common = ["--block", "--num-cpus=1", "--object-store-memory=100000000"]
     head = ["--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={temporary}"]
-    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONWARNINGS": "ignore"}
+    # TMPDIR, because a killed worker leaves its folder.
+    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "TMPDIR": str(temporary)}
     nodes = []
     try:
         for number, options in enumerate((head, [f"--address=127.0.0.1:{port}"])):
@@ -68,6 +72,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             node.wait(PATIENCE_S)
             log.close()
         shutil.rmtree(temporary, ignore_errors=True)
+        monkeypatch.undo()
 
 
 def wait_until(true: object, otherwise: str) -> None:
