@@ -35,7 +35,7 @@ class DistillConfig:
     teacher_bidirectional: bool = False
     teacher_hidden: int = 100
     teacher_layers: int = 3
-    teacher_seeds: int = 3  # initialisations tried until one fits the training series; the one of lowest loss teaches
+    teacher_seeds: int = 3  # initialisations tried until one gets off the ground; the one of lowest training loss teaches
     teacher_epochs: int = 0  # at most; training ends when the training loss has become small. 0: as for the students
     teacher_learning_rate: float = 0.002
     student: str = "lstm"  # lstm | gru | cnn
@@ -44,7 +44,7 @@ class DistillConfig:
     method: str = "auto"  # a registered method, several joined by commas, or auto
     weights: int = 3  # loss weights of each method's grid to try
     seeds: int = 8  # students of each method and weight
-    epochs: int = 0  # 0: as many as make 1,500 steps, but no fewer than 50
+    epochs: int = 0  # 0: as many as make 3,000 steps, but no fewer than 50
     learning_rate: float = 0.01
     batch_size: int = 0  # 0: chosen from the number of series
     protocol: str = "honest"  # honest | paper: as the authors did, batches of 32, no noise, selection on the test set

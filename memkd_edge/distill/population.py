@@ -24,7 +24,7 @@ from memkd_edge.models import ModelSpec
 
 CLIP_NORM = 1.0
 EVALUATE_SERIES = 256  # in one forward pass
-STEPS = 1500  # of training, when the number of epochs is left open
+STEPS = 3000  # of training, when the number of epochs is left open
 FEWEST_EPOCHS = 50
 
 

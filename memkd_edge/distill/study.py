@@ -116,9 +116,9 @@ def given_teacher(job: Job, model: TeacherModel) -> Teachers:
 
 
 class _Tries:
-    """Teachers of several seeds for one set of training series, one after the other until one fits it.
+    """Teachers of several seeds for one set of training series, one after the other until one gets off the ground.
 
-    Now and then a deep LSTM never gets off the ground; its training loss shows that without any held-out series.
+    Now and then a deep LSTM does not; its training loss shows that without any held-out series. The last one goes on to the end.
     """
 
     def __init__(self, job: Job, spec: ModelSpec, part: Series, noise: float) -> None:
@@ -126,22 +126,20 @@ class _Tries:
         recipe = TeacherRecipe(job.teacher_epochs, config.teacher_learning_rate, job.batch_size, noise)
         seeds = [config.seed * 1_009 + number for number in range(config.teacher_seeds)]
         self.trainings = [TeacherTraining(spec, recipe, seed, part) for seed in seeds]
-        self.epochs = recipe.epochs * len(seeds)
+        self.epochs = recipe.epochs
 
     @property
     def current(self) -> TeacherTraining | None:
-        """The try to go on with; None when one fits or all have ended."""
+        """The try to go on with; None when one has ended well, or the last one has ended."""
         for training in self.trainings:
-            if not training.finished:
-                return training
-            if not training.stuck:
-                return None
+            if training is self.trainings[-1] or not training.stuck:
+                return None if training.finished else training
         return None
 
     @property
     def done(self) -> int:
-        """Epochs behind it; all of them when no try is left."""
-        return sum(training.epoch for training in self.trainings) if self.current else self.epochs
+        """Epochs that the present try has behind it; all of them when none is left to train."""
+        return self.current.epoch if self.current else self.epochs
 
     @property
     def best(self) -> Classifier:

@@ -24,7 +24,8 @@ CLIP_NORM = 1.0
 FORWARD_SERIES = 256  # in one forward pass
 SMALL_LOSS = 0.01
 SMALL_EPOCHS = 10
-STUCK_LOSS = 0.1
+STUCK_AFTER = 1 / 3  # of the epochs
+STUCK_SHARE = 0.9  # of the labels' entropy, which is the loss of a teacher that has learnt nothing
 AVERAGE_SHARE = 0.1  # of an epoch's weights in the running average, which is what teaches: single epochs jump
 COPIED_SERIES = 1000  # noisy copies of a small data set's series are about as many
 FEWEST_COPIES, MOST_COPIES = 4, 20
@@ -121,8 +122,10 @@ class TeacherTraining:
                 _start(self.model, spec, train.x.shape[1])
         self.model.to(train.x.device)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=recipe.learning_rate, fused=True)
+        shares = torch.bincount(train.y).double() / len(train.y)
+        self.entropy = float(torch.special.entr(shares).sum())
         self.epoch = 0
-        self.loss = math.inf
+        self.loss = self.lowest = math.inf
         self.small = 0  # epochs in a row with a small loss
         self.average = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
 
@@ -133,8 +136,8 @@ class TeacherTraining:
 
     @property
     def stuck(self) -> bool:
-        """Training has ended without fitting the series."""
-        return self.finished and self.loss > STUCK_LOSS
+        """After a good part of training, the loss has never been well below that of guessing."""
+        return self.epoch >= STUCK_AFTER * self.recipe.epochs and self.lowest > STUCK_SHARE * self.entropy
 
     def train_epoch(self) -> None:
         """Pass once over the training series."""
@@ -160,6 +163,7 @@ class TeacherTraining:
         self.model.eval()
         self.epoch += 1
         self.loss = total / series
+        self.lowest = min(self.lowest, self.loss)
         self.small = self.small + 1 if self.loss < SMALL_LOSS else 0
         share = max(AVERAGE_SHARE, 1 / self.epoch)
         for name, tensor in self.model.state_dict().items():
@@ -167,7 +171,7 @@ class TeacherTraining:
 
     def state(self) -> dict[str, Tensor]:
         """Return all that training further needs."""
-        state = {"progress": torch.tensor([self.epoch, self.loss, self.small], dtype=torch.float64)}
+        state = {"progress": torch.tensor([self.epoch, self.loss, self.small, self.lowest], dtype=torch.float64)}
         for name, tensor in self.model.state_dict().items():
             state[f"parameter/{name}"] = tensor
             state[f"average/{name}"] = self.average[name]
@@ -178,7 +182,7 @@ class TeacherTraining:
 
     def load(self, state: dict[str, Tensor]) -> None:
         """Take up what `state` returned."""
-        epoch, self.loss, small = state["progress"].tolist()
+        epoch, self.loss, small, self.lowest = state["progress"].tolist()
         self.epoch, self.small = int(epoch), int(small)
         device = self.train.x.device
         self.model.load_state_dict({name: state[f"parameter/{name}"] for name in self.average})

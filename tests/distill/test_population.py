@@ -166,8 +166,8 @@ def test_teacher_outputs_are_kept_in_single_or_half_precision_or_recomputed() ->
     torch.testing.assert_close(outputs[2].hidden, outputs[0].hidden, atol=1e-6, rtol=1e-5)
 
 
-def test_epochs_left_open_make_about_1500_steps() -> None:
-    assert epochs(0, 40, batch_size(0, 40)) == 375  # 4 batches of 10
-    assert epochs(0, 23, batch_size(0, 23)) == 500
+def test_epochs_left_open_make_about_3000_steps() -> None:
+    assert epochs(0, 40, batch_size(0, 40)) == 750  # 4 batches of 10
+    assert epochs(0, 23, batch_size(0, 23)) == 1000
     assert epochs(0, 7415, 64) == 50
     assert epochs(7, 40, 10) == 7
