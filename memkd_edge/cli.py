@@ -327,7 +327,9 @@ def compare(
     memory_limit: Annotated[int | None, typer.Option(help="MiB for cached teacher outputs, and again for the students.")] = None,
     executor: Annotated[str | None, typer.Option(help="local: here, one set after the other; ray: on a cluster.")] = None,
     ray_address: Annotated[str | None, typer.Option(help="Running cluster, host:port; one on this machine if left out.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the comparison. Default: compare/SUITE.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the comparison. Default: compare/SUITE, or compare/datasets.")
+    ] = None,
     config: ConfigFile = None,
     force: Annotated[bool, typer.Option("--force", help="Start anew in a folder that holds another comparison.")] = False,
     as_json: Json = False,
@@ -362,7 +364,7 @@ def compare_report(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write the report of a comparison anew, also of one that is still under way."""
+    """Write the report of a comparison anew, finished or not."""
     from memkd_edge.compare.pipeline import newest
     from memkd_edge.compare.report import print_report, write_report
 
