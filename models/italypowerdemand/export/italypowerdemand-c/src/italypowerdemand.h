@@ -56,17 +56,18 @@ extern "C" {
 
 /* Scales: real value = scale * integer, zero point 0 unless given. Inputs are normalised values. */
 #define ITALYPOWERDEMAND_INPUT_SCALE_I16 0.00012207031f
-#define ITALYPOWERDEMAND_INPUT_SCALE_I8 0.01953125f
+#define ITALYPOWERDEMAND_INPUT_SCALE_I8 0.017089844f
+#define ITALYPOWERDEMAND_INPUT_ZERO_POINT_I8 (-16)
 #define ITALYPOWERDEMAND_LOGIT_SCALE_I16 0.00024414062f
-#define ITALYPOWERDEMAND_LOGIT_SCALE_I8 0.03887667f
-#define ITALYPOWERDEMAND_LOGIT_ZERO_POINT_I8 (14)
+#define ITALYPOWERDEMAND_LOGIT_SCALE_I8 0.035810113f
+#define ITALYPOWERDEMAND_LOGIT_ZERO_POINT_I8 (4)
 
 /* Provenance. */
 #define ITALYPOWERDEMAND_VERSION "0.1.0"
 #define ITALYPOWERDEMAND_RUN "161fcd6ce8be"
 #define ITALYPOWERDEMAND_DATASET "ItalyPowerDemand"
 #define ITALYPOWERDEMAND_DATASET_SHA256 "f4cb7b0f5cf89a1c86670fdf5d647aa681f02e92ee245aee640629513004a484"
-#define ITALYPOWERDEMAND_MODEL_ID 0x8528787Eu /* a saved state is valid for this model only */
+#define ITALYPOWERDEMAND_MODEL_ID 0xB2D8F603u /* a saved state is valid for this model only */
 
 /* Class names, in the order of the logits. */
 extern const char *const italypowerdemand_labels[ITALYPOWERDEMAND_CLASSES];
@@ -85,7 +86,7 @@ void italypowerdemand_reset(italypowerdemand_state_t *state);
 
 /*
  * Take one sample, give the logits after it: the larger a logit, the likelier the class. x and logits may not overlap.
- *   _i8: x = normalised value / ITALYPOWERDEMAND_INPUT_SCALE_I8; the interface of the int8 .tflite, bit for bit
+ *   _i8: x = normalised value / ITALYPOWERDEMAND_INPUT_SCALE_I8 + ITALYPOWERDEMAND_INPUT_ZERO_POINT_I8; the interface of the int8 .tflite, bit for bit
  *   _i16: x = normalised value / ITALYPOWERDEMAND_INPUT_SCALE_I16; the interface of the int16x8 .tflite, bit for bit
  *   _f32: x in physical units (ITALYPOWERDEMAND_UNITS); out-of-range values are clamped, NaN counts as the mean
  */
