@@ -185,8 +185,12 @@ def _load_tflite(path: Path) -> tuple[Metadata, _StepModel]:
 def _load_onnx(path: Path) -> tuple[Metadata, _StepModel]:
     from memkd_edge.export.embedded import read_onnx, read_onnx_metadata
     from memkd_edge.export.interface import onnx_step
+    from memkd_edge.export.seal import is_broken
+    from memkd_edge.export.tflite_file import read_file
 
     metadata = read_onnx_metadata(path)
+    if is_broken(read_file(path)):
+        raise MemkdEdgeError(f"{path}: damaged .onnx file (its content does not match its check digest); export it again")
     interface = onnx_step(read_onnx(path), str(path))
     _check_widths(path, metadata, interface)
     try:

@@ -11,10 +11,11 @@ from typing import Any
 from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.export.embedded import KEY, onnx_metadata, read_onnx, tflite_metadata
 from memkd_edge.export.interface import onnx_sequence, onnx_step, tflite_step
-from memkd_edge.export.seal import is_sealed
+from memkd_edge.export.seal import is_broken, is_sealed
 from memkd_edge.export.tflite_file import TfliteFile, TfliteSubgraph, read_file, read_tflite
 from memkd_edge.metadata import Metadata
 
+BROKEN_SEAL = "the content does not match the check digest in the metadata: the file is damaged or was edited"
 MEMORYLESS = (
     "UNIDIRECTIONAL_SEQUENCE_LSTM keeps its state inside the operator. TFLite Micro's CMSIS-NN kernel for it clears that state "
     "on every Invoke() (tflite-micro#3564, CMSIS-NN#219): on a Cortex-M built with OPTIMIZED_KERNEL_DIR=cmsis_nn a stream is "
@@ -120,7 +121,7 @@ def _inspect_tflite(path: Path, sha256: str) -> Inspection:
 def _tflite_warnings(file: TfliteFile, operators: Iterable[str]) -> list[str]:
     warnings = []
     if KEY in file.metadata and not is_sealed(read_file(file.path)):
-        warnings.append("the content does not match the check digest in the metadata: the file is damaged or was edited")
+        warnings.append(BROKEN_SEAL)
     if "UNIDIRECTIONAL_SEQUENCE_LSTM" in operators:
         warnings.append(MEMORYLESS)
     step = file.signature("step")
@@ -171,7 +172,8 @@ def _inspect_onnx(path: Path, sha256: str) -> Inspection:
         tuple(constant(tensor) for tensor in graph.initializer),
         dict(Counter(node.op_type for node in graph.node)),
         onnx_metadata(model, path),
-        other={
+        (BROKEN_SEAL,) if is_broken(read_file(path)) else (),
+        {
             "opset": ", ".join(f"{opset.domain or 'ai.onnx'} {opset.version}" for opset in model.opset_import),
             "IR version": str(model.ir_version),
             "producer": f"{model.producer_name} {model.producer_version}".strip(),

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from memkd_edge.errors import UsageError
 from memkd_edge.export.embedded import KEY
+from memkd_edge.export.seal import seal, with_blank_check
 from memkd_edge.metadata import Metadata
 from memkd_edge.models import GruClassifier, LstmClassifier
 
@@ -98,7 +99,7 @@ def quantize_dynamic(data: bytes) -> bytes:
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder) / "model.onnx"
             quantize(model, target, weight_type=QuantType.QInt8)
-            return bytes(onnx.load_model(target).SerializeToString(deterministic=True))
+            return seal(onnx.load_model(target).SerializeToString(deterministic=True))
     finally:
         logging.disable(silenced)
 
@@ -169,8 +170,8 @@ class _Graph:
             producer_version=memkd_edge.__version__,
         )
         if metadata is not None:
-            helper.set_model_props(model, {KEY: metadata.to_json()})
-        return bytes(model.SerializeToString(deterministic=True))
+            helper.set_model_props(model, {KEY: with_blank_check(metadata.to_json()).decode()})
+        return seal(model.SerializeToString(deterministic=True))
 
     def _gates(self, name: str) -> NDArray[np.float32]:
         blocks = np.split(self._weights[name], len(_GATES[self._kind]))

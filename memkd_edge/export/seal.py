@@ -16,8 +16,9 @@ def with_blank_check(metadata: str) -> bytes:
 
 
 def seal(data: bytes) -> bytes:
-    """Return the file `data` with its digest filled in; a file without room for one is returned as it is."""
-    return data.replace(_BLANK, _BLANK.replace(b"0" * 16, _digest(data)), 1)
+    """Return the file `data` with its digest filled in, or renewed; a file without room for one is returned as it is."""
+    blank = _CHECK.sub(_BLANK, data, count=1)
+    return blank.replace(_BLANK, _BLANK.replace(b"0" * 16, _digest(blank)), 1)
 
 
 def is_sealed(data: bytes) -> bool:
@@ -27,6 +28,11 @@ def is_sealed(data: bytes) -> bool:
         return False
     blank = data[: found.start(1)] + b"0" * 16 + data[found.end(1) :]
     return _digest(blank) == found[1]
+
+
+def is_broken(data: bytes) -> bool:
+    """Return whether the file holds a digest that is not that of its content. One that other programs wrote may hold none."""
+    return _CHECK.search(data) is not None and not is_sealed(data)
 
 
 def _digest(data: bytes) -> bytes:

@@ -32,7 +32,7 @@ from memkd_edge.export.ladder import (
     same,
 )
 from memkd_edge.export.runtimes import Runner, runners
-from memkd_edge.export.seal import is_sealed
+from memkd_edge.export.seal import is_broken, is_sealed
 from memkd_edge.export.tflite_file import read_tflite
 from memkd_edge.metadata import Metadata
 from memkd_edge.models import Classifier, load_classifier
@@ -214,16 +214,17 @@ def _open(path: Path, described: Metadata | None = None) -> _Opened:
         file = read_tflite(path)
         interface, metadata = tflite_step(file), tflite_metadata(file)
         arithmetic = {"int8": "int8", "int16": "int16x8"}.get(interface.logits.dtype, "float32")
-        if metadata is not None and not is_sealed(path.read_bytes()):
-            raise MemkdEdgeError(f"{path}: damaged (its content does not match its check digest); export it again")
+        damaged = metadata is not None and not is_sealed(path.read_bytes())
     elif path.suffix == ".onnx":
         model = read_onnx(path)
         interface = onnx_sequence(model, str(path)) or onnx_step(model, str(path))
-        metadata = onnx_metadata(model, path)
+        metadata, damaged = onnx_metadata(model, path), is_broken(path.read_bytes())
         dynamic = any(node.op_type.startswith("DynamicQuantize") for node in model.graph.node)
         arithmetic = "dynamic int8" if dynamic else "float32"
     else:
         raise UsageError(f"{path}: verify takes a run directory, a .tflite or an .onnx file; generated C is verified in its run")
+    if damaged:
+        raise MemkdEdgeError(f"{path}: damaged (its content does not match its check digest); export it again")
     golden: Sequence[GoldenVector] = ()
     if metadata is not None:
         widths, named = (interface.x.width, interface.logits.width), (len(metadata.channels), len(metadata.labels))
