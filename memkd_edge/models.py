@@ -187,20 +187,6 @@ def load_classifier(path: Path) -> Classifier:
     return model.eval()
 
 
-def load_model(path: Path) -> LstmClassifier:
-    """Load a causal LSTM, the kind that is quantised and exported.
-
-    Raises:
-        UsageError: there is no such file, or it holds a model of another kind.
-        MemkdEdgeError: the file is damaged, or holds another model's tensors.
-    """
-    model = load_classifier(path)
-    if not isinstance(model, LstmClassifier) or model.spec.bidirectional:
-        kind = ("bidirectional " if model.spec.bidirectional else "") + model.spec.kind
-        raise UsageError(f"{path} holds a {kind} model; only causal lstm models can be quantised and exported")
-    return model
-
-
 def _summary(hidden: Tensor, spec: ModelSpec) -> Tensor:
     """Return what the head sees [B, width]: the last step; of the backward direction the first, where it has seen all."""
     if not spec.bidirectional:

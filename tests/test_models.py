@@ -16,7 +16,6 @@ from memkd_edge.models import (
     build,
     hidden_size_for,
     load_classifier,
-    load_model,
     logits_over_time,
     save_model,
 )
@@ -96,14 +95,6 @@ def test_a_saved_model_loads_with_the_same_answers(spec: ModelSpec, tmp_path: Pa
 def test_equal_models_give_equal_bytes() -> None:
     model = build(SPECS[0])
     assert save_model(model) == save_model(model)
-
-
-@pytest.mark.parametrize("spec", [SPECS[2], SPECS[3], SPECS[5]], ids=str)
-def test_only_causal_lstm_models_load_for_export(spec: ModelSpec, tmp_path: Path) -> None:
-    path = tmp_path / "model.safetensors"
-    path.write_bytes(save_model(build(spec)))
-    with pytest.raises(UsageError, match=spec.kind):
-        load_model(path)
 
 
 def test_a_missing_or_foreign_file_is_named(tmp_path: Path) -> None:

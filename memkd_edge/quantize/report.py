@@ -20,7 +20,7 @@ from memkd_edge.config import DistillConfig
 from memkd_edge.data import load_dataset
 from memkd_edge.distill.metrics import agreement, auc_prc
 from memkd_edge.distill.pipeline import distill
-from memkd_edge.models import load_model
+from memkd_edge.models import load_classifier
 from memkd_edge.quantize.quantize import quantize
 from memkd_edge.quantize.straight_through import integer_trajectory
 from memkd_edge.runs import Run, write_atomic
@@ -121,7 +121,7 @@ def measure(run: Run) -> Row:
     """Quantise a run's student and stream the test set through it."""
     arrays = run.read_arrays("calibration.npz")
     x, y = arrays["x_test"], arrays["y_test"]
-    student = load_model(run.path / "student.safetensors")
+    student = load_classifier(run.path / "student.safetensors")
     with torch.inference_mode():
         expected = torch.cat([student(part)[0] for part in torch.split(torch.from_numpy(x), 256)]).numpy()
     model = quantize(student, arrays["x_calibration"])

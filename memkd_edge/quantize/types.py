@@ -36,8 +36,24 @@ class QuantizedDense:
     shift: int
 
 
+class _Recurrent:
+    """Sizes of a recurrent layer, whose gates are [4H, C + H] whatever its kind."""
+
+    gates: QuantizedDense
+
+    @property
+    def hidden_size(self) -> int:
+        """Units of the layer."""
+        return int(self.gates.weight.shape[0]) // 4
+
+    @property
+    def input_size(self) -> int:
+        """Width of the layer's input."""
+        return int(self.gates.weight.shape[1]) - self.hidden_size
+
+
 @dataclass(frozen=True)
-class QuantizedLayer:
+class QuantizedLayer(_Recurrent):
     """One LSTM layer: gates [4H, C + H] over the concatenation of input and hidden state.
 
     state_scale: of x, h and the concatenation (one power of two); gate_scale: of the gate pre-activations, 3 * 2^-12;
@@ -54,19 +70,9 @@ class QuantizedLayer:
     cell_rescale: Multiplier
     hidden_rescale: Multiplier
 
-    @property
-    def hidden_size(self) -> int:
-        """Units of the layer."""
-        return int(self.gates.weight.shape[0]) // 4
-
-    @property
-    def input_size(self) -> int:
-        """Width of the layer's input."""
-        return int(self.gates.weight.shape[1]) - self.hidden_size
-
 
 @dataclass(frozen=True)
-class QuantizedGruLayer:
+class QuantizedGruLayer(_Recurrent):
     """One GRU layer: gates [4H, C + H], rows reset, update, candidate from x, candidate from h.
 
     The third quarter has zeros in the columns of h and the last in those of x, so that one product serves all. state_scale: of
@@ -78,16 +84,6 @@ class QuantizedGruLayer:
     gate_scale: float
     state_scale: float
     hidden_rescale: Multiplier
-
-    @property
-    def hidden_size(self) -> int:
-        """Units of the layer."""
-        return int(self.gates.weight.shape[0]) // 4
-
-    @property
-    def input_size(self) -> int:
-        """Width of the layer's input."""
-        return int(self.gates.weight.shape[1]) - self.hidden_size
 
 
 @dataclass(frozen=True)
