@@ -365,7 +365,7 @@ def compare_report(
     as_json: Json = False,
 ) -> None:
     """Write the report of a comparison anew, finished or not."""
-    from memkd_edge.compare.pipeline import newest
+    from memkd_edge.compare.folder import newest
     from memkd_edge.compare.report import print_report, write_report
 
     report = write_report(folder or newest())

@@ -13,7 +13,8 @@ import pytest
 
 from memkd_edge import cli
 from memkd_edge.bench.pipeline import bench
-from memkd_edge.compare.pipeline import compare, settled
+from memkd_edge.compare.pipeline import compare
+from memkd_edge.compare.plan import settled
 from memkd_edge.compare.rows import read_rows
 from memkd_edge.config import BenchConfig, CompareConfig, DistillConfig
 from memkd_edge.data import load_dataset
@@ -176,6 +177,20 @@ def test_a_folder_of_something_else_is_never_touched(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="holds no comparison"):
             compare(CONFIG, tmp_path, force=force)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [precious]
+
+
+def test_a_second_process_in_the_same_folder_is_refused(tmp_path: Path) -> None:
+    class Curious(Reporter):
+        refusal = ""
+
+        def study(self, run: str) -> None:
+            with pytest.raises(UsageError) as caught:
+                compare(one, tmp_path)
+            self.refusal = str(caught.value)
+
+    one, progress = replace(CONFIG, datasets=("GunPoint",), methods=("base",)), Curious()
+    compare(one, tmp_path, progress=progress)
+    assert "another process compares" in progress.refusal
 
 
 def test_a_damaged_configuration_or_run_is_one_error(tmp_path: Path) -> None:

@@ -1,0 +1,95 @@
+"""The folder of a comparison: whose it is, and one process at a time in it."""
+
+import fcntl
+import os
+import shutil
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+
+from memkd_edge.config import CompareConfig, from_table, to_toml
+from memkd_edge.errors import MemkdEdgeError, UsageError
+from memkd_edge.runs import write_atomic
+
+ROOT = Path("compare")  # of comparisons whose folder is not named
+TABLE = "rows.csv"
+
+# Settings that say where and how fast, not what: a comparison may continue with others.
+_FREE = ("data_root", "device", "threads", "memory_limit", "executor", "ray_address")
+
+
+def newest() -> Path:
+    """Return the folder of the comparison under compare/ to whose table rows were added last.
+
+    Raises:
+        UsageError: there is none.
+    """
+    tables = sorted(ROOT.glob(f"*/{TABLE}"), key=lambda table: table.stat().st_mtime)
+    if not tables:
+        raise UsageError(f"no comparison under {ROOT.resolve()} has rows yet; `memkd-edge compare` makes one")
+    return tables[-1].parent
+
+
+def teachers_file(folder: Path, dataset: str) -> Path:
+    """Return the file that keeps a data set's teachers while it trains."""
+    return folder / f"teachers-{dataset}.safetensors"
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other processes out of `folder` meanwhile.
+
+    Raises:
+        UsageError: one is at work there.
+        MemkdEdgeError: the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise MemkdEdgeError(f"cannot open {folder}: {error.strerror}; choose another --out") from error
+    try:
+        # The lock goes with the process, however it ends. Network file systems may refuse to lock a folder.
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(f"another process compares in {folder}; wait for it, or choose another --out") from None
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def claim(folder: Path, config: CompareConfig, force: bool) -> None:
+    """Make `folder` this comparison's: a new or empty one, or one that holds the same comparison.
+
+    Raises:
+        UsageError: it holds something else.
+        MemkdEdgeError: its compare.toml is damaged.
+    """
+    path = folder / "compare.toml"
+    if path.is_file() and force:
+        shutil.rmtree(folder / "runs", ignore_errors=True)
+        for file in (folder / TABLE, *folder.glob(teachers_file(folder, "*").name)):
+            file.unlink(missing_ok=True)
+    elif path.is_file():
+        try:
+            before = from_table(CompareConfig, tomllib.loads(path.read_text())["compare"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise MemkdEdgeError(f"{path}: damaged ({error}); --force starts the comparison anew") from error
+        keys = [field.name for field in fields(CompareConfig) if field.name not in _FREE]
+        other = [
+            f"{key} is {getattr(before, key)} there and {getattr(config, key)} here"
+            for key in keys
+            if getattr(before, key) != getattr(config, key)
+        ]
+        if other:
+            raise UsageError(
+                f"{folder} holds another comparison: {'; '.join(other)}. Choose another --out, or --force to start anew"
+            )
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise UsageError(f"{folder} is not empty and holds no comparison; choose another --out")
+    write_atomic(path, to_toml("compare", config).encode())

@@ -1,0 +1,111 @@
+"""What a comparison trains: its settings checked, its data sets loaded, their runs laid out."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from itertools import product
+
+from memkd_edge.compare.executors import Task
+from memkd_edge.compare.suites import SUITES
+from memkd_edge.config import CompareConfig, DistillConfig
+from memkd_edge.data import load_dataset, prepare
+from memkd_edge.distill.pipeline import candidates_of, student_spec, teacher_spec
+from memkd_edge.distill.population import batch_size, epochs
+from memkd_edge.errors import UsageError
+from memkd_edge.models import KINDS
+from memkd_edge.progress import Reporter
+
+_SHARED = {field.name for field in fields(DistillConfig)} & {field.name for field in fields(CompareConfig)}
+
+
+def settled(config: CompareConfig) -> CompareConfig:
+    """Return `config` with its suite spelt out, after a check of all that can be checked without the data.
+
+    Raises:
+        UsageError: an option is impossible, or no data set is named.
+    """
+    if config.suite:
+        if config.suite not in SUITES:
+            raise UsageError(f"no suite {config.suite!r}; there are {', '.join(SUITES)}")
+        suite = SUITES[config.suite]
+        if config.datasets not in ((), suite.datasets):
+            raise UsageError("--suite and --datasets both name the data sets; give one of them")
+        config = replace(config, datasets=suite.datasets, resample=config.resample or suite.resample)
+    if not config.datasets:
+        raise UsageError(f"no data set is named; give --suite {' or '.join(SUITES)}, or --datasets A,B,C")
+    lists = {option: tuple(one.strip() for one in getattr(config, option)) for option in ("datasets", "methods", "students")}
+    for option, values in {**lists, "sweep": _compressions(config)}.items():
+        twice = [value for value, count in Counter(values).items() if count > 1]
+        if twice or not values:
+            raise UsageError(f"--{option} " + (f"names {twice[0]} twice" if twice else "is empty"))
+    unknown = [student for student in lists["students"] if student not in KINDS]
+    if unknown:
+        raise UsageError(f"--students: no kind {unknown[0]!r}; there are {', '.join(KINDS)}")
+    config = replace(config, **lists, resample=config.resample or "none")  # type: ignore[arg-type]
+    candidates_of(_run_config(config, "", config.students[0], 1.0, 1))
+    return config
+
+
+def lay_out(config: CompareConfig, progress: Reporter) -> Iterator[Task]:
+    """Load every data set and lay out its runs; a size that a data set cannot have is left out, with a note.
+
+    Raises:
+        UsageError: a data set cannot be used, two have the same name, or no size is possible at all.
+    """
+    names: set[str] = set()
+    variants = list(product(config.students, _compressions(config)))
+    refusal, possible = None, False
+    for dataset in config.datasets:
+        data = load_dataset(dataset, data_root=config.data_root)
+        if data.name in names:
+            raise UsageError(f"--datasets: two are named {data.name}; compare them in folders of their own")
+        names.add(data.name)
+        channels, classes, length = data.x_train.shape[2], len(data.labels), data.x_train.shape[1]
+        runs = {}
+        for student, compression in variants:
+            one = _run_config(config, dataset, student, compression, length)
+            try:
+                student_spec(one, channels, classes, teacher_spec(one, channels, classes).parameters)
+            except UsageError as error:
+                refusal = error
+                progress.note(f"{data.name} is left out with {student} students: {error}")
+                continue
+            runs[data.name if len(variants) == 1 else f"{data.name}-{student}-{compression:g}"] = one
+        if runs:
+            possible = True
+            one = next(iter(runs.values()))
+            prepared = prepare(data, one)  # refuses options that do not fit the data before anything is trained
+            series, steps = prepared.x_train.shape[:2]
+            trainings = int(prepared.folds.max()) + 2  # on each fold, and on all series
+            passes = epochs(one.epochs, series, batch_size(one.batch_size, series))
+            yield Task(data, runs, effort=series * steps * passes * trainings)
+    if refusal is not None and not possible:
+        raise refusal
+
+
+def _run_config(config: CompareConfig, dataset: str, student: str, compression: float, length: int) -> DistillConfig:
+    """Return the configuration of one run on series of `length` steps."""
+    longer = re.fullmatch(r"linear:(\d+)", config.resample)
+    return DistillConfig(
+        **{name: getattr(config, name) for name in _SHARED - {"compression", "resample", "threads"}},
+        dataset=dataset,
+        student=student,
+        compression=compression,
+        method=",".join(config.methods),
+        resample="none" if longer and length <= int(longer[1]) else config.resample,
+        threads=max(config.threads, 1) if config.executor == "ray" else config.threads,
+    )
+
+
+def _compressions(config: CompareConfig) -> tuple[float, ...]:
+    if not config.sweep:
+        return (config.compression,)
+    key, _, values = config.sweep.partition("=")
+    try:
+        sizes = tuple(float(value) for value in values.split(","))
+    except ValueError:
+        sizes = ()
+    if key.strip() != "compression" or not all(size > 0 for size in sizes) or not sizes:
+        raise UsageError(f"--sweep {config.sweep}: expected compression=A,B,... with numbers above 0")
+    return sizes
