@@ -14,7 +14,8 @@ class Suite:
 
 
 SUITES = {
-    # Four short, four medium and four long sets of the UCR archive of 2015, which had two of them the other way round.
+    # Four short, four medium and four long sets of the UCR archive of 2015. Two of them had training and test part the other way
+    # round than in that of 2018, which aeon downloads.
     "ucr12": Suite(
         (
             "ItalyPowerDemand",
