@@ -232,6 +232,10 @@ def bench(
     firmware: Annotated[
         str | None, typer.Option(help="Write the sources for a board on a serial port into this folder, and measure nothing.")
     ] = None,
+    tflm_dir: Annotated[
+        str | None,
+        typer.Option(help="Folder with TFLite Micro built for the microcontroller's core: adds its rows to the student's."),
+    ] = None,
     run: RunOption = "",
     run_root: RunRoot = Path("runs"),
     config: ConfigFile = None,
@@ -254,6 +258,7 @@ def bench(
         "sleep_current": sleep_current,
         "rate": rate,
         "firmware": firmware,
+        "tflm_dir": tflm_dir,
     }
     resolved = resolve(BenchConfig, "bench", toml=config, flags=flags)
     over_budget = None

@@ -81,6 +81,7 @@ class BenchConfig:
     sleep_current: str = ""  # between samples, as in 2uA; the device profile's when empty
     rate: float = 0.0  # samples per second; 0: the data set's, else 50
     firmware: str = ""  # write the sources for a serial board into this folder instead of measuring
+    tflm_dir: str = ""  # TFLite Micro's library and headers, built for the core of the emulated Cortex-M devices: adds its rows
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
  *
  *   protocol=1       first line; a second one means that the device was reset
  *   steps=64         time steps of one pass
+ *   arena=1952       of a model in an interpreter: the least bytes it can be planned in, 0 if it is refused
+ *   arena_used=1616  and the bytes in use after planning
  *   state_bytes=32   size of the model's state
  *   stack=112        bytes of stack below the caller of a step, at the deepest
  *   logits.7=-3 12   outputs of step 7 from reset; float outputs as 8 hexadecimal digits of their bits
@@ -19,6 +21,9 @@ static const model_value_t inputs[BENCH_STEPS][MODEL_CHANNELS] = BENCH_INPUTS;
 static model_state_t state;
 static model_value_t logits[MODEL_CLASSES];
 static uint32_t ticks[BENCH_STEPS];
+#ifdef MODEL_ARENA_BYTES
+static uint8_t arena[MODEL_ARENA_BYTES] __attribute__((aligned(16)));
+#endif
 static uint32_t hash = 2166136261u;
 
 /* The markers open and close a window for the instruction counter. Equal bodies would be merged into one. */
@@ -146,6 +151,10 @@ static void time_pass(void) {
 void bench_run(void) {
     output_line("protocol", 1);
     output_line("steps", BENCH_STEPS);
+#ifdef MODEL_ARENA_BYTES
+    output_line("arena", model_begin(arena, sizeof arena));
+    output_line("arena_used", model_arena_used());
+#endif
     output_line("state_bytes", (uint32_t)sizeof(model_state_t));
     output_line("stack", measure_stack());
     check_outputs();

@@ -5,6 +5,7 @@ import shutil
 from dataclasses import dataclass
 
 from memkd_edge.bench import arm64_root, toolchain
+from memkd_edge.errors import MissingToolError
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ def examine() -> list[Check]:
     """Return all checks, the needed ones first."""
     checks = [_program(name, purpose, needed=True) for name, purpose in _PROGRAMS.items()]
     checks += [_program(name, purpose, needed=False) for name, purpose in _OPTIONAL_PROGRAMS.items()]
+    checks.append(_cxx())
     for name, (purpose, remedy) in _PACKAGES.items():
         checks.append(Check(name, purpose, _distribution(name), remedy, needed=False))
     root = arm64_root.location()
@@ -56,6 +58,15 @@ def _program(name: str, purpose: str, *, needed: bool) -> Check:
     if found and needed:
         found = toolchain.version(name).removeprefix(f"{name} ")
     return Check(name, purpose, found, f"apt-get install {toolchain.PACKAGES[name]}", needed)
+
+
+def _cxx() -> Check:
+    name = "arm-none-eabi-g++"
+    try:
+        found = toolchain.find_cxx()
+    except MissingToolError:
+        found = ""
+    return Check(name, "rows of TFLite Micro: --tflm-dir", found, f"apt-get install {toolchain.PACKAGES[name]}", needed=False)
 
 
 def _distribution(name: str) -> str:

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from memkd_edge.bench.profiles import Device
 from memkd_edge.bench.qemu_cortex_m import DoesNotFitError, measure_cortex_m
 from memkd_edge.bench.qemu_user import measure_aarch64
 from memkd_edge.bench.subjects import Subject, Subjects, collect
+from memkd_edge.bench.tflm import explain, find_builds
 from memkd_edge.bench.types import EMULATED_EXACT, DeviceReport, Figure, Row
 from memkd_edge.config import BenchConfig
 
@@ -41,10 +43,16 @@ def bench_aarch64(device: Device, subjects: Subjects, config: BenchConfig) -> De
 
 
 def bench_cortex_m(device: Device, subjects: Subjects, config: BenchConfig) -> DeviceReport:
-    """Measure the generated C as firmware under qemu-system-arm, linked with the device's memory sizes."""
+    """Measure firmware under qemu-system-arm, linked with the device's memory sizes: generated C, and TFLite Micro if given."""
+    builds = find_builds(Path(config.tflm_dir), device.core) if config.tflm_dir else []
     made, reasons = _c_subjects(subjects, subjects.student_small_c)
-    rows = tuple(_cortex_m_row(device, subject, config) for subject in made)
-    return DeviceReport(device.name, device.title, rows, (*reasons, *filter(None, [device.note])))
+    rows = [_cortex_m_row(device, subject, config) for subject in made]
+    for build in builds:
+        makers: list[Callable[[], Subject]] = [
+            partial(subjects.student_tflm, interface, build) for interface in ("int8", "int16x8")
+        ]
+        rows += [_tflm_row(device, subject, config, build.place) for subject in collect(makers)[0]]
+    return DeviceReport(device.name, device.title, tuple(rows), (*reasons, *filter(None, [device.note])))
 
 
 def bench_sizes(device: Device, subjects: Subjects, config: BenchConfig) -> DeviceReport:
@@ -68,11 +76,11 @@ def bench_sizes(device: Device, subjects: Subjects, config: BenchConfig) -> Devi
 
 
 def exact_figures(measurement: Measurement) -> dict[str, Figure]:
-    """Return what emulation gives exactly. RAM is the caller's state, the static variables and the deepest stack together."""
+    """Return what emulation gives exactly. RAM is the caller's state, static variables, arena and the deepest stack together."""
     exact = functools.partial(Figure, kind=EMULATED_EXACT, tool=measurement.tool)
     sections = measurement.sections
-    ram = measurement.state_bytes + sections.static + measurement.stack_bytes
-    return {
+    ram = measurement.state_bytes + sections.static + measurement.arena_bytes + measurement.stack_bytes
+    figures = {
         "weights": exact(sections.weights, unit="B"),
         "tables": exact(sections.tables, unit="B"),
         "code": exact(sections.code, unit="B"),
@@ -84,6 +92,10 @@ def exact_figures(measurement: Measurement) -> dict[str, Figure]:
         "ram": exact(ram, unit="B"),
         "instructions": exact(measurement.instructions_per_step, unit="instructions"),
     }
+    if measurement.arena_bytes:
+        figures["arena"] = exact(measurement.arena_bytes, unit="B")
+        figures["arena_used"] = exact(measurement.arena_used_bytes, unit="B")
+    return figures
 
 
 def _c_subjects(subjects: Subjects, *more: Callable[[], Subject]) -> tuple[list[Subject], list[str]]:
@@ -146,3 +158,17 @@ def _cortex_m_row(device: Device, subject: Subject, config: BenchConfig) -> Row:
     figures["cycles"] = estimate_cycles(measurement, device.core, (penalty.lo, penalty.hi) if penalty else (0.0, 0.0))
     figures["latency"] = estimates.latency_from_cycles(figures["cycles"], device)
     return Row(subject.model, subject.build, figures)
+
+
+def _tflm_row(device: Device, subject: Subject, config: BenchConfig, library: str) -> Row:
+    """The row of a file in TFLite Micro. The file is what the linker sees as constants; the weights are a part of it."""
+    try:
+        row = _cortex_m_row(device, subject, config)
+    except toolchain.ToolFailedError as error:
+        raise explain(error, Path(config.tflm_dir)) from error
+    if "instructions" not in row.figures:
+        return row
+    exact = replace(row.figures["weights"], value=subject.weight_bytes)
+    figures = {"file": row.figures["weights"], **row.figures, "weights": exact}
+    note = f"{library}: state kept between calls, {len(subject.inputs)} steps equal to the integer reference"
+    return replace(row, figures=figures, note=note)

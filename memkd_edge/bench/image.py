@@ -12,6 +12,19 @@ from memkd_edge.assets import asset_dir
 # Input dtype -> suffix of the step function and the C type of inputs and logits.
 _INTERFACES = {"int8": ("i8", "int8_t"), "int16": ("i16", "int16_t"), "float32": ("f32", "float")}
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Werror")
+_SECTIONS = ("-ffunction-sections", "-fdata-sections")
+
+
+@dataclass(frozen=True)
+class CppLibrary:
+    """A static library that a model's C++ files call.
+
+    archive: the library. includes: folders of its headers. macros: what its headers need defined.
+    """
+
+    archive: Path
+    includes: tuple[Path, ...] = ()
+    macros: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -19,16 +32,18 @@ class CModel:
     """C sources of a model, as memkd_edge.export.c emits them.
 
     name: prefix of its functions, `<name>_step_i8(<name>_state_t *, const int8_t x[], int8_t logits[])` and so on, declared in
-    `<name>.h`; its constants are in `<name>.c`. sources: text by file name, headers included.
+    `<name>.h`; its constants are in `<name>.c`. sources: text by file name, headers included. library: for a model that is a thin
+    layer of C++ over a library; its header then defines MODEL_ARENA_BYTES and declares model_begin and model_arena_used.
     """
 
     name: str
     sources: Mapping[str, str]
+    library: CppLibrary | None = None
 
     @property
-    def c_files(self) -> list[str]:
+    def units(self) -> list[str]:
         """Names of the files to compile."""
-        return sorted(name for name in self.sources if name.endswith(".c"))
+        return sorted(name for name in self.sources if name.endswith((".c", ".cc")))
 
 
 def write_sources(folder: Path, model: CModel, inputs: NDArray[np.generic], *, passes: int) -> None:
@@ -68,21 +83,31 @@ def compile_commands(compiler: str, flags: Sequence[str], model: CModel, runner_
 
     The model is compiled with `flags` alone, as a user would; the runner additionally with all warnings as errors.
     """
-    sections = ["-std=c99", "-ffunction-sections", "-fdata-sections"]
-    commands = [[compiler, *flags, *sections, "-c", name, "-o", _object(name)] for name in model.c_files]
+    c99 = [compiler, *flags, "-std=c99", *_SECTIONS]
+    commands = [[*c99, "-c", name, "-o", _object(name)] for name in model.units if name.endswith(".c")]
     # Freestanding: the compiler must not turn the runner's loops into library calls.
     for name in runner_files:
-        commands.append([compiler, *flags, *sections, "-ffreestanding", *WARNINGS, "-c", name, "-o", _object(name)])
+        commands.append([*c99, "-ffreestanding", *WARNINGS, "-c", name, "-o", _object(name)])
     return commands
 
 
+def cpp_commands(compiler: str, flags: Sequence[str], model: CModel) -> list[list[str]]:
+    """Return one command per object file of the model's C++, with all warnings as errors but those of the library's headers."""
+    assert model.library is not None
+    dialect = ["-std=c++17", "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics", *_SECTIONS, *WARNINGS]
+    dialect += [f"-D{macro}" for macro in model.library.macros]
+    for folder in model.library.includes:
+        dialect += ["-isystem", str(folder)]
+    return [[compiler, *flags, *dialect, "-c", name, "-o", _object(name)] for name in model.units if name.endswith(".cc")]
+
+
 def objects(model: CModel, runner_files: Iterable[str]) -> list[str]:
-    """Return the object files that `compile_commands` makes."""
-    return [_object(name) for name in [*model.c_files, *runner_files]]
+    """Return the object files that `compile_commands` and `cpp_commands` make."""
+    return [_object(name) for name in [*model.units, *runner_files]]
 
 
 def _object(source: str) -> str:
-    return source.removesuffix(".c") + ".o"
+    return str(Path(source).with_suffix(".o"))
 
 
 def _literal(value: np.generic) -> str:

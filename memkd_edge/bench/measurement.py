@@ -17,8 +17,8 @@ class Measurement:
 
     instructions_per_step: mean over the steps, from the call to its return; _min and _max over the steps. stack_bytes: deepest
     stack below the caller. state_bytes: the caller's `<name>_state_t`. logits: [steps, K], int32 or float32. profile: executions
-    by address; disassembly: "mnemonic operands" by address. image_flash, image_ram: the whole test image, runner included.
-    tool: versions.
+    by address; disassembly: "mnemonic operands" by address. tool: versions. arena_bytes: the least in which an interpreter can
+    plan the model, 0 without one; arena_used_bytes: what is in use after planning.
     """
 
     instructions_per_step: float
@@ -31,6 +31,8 @@ class Measurement:
     profile: dict[int, Execution]
     disassembly: dict[int, str]
     tool: str
+    arena_bytes: int = 0
+    arena_used_bytes: int = 0
 
 
 def from_windows(counts: Counts, result: Result, *, sections: Sections, disassembly: dict[int, str], tool: str) -> Measurement:
@@ -57,4 +59,6 @@ def from_windows(counts: Counts, result: Result, *, sections: Sections, disassem
         profile=counts.profile,
         disassembly=disassembly,
         tool=tool,
+        arena_bytes=result.arena,
+        arena_used_bytes=result.arena_used,
     )

@@ -51,6 +51,10 @@ def bench(run: Run, config: BenchConfig) -> BenchReport:
         sleep_current_a=parse_quantity(config.sleep_current, "A", "--sleep-current") if config.sleep_current else None,
     )
     devices = [load_device(name) for name in config.device]
+    if config.tflm_dir and not any(device.backend == "qemu-cortex-m" for device in devices):
+        raise UsageError(
+            "--tflm-dir adds rows to emulated microcontrollers, as nrf52840 is; --device names none (memkd-edge devices)"
+        )
     subjects = Subjects(run, config.steps)
     accuracy = _accuracies(run, subjects)
     reports = []

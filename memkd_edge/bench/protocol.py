@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from memkd_edge.errors import MemkdEdgeError
 
 _LINE = re.compile(
-    r"(?P<key>protocol|steps|state_bytes|stack|overhead|ticks|fault)=(?P<number>\d+)"
+    r"(?P<key>protocol|steps|arena|arena_used|state_bytes|stack|overhead|ticks|fault)=(?P<number>\d+)"
     r"|logits\.(?P<step>\d+)=(?P<logits>[-0-9a-f]+( [-0-9a-f]+)*)"
     r"|done=(?P<hash>[0-9a-f]{8})",
     re.ASCII,
@@ -22,10 +22,13 @@ class Result:
     """A complete measurement.
 
     logits: [steps, K] as sent, float32 or int32. ticks: of every timed step, all passes in order, the runner's own overhead
-    taken off. stack: bytes below the caller. state_bytes: size of the model's state.
+    taken off. stack: bytes below the caller. state_bytes: size of the model's state. arena: the least bytes in which an
+    interpreter can plan the model, 0 without one; arena_used: bytes in use after planning.
     """
 
     steps: int = 0
+    arena: int = 0
+    arena_used: int = 0
     state_bytes: int = 0
     stack: int = 0
     overhead: int = 0

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from memkd_edge.bench import plugin, toolchain
 from memkd_edge.bench.elf import disassemble, symbols
-from memkd_edge.bench.image import CModel, compile_commands, objects, write_sources
+from memkd_edge.bench.image import CModel, compile_commands, cpp_commands, objects, write_sources
 from memkd_edge.bench.measurement import Measurement, from_windows
 from memkd_edge.bench.protocol import parse
 from memkd_edge.bench.sections import model_sections
@@ -132,6 +132,10 @@ def measure_cortex_m(
         )
         counts, text = _emulate(folder, machine, timeout_s)
         result = parse(text.splitlines(), floats=inputs.dtype == np.float32)
+        if model.library is not None and result.arena == 0:
+            raise MemkdEdgeError(
+                f"{model.library.archive} refused the model: it lacks a kernel, or more memory is needed than in other builds"
+            )
         return from_windows(
             counts,
             result,
@@ -158,7 +162,15 @@ def build_cortex_m(
     spec = CORES[core]
     compiler = toolchain.find("arm-none-eabi-gcc")
     runner = ["runner.c", "port_cortex_m.c", output]
-    for command in compile_commands(compiler, [*spec.flags, *flags], model, runner):
+    commands = compile_commands(compiler, [*spec.flags, *flags], model, runner)
+    libraries = ["-lm"]
+    linker = compiler
+    if model.library is not None:
+        linker = toolchain.find_cxx()
+        commands += cpp_commands(linker, [*spec.flags, *flags], model)
+        # What the library would print or allocate needs an operating system's calls: stubs that refuse.
+        libraries = [str(model.library.archive), "-lm", "-specs=nosys.specs"]
+    for command in commands:
         toolchain.run(command, timeout_s=300, cwd=folder)
     largest = spec.machines[-1]
     flash = largest.flash_bytes if flash_bytes is None else flash_bytes
@@ -170,9 +182,9 @@ def build_cortex_m(
         "RAM_LENGTH": ram,
         "STACK_LENGTH": min(STACK_LIMIT, ram // 4),
     }
-    link = [compiler, *spec.flags, "-nostartfiles", "-specs=nano.specs", "-Wl,--gc-sections,-Map=image.map"]
+    link = [linker, *spec.flags, "-nostartfiles", "-specs=nano.specs", "-Wl,--gc-sections,-Map=image.map"]
     link += [f"-Wl,--defsym={symbol}={value}" for symbol, value in layout.items()]
-    link += ["-T", "cortex_m.ld", *objects(model, runner), "-lm", "-o", "image.elf"]
+    link += ["-T", "cortex_m.ld", *objects(model, runner), *libraries, "-o", "image.elf"]
     try:
         toolchain.run(link, timeout_s=120, cwd=folder)
     except toolchain.ToolFailedError as error:

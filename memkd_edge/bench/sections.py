@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from memkd_edge.bench.image import CModel
+from memkd_edge.bench.image import CModel, objects
 
 _SECTION = re.compile(r"^ (\.[^\s]+|COMMON)(?:\s+0x([0-9a-f]+)\s+0x([0-9a-f]+)\s+(\S.*))?$")
 _CONTINUED = re.compile(r"^\s+0x([0-9a-f]+)\s+0x([0-9a-f]+)\s+(\S.*)$")
@@ -16,7 +16,8 @@ class Sections:
     """Bytes of the model in the linked image; the runner's own are left out.
 
     weights: the model's constants. tables: lookup tables of the runtime. code: instructions of model and runtime. library: what
-    the compiler's and the C library (libgcc, libm, libc) add for them. static: variables (.data, .bss), the libraries' included.
+    libraries add for them: the compiler's and the C library (libgcc, libm, libc), TFLite Micro. static: variables (.data, .bss),
+    the libraries' included.
     """
 
     weights: int
@@ -71,7 +72,7 @@ def model_sections(map_file: Path, model: CModel, libraries: str = "lib") -> Sec
     A constant in the runtime, or one in the model whose name has "table" in it, counts as a table.
     """
     weights_object = f"{model.name}.o"
-    model_objects = {name.removesuffix(".c") + ".o" for name in model.c_files}
+    model_objects = set(objects(model, ()))
     totals = {"weights": 0, "tables": 0, "code": 0, "library": 0, "static": 0}
     for section in read_map(map_file):
         name = section.origin.rsplit("/", 1)[-1]

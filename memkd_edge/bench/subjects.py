@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from memkd_edge.bench.image import CModel
+from memkd_edge.bench.tflm import TflmBuild, tflm_file, tflm_model
 from memkd_edge.errors import GateError, MemkdEdgeError
 from memkd_edge.export.c import emit_c
 from memkd_edge.export.c_float import emit_c_float
@@ -64,9 +65,10 @@ class Subject:
         if wrong.any():
             step, label = (int(index) for index in np.argwhere(wrong)[0])
             got, wanted = logits[step, label], self.expected[step, label]
+            hint = "; right from a reset, wrong with a state carried over: is it kept between calls?" if step else ""
             raise GateError(
                 f"{where}: {self.model}, {self.build}: {int(wrong.sum())} of {wrong.size} logits differ from the reference; the "
-                f"first at step {step}, class {label}: {got} instead of {wanted}"
+                f"first at step {step}, class {label}: {got} instead of {wanted}{hint}"
             )
 
 
@@ -119,6 +121,12 @@ class Subjects:
         """The int8 .tflite."""
         data = write_tflite(self.quantized, self.metadata, interface="int8")
         return self._integer("int8 .tflite", "int8", LITERT_TOLERANCE, file=data)
+
+    def student_tflm(self, interface: str, build: TflmBuild) -> Subject:
+        """The .tflite for `interface` ("int8", "int16x8") in the user's build of TFLite Micro, to be exact to the bit."""
+        name = f"{interface} .tflite, TFLite Micro, {build.kernels}"
+        source = tflm_model(self.quantized, interface, build)
+        return self._integer(name, interface, 0, source=source, file=tflm_file(self.quantized, interface))
 
     def student_int16_tflite(self) -> Subject:
         """The int16x8 .tflite."""

@@ -36,6 +36,7 @@ BYTES = {
     "stack": "stack",
     "static": "static",
     "arena": "arena",
+    "arena_used": "arena used",
 }
 RATIOS = ("weights", "flash", "ram", "instructions", "cycles", "latency", "energy")
 LEGEND = "All per sample. = emulated, exact on the device; ~ estimated [lowest, highest]; no mark: measured."

@@ -13,7 +13,9 @@ from memkd_edge.errors import MemkdEdgeError, MissingToolError
 # program -> Debian package
 PACKAGES = {
     "arm-none-eabi-gcc": "gcc-arm-none-eabi libnewlib-arm-none-eabi",
+    "arm-none-eabi-g++": "gcc-arm-none-eabi libstdc++-arm-none-eabi-newlib",
     "arm-none-eabi-objdump": "binutils-arm-none-eabi",
+    "arm-none-eabi-readelf": "binutils-arm-none-eabi",
     "qemu-system-arm": "qemu-system-arm",
     "qemu-aarch64": "qemu-user",
     "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu libc6-dev-arm64-cross",
@@ -37,6 +39,21 @@ def find(program: str) -> str:
     if path is None:
         raise MissingToolError(f"{program} is not installed; on Debian: apt-get install {PACKAGES[program]}")
     return path
+
+
+def find_cxx() -> str:
+    """Return the path of arm-none-eabi-g++, whose C++ library is a package of its own.
+
+    Raises:
+        MissingToolError: one of the two is not installed.
+    """
+    compiler = find("arm-none-eabi-g++")
+    library = run([compiler, "-print-file-name=libstdc++_nano.a"], timeout_s=30).strip()
+    if not os.path.isabs(library):  # the bare name: not found
+        raise MissingToolError(
+            "the C++ library of arm-none-eabi-g++ is not installed; on Debian: apt-get install libstdc++-arm-none-eabi-newlib"
+        )
+    return compiler
 
 
 @functools.cache

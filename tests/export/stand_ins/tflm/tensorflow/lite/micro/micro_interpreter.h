@@ -12,6 +12,10 @@
 
 #include "stand_in_model.h"
 
+#ifndef STAND_IN_ARENA_USED
+#define STAND_IN_ARENA_USED STAND_IN_ARENA_BYTES
+#endif
+
 enum TfLiteStatus { kTfLiteOk = 0, kTfLiteError = 1 };
 
 struct TfLiteTensor {
@@ -78,7 +82,7 @@ class MicroInterpreter {
         return &outputs_[index];
     }
     std::size_t arena_used_bytes() const {
-        return STAND_IN_ARENA_BYTES;
+        return STAND_IN_ARENA_USED;
     }
 
   private:
