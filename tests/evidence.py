@@ -32,7 +32,11 @@ class Case:
 CASES = (
     Case("GunPoint", options={"resample": "linear:100"}),
     Case("ItalyPowerDemand"),
-    Case("SPSW_smartwatch", bundled=False, options={"compression": 450.0}),
+    Case(
+        "SPSW_smartwatch",
+        bundled=False,
+        options={"compression": 450.0, "noise": "0", "teacher_seeds": 1, "teacher_epochs": 20, "epochs": 50},
+    ),
 )
 
 
