@@ -1,0 +1,25 @@
+/*
+ * basicmotions_selftest.h: does this build of basicmotions compute what it must?
+ *
+ * Each function streams 24 samples of seeded noise from reset and compares all logits with those of the reference. It
+ * takes 24 steps of time, no memory but its stack, and leaves no trace. Call one at boot: anything but 0 means that this build
+ * is wrong (a compiler flag, a damaged flash, a file of another export) and its decisions must not be used.
+ */
+#ifndef BASICMOTIONS_SELFTEST_H
+#define BASICMOTIONS_SELFTEST_H
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Number of wrong logits, 0..192, through the int16 and the int8 entry. No floating point. */
+int basicmotions_selftest(void);
+
+/* Number of wrong logits, 0..96, through the float entry: normalisation and rounding included. */
+int basicmotions_selftest_f32(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

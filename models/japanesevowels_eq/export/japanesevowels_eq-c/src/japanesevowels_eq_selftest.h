@@ -1,0 +1,25 @@
+/*
+ * japanesevowels_eq_selftest.h: does this build of japanesevowels_eq compute what it must?
+ *
+ * Each function streams 24 samples of seeded noise from reset and compares all logits with those of the reference. It
+ * takes 24 steps of time, no memory but its stack, and leaves no trace. Call one at boot: anything but 0 means that this build
+ * is wrong (a compiler flag, a damaged flash, a file of another export) and its decisions must not be used.
+ */
+#ifndef JAPANESEVOWELS_EQ_SELFTEST_H
+#define JAPANESEVOWELS_EQ_SELFTEST_H
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Number of wrong logits, 0..432, through the int16 and the int8 entry. No floating point. */
+int japanesevowels_eq_selftest(void);
+
+/* Number of wrong logits, 0..216, through the float entry: normalisation and rounding included. */
+int japanesevowels_eq_selftest_f32(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
