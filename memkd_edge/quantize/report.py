@@ -2,26 +2,31 @@
 
     python -m memkd_edge.quantize.report --data-root FOLDER --runs runs/quant --out models/quant
 
-Trains one student per data set at full length (finished runs are taken as they are), quantises it without fine-tuning, streams
-the test set through the integer model sample by sample, and writes the comparison with the float student as Markdown and JSON.
-Students are trained without a teacher's help: what is asked here is what integers lose, not what distillation gains.
+Trains one student per data set at full length (finished runs of the same configuration are taken as they are), quantises it
+without fine-tuning, streams the test set through the integer model sample by sample, and writes the comparison with the float
+student as Markdown and JSON. Students are trained as `memkd-edge distill` trains them, but without a teacher's help: the question
+is what integers lose, not what distillation gains.
 """
 
 import argparse
 import json
+import math
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
-from memkd_edge.config import DistillConfig
+from memkd_edge.config import DistillConfig, from_table
 from memkd_edge.data import load_dataset
 from memkd_edge.distill.metrics import agreement, auc_prc
 from memkd_edge.distill.pipeline import distill
+from memkd_edge.distill.population import batch_size
 from memkd_edge.models import load_classifier
+from memkd_edge.quantize.calibrate import FloatModel
 from memkd_edge.quantize.quantize import quantize
+from memkd_edge.quantize.reference import integer_classifier
 from memkd_edge.quantize.straight_through import integer_trajectory
 from memkd_edge.runs import Run, write_atomic
 
@@ -59,9 +64,11 @@ WEARABLE = (
 )  # and BasicMotions
 
 HIDDEN = 8
-SEEDS = 3
-MAX_EPOCHS = 300
-EPOCH_BUDGET = 12_000_000  # series x samples x epochs, so that no set takes longer than some minutes
+STEPS = 1500  # of training, half of what distill takes
+FEWEST_EPOCHS = 50
+NOISE = "0.3"  # distill's own choice between this and none needs a teacher
+PART = 256  # series streamed together
+CLOSE = 0.1  # of two logits
 INTERFACES = ("int8", "int16x8")
 
 # What the project promises; the report says whether it is kept.
@@ -71,17 +78,36 @@ MEAN_AGREEMENT_LIMIT, WORST_AGREEMENT_LIMIT = 0.99, 0.98
 
 @dataclass(frozen=True)
 class Loss:
-    """One interface against the float student on the test set. loss: points (hundredths) of AUC-PRC, positive is worse."""
+    """Other answers than the float student's on the test set.
+
+    loss: points (hundredths) of AUC-PRC, positive is worse; flipped: series with another decision; agreement: share of the rest.
+    """
 
     auc_prc: float
     loss: float
+    flipped: int
     agreement: float
-    mean_logit_error: float
+
+    @classmethod
+    def of(cls, logits: NDArray[np.floating], expected: NDArray[np.floating], y: NDArray[np.int64]) -> "Loss":
+        """Compare logits with the expected ones, [N, K] each."""
+        before, after = (float(auc_prc(one[None], y)[0]) for one in (expected, logits))
+        flipped = int((logits.argmax(1) != expected.argmax(1)).sum())
+        return cls(after, 100 * (before - after), flipped, agreement(logits, expected))
+
+    @property
+    def within_limits(self) -> bool:
+        """Whether this keeps what is promised of a single data set."""
+        return self.loss <= WORST_LOSS_LIMIT and self.agreement >= WORST_AGREEMENT_LIMIT
 
 
 @dataclass(frozen=True)
 class Row:
-    """One data set."""
+    """One data set.
+
+    close: test series whose two best float logits are less than `CLOSE` apart. x_alone, logits_alone: the float student with
+    nothing but its input, or its answers, as int8.
+    """
 
     name: str
     channels: int
@@ -90,30 +116,36 @@ class Row:
     test_series: int
     float_accuracy: float
     float_auc_prc: float
+    close: int
     int8: Loss
     int16x8: Loss
+    x_alone: Loss
+    logits_alone: Loss
 
 
 def student_run(name: str, data_root: str, root: Path) -> Run:
-    """Return the finished run of data set `name` under `root`, trained now if there is none."""
-    if (root / name / "env.json").is_file():
-        run = Run.open(root / name, complete=False)
-        if run.environment()["state"] == "complete":
-            return run
+    """Return the finished run of data set `name` under `root`, trained now if there is none of this configuration."""
     folder = "" if name in BUNDLED else data_root
-    series, length = load_dataset(name, data_root=folder).x_train.shape[:2]
+    series = len(load_dataset(name, data_root=folder).y_train)
     config = DistillConfig(
         dataset=name,
         data_root=folder,
         hidden=HIDDEN,
         method="base",
-        seeds=SEEDS,
-        epochs=max(20, min(MAX_EPOCHS, EPOCH_BUDGET // (series * length))),
+        seeds=1,
+        epochs=max(FEWEST_EPOCHS, math.ceil(STEPS / math.ceil(series / batch_size(0, series)))),
+        folds=1,
+        noise=NOISE,
         teacher_hidden=4,  # nothing is learnt from it
         teacher_layers=1,
         teacher_seeds=1,
         teacher_epochs=1,
+        threads=1,
     )
+    if (root / name / "env.json").is_file():
+        run = Run.open(root / name, complete=False)
+        if run.environment()["state"] == "complete" and from_table(DistillConfig, run.read_config()["distill"]) == config:
+            return run
     return distill(config, run_root=root, name=name, force=True)
 
 
@@ -122,22 +154,37 @@ def measure(run: Run) -> Row:
     arrays = run.read_arrays("calibration.npz")
     x, y = arrays["x_test"], arrays["y_test"]
     student = load_classifier(run.path / "student.safetensors")
-    with torch.inference_mode():
-        expected = torch.cat([student(part)[0] for part in torch.split(torch.from_numpy(x), 256)]).numpy()
     model = quantize(student, arrays["x_calibration"])
-    float_auc = float(auc_prc(expected[None], y)[0])
+    weights = FloatModel.from_model(student)
+    parts = np.split(x, range(PART, len(x), PART))
+    runner = integer_classifier(model)
 
-    def compare(interface: str) -> Loss:
-        logits = np.concatenate(
-            [integer_trajectory(model, part, interface).logits for part in np.split(x, range(256, len(x), 256))]
-        )
-        auc = float(auc_prc(logits[None], y)[0])
-        return Loss(auc, 100 * (float_auc - auc), agreement(logits, expected), float(np.abs(logits - expected).mean()))
+    def real(one: FloatModel, part: NDArray[np.float32]) -> NDArray[np.float64]:
+        return one.logits(part)[:, -1]
 
-    accuracy = float((expected.argmax(1) == y).mean())
-    classes = expected.shape[1]
+    def int8_x(part: NDArray[np.float32]) -> NDArray[np.float32]:
+        wide = runner.widen(runner.quantize_input(part, "int8"))
+        return wide * np.float32(model.layers[0].state_scale)
+
+    expected = np.concatenate([real(weights, part) for part in parts])
+    narrow = runner.narrow(np.round(expected / model.head.out_scale).astype(np.int16))
+    answers = {
+        "int8": np.concatenate([integer_trajectory(model, part, "int8").logits for part in parts]),
+        "int16x8": np.concatenate([integer_trajectory(model, part, "int16x8").logits for part in parts]),
+        "x_alone": np.concatenate([real(weights, int8_x(part)) for part in parts]),
+        "logits_alone": (narrow.astype(np.float64) - model.logit_zero_point_int8) * model.logit_scale_int8,
+    }
+    runners_up, winners = np.sort(expected, axis=1)[:, -2:].T
     return Row(
-        run.metadata.name, x.shape[2], classes, x.shape[1], len(x), accuracy, float_auc, compare("int8"), compare("int16x8")
+        name=run.metadata.name,
+        channels=x.shape[2],
+        classes=expected.shape[1],
+        length=x.shape[1],
+        test_series=len(x),
+        float_accuracy=float((expected.argmax(1) == y).mean()),
+        float_auc_prc=float(auc_prc(expected[None], y)[0]),
+        close=int((winners - runners_up < CLOSE).sum()),
+        **{name: Loss.of(logits, expected, y) for name, logits in answers.items()},
     )
 
 
@@ -162,16 +209,20 @@ def to_markdown(rows: list[Row]) -> str:
         "",
         "Written by `make quant-report`. Every figure is **measured** with the numpy integer reference, which is bit-exact with",
         "TensorFlow Lite Micro: the test set streamed sample by sample at full length, against the float student. Students:",
-        f"{HIDDEN}-unit LSTMs trained without distillation or fine-tuning. Loss: hundredths of AUC-PRC; negative: gain.",
+        f"{HIDDEN}-unit LSTMs, one for each set, trained in {STEPS:,} steps without distillation; no fine-tuning. Loss:",
+        "hundredths of AUC-PRC; negative: gain. Flipped: test series on which the decision differs. Close: test series whose",
+        f"two best float logits are less than {CLOSE} apart; each is one rounding away from another decision.",
         "",
-        "| data set | channels | classes | samples | test series | accuracy | AUC-PRC | int8 loss | agreement | int16x8 loss "
-        "| agreement |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "The constants of the calibration were settled with other students of these sets in view, test series included: all sets",
+        "but ItalyPowerDemand, JapaneseVowels_eq, MiddlePhalanxOutlineCorrect, Wafer, SPSW_smartwatch and SeglearnWatch.",
+        "",
+        "| data set | channels | classes | samples | test series | close | accuracy | AUC-PRC | int8 loss | flipped | agreement "
+        "| int16x8 loss | flipped | agreement |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {row.name} | {row.channels} | {row.classes} | {row.length} | {row.test_series} | {row.float_accuracy:.3f} | "
-        f"{row.float_auc_prc:.4f} | {row.int8.loss:+.2f} | {row.int8.agreement:.4f} | {row.int16x8.loss:+.2f} | "
-        f"{row.int16x8.agreement:.4f} |"
+        f"| {row.name} | {row.channels} | {row.classes} | {row.length} | {row.test_series} | {row.close} | "
+        f"{row.float_accuracy:.3f} | {row.float_auc_prc:.4f} | {_cells(row.int8)} | {_cells(row.int16x8)} |"
         for row in rows
     ]
     lines += ["", "| | mean loss | worst loss | mean agreement | worst agreement |", "|---|---|---|---|---|"]
@@ -183,8 +234,26 @@ def to_markdown(rows: list[Row]) -> str:
     lines += [
         f"| limit | {MEAN_LOSS_LIMIT:+} | {WORST_LOSS_LIMIT:+} | {MEAN_AGREEMENT_LIMIT} | {WORST_AGREEMENT_LIMIT} |",
         "",
+        "## Where it comes from",
+        "",
+        f"The data sets beyond a limit (loss {WORST_LOSS_LIMIT:+}, agreement {WORST_AGREEMENT_LIMIT}), and the float student",
+        "with nothing but its input, or its answers, as int8. The rest is what int16x8 loses: weights, state, tables of the",
+        "activations. A test set of 60 series falls below 0.98 with two flips, and two series that change places move its",
+        "AUC-PRC by a point.",
+        "",
+        "| data set | beyond the limit | int8 x alone: loss, flipped | int8 logits alone: loss, flipped | int16x8: the same |",
+        "|---|---|---|---|---|",
     ]
-    return "\n".join(lines)
+    for row in rows:
+        beyond = [interface for interface in INTERFACES if not getattr(row, interface).within_limits]
+        alone = [f"{loss.loss:+.2f}, {loss.flipped}" for loss in (row.x_alone, row.logits_alone, row.int16x8)]
+        if beyond:
+            lines.append(f"| {row.name} | {', '.join(beyond)} | {' | '.join(alone)} |")
+    return "\n".join([*lines, ""])
+
+
+def _cells(loss: Loss) -> str:
+    return f"{loss.loss:+.2f} | {loss.flipped} | {loss.agreement:.4f}"
 
 
 def main() -> None:

@@ -7,22 +7,26 @@ import numpy as np
 import pytest
 
 from memkd_edge.quantize import report
-from memkd_edge.quantize.report import Loss, Row, measure, summary, to_markdown
+from memkd_edge.quantize.report import Loss, Row, measure, student_run, summary, to_markdown
 
 
 def row(name: str, int8: Loss, int16x8: Loss) -> Row:
-    return Row(name, 1, 2, 24, 100, 0.9, 0.95, int8, int16x8)
+    alone = Loss(0.95, 0.0, 0, 1.0), Loss(0.94, 1.0, 3, 0.97)
+    return Row(name, 1, 2, 24, 100, 0.9, 0.95, 7, int8, int16x8, *alone)
 
 
 def test_the_summary_gives_mean_and_worst():
     rows = [
-        row("a", Loss(0.95, 0.2, 1.0, 0.01), Loss(0.95, 0.0, 1.0, 0.01)),
-        row("b", Loss(0.95, -0.4, 0.9, 0.01), Loss(0.95, 0.1, 0.98, 0.01)),
+        row("a", Loss(0.95, 0.2, 0, 1.0), Loss(0.95, 0.0, 0, 1.0)),
+        row("b", Loss(0.95, -0.4, 10, 0.9), Loss(0.95, 0.1, 2, 0.98)),
     ]
     found = summary(rows)
     assert found["int8"] == pytest.approx({"mean_loss": -0.1, "worst_loss": 0.2, "mean_agreement": 0.95, "worst_agreement": 0.9})
     assert found["int16x8"]["worst_agreement"] == 0.98
-    assert "| b | 1 | 2 | 24 | 100 | 0.900 | 0.9500 | -0.40 | 0.9000 | +0.10 | 0.9800 |" in to_markdown(rows)
+    text = to_markdown(rows)
+    assert "| b | 1 | 2 | 24 | 100 | 7 | 0.900 | 0.9500 | -0.40 | 10 | 0.9000 | +0.10 | 2 | 0.9800 |" in text
+    assert "| b | int8 | +0.00, 0 | +1.00, 3 | +0.10, 2 |" in text
+    assert "| a | int" not in text
 
 
 def test_a_student_is_measured_on_its_test_set(tiny_run):
@@ -33,13 +37,27 @@ def test_a_student_is_measured_on_its_test_set(tiny_run):
     assert found.float_auc_prc == pytest.approx(expected["auc_prc"], abs=1e-6)
     for loss in (found.int8, found.int16x8):
         assert loss.loss == pytest.approx(100 * (found.float_auc_prc - loss.auc_prc))
-        assert loss.agreement > 0.95
-        assert loss.mean_logit_error < 0.02
+        assert loss.agreement == 1 - loss.flipped / 1029 > 0.95
+    for alone in (found.x_alone, found.logits_alone):
+        assert alone.flipped < 0.05 * 1029
+        assert alone.auc_prc != found.float_auc_prc
 
 
-def test_finished_students_are_taken_and_both_files_written(tiny_run, tmp_path, monkeypatch):
+def test_a_finished_student_is_taken_and_one_of_another_configuration_trained_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "STEPS", 4)
+    monkeypatch.setattr(report, "FEWEST_EPOCHS", 1)
+    first = student_run("ItalyPowerDemand", "", tmp_path)
+    written = (first.path / "env.json").stat().st_mtime_ns
+    assert (student_run("ItalyPowerDemand", "", tmp_path).path / "env.json").stat().st_mtime_ns == written
+    monkeypatch.setattr(report, "HIDDEN", 3)
+    again = student_run("ItalyPowerDemand", "", tmp_path)
+    assert again.read_json("metrics.json")["student"]["hidden_size"] == 3
+
+
+def test_both_files_are_written(tiny_run, tmp_path, monkeypatch):
     monkeypatch.setattr(report, "BUNDLED", ("tiny",))
-    monkeypatch.setattr(sys, "argv", ["report", "--runs", str(tiny_run.path.parent), "--out", str(tmp_path)])
+    monkeypatch.setattr(report, "student_run", lambda *asked: tiny_run)
+    monkeypatch.setattr(sys, "argv", ["report", "--out", str(tmp_path)])
     report.main()
     written = json.loads((tmp_path / "quantization.json").read_text())
     assert written["kind"] == "measured"
