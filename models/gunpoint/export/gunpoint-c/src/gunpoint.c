@@ -9,47 +9,47 @@ typedef char gunpoint_state_size_check[sizeof(gunpoint_state_t) == GUNPOINT_STAT
 
 /* Layer 0: for each unit the biases and weights of its gates i, f, o, g. */
 static const uint32_t gates0_weights[] = {
-    0xFFE9C99Cu, 0x001CFB56u, 0x00037723u, 0x000010BEu,
-    MEMKD_WEIGHTS(-45, -15, 0, 0), MEMKD_WEIGHTS(-24, 8, 0, 0), MEMKD_WEIGHTS(-64, -5, 5, -12), MEMKD_WEIGHTS(-77, 24, 14, 12),
-    MEMKD_WEIGHTS(16, -4, 18, 24), MEMKD_WEIGHTS(23, -35, 51, -39), MEMKD_WEIGHTS(-33, 6, 10, -6), MEMKD_WEIGHTS(-10, 13, -31, 24),
-    MEMKD_WEIGHTS(45, 30, 25, -23), MEMKD_WEIGHTS(99, -53, -3, 30),
-    0xFFDCD7A2u, 0x0028519Cu, 0x00000A9Eu, 0x00033297u,
-    MEMKD_WEIGHTS(1, 4, 0, 0), MEMKD_WEIGHTS(-44, 29, 0, 0), MEMKD_WEIGHTS(-21, -19, 10, 15), MEMKD_WEIGHTS(5, -33, 30, 12),
-    MEMKD_WEIGHTS(20, 2, 1, -60), MEMKD_WEIGHTS(19, 41, -59, -8), MEMKD_WEIGHTS(-1, 9, -60, -9), MEMKD_WEIGHTS(-41, 17, -24, -17),
-    MEMKD_WEIGHTS(64, -11, 18, 26), MEMKD_WEIGHTS(7, 9, -9, 25),
-    0xFFEC908Au, 0x001A18EBu, 0x0007A433u, 0x000088B8u,
-    MEMKD_WEIGHTS(-15, 3, 0, 0), MEMKD_WEIGHTS(22, 6, 0, 0), MEMKD_WEIGHTS(-63, -18, -22, -8), MEMKD_WEIGHTS(-61, -5, 39, -43),
-    MEMKD_WEIGHTS(53, 26, 58, 15), MEMKD_WEIGHTS(51, 38, 30, -33), MEMKD_WEIGHTS(64, -20, 4, -20), MEMKD_WEIGHTS(73, -8, -76, -24),
-    MEMKD_WEIGHTS(57, 29, -19, -15), MEMKD_WEIGHTS(32, 86, -10, -20),
-    0xFFE806DDu, 0x00229892u, 0x0003CAF1u, 0x000312D5u,
-    MEMKD_WEIGHTS(-37, -64, 0, 0), MEMKD_WEIGHTS(-38, 32, 0, 0), MEMKD_WEIGHTS(-40, -13, -4, 15), MEMKD_WEIGHTS(-65, -13, 18, 8),
-    MEMKD_WEIGHTS(-9, -22, 44, 34), MEMKD_WEIGHTS(34, -5, 44, 78), MEMKD_WEIGHTS(-16, -27, 52, 6), MEMKD_WEIGHTS(15, -13, 22, 26),
-    MEMKD_WEIGHTS(0, 25, 19, -14), MEMKD_WEIGHTS(61, 73, 1, 15),
-    0xFFF5B532u, 0x000CF3B1u, 0x0009F957u, 0xFFFE2C18u,
-    MEMKD_WEIGHTS(-16, -15, 0, 0), MEMKD_WEIGHTS(-22, 7, 0, 0), MEMKD_WEIGHTS(-49, -26, 39, 14), MEMKD_WEIGHTS(-71, -60, 61, 4),
-    MEMKD_WEIGHTS(21, 7, 16, 16), MEMKD_WEIGHTS(4, 7, 26, 9), MEMKD_WEIGHTS(32, -9, 27, 17), MEMKD_WEIGHTS(1, -8, 21, -14),
-    MEMKD_WEIGHTS(12, 25, 17, 26), MEMKD_WEIGHTS(44, 18, 58, 16),
-    0xFFE22B17u, 0x001DE1C4u, 0x0002D4E4u, 0x000071D0u,
-    MEMKD_WEIGHTS(-29, -5, 0, 0), MEMKD_WEIGHTS(-17, 78, 0, 0), MEMKD_WEIGHTS(-1, -12, 43, 16), MEMKD_WEIGHTS(-23, 0, 8, 37),
-    MEMKD_WEIGHTS(45, 11, 19, 16), MEMKD_WEIGHTS(32, -14, 16, -49), MEMKD_WEIGHTS(53, 22, -41, 20), MEMKD_WEIGHTS(69, 7, -19, 21),
-    MEMKD_WEIGHTS(9, 33, -27, 13), MEMKD_WEIGHTS(5, -60, -6, 49),
-    0xFFDE187Eu, 0x002438D2u, 0x00081481u, 0x00033B38u,
-    MEMKD_WEIGHTS(-20, -73, 0, 0), MEMKD_WEIGHTS(-66, -59, 0, 0), MEMKD_WEIGHTS(-56, -8, 64, 2), MEMKD_WEIGHTS(-50, -4, 23, -6),
-    MEMKD_WEIGHTS(46, 28, 10, -12), MEMKD_WEIGHTS(12, -13, 10, 13), MEMKD_WEIGHTS(12, -48, -39, -41), MEMKD_WEIGHTS(-1, -4, -37, 10),
-    MEMKD_WEIGHTS(-3, -48, -23, -25), MEMKD_WEIGHTS(23, 30, 0, -11),
-    0xFFDD2355u, 0x0026656Du, 0x000403DDu, 0x0002378Cu,
-    MEMKD_WEIGHTS(36, 21, 0, 0), MEMKD_WEIGHTS(32, 25, 0, 0), MEMKD_WEIGHTS(-13, 38, -3, 23), MEMKD_WEIGHTS(10, -27, -12, -9),
-    MEMKD_WEIGHTS(29, 67, 41, -127), MEMKD_WEIGHTS(-17, 42, 12, -22), MEMKD_WEIGHTS(38, -11, -47, -58), MEMKD_WEIGHTS(-37, -17, 13, -22),
-    MEMKD_WEIGHTS(13, -25, 5, 8), MEMKD_WEIGHTS(1, 27, 33, 13),
+    0xFFEFC69Bu, 0x001460BEu, 0x000307C6u, 0xFFFE1065u,
+    MEMKD_WEIGHTS(-1, -6, 0, 0), MEMKD_WEIGHTS(15, -6, 0, 0), MEMKD_WEIGHTS(-56, -7, -18, 4), MEMKD_WEIGHTS(-58, 20, -3, -15),
+    MEMKD_WEIGHTS(36, 3, -4, 0), MEMKD_WEIGHTS(33, -32, 29, -12), MEMKD_WEIGHTS(9, 8, 38, 23), MEMKD_WEIGHTS(38, -9, -3, -24),
+    MEMKD_WEIGHTS(-12, -11, 9, -8), MEMKD_WEIGHTS(14, 7, 45, -7),
+    0xFFEBB973u, 0x0014E137u, 0xFFFF4845u, 0xFFFF006Bu,
+    MEMKD_WEIGHTS(-8, -70, 0, 0), MEMKD_WEIGHTS(-10, 31, 0, 0), MEMKD_WEIGHTS(-19, 5, -2, 13), MEMKD_WEIGHTS(5, -18, 35, 5),
+    MEMKD_WEIGHTS(-29, -24, -26, -14), MEMKD_WEIGHTS(-37, -12, -11, -15), MEMKD_WEIGHTS(7, -17, -38, -118), MEMKD_WEIGHTS(-77, 50, -15, 23),
+    MEMKD_WEIGHTS(19, -33, 8, 15), MEMKD_WEIGHTS(-40, -8, -11, 16),
+    0xFFF02109u, 0x000F9EFAu, 0xFFFFB928u, 0x00005D5Fu,
+    MEMKD_WEIGHTS(-17, -44, 0, 0), MEMKD_WEIGHTS(26, -10, 0, 0), MEMKD_WEIGHTS(-19, 1, 8, -20), MEMKD_WEIGHTS(-26, -7, 49, -2),
+    MEMKD_WEIGHTS(19, 16, 46, 40), MEMKD_WEIGHTS(4, 36, -8, 11), MEMKD_WEIGHTS(-34, -32, -69, -65), MEMKD_WEIGHTS(-9, -33, 7, -17),
+    MEMKD_WEIGHTS(49, 42, -12, -9), MEMKD_WEIGHTS(33, -2, 8, 1),
+    0xFFEC7820u, 0x0013885Au, 0xFFFE2872u, 0x000027CDu,
+    MEMKD_WEIGHTS(-4, -50, 0, 0), MEMKD_WEIGHTS(7, -9, 0, 0), MEMKD_WEIGHTS(-2, -4, 2, 22), MEMKD_WEIGHTS(20, 21, 33, -3),
+    MEMKD_WEIGHTS(-23, -17, -19, -4), MEMKD_WEIGHTS(-60, 13, -14, 20), MEMKD_WEIGHTS(1, -24, -1, -82), MEMKD_WEIGHTS(-18, -19, 69, -10),
+    MEMKD_WEIGHTS(-9, -39, -8, -16), MEMKD_WEIGHTS(-30, 39, 13, 35),
+    0xFFF75758u, 0x000836E3u, 0x0000997Eu, 0xFFFF10BAu,
+    MEMKD_WEIGHTS(-23, -1, 0, 0), MEMKD_WEIGHTS(42, 9, 0, 0), MEMKD_WEIGHTS(-37, -4, 13, -33), MEMKD_WEIGHTS(-127, -28, 74, -23),
+    MEMKD_WEIGHTS(36, 64, -31, 4), MEMKD_WEIGHTS(15, 48, -92, 11), MEMKD_WEIGHTS(62, 1, 89, 84), MEMKD_WEIGHTS(84, 14, 68, 32),
+    MEMKD_WEIGHTS(-20, 26, -27, -20), MEMKD_WEIGHTS(-28, 4, -10, 12),
+    0xFFF11162u, 0x000DF8B5u, 0xFFFFAC2Cu, 0x00021F7Au,
+    MEMKD_WEIGHTS(-12, -52, 0, 0), MEMKD_WEIGHTS(-31, 14, 0, 0), MEMKD_WEIGHTS(-31, 9, 37, -7), MEMKD_WEIGHTS(-36, -13, 37, 7),
+    MEMKD_WEIGHTS(27, -38, -14, 36), MEMKD_WEIGHTS(-22, 48, -34, 8), MEMKD_WEIGHTS(-38, -28, -24, -44), MEMKD_WEIGHTS(11, -37, 14, 1),
+    MEMKD_WEIGHTS(-47, 5, -33, -10), MEMKD_WEIGHTS(-47, 0, -38, 9),
+    0xFFEABBDFu, 0x001D9FF8u, 0xFFFBF8B6u, 0x0000D892u,
+    MEMKD_WEIGHTS(-19, -2, 0, 0), MEMKD_WEIGHTS(-14, 30, 0, 0), MEMKD_WEIGHTS(-38, -66, 49, 23), MEMKD_WEIGHTS(2, 14, 44, -18),
+    MEMKD_WEIGHTS(8, -24, -40, -15), MEMKD_WEIGHTS(1, 8, -18, 7), MEMKD_WEIGHTS(42, 20, 101, -2), MEMKD_WEIGHTS(-48, 0, -28, -64),
+    MEMKD_WEIGHTS(-74, -16, 7, 7), MEMKD_WEIGHTS(6, 83, -15, 3),
+    0xFFE9995Fu, 0x00145537u, 0xFFFF6711u, 0x00010E25u,
+    MEMKD_WEIGHTS(5, -32, 0, 0), MEMKD_WEIGHTS(-12, 21, 0, 0), MEMKD_WEIGHTS(-1, 26, -6, 22), MEMKD_WEIGHTS(5, -2, -7, -38),
+    MEMKD_WEIGHTS(1, -5, -17, -15), MEMKD_WEIGHTS(-2, 34, -10, 37), MEMKD_WEIGHTS(7, -22, 17, -1), MEMKD_WEIGHTS(-42, -14, 35, 42),
+    MEMKD_WEIGHTS(-2, -33, -25, -17), MEMKD_WEIGHTS(-11, 36, -9, 2),
 };
-static const memkd_dense_t gates0 = {gates0_weights, 22189, 23, 0};
+static const memkd_dense_t gates0 = {gates0_weights, 18237, 22, 0};
 
 /* The classifier: rows in pairs. */
 static const uint32_t head_weights[] = {
-    0xFFFD355Bu, 0xFFFF246Cu,
-    MEMKD_WEIGHTS(70, -99, 43, -63), MEMKD_WEIGHTS(31, -53, -57, 99), MEMKD_WEIGHTS(-120, 127, 57, -8), MEMKD_WEIGHTS(-120, 124, 57, -79),
+    0xFFFD2DF3u, 0x00016D46u,
+    MEMKD_WEIGHTS(19, -31, 14, -22), MEMKD_WEIGHTS(-42, 34, -1, 17), MEMKD_WEIGHTS(-76, 78, 127, -109), MEMKD_WEIGHTS(-30, 31, -15, 6),
 };
-static const memkd_dense_t head = {head_weights, 21565, 22, 1};
+static const memkd_dense_t head = {head_weights, 29097, 21, 1};
 
 const char *const gunpoint_labels[GUNPOINT_CLASSES] = {
     "1",
@@ -74,7 +74,7 @@ static void step(gunpoint_state_t *state, const int16_t x[GUNPOINT_CHANNELS], in
     memkd_columns_t columns[5];
     memkd_gather(columns, x, GUNPOINT_CHANNELS);
     memkd_gather(columns + MEMKD_PAIRS(GUNPOINT_CHANNELS), state->h[0], GUNPOINT_HIDDEN);
-    memkd_lstm(&gates0, columns, MEMKD_PAIRS(GUNPOINT_CHANNELS) + MEMKD_PAIRS(GUNPOINT_HIDDEN), GUNPOINT_HIDDEN, 0, 17,
+    memkd_lstm(&gates0, columns, MEMKD_PAIRS(GUNPOINT_CHANNELS) + MEMKD_PAIRS(GUNPOINT_HIDDEN), GUNPOINT_HIDDEN, -2, 17,
                state->h[0], state->c[0]);
     memkd_gather(columns, state->h[GUNPOINT_LAYERS - 1], GUNPOINT_HIDDEN);
     memkd_dense(&head, columns, MEMKD_PAIRS(GUNPOINT_HIDDEN), GUNPOINT_CLASSES, logits);
@@ -83,7 +83,7 @@ static void step(gunpoint_state_t *state, const int16_t x[GUNPOINT_CHANNELS], in
 /* The logits of the int8 interface. */
 static void narrow(const int16_t wide[GUNPOINT_CLASSES], int8_t logits[GUNPOINT_CLASSES]) {
     for (int k = 0; k < GUNPOINT_CLASSES; k++) {
-        const int32_t value = memkd_rescale(wide[k], 1858707560, 7) + GUNPOINT_LOGIT_ZERO_POINT_I8;
+        const int32_t value = memkd_rescale(wide[k], 1714560499, 7) + GUNPOINT_LOGIT_ZERO_POINT_I8;
         logits[k] = (int8_t)(value < -128 ? -128 : value > 127 ? 127 : value);
     }
 }
@@ -96,7 +96,7 @@ void gunpoint_step_i8(gunpoint_state_t *state, const int8_t x[GUNPOINT_CHANNELS]
     int16_t wide_logits[GUNPOINT_CLASSES];
     int16_t wide_x[GUNPOINT_CHANNELS];
     for (int j = 0; j < GUNPOINT_CHANNELS; j++) {
-        wide_x[j] = (int16_t)((x[j] - GUNPOINT_INPUT_ZERO_POINT_I8) * 143);
+        wide_x[j] = (int16_t)((x[j] - GUNPOINT_INPUT_ZERO_POINT_I8) * 131);
     }
     step(state, wide_x, wide_logits);
     narrow(wide_logits, logits);
