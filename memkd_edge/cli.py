@@ -65,7 +65,7 @@ def distill(
     ] = None,
     teacher_hidden: Annotated[int | None, typer.Option(help="Units of each teacher layer. Default: 100.")] = None,
     teacher_layers: Annotated[int | None, typer.Option(help="Teacher layers. Default: 3.")] = None,
-    teacher_seeds: Annotated[int | None, typer.Option(help="Initialisations tried until one teacher fits the data.")] = None,
+    teacher_seeds: Annotated[int | None, typer.Option(help="Initialisations tried until one gets off the ground.")] = None,
     teacher_epochs: Annotated[int | None, typer.Option(help="Epochs of the teacher, at most; 0: as --epochs.")] = None,
     teacher_learning_rate: Annotated[float | None, typer.Option(help="Learning rate of the teacher.")] = None,
     student: Annotated[str | None, typer.Option(help="lstm, gru or cnn. Default: lstm.")] = None,
@@ -74,11 +74,11 @@ def distill(
     method: Annotated[str | None, typer.Option(help="auto, or methods joined by commas: base, kd, memkd, memkd+kd, ...")] = None,
     weights: Annotated[int | None, typer.Option(help="Loss weights to try for each method. Default: 3.")] = None,
     seeds: Annotated[int | None, typer.Option(help="Students for each method and weight. Default: 8.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs of the students; 0: as many as make 1,500 steps.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of the students; 0: as many as make 3,000 steps.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate of the students.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Series in a batch; 0 chooses.")] = None,
     protocol: Annotated[
-        str | None, typer.Option(help="honest, or paper: select on the test series, as the paper's authors did.")
+        str | None, typer.Option(help="honest, or paper: batches of 32, no noise, and selection on the test series.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of splits, initialisation and batches. Default: 0.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. Default: auto.")] = None,
@@ -320,7 +320,7 @@ def compare(
     teacher_seeds: Annotated[int | None, typer.Option(help="As in distill.")] = None,
     teacher_epochs: Annotated[int | None, typer.Option(help="Epochs of the teacher, at most; 0: as --epochs.")] = None,
     teacher_learning_rate: Annotated[float | None, typer.Option(help="Learning rate of the teacher.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs of the students; 0: as many as make 1,500 steps.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of the students; 0: as many as make 3,000 steps.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate of the students.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Series in a batch; 0 chooses.")] = None,
     protocol: Annotated[str | None, typer.Option(help="honest or paper, as in distill.")] = None,
