@@ -1,5 +1,7 @@
 """How much a model's answers move with each of its parameters: the Jacobian by one batched pass back through time.
 
+In double precision: rounding decides by small differences, and every machine has to find the same integers.
+
 Rounding (rounding.py) and the correction of biases (biases.py) both work on it. What all classes have in common counts little: a
 decision is made by differences of logits.
 """
@@ -99,18 +101,16 @@ def _jacobian(
     biases_only: bool,
 ) -> Floats:
     """Return [N, R, P], R = samples x directions: gradients by all steps' pre-activations, times what these were made of."""
-    *layers, (head_weight, head_bias) = [
-        (torch.from_numpy(one.weight).float(), torch.from_numpy(one.bias).float()) for one in dense
-    ]
+    *layers, (head_weight, head_bias) = [(torch.from_numpy(one.weight), torch.from_numpy(one.bias)) for one in dense]
     series, samples, per_sample, classes = directions.shape
     step = _gru_step if kind == "gru" else _lstm_step
-    zeros = torch.zeros(series, head_weight.shape[1])
+    zeros = torch.zeros(series, head_weight.shape[1], dtype=torch.float64)
     states = [(zeros, zeros) for _ in layers]
     sources: list[list[Tensor]] = [[] for _ in layers]
     gates: list[list[Tensor]] = [[] for _ in layers]
     tops = []
     wanted = set(at.tolist())
-    for t, sample in enumerate(torch.from_numpy(np.ascontiguousarray(np.moveaxis(x, 1, 0))).float()):
+    for t, sample in enumerate(torch.from_numpy(np.ascontiguousarray(np.moveaxis(x, 1, 0))).double()):
         below = sample
         for index, (weight, bias) in enumerate(layers):
             source = torch.cat([below, states[index][0]], 1)
@@ -125,9 +125,9 @@ def _jacobian(
             tops.append(below)
     top = torch.stack(tops, 1)  # [N, samples, H]
     # One gradient for each answer: row (sample, direction) looks at that sample alone.
-    looks = torch.zeros(samples, per_sample, series, samples, classes)
+    looks = torch.zeros(samples, per_sample, series, samples, classes, dtype=torch.float64)
     for number in range(samples):
-        looks[number, :, :, number] = torch.from_numpy(directions[:, number]).float().transpose(0, 1)
+        looks[number, :, :, number] = torch.from_numpy(directions[:, number]).transpose(0, 1)
     looks = looks.flatten(0, 1)
     flat = [before for layer in gates for before in layer]
     grads = torch.autograd.grad(top @ head_weight.T + head_bias, flat, looks, is_grads_batched=True, allow_unused=True)
@@ -142,7 +142,7 @@ def _jacobian(
     if not biases_only:
         parts.append(torch.einsum("rnsk,nsh->nrkh", looks, top.detach()).flatten(2))
     parts.append(looks.sum(2).transpose(0, 1))
-    return torch.cat(parts, 2).double().numpy()
+    return torch.cat(parts, 2).numpy()
 
 
 def _lstm_step(gates: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
