@@ -9,43 +9,43 @@ typedef char japanesevowels_eq_state_size_check[sizeof(japanesevowels_eq_state_t
 
 /* Layer 0: for each unit the biases and weights of its gates i, f, o, g. */
 static const uint32_t gates0_weights[] = {
-    0xFFF9A9B4u, 0x000F2EE9u, 0x000BD28Eu, 0xFFFD4563u,
-    MEMKD_WEIGHTS(12, 36, -21, 19), MEMKD_WEIGHTS(6, -25, -22, -29), MEMKD_WEIGHTS(2, -49, 10, 24), MEMKD_WEIGHTS(23, -25, 29, -16),
-    MEMKD_WEIGHTS(70, 54, 43, 36), MEMKD_WEIGHTS(9, -16, 3, -8), MEMKD_WEIGHTS(-6, 0, -42, 9), MEMKD_WEIGHTS(-11, -26, 21, -21),
-    MEMKD_WEIGHTS(-26, -46, -4, 30), MEMKD_WEIGHTS(-29, -10, -3, -14), MEMKD_WEIGHTS(19, 17, 28, 36), MEMKD_WEIGHTS(13, 0, -20, 11),
-    MEMKD_WEIGHTS(-37, 81, 5, 34), MEMKD_WEIGHTS(13, 56, 9, -25), MEMKD_WEIGHTS(-2, -62, -48, -51), MEMKD_WEIGHTS(48, 24, 32, -27),
-    0xFFFE3C4Du, 0x0007A201u, 0x00095BC0u, 0xFFFE5BC7u,
-    MEMKD_WEIGHTS(-6, -1, 9, -18), MEMKD_WEIGHTS(-19, -15, 27, -22), MEMKD_WEIGHTS(-1, 10, 44, 27), MEMKD_WEIGHTS(46, -5, 38, -6),
-    MEMKD_WEIGHTS(40, 45, 30, 1), MEMKD_WEIGHTS(-17, -16, -22, -19), MEMKD_WEIGHTS(-8, 32, -22, -43), MEMKD_WEIGHTS(28, -1, -21, -42),
-    MEMKD_WEIGHTS(-24, -43, -20, 34), MEMKD_WEIGHTS(31, -40, 19, -3), MEMKD_WEIGHTS(-13, 21, 1, -6), MEMKD_WEIGHTS(-19, -2, -37, -2),
-    MEMKD_WEIGHTS(15, -16, 20, -18), MEMKD_WEIGHTS(-10, 9, -29, 23), MEMKD_WEIGHTS(40, -15, 65, -16), MEMKD_WEIGHTS(89, -35, 35, -16),
-    0xFFF960E1u, 0x000F29E6u, 0x000CA494u, 0x0002AD8Du,
-    MEMKD_WEIGHTS(-9, -27, -4, -51), MEMKD_WEIGHTS(-17, 33, -45, -17), MEMKD_WEIGHTS(2, -50, -10, -35), MEMKD_WEIGHTS(35, 0, 38, 27),
-    MEMKD_WEIGHTS(12, -12, -9, 5), MEMKD_WEIGHTS(31, 9, 55, -15), MEMKD_WEIGHTS(-7, -12, -25, 5), MEMKD_WEIGHTS(-5, 16, 8, 18),
-    MEMKD_WEIGHTS(8, 70, 12, 8), MEMKD_WEIGHTS(-20, -48, -12, -8), MEMKD_WEIGHTS(11, 5, -21, -3), MEMKD_WEIGHTS(13, 7, 4, 5),
-    MEMKD_WEIGHTS(-12, 23, -7, 19), MEMKD_WEIGHTS(44, -19, -127, -10), MEMKD_WEIGHTS(26, 29, -41, -21), MEMKD_WEIGHTS(15, 58, -115, -14),
-    0xFFFA7949u, 0x000F4C5Cu, 0x000BB5D5u, 0xFFFDB35Au,
-    MEMKD_WEIGHTS(-11, 23, -20, 14), MEMKD_WEIGHTS(-8, -41, 13, -16), MEMKD_WEIGHTS(27, -9, 22, 17), MEMKD_WEIGHTS(8, -17, 16, -6),
-    MEMKD_WEIGHTS(33, -16, -14, -3), MEMKD_WEIGHTS(-28, 12, -13, -19), MEMKD_WEIGHTS(-2, 26, -2, -52), MEMKD_WEIGHTS(29, 26, -30, 25),
-    MEMKD_WEIGHTS(5, 18, -7, 26), MEMKD_WEIGHTS(40, 19, -3, -6), MEMKD_WEIGHTS(-11, -19, -23, 20), MEMKD_WEIGHTS(-1, 8, 5, -17),
-    MEMKD_WEIGHTS(14, -43, 4, -50), MEMKD_WEIGHTS(-58, -7, -99, -15), MEMKD_WEIGHTS(47, 30, 56, -17), MEMKD_WEIGHTS(-14, 87, 8, 26),
+    0xFFFB14F9u, 0x000B76F8u, 0x00072CF2u, 0x000054AAu,
+    MEMKD_WEIGHTS(-9, -9, 5, 14), MEMKD_WEIGHTS(-1, 3, -11, -5), MEMKD_WEIGHTS(18, 15, 6, 25), MEMKD_WEIGHTS(0, -35, 18, -15),
+    MEMKD_WEIGHTS(16, -3, 17, -23), MEMKD_WEIGHTS(12, 18, 2, -1), MEMKD_WEIGHTS(-9, 6, 22, -40), MEMKD_WEIGHTS(2, 25, -41, -4),
+    MEMKD_WEIGHTS(27, 17, -1, -11), MEMKD_WEIGHTS(-50, -4, 3, 16), MEMKD_WEIGHTS(-4, -24, 21, -33), MEMKD_WEIGHTS(19, 10, -14, -14),
+    MEMKD_WEIGHTS(32, 51, -86, 8), MEMKD_WEIGHTS(77, 57, 10, 55), MEMKD_WEIGHTS(10, -76, -40, -10), MEMKD_WEIGHTS(-32, -56, -32, -10),
+    0xFFFC8D24u, 0x0009F714u, 0x000C31A4u, 0x0000A0A4u,
+    MEMKD_WEIGHTS(7, 22, -21, -4), MEMKD_WEIGHTS(-14, -12, 29, 14), MEMKD_WEIGHTS(25, -11, 23, 34), MEMKD_WEIGHTS(56, 9, 4, -15),
+    MEMKD_WEIGHTS(38, -13, 14, -29), MEMKD_WEIGHTS(81, -6, -19, 37), MEMKD_WEIGHTS(-8, 56, -22, -31), MEMKD_WEIGHTS(-53, 25, -29, -26),
+    MEMKD_WEIGHTS(4, 17, 4, 0), MEMKD_WEIGHTS(13, 11, 12, -12), MEMKD_WEIGHTS(3, 7, -24, -1), MEMKD_WEIGHTS(26, -8, -21, 4),
+    MEMKD_WEIGHTS(59, -91, 13, 35), MEMKD_WEIGHTS(-43, -34, -78, 25), MEMKD_WEIGHTS(-11, 9, -70, -52), MEMKD_WEIGHTS(41, -39, -27, 12),
+    0xFFFCF1ECu, 0x000C86B2u, 0x000D1540u, 0x0000F933u,
+    MEMKD_WEIGHTS(-27, 51, -12, 21), MEMKD_WEIGHTS(27, -20, 25, -17), MEMKD_WEIGHTS(10, 33, 21, -9), MEMKD_WEIGHTS(-5, -23, -2, -30),
+    MEMKD_WEIGHTS(9, -8, 17, -7), MEMKD_WEIGHTS(2, -1, -11, -10), MEMKD_WEIGHTS(-13, 23, -17, -1), MEMKD_WEIGHTS(-15, -22, -9, -42),
+    MEMKD_WEIGHTS(-6, 6, 4, 44), MEMKD_WEIGHTS(65, -6, -7, 4), MEMKD_WEIGHTS(-5, -14, 0, 13), MEMKD_WEIGHTS(11, 2, -2, -1),
+    MEMKD_WEIGHTS(-20, 75, -23, 37), MEMKD_WEIGHTS(69, -6, 53, 31), MEMKD_WEIGHTS(-5, -75, -79, 74), MEMKD_WEIGHTS(-91, 71, 27, 18),
+    0xFFF9B252u, 0x000B5DE9u, 0x000B9B60u, 0x0000D8FFu,
+    MEMKD_WEIGHTS(-16, -19, -6, -35), MEMKD_WEIGHTS(-10, 23, 7, 16), MEMKD_WEIGHTS(19, -11, 52, 9), MEMKD_WEIGHTS(28, -1, 29, 9),
+    MEMKD_WEIGHTS(24, 26, 4, 8), MEMKD_WEIGHTS(63, 15, -19, 23), MEMKD_WEIGHTS(-18, 4, -24, -46), MEMKD_WEIGHTS(-10, -4, 7, 25),
+    MEMKD_WEIGHTS(-41, -69, 1, 47), MEMKD_WEIGHTS(-47, 34, 26, 10), MEMKD_WEIGHTS(12, 37, 14, -1), MEMKD_WEIGHTS(38, -15, -16, 8),
+    MEMKD_WEIGHTS(-1, 84, -23, 126), MEMKD_WEIGHTS(51, 21, -46, -19), MEMKD_WEIGHTS(0, 87, -20, 40), MEMKD_WEIGHTS(35, -33, 34, 34),
 };
-static const memkd_dense_t gates0 = {gates0_weights, 25313, 22, 0};
+static const memkd_dense_t gates0 = {gates0_weights, 29941, 22, 0};
 
 /* The classifier: rows in pairs. */
 static const uint32_t head_weights[] = {
-    0xFFFED2A3u, 0xFFFE76F2u,
-    MEMKD_WEIGHTS(-88, 106, -82, 99), MEMKD_WEIGHTS(76, 119, -99, 54),
-    0x0002FE6Bu, 0x0002D911u,
-    MEMKD_WEIGHTS(-60, 78, 83, 54), MEMKD_WEIGHTS(-33, -78, 117, -48),
-    0xFFFE73E2u, 0xFFFCFD05u,
-    MEMKD_WEIGHTS(98, -84, -92, 110), MEMKD_WEIGHTS(88, 127, -87, -83),
-    0x000223B9u, 0x00003392u,
-    MEMKD_WEIGHTS(-71, 55, -93, -70), MEMKD_WEIGHTS(-124, 97, -39, 120),
-    0xFFFF0992u, 0x00000000u,
-    MEMKD_WEIGHTS(-113, 0, -101, 0), MEMKD_WEIGHTS(61, 0, 81, 0),
+    0x000016DCu, 0xFFFE2D3Du,
+    MEMKD_WEIGHTS(-77, -93, 99, -74), MEMKD_WEIGHTS(-60, 1, 82, -127),
+    0x00008A39u, 0x0000E8A6u,
+    MEMKD_WEIGHTS(94, -78, -58, 81), MEMKD_WEIGHTS(68, 88, -63, -60),
+    0x00009522u, 0xFFFF4182u,
+    MEMKD_WEIGHTS(-25, 60, -60, 51), MEMKD_WEIGHTS(95, -106, 112, -109),
+    0x0000CAFEu, 0x0000F0DEu,
+    MEMKD_WEIGHTS(82, -33, 82, -91), MEMKD_WEIGHTS(106, -106, 80, 0),
+    0x0000A0B1u, 0x00000000u,
+    MEMKD_WEIGHTS(117, 0, -35, 0), MEMKD_WEIGHTS(-62, 0, 109, 0),
 };
-static const memkd_dense_t head = {head_weights, 24955, 21, 1};
+static const memkd_dense_t head = {head_weights, 27421, 21, 1};
 
 const char *const japanesevowels_eq_labels[JAPANESEVOWELS_EQ_CLASSES] = {
     "1",
@@ -86,7 +86,7 @@ static void step(japanesevowels_eq_state_t *state, const int16_t x[JAPANESEVOWEL
 /* The logits of the int8 interface. */
 static void narrow(const int16_t wide[JAPANESEVOWELS_EQ_CLASSES], int8_t logits[JAPANESEVOWELS_EQ_CLASSES]) {
     for (int k = 0; k < JAPANESEVOWELS_EQ_CLASSES; k++) {
-        const int32_t value = memkd_rescale(wide[k], 1380157213, 6) + JAPANESEVOWELS_EQ_LOGIT_ZERO_POINT_I8;
+        const int32_t value = memkd_rescale(wide[k], 1260421018, 6) + JAPANESEVOWELS_EQ_LOGIT_ZERO_POINT_I8;
         logits[k] = (int8_t)(value < -128 ? -128 : value > 127 ? 127 : value);
     }
 }
@@ -99,7 +99,7 @@ void japanesevowels_eq_step_i8(japanesevowels_eq_state_t *state, const int8_t x[
     int16_t wide_logits[JAPANESEVOWELS_EQ_CLASSES];
     int16_t wide_x[JAPANESEVOWELS_EQ_CHANNELS];
     for (int j = 0; j < JAPANESEVOWELS_EQ_CHANNELS; j++) {
-        wide_x[j] = (int16_t)((x[j] - JAPANESEVOWELS_EQ_INPUT_ZERO_POINT_I8) * 98);
+        wide_x[j] = (int16_t)(x[j] * 136);
     }
     step(state, wide_x, wide_logits);
     narrow(wide_logits, logits);
