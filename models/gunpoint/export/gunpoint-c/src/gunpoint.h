@@ -67,7 +67,7 @@ extern "C" {
 #define GUNPOINT_RUN "e8eecfadeb90"
 #define GUNPOINT_DATASET "GunPoint"
 #define GUNPOINT_DATASET_SHA256 "5b784bec910bce0e725f560d05ffe75d29bded432c51fd850ec59c235c3d52d2"
-#define GUNPOINT_MODEL_ID 0xF36BCB75u /* a saved state is valid for this model only */
+#define GUNPOINT_MODEL_ID 0xA62AC699u /* a saved state is valid for this model only */
 
 /* Class names, in the order of the logits. */
 extern const char *const gunpoint_labels[GUNPOINT_CLASSES];

@@ -67,7 +67,7 @@ extern "C" {
 #define ITALYPOWERDEMAND_RUN "6f73dc921e68"
 #define ITALYPOWERDEMAND_DATASET "ItalyPowerDemand"
 #define ITALYPOWERDEMAND_DATASET_SHA256 "f4cb7b0f5cf89a1c86670fdf5d647aa681f02e92ee245aee640629513004a484"
-#define ITALYPOWERDEMAND_MODEL_ID 0x10CA33E3u /* a saved state is valid for this model only */
+#define ITALYPOWERDEMAND_MODEL_ID 0x1280FA41u /* a saved state is valid for this model only */
 
 /* Class names, in the order of the logits. */
 extern const char *const italypowerdemand_labels[ITALYPOWERDEMAND_CLASSES];
