@@ -64,7 +64,8 @@ def largest_cell(spec: ModelSpec, parameters: Parameters, x: torch.Tensor) -> fl
 def train_teacher(spec: ModelSpec, train: Series, batch: int) -> nn.Module:
     """Train one teacher; as in a run, another seed is tried when it does not fit its series."""
     for seed in range(3):
-        training = TeacherTraining(spec, TeacherRecipe(epochs=150, learning_rate=0.002, batch_size=batch, noise=NOISE), seed, train)
+        recipe = TeacherRecipe(epochs=150, learning_rate=0.002, batch_size=batch, noise=NOISE)
+        training = TeacherTraining(spec, recipe, seed, train)
         while not training.finished:
             training.train_epoch()
         if not training.stuck:
