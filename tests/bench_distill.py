@@ -1,6 +1,6 @@
 """Measures population training against training each student alone with torch.nn.LSTM: `make bench-distill`.
 
-Both train the same students (the four methods of `--method auto`) on the same cached teacher, one right after the other, several
+Both train the same students (of four methods) on the same cached teacher, one right after the other, several
 times; the fastest of each counts. The loop over single students runs with one thread and with as many as the population has, and
 the better of the two counts: on a small model torch's threads often cost more than they bring. Data are random: time does not
 depend on them.

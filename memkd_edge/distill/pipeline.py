@@ -26,7 +26,7 @@ from memkd_edge.models import Classifier, ModelSpec, build, hidden_size_for, log
 from memkd_edge.progress import Reporter
 from memkd_edge.runs import Run
 
-AUTO = ("base", "kd", "memkd", "memkd+kd")
+AUTO = ("base", "kd", "fitnet", "memkd", "memkd+kd")
 PAPER: dict[str, Any] = {"noise": "0", "batch_size": 32, "folds": 1}  # what the paper's protocol settles
 WARM_UP_SHARE = 0.9  # of the test series whose decision must be final
 
