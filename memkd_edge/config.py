@@ -26,7 +26,7 @@ class DistillConfig:
     dataset: str = "BasicMotions"  # aeon-bundled name, name under data_root, or path to .npz / .csv
     data_root: str = ""  # folder with UCR/UEA sets in .ts, .tsv, 2015 text or .npz
     groups: str = ""  # column (CSV) or array (.npz) naming the subject; splits keep a subject on one side
-    folds: int = 0  # cross-validation folds for selection; 1: one held-out part; 0: 4 below 400 training series, else 1
+    folds: int = 0  # cross-validation folds for selection; 1: one held-out part; 0: 4 below 200 training series, else 1
     validation: float = 0.25  # fraction of the training set held out when there is one fold
     resample: str = "none"  # none | linear:LENGTH | decimate:FACTOR
     noise: str = "0.3,0"  # Gaussian, on normalised inputs in training; a later level must teach clearly better when held out

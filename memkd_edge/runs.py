@@ -113,6 +113,15 @@ class Run:
             raise UsageError(f"{self.path} is not a run directory: it has no env.json")
         return self.read_json("env.json")
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether the directory holds a complete run.
+
+        Raises:
+            MemkdEdgeError: env.json is damaged.
+        """
+        return (self.path / "env.json").is_file() and self.environment().get("state") == "complete"
+
     def set_state(self, state: str, *, seconds: float | None = None) -> None:
         """Record env.json with `state` "training" or "complete".
 

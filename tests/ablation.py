@@ -19,7 +19,7 @@ from memkd_edge.distill import population as population_module
 from memkd_edge.distill import students as students_module
 from memkd_edge.distill import teacher as teacher_module
 from memkd_edge.distill.metrics import auc_prc
-from memkd_edge.distill.population import Population, Recipe, predict
+from memkd_edge.distill.population import Population, Recipe, batch_size, predict
 from memkd_edge.distill.students import Candidate, Parameters
 from memkd_edge.distill.teacher import Series, Teacher, TeacherRecipe, TeacherTraining
 from memkd_edge.models import LstmClassifier, ModelSpec, hidden_size_for
@@ -80,7 +80,7 @@ def main() -> None:
         prepared = prepare(load_dataset(name), DistillConfig(dataset=name, resample=resampling))
         train = Series(torch.from_numpy(prepared.x_train), torch.from_numpy(prepared.y_train))
         x_test = torch.from_numpy(prepared.x_test)
-        batch = min(64, max(8, len(train.y) // 4))
+        batch = batch_size(0, len(train.y))
         channels, classes = train.x.shape[2], len(prepared.metadata.labels)
         teacher_spec = ModelSpec(channels, 100, classes, 3)
         taught_by = train_teacher(teacher_spec, train, batch)

@@ -22,8 +22,7 @@ from memkd_edge.bench import toolchain
 from memkd_edge.data import load_dataset
 from memkd_edge.distill.metrics import classification_metrics, per_class_table
 from memkd_edge.errors import MemkdEdgeError
-from memkd_edge.export.interface import integer_step
-from memkd_edge.export.oracle import Oracle
+from memkd_edge.export.oracle import integer_logits
 from memkd_edge.export.pipeline import file_stem
 from memkd_edge.export.selftest import self_test
 from memkd_edge.models import load_classifier
@@ -127,19 +126,17 @@ def golden(run: Run) -> bytes:
     return f"{{\n{lines}\n}}\n".encode()
 
 
-def integer_logits(run: Run) -> tuple[np.ndarray, np.ndarray]:
+def int8_logits(run: Run) -> tuple[np.ndarray, np.ndarray]:
     """Return the real logits [N, K] of the int8 entry after each test series, by the bit-exact reference, and the classes [N]."""
     arrays = run.read_arrays("calibration.npz")
     model = quantize(load_classifier(run.path / "student.safetensors"), arrays["x_calibration"])
-    interface = integer_step(model, "int8")
-    logits = Oracle(model, interface, len(arrays["x_test"])).run(interface.x.quantize(arrays["x_test"]))
-    return interface.logits.dequantize(logits[:, -1]), arrays["y_test"]
+    return integer_logits(model, "int8", arrays["x_test"]), arrays["y_test"]
 
 
 def figures(card: Card, run: Run) -> ReadyModel:
     """Return a model's line of models/figures.json."""
     student, metadata = run.read_json("metrics.json")["student"], run.metadata
-    integers = classification_metrics(*integer_logits(run))
+    integers = classification_metrics(*int8_logits(run))
     cost = student_row(run, M4)
     files = {path.name.removeprefix(f"{card.name}_"): path for path in (run.path / "export").glob(f"{card.name}_*")}
     return ReadyModel(
@@ -168,7 +165,7 @@ def text(card: Card, run: Run, shipped: dict[str, bytes]) -> str:
     """Return the model card."""
     metrics, metadata, environment = run.read_json("metrics.json"), run.metadata, run.environment()
     student, teacher = metrics["student"], metrics["teacher"]
-    logits, y = integer_logits(run)
+    logits, y = int8_logits(run)
     channels = ", ".join(metadata.channels) if len(metadata.channels) < 9 else f"{len(metadata.channels)} channels"
     rate = f", {metadata.sample_rate_hz:g} a second" if metadata.sample_rate_hz else ""
     held_out = f"{metrics['folds']} folds" if metrics["folds"] > 1 else "one part"

@@ -136,7 +136,7 @@ def test_the_ladder_holds_and_int8_scores_what_is_pinned(name, opened, monkeypat
         if rung.status == "ok":
             assert rung.accuracy == pytest.approx(pinned(name).accuracy_int8, abs=1e-4), rung.title
     # The same by scikit-learn.
-    logits, y = maker.integer_logits(run)
+    logits, y = maker.int8_logits(run)
     shares = np.exp(logits - logits.max(1, keepdims=True))
     shares /= shares.sum(1, keepdims=True)
     truth = label_binarize(y, classes=range(logits.shape[1]))

@@ -17,7 +17,7 @@ from memkd_edge.bench.subjects import NotExportableError, Subjects
 from memkd_edge.bench.types import MEASURED, BenchReport, DeviceReport, Figure, Row
 from memkd_edge.config import BenchConfig
 from memkd_edge.errors import MemkdEdgeError, UsageError
-from memkd_edge.quantize.reference import integer_classifier
+from memkd_edge.export.oracle import integer_logits
 from memkd_edge.runs import Run
 
 DEFAULT_RATE_HZ = 50.0  # when neither the user nor the data tell
@@ -89,11 +89,9 @@ def _accuracies(run: Run, subjects: Subjects) -> dict[str, Figure]:
     except (KeyError, TypeError) as error:
         raise MemkdEdgeError(f"{run.path / 'metrics.json'} has no test accuracies; distil the run again") from error
     try:
-        reference = integer_classifier(subjects.quantized)
+        predicted = integer_logits(subjects.quantized, "int8", subjects.x_test).argmax(-1)
     except NotExportableError:
         return accuracy
-    reference.reset(len(subjects.x_test))
-    predicted = reference.run(reference.quantize_input(subjects.x_test, "int8"))[:, -1].argmax(-1)
     right = float(np.mean(predicted == subjects.y_test))
     accuracy["student, integer"] = Figure(right, MEASURED, "", "integer reference, bit-exact")
     return accuracy

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from memkd_edge.bench.image import CModel
-from memkd_edge.bench.tflm import TflmBuild, tflm_file, tflm_model
+from memkd_edge.bench.tflm import TflmBuild, tflm_model
 from memkd_edge.errors import GateError, MemkdEdgeError
 from memkd_edge.export.c import emit_c
 from memkd_edge.export.c_float import emit_c_float
@@ -125,8 +125,8 @@ class Subjects:
     def student_tflm(self, interface: str, build: TflmBuild) -> Subject:
         """The .tflite for `interface` ("int8", "int16x8") in the user's build of TFLite Micro, to be exact to the bit."""
         name = f"{interface} .tflite, TFLite Micro, {build.kernels}"
-        source = tflm_model(self.quantized, interface, build)
-        return self._integer(name, interface, 0, source=source, file=tflm_file(self.quantized, interface))
+        data = write_tflite(self.quantized, None, interface=interface, strip=True)
+        return self._integer(name, interface, 0, source=tflm_model(self.quantized, data, interface, build), file=data)
 
     def student_int16_tflite(self) -> Subject:
         """The int16x8 .tflite."""

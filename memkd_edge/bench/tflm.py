@@ -1,7 +1,7 @@
 """TFLite Micro, as the user built it: finds the library for a core, and makes the student's file a model for the runner.
 
     for build in find_builds(Path("tflite-micro"), "m4"):
-        model = tflm_model(quantized, "int8", build)     # a CModel: firmware_bench/tflm/tflm.cc over the library
+        model = tflm_model(quantized, data, "int8", build)     # a CModel: firmware_bench/tflm/tflm.cc over the library
 
 Of TFLite Micro nothing is in this project, and nothing of it is built here: the folder holds the static library and the headers.
 """
@@ -18,7 +18,6 @@ from memkd_edge.bench.image import CModel, CppLibrary
 from memkd_edge.bench.qemu_cortex_m import CORES
 from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.export.arena import arena_bytes
-from memkd_edge.export.tflite import write_tflite
 from memkd_edge.export.tflm import operator_methods
 from memkd_edge.quantize.types import QuantizedGru, QuantizedLstm
 
@@ -87,14 +86,12 @@ def explain(error: toolchain.ToolFailedError, folder: Path) -> MemkdEdgeError:
     return error
 
 
-def tflm_file(model: QuantizedLstm | QuantizedGru, interface: str) -> bytes:
-    """Return the .tflite file for `interface` ("int8", "int16x8") as firmware carries it, without names and metadata."""
-    return write_tflite(model, None, interface=interface, strip=True)
+def tflm_model(model: QuantizedLstm | QuantizedGru, data: bytes, interface: str, build: TflmBuild) -> CModel:
+    """Return the file of `model` in TFLite Micro as the model "student" for the runner.
 
-
-def tflm_model(model: QuantizedLstm | QuantizedGru, interface: str, build: TflmBuild) -> CModel:
-    """Return the file of `model` in TFLite Micro as the model "student" for the runner."""
-    data = tflm_file(model, interface)
+    Args:
+        data: the stripped .tflite file of `model` for `interface` ("int8", "int16x8"), as firmware carries it.
+    """
     layers = len(model.layers)
     states = layers * (2 if isinstance(model, QuantizedLstm) else 1)
     methods = operator_methods(data)

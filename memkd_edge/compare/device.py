@@ -10,8 +10,7 @@ from memkd_edge.bench.qemu_cortex_m import measure_cortex_m
 from memkd_edge.bench.subjects import NotExportableError, Subjects
 from memkd_edge.distill.metrics import auc_prc
 from memkd_edge.errors import MemkdEdgeError
-from memkd_edge.export.interface import integer_step
-from memkd_edge.quantize.reference import integer_classifier
+from memkd_edge.export.oracle import integer_logits
 from memkd_edge.runs import Run
 
 DEVICE = "nrf52840"
@@ -45,9 +44,7 @@ def device_figures(run: Run) -> DeviceFigures:
         subject = subjects.student_int8_c()
     except NotExportableError:
         return DeviceFigures(note=f"no int8 figures, flash, RAM and instructions of {subjects.student.spec.kind} students")
-    reference = integer_classifier(subjects.quantized, len(subjects.x_test))
-    answers = reference.run(reference.quantize_input(subjects.x_test, "int8"))[:, -1]
-    logits = integer_step(subjects.quantized, "int8").logits.dequantize(answers)
+    logits = integer_logits(subjects.quantized, "int8", subjects.x_test)
     area = float(auc_prc(logits[None], subjects.y_test)[0])
     accuracy = float(np.mean(logits.argmax(-1) == subjects.y_test))
     device = load_device(DEVICE)

@@ -15,6 +15,7 @@ from memkd_edge.runs import write_atomic
 
 ROOT = Path("compare")  # of comparisons whose folder is not named
 TABLE = "rows.csv"
+CONFIGURATION = "compare.toml"
 
 # Settings that say where and how fast, not what: a comparison may continue with others.
 _FREE = ("data_root", "device", "threads", "memory_limit", "executor", "ray_address")
@@ -63,6 +64,18 @@ def alone(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def read_configuration(path: Path, remedy: str) -> CompareConfig:
+    """Return the configuration that a comparison saved.
+
+    Raises:
+        MemkdEdgeError: the file is damaged; the message ends with `remedy`.
+    """
+    try:
+        return from_table(CompareConfig, tomllib.loads(path.read_text())["compare"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise MemkdEdgeError(f"{path}: damaged ({error}); {remedy}") from error
+
+
 def claim(folder: Path, config: CompareConfig, force: bool) -> None:
     """Make `folder` this comparison's: a new or empty one, or one that holds the same comparison.
 
@@ -70,16 +83,13 @@ def claim(folder: Path, config: CompareConfig, force: bool) -> None:
         UsageError: it holds something else.
         MemkdEdgeError: its compare.toml is damaged.
     """
-    path = folder / "compare.toml"
+    path = folder / CONFIGURATION
     if path.is_file() and force:
         shutil.rmtree(folder / "runs", ignore_errors=True)
         for file in (folder / TABLE, *folder.glob(teachers_file(folder, "*").name)):
             file.unlink(missing_ok=True)
     elif path.is_file():
-        try:
-            before = from_table(CompareConfig, tomllib.loads(path.read_text())["compare"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise MemkdEdgeError(f"{path}: damaged ({error}); --force starts the comparison anew") from error
+        before = read_configuration(path, "--force starts the comparison anew")
         keys = [field.name for field in fields(CompareConfig) if field.name not in _FREE]
         other = [
             f"{key} is {getattr(before, key)} there and {getattr(config, key)} here"

@@ -127,7 +127,7 @@ def _run(executor: Executor, tasks: Mapping[str, Task], folder: Path, progress: 
     rows = read_rows(folder / TABLE)
     pending: dict[str, Task] = {}
     for name, task in tasks.items():
-        unfinished = {run: one for run, one in task.runs.items() if not _is_complete(folder / "runs" / run)}
+        unfinished = {run: one for run, one in task.runs.items() if not Run(folder / "runs" / run).is_complete}
         if unfinished:
             pending[name] = replace(task, runs=unfinished, effort=task.effort * len(unfinished))
         else:
@@ -151,10 +151,6 @@ def _executor(config: CompareConfig) -> Executor:
     if config.ray_address:
         raise UsageError("--ray-address goes with --executor ray")
     return LocalExecutor()
-
-
-def _is_complete(path: Path) -> bool:
-    return (path / "env.json").is_file() and Run(path).environment().get("state") == "complete"
 
 
 def _record(folder: Path, task: Task, rows: list[Row], progress: Reporter) -> list[Row]:

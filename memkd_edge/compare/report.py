@@ -1,7 +1,6 @@
 """The report of a comparison: what its rows say, as report.md, report.html, report.json and figures."""
 
 import json
-import tomllib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,11 @@ from memkd_edge import tables
 from memkd_edge.compare.document import Document, Table
 from memkd_edge.compare.figures import NAMES, drawings
 from memkd_edge.compare.findings import Findings, findings
+from memkd_edge.compare.folder import CONFIGURATION, TABLE, read_configuration
 from memkd_edge.compare.page import FIGURES, to_html, to_markdown
 from memkd_edge.compare.rows import read_rows
 from memkd_edge.compare.sections import document
-from memkd_edge.config import CompareConfig, from_table
-from memkd_edge.errors import MemkdEdgeError, UsageError
+from memkd_edge.errors import UsageError
 from memkd_edge.runs import write_atomic
 
 
@@ -43,19 +42,15 @@ def write_report(folder: Path) -> Report:
         UsageError: no comparison is there, or none of its data sets has ended.
         MemkdEdgeError: rows.csv or compare.toml is damaged, or the report cannot be written.
     """
-    configuration = folder / "compare.toml"
+    configuration = folder / CONFIGURATION
     if not configuration.is_file():
         raise UsageError(f"no comparison in {folder}: it has no compare.toml; `memkd-edge compare` makes one")
-    text = configuration.read_text()
-    try:
-        config = from_table(CompareConfig, tomllib.loads(text)["compare"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise MemkdEdgeError(f"{configuration}: damaged ({error}); compare again into another folder") from error
-    rows = read_rows(folder / "rows.csv")
+    config = read_configuration(configuration, "compare again into another folder")
+    rows = read_rows(folder / TABLE)
     if not rows:
         raise UsageError(f"no data set of the comparison in {folder} has ended; run `memkd-edge compare` on")
     found = findings(rows)
-    report = Report(folder, found, document(found, config, text))
+    report = Report(folder, found, document(found, config, configuration.read_text()))
     figures = drawings(found)
     for name in NAMES:
         for kind in ("svg", "png"):

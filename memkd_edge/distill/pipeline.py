@@ -2,8 +2,6 @@
 
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,7 @@ from memkd_edge.errors import UsageError
 from memkd_edge.models import Classifier, ModelSpec, build, hidden_size_for, logits_over_time, save_model
 from memkd_edge.progress import Reporter
 from memkd_edge.runs import Run
+from memkd_edge.threads import torch_threads
 
 AUTO = ("base", "kd", "fitnet", "memkd", "memkd+kd")
 PAPER: dict[str, Any] = {"noise": "0", "batch_size": 32, "folds": 1}  # what the paper's protocol settles
@@ -67,7 +66,7 @@ def distill(
     began = time.monotonic()
     if resume is not None:
         config = from_table(DistillConfig, resume.read_config()["distill"])
-        if resume.environment()["state"] == "complete":
+        if resume.is_complete:
             return resume
     # The number of threads decides in which order sums are taken, so the run keeps it.
     config = replace(config, threads=config.threads or torch.get_num_threads(), **(PAPER if config.protocol == "paper" else {}))
@@ -86,9 +85,8 @@ def distill(
     progress = progress or Reporter()
     progress.started(run.path)
     everything, folds = _parts(prepared, config, device)
-    kept_teachers = teachers or run.path / "checkpoint" / "teachers.safetensors"
-    job = Job(config, run, data.sha256, everything, folds, kept_teachers, progress)
-    with _threads(config.threads):
+    job = Job(config, run, data.sha256, everything, folds, teachers, progress)
+    with torch_threads(config.threads):
         taught_by = train_teachers(job, spec_of_teacher) if teacher is None else given_teacher(job, teacher)
         _finish(job, prepared, spec, candidates, taught_by, study(job, spec, candidates, taught_by))
     shutil.rmtree(run.path / "checkpoint", ignore_errors=True)
@@ -139,16 +137,6 @@ def _free_name(root: Path, dataset: str) -> str:
     while (root / f"{dataset}-{number}").exists():
         number += 1
     return f"{dataset}-{number}"
-
-
-@contextmanager
-def _threads(threads: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _parts(prepared: Prepared, config: DistillConfig, device: torch.device) -> tuple[Series, tuple[Fold, ...]]:

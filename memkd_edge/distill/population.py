@@ -21,6 +21,7 @@ from memkd_edge.distill.schedule import rate
 from memkd_edge.distill.students import Candidate, Parameters, forward, initial_parameters, training_bytes
 from memkd_edge.distill.teacher import Teacher
 from memkd_edge.models import ModelSpec
+from memkd_edge.threads import torch_threads
 
 CLIP_NORM = 1.0
 EVALUATE_SERIES = 256  # in one forward pass
@@ -235,13 +236,8 @@ def train_epoch(populations: Sequence[Population], epoch: int, threads: int) -> 
 @contextmanager
 def one_thread_each(threads: int) -> Iterator[ThreadPoolExecutor]:
     """Yield a pool whose `threads` threads each run torch on one core: shards are parallel, operations inside them are not."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            yield pool
-    finally:
-        torch.set_num_threads(before)
+    with torch_threads(1), ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        yield pool
 
 
 def batch_size(wanted: int, series: int) -> int:
@@ -249,9 +245,9 @@ def batch_size(wanted: int, series: int) -> int:
     return wanted or min(64, max(8, series // 4))
 
 
-def epochs(wanted: int, series: int, size: int) -> int:
-    """Return the epochs of training with batches of `size` series: `wanted`, or when that is 0 about `STEPS` steps' worth."""
-    return wanted or max(FEWEST_EPOCHS, math.ceil(STEPS / math.ceil(series / size)))
+def epochs(wanted: int, series: int, size: int, steps: int = STEPS) -> int:
+    """Return the epochs of training with batches of `size` series: `wanted`, or when that is 0 about `steps` steps' worth."""
+    return wanted or max(FEWEST_EPOCHS, math.ceil(steps / math.ceil(series / size)))
 
 
 def batches(series: int, recipe: Recipe, epoch: int) -> list[Tensor]:

@@ -34,6 +34,7 @@ from memkd_edge.errors import MemkdEdgeError
 from memkd_edge.models import Classifier, ModelSpec
 from memkd_edge.progress import Reporter
 from memkd_edge.runs import Run
+from memkd_edge.threads import torch_threads
 
 SCORINGS = 20  # of the students, in the course of their training
 CHECKPOINT_EVERY_S = 10.0
@@ -51,14 +52,17 @@ class Fold:
 
 @dataclass(frozen=True)
 class Job:
-    """One run's data on its device, and how it is trained. teachers: the file that keeps the trained teachers."""
+    """One run's data on its device, and how it is trained.
+
+    teachers: the file that keeps the trained teachers beyond the run; without one a checkpoint of the run does.
+    """
 
     config: DistillConfig
     run: Run
     data_sha256: str
     all: Series
     folds: tuple[Fold, ...]
-    teachers: Path
+    teachers: Path | None
     progress: Reporter
 
     def checkpoint(self, phase: str) -> Path:
@@ -131,10 +135,9 @@ class _Tries:
     @property
     def current(self) -> TeacherTraining | None:
         """The try to go on with; None when one has ended well, or the last one has ended."""
-        for training in self.trainings:
-            if training is self.trainings[-1] or not training.stuck:
-                return None if training.finished else training
-        return None
+        *others, last = self.trainings
+        training = next((one for one in others if not one.stuck), last)
+        return None if training.finished else training
 
     @property
     def done(self) -> int:
@@ -155,10 +158,10 @@ def train_teachers(job: Job, spec: ModelSpec) -> Teachers:
     """
     levels = noise_levels(job.config.noise)
     parts = (*(fold.train for fold in job.folds), job.all)
-    with one_thread_each(1):  # orthogonal weights are rounded by the number of threads, and what follows is chaotic
+    with torch_threads(1):  # orthogonal weights are rounded by the number of threads, and what follows is chaotic
         tries = {noise: [_Tries(job, spec, part, noise) for part in parts] for noise in levels}
     flat = [training for of_level in tries.values() for one in of_level for training in one.trainings]
-    checkpoint = Checkpoint(job.teachers, job.data_sha256)
+    checkpoint = Checkpoint(job.teachers or job.checkpoint("teachers"), job.data_sha256)
     for name, state in checkpoint.groups().items():
         flat[int(name)].load(state)
 

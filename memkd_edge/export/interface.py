@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from memkd_edge.errors import MemkdEdgeError
 from memkd_edge.export.tflite_file import TfliteFile, TfliteSubgraph
 from memkd_edge.models import ModelSpec
+from memkd_edge.quantize.reference import quantize_array
 from memkd_edge.quantize.types import QuantizedClassifier, QuantizedLayer
 
 _DTYPES = {"FLOAT32": "float32", "INT16": "int16", "INT8": "int8"}
@@ -38,11 +39,7 @@ class Port:
         """Return real `values` in this tensor's dtype: float32 division, halves away from zero, clamped."""
         if self.dtype == "float32":
             return np.asarray(values, np.float32)
-        scaled = np.asarray(values, np.float32) / np.float32(self.scale)
-        limits = np.iinfo(self.dtype)
-        rounded = np.trunc(scaled + np.copysign(np.float32(0.5), scaled)) + self.zero_point
-        quantized: NDArray[Any] = np.clip(rounded, limits.min, limits.max).astype(self.dtype)
-        return quantized
+        return quantize_array(np.asarray(values), self.scale, np.dtype(self.dtype).type, self.zero_point)
 
     def dequantize(self, values: NDArray[Any]) -> NDArray[np.float64]:
         """Return the real values of `values`."""

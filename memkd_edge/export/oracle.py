@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from memkd_edge.export.interface import StepInterface
+from memkd_edge.export.interface import StepInterface, integer_step
 from memkd_edge.quantize import IntegerFrontEnd, IntegerLstm, QuantizedGru, QuantizedLstm, integer_classifier
 
 
@@ -35,3 +35,14 @@ class Oracle:
     def run(self, x: NDArray[np.integer]) -> NDArray[np.integer]:
         """Take whole series x [N, T, C]; return the logits after each sample, [N, T, K]."""
         return np.stack([self.step(x[:, t]) for t in range(x.shape[1])], axis=1)
+
+
+def integer_logits(model: QuantizedLstm | QuantizedGru, arithmetic: str, x: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the real logits [N, K] of the integer model after series x [N, T, C] of what its x stands for.
+
+    Args:
+        arithmetic: "int8" or "int16x8".
+    """
+    interface = integer_step(model, arithmetic)
+    oracle = Oracle(model, interface, len(x))
+    return interface.logits.dequantize(oracle.run(interface.x.quantize(x))[:, -1])

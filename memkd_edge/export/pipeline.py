@@ -15,9 +15,8 @@ from memkd_edge.config import ExportConfig
 from memkd_edge.distill.metrics import auc_prc
 from memkd_edge.errors import UsageError
 from memkd_edge.export.golden import as_input, golden_vectors
-from memkd_edge.export.interface import integer_step
 from memkd_edge.export.ladder import IntegerModel
-from memkd_edge.export.oracle import Oracle
+from memkd_edge.export.oracle import integer_logits
 from memkd_edge.export.verify import ParityError, VerifyReport, exported_files, quantized, verify_run
 from memkd_edge.metadata import Metadata
 from memkd_edge.models import Classifier, GruClassifier, LstmClassifier, load_classifier, save_model
@@ -271,16 +270,9 @@ def _float_answer(student: Classifier) -> Answer:
 
 def _integer_answer(integers: IntegerModel, arithmetic: str) -> Answer:
     def answer(x: NDArray[np.float32]) -> NDArray[Any]:
-        return np.asarray(_integer_logits(integers, arithmetic, x)[0])
+        return np.asarray(integer_logits(integers, arithmetic, x)[0])
 
     return answer
-
-
-def _integer_logits(integers: IntegerModel, arithmetic: str, x: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the real logits [N, K] of the integer model after series [N, T, C] of what its x stands for."""
-    interface = integer_step(integers, arithmetic)
-    oracle = Oracle(integers, interface, len(x))
-    return interface.logits.dequantize(oracle.run(interface.x.quantize(x))[:, -1])
 
 
 def _rounding(model: Model, x: NDArray[np.float32], y: NDArray[np.int64]) -> Rounding:
@@ -291,7 +283,7 @@ def _rounding(model: Model, x: NDArray[np.float32], y: NDArray[np.int64]) -> Rou
     metadata = model.metadata
     if metadata.input == "raw":
         x = as_input(metadata, x * np.asarray(metadata.std, np.float32) + np.asarray(metadata.mean, np.float32))
-    in_integers = _integer_logits(model.integers, model.arithmetic, x)
+    in_integers = integer_logits(model.integers, model.arithmetic, x)
     return Rounding(*(float(auc_prc(logits[None], y)[0]) for logits in (in_float.numpy(), in_integers)))
 
 

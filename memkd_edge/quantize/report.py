@@ -10,7 +10,6 @@ is what integers lose, not what distillation gains.
 
 import argparse
 import json
-import math
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from memkd_edge.config import DistillConfig, from_table
 from memkd_edge.data import load_dataset
 from memkd_edge.distill.metrics import agreement, auc_prc
 from memkd_edge.distill.pipeline import distill
-from memkd_edge.distill.population import batch_size
+from memkd_edge.distill.population import batch_size, epochs
 from memkd_edge.models import load_classifier
 from memkd_edge.quantize.calibrate import FloatModel
 from memkd_edge.quantize.quantize import quantize
@@ -65,7 +64,6 @@ WEARABLE = (
 
 HIDDEN = 8
 STEPS = 1500  # of training, half of what distill takes
-FEWEST_EPOCHS = 50
 NOISE = "0.3"  # distill's own choice between this and none needs a teacher
 PART = 256  # series streamed together
 CLOSE = 0.1  # of two logits
@@ -133,7 +131,7 @@ def student_run(name: str, data_root: str, root: Path) -> Run:
         hidden=HIDDEN,
         method="base",
         seeds=1,
-        epochs=max(FEWEST_EPOCHS, math.ceil(STEPS / math.ceil(series / batch_size(0, series)))),
+        epochs=epochs(0, series, batch_size(0, series), STEPS),
         folds=1,
         noise=NOISE,
         teacher_hidden=4,  # nothing is learnt from it
@@ -144,7 +142,7 @@ def student_run(name: str, data_root: str, root: Path) -> Run:
     )
     if (root / name / "env.json").is_file():
         run = Run.open(root / name, complete=False)
-        if run.environment()["state"] == "complete" and from_table(DistillConfig, run.read_config()["distill"]) == config:
+        if run.is_complete and from_table(DistillConfig, run.read_config()["distill"]) == config:
             return run
     return distill(config, run_root=root, name=name, force=True)
 

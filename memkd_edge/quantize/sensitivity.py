@@ -6,10 +6,8 @@ Rounding (rounding.py) and the correction of biases (biases.py) both work on it.
 decision is made by differences of logits.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from memkd_edge.quantize.calibrate import DenseWeights, Floats
+from memkd_edge.threads import torch_threads
 
 _SAMPLES = 16  # of a series, at which the logits count; half of the weight is on the last
 _DIRECTIONS = 4  # of the logits, drawn anew for every answer when there are more classes than that
@@ -69,7 +68,7 @@ def sensitivity(kind: str, dense: Sequence[DenseWeights], x: NDArray[np.floating
     chosen = np.linspace(0, series - 1, count).round().astype(np.int64)
     directions = _directions(classes, count, len(at))
     size = max(1, int(_AT_ONCE // (per_series * length * 4 * units)))
-    with _one_thread():
+    with torch_threads(1):  # faster on operations this small, and the same sums on every machine
         parts = [
             _jacobian(kind, dense, x[chosen[start : start + size]], directions[start : start + size], at, biases_only)
             for start in range(0, count, size)
@@ -170,14 +169,3 @@ def unflatten(flat: Floats, dense: Sequence[DenseWeights]) -> list[DenseWeights]
         result.append(DenseWeights(flat[start:middle].reshape(one.weight.shape), flat[middle:end]))
         start = end
     return result
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keep torch to one thread: faster on operations this small, and the same sums on every machine."""
-    before: Any = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
