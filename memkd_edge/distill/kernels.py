@@ -12,6 +12,8 @@ Layouts (P students, T steps, C channels, H units, B series, a multiple of LANES
                                     reset, update, candidate of a GRU
     bias           [P, H, 4]        of the four gates; of a GRU: reset, update, candidate's input side, candidate's recurrent side
     hidden, cells  [P, T, H, B]
+    share          [B]             of each series in the mean over the batch; 0 for those that only fill up the lanes
+    excess         [P]             by which an LSTM's cells go beyond +-limit, squared; summed over units, mean over all else
 
 Gradients have the layout of what they belong to.
 """
@@ -22,12 +24,13 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from memkd_edge.distill.simd import LANES, lane_sum, load, sigmoid, splat, store, tanh
+from memkd_edge.distill.simd import LANES, lane_sum, larger, load, sigmoid, smaller, splat, store, tanh
 
 Floats = NDArray[np.float32]
 
 _ZERO = np.float32(0)
 _ONE = np.float32(1)
+_TWO = np.float32(2)
 
 
 @njit(inline="always")
@@ -56,9 +59,17 @@ def _lstm_gates(weight: Floats, bias: Floats, value: Floats, row: int, inputs: i
     return tanh(candidate), sigmoid(into), sigmoid(forget), sigmoid(out)
 
 
+@njit(inline="always")
+def _beyond(cell: Any, limit: Any) -> Any:
+    """Return by how much each lane is above limit or below -limit, with its sign."""
+    return cell - smaller(larger(cell, splat(_ZERO) - limit), limit)
+
+
 @njit(nogil=True, error_model="numpy", cache=True)
-def lstm_forward(x: Floats, weight: Floats, bias: Floats, hidden: Floats, cells: Floats) -> None:
-    """Fill `hidden` and `cells`."""
+def lstm_forward(
+    x: Floats, weight: Floats, bias: Floats, share: Floats, limit: np.float32, hidden: Floats, cells: Floats, excess: Floats
+) -> None:
+    """Fill `hidden`, `cells` and `excess`."""
     students, units, inputs, _ = weight.shape
     steps, channels, series = x.shape
     flat_x, flat_weight, flat_bias, flat_hidden, flat_cells = (
@@ -69,7 +80,9 @@ def lstm_forward(x: Floats, weight: Floats, bias: Floats, hidden: Floats, cells:
         cells.ravel(),
     )
     value = np.empty(inputs * LANES, np.float32)
+    sums = np.empty(LANES, np.float32)
     for student in range(students):
+        store(sums, 0, splat(_ZERO))
         for block in range(0, series, LANES):
             for step in range(steps):
                 here = (student * steps + step) * units * series + block
@@ -82,6 +95,9 @@ def lstm_forward(x: Floats, weight: Floats, bias: Floats, hidden: Floats, cells:
                         cell = cell + forget * load(flat_cells, before + unit * series)
                     store(flat_cells, here + unit * series, cell)
                     store(flat_hidden, here + unit * series, out * tanh(cell))
+                    beyond = _beyond(cell, splat(limit))
+                    store(sums, 0, load(sums, 0) + load(share, block) * beyond * beyond)
+        excess[student] = lane_sum(load(sums, 0)) / np.float32(steps)
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
@@ -89,13 +105,16 @@ def lstm_backward(
     x: Floats,
     weight: Floats,
     bias: Floats,
+    share: Floats,
+    limit: np.float32,
     hidden: Floats,
     cells: Floats,
     grad_hidden: Floats,
+    grad_excess: Floats,
     grad_weight: Floats,
     grad_bias: Floats,
 ) -> None:
-    """Fill `grad_weight` and `grad_bias` from the loss's gradient `grad_hidden`; `hidden` and `cells` are the forward pass's."""
+    """Fill `grad_weight` and `grad_bias` from the loss's `grad_hidden` and `grad_excess`; all else is of the forward pass."""
     students, units, inputs, _ = weight.shape
     steps, channels, series = x.shape
     flat_x, flat_weight, flat_bias, flat_hidden, flat_cells = (
@@ -117,6 +136,7 @@ def lstm_backward(
     for student in range(students):
         for at in range(units * rows * 4):
             store(sums, at * LANES, zero)
+        by_beyond = splat(_TWO * grad_excess[student] / np.float32(steps))
         for block in range(0, series, LANES):
             for unit in range(units):
                 store(grad_state, unit * LANES, zero)
@@ -127,9 +147,11 @@ def lstm_backward(
                 _read(value, flat_x, flat_hidden, units, channels, series, step * channels * series + block, before)
                 for unit in range(units):
                     candidate, into, forget, out = _lstm_gates(flat_weight, flat_bias, value, student * units + unit, inputs)
-                    squashed = tanh(load(flat_cells, here + unit * series))
+                    cell = load(flat_cells, here + unit * series)
+                    squashed = tanh(cell)
                     from_state = load(grad_state, unit * LANES) + load(flat_grad, here + unit * series)
                     from_cell = load(grad_cell, unit * LANES) + from_state * out * (one - squashed * squashed)
+                    from_cell = from_cell + by_beyond * load(share, block) * _beyond(cell, splat(limit))
                     old_cell = load(flat_cells, before + unit * series) if step > 0 else zero
                     store(grad_cell, unit * LANES, from_cell * forget)
                     store(delta, unit * 4 * LANES, from_cell * into * (one - candidate * candidate))

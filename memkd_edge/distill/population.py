@@ -24,6 +24,7 @@ from memkd_edge.models import ModelSpec
 from memkd_edge.threads import torch_threads
 
 CLIP_NORM = 1.0
+CELL_PENALTY = 0.03  # weight of the excess of an LSTM's cells in its loss: large cells lose most when quantised
 EVALUATE_SERIES = 256  # in one forward pass
 STEPS = 3000  # of training, when the number of epochs is left open
 FEWEST_EPOCHS = 50
@@ -99,11 +100,11 @@ class Shard:
 
     def _step(self, index: Tensor, epoch: int, step: int, steps: int) -> None:
         x, labels, teacher = self.teacher.batch(index, epoch)
-        outputs = forward(self.spec, self.parameters, x)
+        outputs, excess = forward(self.spec, self.parameters, x)
         # Split once: slicing per method would write a gradient of the whole population's size for each slice on the way back.
         sizes = [part.stop - part.start for part in self.slices]
         logits, hidden = torch.split(outputs.logits, sizes), torch.split(outputs.hidden, sizes)
-        losses = []
+        losses = [CELL_PENALTY * excess]
         for number, part in enumerate(self.slices):
             context = StepContext(
                 generator=step_generator(self.recipe, step),
@@ -122,7 +123,7 @@ class Shard:
         self.optimizer.step()
 
     def _logits(self, own: slice, x: Tensor) -> Tensor:
-        return forward(self.spec, {name: tensor[own] for name, tensor in self.parameters.items()}, x).logits
+        return forward(self.spec, {name: tensor[own] for name, tensor in self.parameters.items()}, x)[0].logits
 
     def _clip(self) -> None:
         """Scale each student's gradient to norm 1 at most, over all it trains, as clip_grad_norm_ does for one model."""
@@ -223,7 +224,7 @@ class Population:
 def predict(spec: ModelSpec, parameters: Parameters, x: Tensor) -> Tensor:
     """Return the logits [P, N, K] of all students on `x` [N, T, C], some series at a time."""
     with torch.no_grad():
-        return torch.cat([forward(spec, parameters, part).logits for part in torch.split(x, EVALUATE_SERIES)], 1)
+        return torch.cat([forward(spec, parameters, part)[0].logits for part in torch.split(x, EVALUATE_SERIES)], 1)
 
 
 def train_epoch(populations: Sequence[Population], epoch: int, threads: int) -> None:

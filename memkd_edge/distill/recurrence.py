@@ -16,10 +16,11 @@ from torch import Tensor
 from memkd_edge.distill import kernels
 from memkd_edge.distill.simd import LANES
 
+CELL_LIMIT = 6.0  # the finest range of an exported int16 cell
 _GATES = [2, 0, 1, 3]  # torch stores i, f, g, o; here g, i, f, o: sigmoids side by side, and what the cell receives side by side
 
 
-def lstm(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> Tensor:
+def lstm(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> tuple[Tensor, Tensor]:
     """Run P one-layer LSTMs over the same batch from zero state, as torch.nn.LSTM does.
 
     Args:
@@ -27,7 +28,8 @@ def lstm(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_
         weight_ih, weight_hh, bias_ih, bias_hh: torch.nn.LSTM's, with a leading axis: [P, 4H, C], [P, 4H, H], [P, 4H] twice.
 
     Returns:
-        hidden states [P, B, T, H], a view of other memory layouts.
+        hidden states [P, B, T, H], a view of other memory layouts; and by how much the cell states c go beyond `CELL_LIMIT`:
+        max(|c| - CELL_LIMIT, 0)^2, summed over units, mean over series and steps, [P].
     """
     run = _lstm_compiled if x.device.type == "cpu" else _lstm_stepwise
     return run(x, weight_ih, weight_hh, bias_ih, bias_hh)
@@ -36,18 +38,22 @@ def lstm(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_
 def gru(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> Tensor:
     """Run P one-layer GRUs over the same batch from zero state, as torch.nn.GRU does.
 
-    Args and returns as `lstm`, with 3H rows for the three gates.
+    Args as for `lstm`, with 3H rows for the three gates; returns the hidden states [P, B, T, H].
     """
     run = _gru_compiled if x.device.type == "cpu" else _gru_stepwise
     return run(x, weight_ih, weight_hh, bias_ih, bias_hh)
 
 
-def _lstm_compiled(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> Tensor:
+def _lstm_compiled(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> tuple[Tensor, Tensor]:
     students, rows, _ = weight_ih.shape
     units = rows // 4
     weight = torch.cat([weight_hh, weight_ih], 2).view(students, 4, units, -1)[:, _GATES].permute(0, 2, 3, 1)
     bias = (bias_ih + bias_hh).view(students, 4, units)[:, _GATES].transpose(1, 2)
-    return _compiled(_CompiledLstm, x, weight, bias)
+    lanes = _fill_lanes(x)
+    share = x.new_zeros(lanes.shape[2])
+    share[: len(x)] = 1 / len(x)
+    hidden, excess = _CompiledLstm.apply(lanes, weight.contiguous(), bias.contiguous(), share)  # type: ignore[no-untyped-call]
+    return _drop_filling(hidden, len(x)), excess
 
 
 def _gru_compiled(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> Tensor:
@@ -56,31 +62,41 @@ def _gru_compiled(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tens
     weight = torch.cat([weight_hh, weight_ih], 2).view(students, 3, units, -1).permute(0, 2, 3, 1)
     gates = (bias_ih + bias_hh)[:, : 2 * units]
     bias = torch.cat([gates, bias_ih[:, 2 * units :], bias_hh[:, 2 * units :]], 1).view(students, 4, units).transpose(1, 2)
-    return _compiled(_CompiledGru, x, weight, bias)
+    return _drop_filling(_CompiledGru.apply(_fill_lanes(x), weight.contiguous(), bias.contiguous()), len(x))  # type: ignore[no-untyped-call]
 
 
-def _compiled(function: type[torch.autograd.Function], x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    series = len(x)
-    lanes = F.pad(x.permute(1, 2, 0), (0, -series % LANES)).contiguous()
-    hidden: Tensor = function.apply(lanes, weight.contiguous(), bias.contiguous())  # type: ignore[no-untyped-call]
+def _fill_lanes(x: Tensor) -> Tensor:
+    """Return x [B, T, C] as [T, C, B'], B' the next multiple of LANES: with series of zeros at the end."""
+    return F.pad(x.permute(1, 2, 0), (0, -len(x) % LANES)).contiguous()
+
+
+def _drop_filling(hidden: Tensor, series: int) -> Tensor:
+    """Return [P, T, H, B'] as [P, B, T, H], without the series that only filled up the lanes."""
     return hidden[..., :series].contiguous().permute(0, 3, 1, 2)
 
 
 class _CompiledLstm(torch.autograd.Function):
-    """x, weight, bias -> hidden, in the layouts of kernels.py."""
+    """x, weight, bias, share -> hidden, excess, in the layouts of kernels.py."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
         hidden, cells = (x.new_empty(len(weight), len(x), weight.shape[1], x.shape[2]) for _ in range(2))
-        kernels.lstm_forward(*_arrays(x, weight, bias, hidden, cells))
-        ctx.save_for_backward(x, weight, bias, hidden, cells)
-        return hidden
+        excess = x.new_empty(len(weight))
+        kernels.lstm_forward(*_arrays(x, weight, bias, share), np.float32(CELL_LIMIT), *_arrays(hidden, cells, excess))
+        ctx.save_for_backward(x, weight, bias, share, hidden, cells)
+        return hidden, excess
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, Tensor]:
-        grad_weight, grad_bias = (torch.empty_like(tensor) for tensor in ctx.saved_tensors[1:3])
-        kernels.lstm_backward(*_arrays(*ctx.saved_tensors, grads[0].contiguous(), grad_weight, grad_bias))
-        return None, grad_weight, grad_bias
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, Tensor, None]:
+        x, weight, bias, share, hidden, cells = ctx.saved_tensors
+        grad_hidden, grad_excess = (grad.contiguous() for grad in grads)
+        grad_weight, grad_bias = torch.empty_like(weight), torch.empty_like(bias)
+        kernels.lstm_backward(
+            *_arrays(x, weight, bias, share),
+            np.float32(CELL_LIMIT),
+            *_arrays(hidden, cells, grad_hidden, grad_excess, grad_weight, grad_bias),
+        )
+        return None, grad_weight, grad_bias, None
 
 
 class _CompiledGru(torch.autograd.Function):
@@ -119,7 +135,7 @@ def _gru_stepwise(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tens
     return torch.stack(states, 2)
 
 
-def _lstm_stepwise(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> Tensor:
+def _lstm_stepwise(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> tuple[Tensor, Tensor]:
     students, rows, channels = weight_ih.shape
     batch, length, _ = x.shape
     units = rows // 4
@@ -127,15 +143,15 @@ def _lstm_stepwise(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Ten
     inward = weight_ih.index_select(1, order).reshape(1, students * rows, channels)
     bias = (bias_ih + bias_hh).index_select(1, order).reshape(1, students * rows, 1)
     gates = torch.baddbmm(bias, inward.expand(length, -1, -1), x.permute(1, 2, 0)).view(length, students, rows, batch)
-    hidden: Tensor = _StepwiseLstm.apply(gates, weight_hh.index_select(1, order))  # type: ignore[no-untyped-call]
-    return hidden.permute(1, 3, 0, 2)
+    hidden, excess = _StepwiseLstm.apply(gates, weight_hh.index_select(1, order))  # type: ignore[no-untyped-call]
+    return hidden.permute(1, 3, 0, 2), excess
 
 
 class _StepwiseLstm(torch.autograd.Function):
-    """Input's share of the gates [T, P, 4H, B] (overwritten), recurrent weights [P, 4H, H] -> hidden states [T, P, H, B]."""
+    """Input's share of the gates [T, P, 4H, B] (overwritten), recurrent weights [P, 4H, H] -> hidden [T, P, H, B], excess."""
 
     @staticmethod
-    def forward(ctx: Any, gates: Tensor, weight: Tensor) -> Tensor:
+    def forward(ctx: Any, gates: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         length, students, rows, batch = gates.shape
         units = rows // 4
         cell, squashed, hidden = (gates.new_empty(length, students, units, batch) for _ in range(3))
@@ -153,12 +169,13 @@ class _StepwiseLstm(torch.autograd.Function):
                 cells[t].addcmul_(forget[t], cells[t - 1])
             torch.tanh(cells[t], out=squashes[t])
             torch.mul(out[t], squashes[t], out=hiddens[t])
-        ctx.save_for_backward(gates, cell, squashed, hidden, weight)
-        return hidden
+        beyond = cell - cell.clamp(-CELL_LIMIT, CELL_LIMIT)
+        ctx.save_for_backward(gates, cell, squashed, hidden, beyond, weight)
+        return hidden, beyond.square().sum((0, 2, 3)) / (length * batch)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
-        gates, cell, squashed, hidden, weight = ctx.saved_tensors
+        gates, cell, squashed, hidden, beyond, weight = ctx.saved_tensors
         length, students, rows, batch = gates.shape
         units = rows // 4
         candidate, into, forget, out = torch.split(gates, units, 2)
@@ -170,6 +187,7 @@ class _StepwiseLstm(torch.autograd.Function):
         torch.mul(cell[:-1] * forget[1:], 1 - forget[1:], out=delta[1:, :, 2 * units : 3 * units])
         torch.mul(squashed * out, 1 - out, out=delta[:, :, 3 * units :])
         into_cell = out * (1 - squashed * squashed)
+        pull = (2 / (length * batch) * grads[1].view(-1, 1, 1) * beyond).unsqueeze(2)
 
         from_cell = delta[:, :, : 3 * units].view(length, students, 3, units, batch)
         grad_hidden = grads[0].contiguous()
@@ -179,7 +197,7 @@ class _StepwiseLstm(torch.autograd.Function):
             grad = grad_hidden[t]
             if t < length - 1:
                 grad = torch.baddbmm(grad, back, delta[t + 1])
-            grad_cell.addcmul_(grad.unsqueeze(1), into_cell[t].unsqueeze(1))
+            grad_cell.addcmul_(grad.unsqueeze(1), into_cell[t].unsqueeze(1)).add_(pull[t])
             from_cell[t].mul_(grad_cell)
             delta[t, :, 3 * units :].mul_(grad)
             grad_cell.mul_(forget[t].unsqueeze(1))

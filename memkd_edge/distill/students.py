@@ -52,21 +52,26 @@ def long_memory_bias(units: int, length: int) -> Tensor:
     return torch.cat([-forget, forget, torch.zeros(2 * units)])
 
 
-def forward(spec: ModelSpec, parameters: Parameters, x: Tensor) -> Outputs:
+def forward(spec: ModelSpec, parameters: Parameters, x: Tensor) -> tuple[Outputs, Tensor]:
     """Run all students over the batch `x` [B, T, C].
 
     Returns:
-        logits [P, B, K] and hidden [P, B, T, H], as each student's model alone gives them.
+        logits [P, B, K] and hidden [P, B, T, H], as each student's model alone gives them; and the excess [P] of their cell
+        states (`recurrence.lstm`), 0 for models without cells.
     """
+    excess = x.new_zeros(len(parameters["head.bias"]))
     if spec.kind == "cnn":
         hidden = _convolutions(spec, parameters, x)
         summary = hidden.mean(2)
     else:
-        layer = lstm if spec.kind == "lstm" else gru
-        hidden = layer(x, *(parameters[f"rnn.{name}_l0"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")))
+        weights = (parameters[f"rnn.{name}_l0"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+        if spec.kind == "lstm":
+            hidden, excess = lstm(x, *weights)
+        else:
+            hidden = gru(x, *weights)
         summary = hidden[:, :, -1]
     logits = torch.baddbmm(parameters["head.bias"].unsqueeze(1), summary, parameters["head.weight"].transpose(1, 2))
-    return Outputs(logits, hidden)
+    return Outputs(logits, hidden), excess
 
 
 def _convolutions(spec: ModelSpec, parameters: Parameters, x: Tensor) -> Tensor:

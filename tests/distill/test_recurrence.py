@@ -1,6 +1,7 @@
 """The batched recurrent layers against torch's own, one student at a time."""
 
 import math
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -10,25 +11,34 @@ from numba import njit
 from torch import Tensor, nn
 
 from memkd_edge.distill import recurrence, simd
+from tests.distill.alone import excess
 
 NAMES = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 
 
 def assert_equals_torch(layer, modules: list[nn.Module], x: Tensor) -> None:
-    """Compare hidden states and gradients of all students with each module's."""
+    """Compare hidden states, excess of cell states, and gradients of all students with each module's."""
     stacked = [torch.stack([getattr(module, name) for module in modules]).detach().requires_grad_() for name in NAMES]
-    hidden = layer(x, *stacked)
-    upstream = torch.randn(hidden.shape)
-    (hidden * upstream).sum().backward()
+    hidden, beyond = outputs(layer, x, stacked)
+    upstream, weights = torch.randn(hidden.shape), torch.randn(len(modules))
+    ((hidden * upstream).sum() + (beyond * weights).sum()).backward()
     for student, module in enumerate(modules):
         expected, _ = module(x)
-        (expected * upstream[student]).sum().backward()
+        cells = excess(module, x) if isinstance(module, nn.LSTM) else torch.zeros(())
+        ((expected * upstream[student]).sum() + cells * weights[student]).backward()
         torch.testing.assert_close(hidden[student], expected, atol=2e-6, rtol=1e-5)
+        torch.testing.assert_close(beyond[student], cells, atol=1e-6, rtol=1e-4)
         for tensor, name in zip(stacked, NAMES, strict=True):
             wanted = getattr(module, name).grad
             torch.testing.assert_close(tensor.grad[student], wanted, atol=1e-6 + 1e-5 * float(wanted.abs().max()), rtol=1e-4)
     with torch.no_grad():
-        assert torch.equal(layer(x, *stacked), hidden)
+        assert torch.equal(outputs(layer, x, stacked)[0], hidden)
+
+
+def outputs(layer, x: Tensor, weights: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return hidden states and excess; a GRU has no cells."""
+    found = layer(x, *weights)
+    return found if isinstance(found, tuple) else (found, torch.zeros(len(weights[0])))
 
 
 @pytest.mark.parametrize(
@@ -52,7 +62,8 @@ def assert_equals_torch(layer, modules: list[nn.Module], x: Tensor) -> None:
 def test_states_and_gradients_equal_torch(module, layer, students, batch, length, channels, units, seed) -> None:
     torch.manual_seed(seed)
     modules = [module(channels, units, batch_first=True) for _ in range(students)]
-    assert_equals_torch(layer, modules, 2 * torch.randn(batch, length, channels))
+    with patch.object(recurrence, "CELL_LIMIT", 0.3):  # so that many cells are beyond it
+        assert_equals_torch(layer, modules, 2 * torch.randn(batch, length, channels))
 
 
 def test_saturated_gates_stay_finite() -> None:
