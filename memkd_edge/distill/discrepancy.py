@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from memkd_edge.distill.simd import LANES
+from memkd_edge.distill.lanes import fill_lanes
 from memkd_edge.errors import UsageError
 
 # D = max(own * ||h_s||, floor * mean norm) + TINY
@@ -75,15 +75,14 @@ class _CompiledMismatch(torch.autograd.Function):
 
         students, series = student.shape[:2]
         factors = torch.tensor([*DENOMINATORS[denominator], TINY]).numpy()
-        padding = (0, -series % LANES)
         target = teacher.new_empty(len(starts), series)
         kernels.ratios(teacher.contiguous().numpy(), starts.numpy(), ends.numpy(), factors, target.numpy())
-        hidden = F.pad(student.permute(0, 2, 3, 1), padding).contiguous()  # [P, T, H, B], a whole number of lanes
-        weight = F.pad((share / series)[:, None].expand(-1, series), padding)
+        hidden = fill_lanes(student.permute(0, 2, 3, 1))  # [P, T, H, B]
+        weight = fill_lanes((share / series)[:, None].expand(-1, series))
         value = student.new_empty(students)
         gradient = torch.empty_like(hidden) if context.needs_input_grad[0] else hidden.new_empty(0, 0, 0, 0)
-        arrays = (hidden, starts, ends, weight, F.pad(target, padding))
-        kernels.mismatch(*(tensor.detach().numpy() for tensor in arrays), factors, value.numpy(), gradient.numpy())
+        arrays = (hidden, starts, ends, weight, fill_lanes(target))
+        kernels.mismatch(*(tensor.numpy() for tensor in arrays), factors, value.numpy(), gradient.numpy())
         context.save_for_backward(gradient)
         context.series = series
         return value
@@ -91,8 +90,8 @@ class _CompiledMismatch(torch.autograd.Function):
     @staticmethod
     def backward(context: Any, *outer: Tensor) -> tuple[Tensor, None, None, None, None, None]:
         (gradient,) = context.saved_tensors
-        scaled = gradient[..., : context.series] * outer[0].view(-1, 1, 1, 1)
-        return scaled.permute(0, 3, 1, 2), None, None, None, None, None
+        scaled = gradient * outer[0].view(-1, 1, 1, 1)
+        return scaled[..., : context.series].permute(0, 3, 1, 2), None, None, None, None, None
 
 
 def short_pairs(length: int) -> tuple[Tensor, Tensor]:

@@ -12,10 +12,11 @@ Layouts (P students, T steps, C channels, H units, B series, a multiple of LANES
                                     reset, update, candidate of a GRU
     bias           [P, H, 4]        of the four gates; of a GRU: reset, update, candidate's input side, candidate's recurrent side
     hidden, cells  [P, T, H, B]
-    share          [B]             of each series in the mean over the batch; 0 for those that only fill up the lanes
-    excess         [P]             by which an LSTM's cells go beyond +-limit, squared; summed over units, mean over all else
+    excess         [P]             by which an LSTM's cells go beyond +-limit, squared; summed over units, steps and series
 
-Gradients have the layout of what they belong to.
+Only the first `count` series are the batch's, the others fill up the lanes: they count in no sum, whatever their gradients are.
+Gradients have the layout of what they belong to. That of `hidden` is in two parts: `grad_hidden`, which is empty where there is
+none, and on top of it `grad_last` [P, H, B] of the last step.
 """
 
 from typing import Any
@@ -60,6 +61,13 @@ def _lstm_gates(weight: Floats, bias: Floats, value: Floats, row: int, inputs: i
 
 
 @njit(inline="always")
+def _alive(live: Floats, block: int, count: int) -> None:
+    """Set the lanes of `live` to 1 where the block's series are the batch's, else to 0."""
+    for lane in range(LANES):
+        live[lane] = _ONE if block + lane < count else _ZERO
+
+
+@njit(inline="always")
 def _beyond(cell: Any, limit: Any) -> Any:
     """Return by how much each lane is above limit or below -limit, with its sign."""
     return cell - smaller(larger(cell, splat(_ZERO) - limit), limit)
@@ -67,7 +75,7 @@ def _beyond(cell: Any, limit: Any) -> Any:
 
 @njit(nogil=True, error_model="numpy", cache=True)
 def lstm_forward(
-    x: Floats, weight: Floats, bias: Floats, share: Floats, limit: np.float32, hidden: Floats, cells: Floats, excess: Floats
+    x: Floats, weight: Floats, bias: Floats, count: int, limit: np.float32, hidden: Floats, cells: Floats, excess: Floats
 ) -> None:
     """Fill `hidden`, `cells` and `excess`."""
     students, units, inputs, _ = weight.shape
@@ -80,10 +88,12 @@ def lstm_forward(
         cells.ravel(),
     )
     value = np.empty(inputs * LANES, np.float32)
+    live = np.empty(LANES, np.float32)
     sums = np.empty(LANES, np.float32)
     for student in range(students):
         store(sums, 0, splat(_ZERO))
         for block in range(0, series, LANES):
+            _alive(live, block, count)
             for step in range(steps):
                 here = (student * steps + step) * units * series + block
                 before = here - units * series if step > 0 else -1
@@ -96,8 +106,8 @@ def lstm_forward(
                     store(flat_cells, here + unit * series, cell)
                     store(flat_hidden, here + unit * series, out * tanh(cell))
                     beyond = _beyond(cell, splat(limit))
-                    store(sums, 0, load(sums, 0) + load(share, block) * beyond * beyond)
-        excess[student] = lane_sum(load(sums, 0)) / np.float32(steps)
+                    store(sums, 0, load(sums, 0) + load(live, 0) * beyond * beyond)
+        excess[student] = lane_sum(load(sums, 0))
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
@@ -105,16 +115,17 @@ def lstm_backward(
     x: Floats,
     weight: Floats,
     bias: Floats,
-    share: Floats,
+    count: int,
     limit: np.float32,
     hidden: Floats,
     cells: Floats,
     grad_hidden: Floats,
+    grad_last: Floats,
     grad_excess: Floats,
     grad_weight: Floats,
     grad_bias: Floats,
 ) -> None:
-    """Fill `grad_weight` and `grad_bias` from the loss's `grad_hidden` and `grad_excess`; all else is of the forward pass."""
+    """Fill `grad_weight` and `grad_bias` from the gradients of the outputs; all else is of the forward pass."""
     students, units, inputs, _ = weight.shape
     steps, channels, series = x.shape
     flat_x, flat_weight, flat_bias, flat_hidden, flat_cells = (
@@ -124,10 +135,12 @@ def lstm_backward(
         hidden.ravel(),
         cells.ravel(),
     )
-    flat_grad, flat_grad_weight, flat_grad_bias = grad_hidden.ravel(), grad_weight.ravel(), grad_bias.ravel()
+    flat_grad, flat_last = grad_hidden.ravel(), grad_last.ravel()
+    flat_grad_weight, flat_grad_bias = grad_weight.ravel(), grad_bias.ravel()
     one = splat(_ONE)
     zero = splat(_ZERO)
     value = np.empty(inputs * LANES, np.float32)
+    live = np.empty(LANES, np.float32)
     delta = np.empty(units * 4 * LANES, np.float32)  # gradient before the gates' non-linearities
     grad_state = np.empty(units * LANES, np.float32)
     grad_cell = np.empty(units * LANES, np.float32)
@@ -136,10 +149,12 @@ def lstm_backward(
     for student in range(students):
         for at in range(units * rows * 4):
             store(sums, at * LANES, zero)
-        by_beyond = splat(_TWO * grad_excess[student] / np.float32(steps))
+        by_beyond = splat(_TWO * grad_excess[student])
         for block in range(0, series, LANES):
+            _alive(live, block, count)
             for unit in range(units):
-                store(grad_state, unit * LANES, zero)
+                at = (student * units + unit) * series + block
+                store(grad_state, unit * LANES, load(live, 0) * load(flat_last, at))
                 store(grad_cell, unit * LANES, zero)
             for step in range(steps - 1, -1, -1):
                 here = (student * steps + step) * units * series + block
@@ -149,9 +164,11 @@ def lstm_backward(
                     candidate, into, forget, out = _lstm_gates(flat_weight, flat_bias, value, student * units + unit, inputs)
                     cell = load(flat_cells, here + unit * series)
                     squashed = tanh(cell)
-                    from_state = load(grad_state, unit * LANES) + load(flat_grad, here + unit * series)
+                    from_state = load(grad_state, unit * LANES)
+                    if flat_grad.size > 0:
+                        from_state = from_state + load(live, 0) * load(flat_grad, here + unit * series)
                     from_cell = load(grad_cell, unit * LANES) + from_state * out * (one - squashed * squashed)
-                    from_cell = from_cell + by_beyond * load(share, block) * _beyond(cell, splat(limit))
+                    from_cell = from_cell + by_beyond * load(live, 0) * _beyond(cell, splat(limit))
                     old_cell = load(flat_cells, before + unit * series) if step > 0 else zero
                     store(grad_cell, unit * LANES, from_cell * forget)
                     store(delta, unit * 4 * LANES, from_cell * into * (one - candidate * candidate))
@@ -228,16 +245,26 @@ def gru_forward(x: Floats, weight: Floats, bias: Floats, hidden: Floats) -> None
 
 @njit(nogil=True, error_model="numpy", cache=True)
 def gru_backward(
-    x: Floats, weight: Floats, bias: Floats, hidden: Floats, grad_hidden: Floats, grad_weight: Floats, grad_bias: Floats
+    x: Floats,
+    weight: Floats,
+    bias: Floats,
+    count: int,
+    hidden: Floats,
+    grad_hidden: Floats,
+    grad_last: Floats,
+    grad_weight: Floats,
+    grad_bias: Floats,
 ) -> None:
-    """Fill `grad_weight` and `grad_bias` from the loss's gradient `grad_hidden`; `hidden` is the forward pass's."""
+    """Fill `grad_weight` and `grad_bias` from the gradients of the outputs; all else is of the forward pass."""
     students, units, inputs, _ = weight.shape
     steps, channels, series = x.shape
     flat_x, flat_weight, flat_bias, flat_hidden = x.ravel(), weight.ravel(), bias.ravel(), hidden.ravel()
-    flat_grad, flat_grad_weight, flat_grad_bias = grad_hidden.ravel(), grad_weight.ravel(), grad_bias.ravel()
+    flat_grad, flat_last = grad_hidden.ravel(), grad_last.ravel()
+    flat_grad_weight, flat_grad_bias = grad_weight.ravel(), grad_bias.ravel()
     one = splat(_ONE)
     zero = splat(_ZERO)
     value = np.empty(inputs * LANES, np.float32)
+    live = np.empty(LANES, np.float32)
     delta = np.empty(units * 4 * LANES, np.float32)  # before the non-linearities; last: of the candidate's recurrent side
     grad_state = np.empty(units * LANES, np.float32)
     size = inputs * 3 + 4  # weights of a unit, then its biases
@@ -246,8 +273,10 @@ def gru_backward(
         for at in range(units * size):
             store(sums, at * LANES, zero)
         for block in range(0, series, LANES):
+            _alive(live, block, count)
             for unit in range(units):
-                store(grad_state, unit * LANES, zero)
+                at = (student * units + unit) * series + block
+                store(grad_state, unit * LANES, load(live, 0) * load(flat_last, at))
             for step in range(steps - 1, -1, -1):
                 here = (student * steps + step) * units * series + block
                 before = here - units * series if step > 0 else -1
@@ -256,7 +285,9 @@ def gru_backward(
                     reset, update, candidate, recurrent = _gru_gates(
                         flat_weight, flat_bias, value, student * units + unit, units, inputs
                     )
-                    grad = load(grad_state, unit * LANES) + load(flat_grad, here + unit * series)
+                    grad = load(grad_state, unit * LANES)
+                    if flat_grad.size > 0:
+                        grad = grad + load(live, 0) * load(flat_grad, here + unit * series)
                     grad_candidate = grad * (one - update) * (one - candidate * candidate)
                     grad_update = grad * (load(value, unit * LANES) - candidate)
                     store(delta, unit * 4 * LANES, grad_candidate * recurrent * reset * (one - reset))

@@ -16,7 +16,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from memkd_edge.distill.methods import Method, Outputs, StepContext, method_named
+from memkd_edge.distill.methods import Method, StepContext, method_named
 from memkd_edge.distill.schedule import rate
 from memkd_edge.distill.students import Candidate, Parameters, forward, initial_parameters, training_bytes
 from memkd_edge.distill.teacher import Teacher
@@ -100,12 +100,9 @@ class Shard:
 
     def _step(self, index: Tensor, epoch: int, step: int, steps: int) -> None:
         x, labels, teacher = self.teacher.batch(index, epoch)
-        outputs, excess = forward(self.spec, self.parameters, x)
-        # Split once: slicing per method would write a gradient of the whole population's size for each slice on the way back.
-        sizes = [part.stop - part.start for part in self.slices]
-        logits, hidden = torch.split(outputs.logits, sizes), torch.split(outputs.hidden, sizes)
+        students, excess = forward(self.spec, self.parameters, x, [part.stop - part.start for part in self.slices])
         losses = [CELL_PENALTY * excess]
-        for number, part in enumerate(self.slices):
+        for part, student in zip(self.slices, students, strict=True):
             context = StepContext(
                 generator=step_generator(self.recipe, step),
                 progress=step / max(steps - 1, 1),
@@ -113,7 +110,6 @@ class Shard:
                 student_logits=partial(self._logits, slice(part.start, part.stop)),
                 teacher_logits=self.teacher.logits,
             )
-            student = Outputs(logits[number], hidden[number])
             losses.append(part.method.loss(student, teacher, labels, part.weight, part.extra, context))
         self.optimizer.zero_grad()
         torch.cat(losses).sum().backward()  # type: ignore[no-untyped-call]
@@ -123,7 +119,8 @@ class Shard:
         self.optimizer.step()
 
     def _logits(self, own: slice, x: Tensor) -> Tensor:
-        return forward(self.spec, {name: tensor[own] for name, tensor in self.parameters.items()}, x)[0].logits
+        (outputs,), _ = forward(self.spec, {name: tensor[own] for name, tensor in self.parameters.items()}, x)
+        return outputs.logits
 
     def _clip(self) -> None:
         """Scale each student's gradient to norm 1 at most, over all it trains, as clip_grad_norm_ does for one model."""
@@ -224,7 +221,7 @@ class Population:
 def predict(spec: ModelSpec, parameters: Parameters, x: Tensor) -> Tensor:
     """Return the logits [P, N, K] of all students on `x` [N, T, C], some series at a time."""
     with torch.no_grad():
-        return torch.cat([forward(spec, parameters, part)[0].logits for part in torch.split(x, EVALUATE_SERIES)], 1)
+        return torch.cat([forward(spec, parameters, part)[0][0].logits for part in torch.split(x, EVALUATE_SERIES)], 1)
 
 
 def train_epoch(populations: Sequence[Population], epoch: int, threads: int) -> None:

@@ -5,122 +5,151 @@ element-wise operations over all students together, in memory laid out [T, P, un
 large product after the loop.
 """
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from memkd_edge.distill import kernels
-from memkd_edge.distill.simd import LANES
+from memkd_edge.distill.lanes import fill_lanes
 
 CELL_LIMIT = 6.0  # the finest range of an exported int16 cell
 _GATES = [2, 0, 1, 3]  # torch stores i, f, g, o; here g, i, f, o: sigmoids side by side, and what the cell receives side by side
 
 
-def lstm(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> tuple[Tensor, Tensor]:
+def lstm(
+    x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor, parts: list[int]
+) -> tuple[Sequence[Tensor], Tensor, Tensor]:
     """Run P one-layer LSTMs over the same batch from zero state, as torch.nn.LSTM does.
 
     Args:
         x: [B, T, C], without gradient.
         weight_ih, weight_hh, bias_ih, bias_hh: torch.nn.LSTM's, with a leading axis: [P, 4H, C], [P, 4H, H], [P, 4H] twice.
+        parts: how many neighbouring students share a tensor of hidden states; their sum is P. A part of whose hidden states only
+            the last is used has no gradient of all of them to make and read.
 
     Returns:
-        hidden states [P, B, T, H], a view of other memory layouts; and by how much the cell states c go beyond `CELL_LIMIT`:
-        max(|c| - CELL_LIMIT, 0)^2, summed over units, mean over series and steps, [P].
+        hidden states of each part [p, B, T, H], views of other memory layouts; the last one of all students [P, B, H]; and by how
+        much cell states c go beyond `CELL_LIMIT`: max(|c| - CELL_LIMIT, 0)^2, summed over units, mean over series and steps, [P].
     """
     run = _lstm_compiled if x.device.type == "cpu" else _lstm_stepwise
-    return run(x, weight_ih, weight_hh, bias_ih, bias_hh)
+    return run(x, weight_ih, weight_hh, bias_ih, bias_hh, parts)
 
 
-def gru(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> Tensor:
+def gru(
+    x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor, parts: list[int]
+) -> tuple[Sequence[Tensor], Tensor]:
     """Run P one-layer GRUs over the same batch from zero state, as torch.nn.GRU does.
 
-    Args as for `lstm`, with 3H rows for the three gates; returns the hidden states [P, B, T, H].
+    Args and returns as `lstm`, with 3H rows for the three gates, and without cell states.
     """
     run = _gru_compiled if x.device.type == "cpu" else _gru_stepwise
-    return run(x, weight_ih, weight_hh, bias_ih, bias_hh)
+    return run(x, weight_ih, weight_hh, bias_ih, bias_hh, parts)
 
 
-def _lstm_compiled(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> tuple[Tensor, Tensor]:
+def _lstm_compiled(
+    x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor, parts: list[int]
+) -> tuple[Sequence[Tensor], Tensor, Tensor]:
     students, rows, _ = weight_ih.shape
     units = rows // 4
     weight = torch.cat([weight_hh, weight_ih], 2).view(students, 4, units, -1)[:, _GATES].permute(0, 2, 3, 1)
     bias = (bias_ih + bias_hh).view(students, 4, units)[:, _GATES].transpose(1, 2)
-    lanes = _fill_lanes(x)
-    share = x.new_zeros(lanes.shape[2])
-    share[: len(x)] = 1 / len(x)
-    hidden, excess = _CompiledLstm.apply(lanes, weight.contiguous(), bias.contiguous(), share)  # type: ignore[no-untyped-call]
-    return _drop_filling(hidden, len(x)), excess
+    hidden, last, excess = _compiled(_CompiledLstm, x, weight, bias, parts)
+    return hidden, torch.cat(last), torch.cat(excess) / (x.shape[0] * x.shape[1])
 
 
-def _gru_compiled(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> Tensor:
+def _gru_compiled(
+    x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor, parts: list[int]
+) -> tuple[Sequence[Tensor], Tensor]:
     students, rows, _ = weight_ih.shape
     units = rows // 3
     weight = torch.cat([weight_hh, weight_ih], 2).view(students, 3, units, -1).permute(0, 2, 3, 1)
     gates = (bias_ih + bias_hh)[:, : 2 * units]
     bias = torch.cat([gates, bias_ih[:, 2 * units :], bias_hh[:, 2 * units :]], 1).view(students, 4, units).transpose(1, 2)
-    return _drop_filling(_CompiledGru.apply(_fill_lanes(x), weight.contiguous(), bias.contiguous()), len(x))  # type: ignore[no-untyped-call]
+    hidden, last = _compiled(_CompiledGru, x, weight, bias, parts)
+    return hidden, torch.cat(last)
 
 
-def _fill_lanes(x: Tensor) -> Tensor:
-    """Return x [B, T, C] as [T, C, B'], B' the next multiple of LANES: with series of zeros at the end."""
-    return F.pad(x.permute(1, 2, 0), (0, -len(x) % LANES)).contiguous()
-
-
-def _drop_filling(hidden: Tensor, series: int) -> Tensor:
-    """Return [P, T, H, B'] as [P, B, T, H], without the series that only filled up the lanes."""
-    return hidden[..., :series].contiguous().permute(0, 3, 1, 2)
+def _compiled(
+    function: type[torch.autograd.Function], x: Tensor, weight: Tensor, bias: Tensor, parts: list[int]
+) -> Iterator[tuple[Tensor, ...]]:
+    """Return each of the function's outputs for all parts."""
+    lanes = fill_lanes(x.permute(1, 2, 0))
+    weights, biases = torch.split(weight.contiguous(), parts), torch.split(bias.contiguous(), parts)
+    return zip(*(function.apply(lanes, len(x), *own) for own in zip(weights, biases, strict=True)), strict=True)  # type: ignore[no-untyped-call]
 
 
 class _CompiledLstm(torch.autograd.Function):
-    """x, weight, bias, share -> hidden, excess, in the layouts of kernels.py."""
+    """Arrays of kernels.py -> hidden states [P, B, T, H], the last [P, B, H], excess [P]."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, x: Tensor, count: int, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         hidden, cells = (x.new_empty(len(weight), len(x), weight.shape[1], x.shape[2]) for _ in range(2))
         excess = x.new_empty(len(weight))
-        kernels.lstm_forward(*_arrays(x, weight, bias, share), np.float32(CELL_LIMIT), *_arrays(hidden, cells, excess))
-        ctx.save_for_backward(x, weight, bias, share, hidden, cells)
-        return hidden, excess
+        kernels.lstm_forward(*_arrays(x, weight, bias), count, np.float32(CELL_LIMIT), *_arrays(hidden, cells, excess))
+        ctx.save_for_backward(x, weight, bias, hidden, cells)
+        ctx.count = count
+        ctx.set_materialize_grads(False)
+        return *_states(hidden, count), excess
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, Tensor, None]:
-        x, weight, bias, share, hidden, cells = ctx.saved_tensors
-        grad_hidden, grad_excess = (grad.contiguous() for grad in grads)
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[None, None, Tensor, Tensor]:
+        x, weight, bias, hidden, cells = ctx.saved_tensors
+        grad_excess = weight.new_zeros(len(weight)) if grads[2] is None else grads[2].contiguous()
         grad_weight, grad_bias = torch.empty_like(weight), torch.empty_like(bias)
         kernels.lstm_backward(
-            *_arrays(x, weight, bias, share),
+            *_arrays(x, weight, bias),
+            ctx.count,
             np.float32(CELL_LIMIT),
-            *_arrays(hidden, cells, grad_hidden, grad_excess, grad_weight, grad_bias),
+            *_arrays(hidden, cells, *_grad_states(hidden, *grads[:2]), grad_excess, grad_weight, grad_bias),
         )
-        return None, grad_weight, grad_bias, None
+        return None, None, grad_weight, grad_bias
 
 
 class _CompiledGru(torch.autograd.Function):
-    """x, weight, bias -> hidden, in the layouts of kernels.py."""
+    """Arrays of kernels.py -> hidden states [P, B, T, H], the last [P, B, H]."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, count: int, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         hidden = x.new_empty(len(weight), len(x), weight.shape[1], x.shape[2])
         kernels.gru_forward(*_arrays(x, weight, bias, hidden))
         ctx.save_for_backward(x, weight, bias, hidden)
-        return hidden
+        ctx.count = count
+        ctx.set_materialize_grads(False)
+        return _states(hidden, count)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, Tensor]:
-        grad_weight, grad_bias = (torch.empty_like(tensor) for tensor in ctx.saved_tensors[1:3])
-        kernels.gru_backward(*_arrays(*ctx.saved_tensors, grads[0].contiguous(), grad_weight, grad_bias))
-        return None, grad_weight, grad_bias
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[None, None, Tensor, Tensor]:
+        x, weight, bias, hidden = ctx.saved_tensors
+        grad_weight, grad_bias = torch.empty_like(weight), torch.empty_like(bias)
+        states = _grad_states(hidden, *grads)
+        kernels.gru_backward(*_arrays(x, weight, bias), ctx.count, *_arrays(hidden, *states, grad_weight, grad_bias))
+        return None, None, grad_weight, grad_bias
+
+
+def _states(hidden: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return [P, T, H, B'] as [P, B, T, H], and its last step [P, B, H], of the first `count` series."""
+    return hidden[..., :count].permute(0, 3, 1, 2), hidden[:, -1, :, :count].transpose(1, 2).contiguous()
+
+
+def _grad_states(hidden: Tensor, grad: Tensor | None, grad_last: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return the gradients by the outputs of `_states` in the layouts of kernels.py."""
+    return (
+        hidden.new_empty(0) if grad is None else fill_lanes(grad.permute(0, 2, 3, 1)),
+        torch.zeros_like(hidden[:, -1]) if grad_last is None else fill_lanes(grad_last.transpose(1, 2)),
+    )
 
 
 def _arrays(*tensors: Tensor) -> list[NDArray[np.float32]]:
     return [tensor.detach().numpy() for tensor in tensors]
 
 
-def _gru_stepwise(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> Tensor:
+def _gru_stepwise(
+    x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor, parts: list[int]
+) -> tuple[Sequence[Tensor], Tensor]:
     students, rows, _ = weight_ih.shape
     units = rows // 3
     inward = torch.einsum("btc,prc->tpbr", x, weight_ih) + bias_ih.unsqueeze(1)
@@ -132,10 +161,12 @@ def _gru_stepwise(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tens
         candidate = (step[..., 2 * units :] + reset * recurrent[..., 2 * units :]).tanh()
         state = candidate + update * (state - candidate)
         states.append(state)
-    return torch.stack(states, 2)
+    return torch.split(torch.stack(states, 2), parts), state
 
 
-def _lstm_stepwise(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> tuple[Tensor, Tensor]:
+def _lstm_stepwise(
+    x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor, parts: list[int]
+) -> tuple[Sequence[Tensor], Tensor, Tensor]:
     students, rows, channels = weight_ih.shape
     batch, length, _ = x.shape
     units = rows // 4
@@ -144,7 +175,7 @@ def _lstm_stepwise(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih: Ten
     bias = (bias_ih + bias_hh).index_select(1, order).reshape(1, students * rows, 1)
     gates = torch.baddbmm(bias, inward.expand(length, -1, -1), x.permute(1, 2, 0)).view(length, students, rows, batch)
     hidden, excess = _StepwiseLstm.apply(gates, weight_hh.index_select(1, order))  # type: ignore[no-untyped-call]
-    return hidden.permute(1, 3, 0, 2), excess
+    return torch.split(hidden.permute(1, 3, 0, 2), parts), hidden[-1].transpose(1, 2), excess
 
 
 class _StepwiseLstm(torch.autograd.Function):

@@ -1,6 +1,7 @@
 """The candidate students: their initial weights, and one forward pass for many of them."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -52,26 +53,33 @@ def long_memory_bias(units: int, length: int) -> Tensor:
     return torch.cat([-forget, forget, torch.zeros(2 * units)])
 
 
-def forward(spec: ModelSpec, parameters: Parameters, x: Tensor) -> tuple[Outputs, Tensor]:
+def forward(spec: ModelSpec, parameters: Parameters, x: Tensor, parts: list[int] | None = None) -> tuple[list[Outputs], Tensor]:
     """Run all students over the batch `x` [B, T, C].
 
+    Args:
+        parts: how many neighbouring students belong to each part; their sum is P. Without it all are one part.
+
     Returns:
-        logits [P, B, K] and hidden [P, B, T, H], as each student's model alone gives them; and the excess [P] of their cell
-        states (`recurrence.lstm`), 0 for models without cells.
+        of each part logits [p, B, K] and hidden [p, B, T, H], as each student's model alone gives them; and the excess [P] of all
+        students' cell states (`recurrence.lstm`), 0 for models without cells.
     """
-    excess = x.new_zeros(len(parameters["head.bias"]))
+    students = len(parameters["head.bias"])
+    parts = parts or [students]
+    hidden: Sequence[Tensor]
+    excess = x.new_zeros(students)
     if spec.kind == "cnn":
-        hidden = _convolutions(spec, parameters, x)
-        summary = hidden.mean(2)
+        features = _convolutions(spec, parameters, x)
+        hidden, summary = torch.split(features, parts), features.mean(2)
     else:
-        weights = (parameters[f"rnn.{name}_l0"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+        weight_ih, weight_hh, bias_ih, bias_hh = (
+            parameters[f"rnn.{name}_l0"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        )
         if spec.kind == "lstm":
-            hidden, excess = lstm(x, *weights)
+            hidden, summary, excess = lstm(x, weight_ih, weight_hh, bias_ih, bias_hh, parts)
         else:
-            hidden = gru(x, *weights)
-        summary = hidden[:, :, -1]
+            hidden, summary = gru(x, weight_ih, weight_hh, bias_ih, bias_hh, parts)
     logits = torch.baddbmm(parameters["head.bias"].unsqueeze(1), summary, parameters["head.weight"].transpose(1, 2))
-    return Outputs(logits, hidden), excess
+    return [Outputs(*own) for own in zip(torch.split(logits, parts), hidden, strict=True)], excess
 
 
 def _convolutions(spec: ModelSpec, parameters: Parameters, x: Tensor) -> Tensor:

@@ -147,7 +147,7 @@ def test_population_forward_equals_each_model(kind: str, layers: int) -> None:
     spec = ModelSpec(3, 6, 4, layers, kind)
     parameters = initial_parameters(spec, CANDIDATES[:3], 12, seed=2)
     x = torch.randn(300, 12, 3)
-    outputs, _ = forward(spec, parameters, x)
+    (outputs,), _ = forward(spec, parameters, x)
     logits = predict(spec, parameters, x)
     for student in range(3):
         model = build(spec)

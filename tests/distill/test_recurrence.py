@@ -19,13 +19,13 @@ NAMES = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 def assert_equals_torch(layer, modules: list[nn.Module], x: Tensor) -> None:
     """Compare hidden states, excess of cell states, and gradients of all students with each module's."""
     stacked = [torch.stack([getattr(module, name) for module in modules]).detach().requires_grad_() for name in NAMES]
-    hidden, beyond = outputs(layer, x, stacked)
+    hidden, last, beyond = outputs(layer, x, stacked)
     upstream, weights = torch.randn(hidden.shape), torch.randn(len(modules))
-    ((hidden * upstream).sum() + (beyond * weights).sum()).backward()
+    ((hidden * upstream).sum() + last.square().sum() + (beyond * weights).sum()).backward()
     for student, module in enumerate(modules):
         expected, _ = module(x)
         cells = excess(module, x) if isinstance(module, nn.LSTM) else torch.zeros(())
-        ((expected * upstream[student]).sum() + cells * weights[student]).backward()
+        ((expected * upstream[student]).sum() + expected[:, -1].square().sum() + cells * weights[student]).backward()
         torch.testing.assert_close(hidden[student], expected, atol=2e-6, rtol=1e-5)
         torch.testing.assert_close(beyond[student], cells, atol=1e-6, rtol=1e-4)
         for tensor, name in zip(stacked, NAMES, strict=True):
@@ -35,10 +35,10 @@ def assert_equals_torch(layer, modules: list[nn.Module], x: Tensor) -> None:
         assert torch.equal(outputs(layer, x, stacked)[0], hidden)
 
 
-def outputs(layer, x: Tensor, weights: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Return hidden states and excess; a GRU has no cells."""
-    found = layer(x, *weights)
-    return found if isinstance(found, tuple) else (found, torch.zeros(len(weights[0])))
+def outputs(layer, x: Tensor, weights: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return hidden states, the last ones, and the excess; a GRU has no cells."""
+    (hidden,), last, *excess = layer(x, *weights, [len(weights[0])])
+    return hidden, last, *(excess or [torch.zeros(len(weights[0]))])
 
 
 @pytest.mark.parametrize(
@@ -64,6 +64,23 @@ def test_states_and_gradients_equal_torch(module, layer, students, batch, length
     modules = [module(channels, units, batch_first=True) for _ in range(students)]
     with patch.object(recurrence, "CELL_LIMIT", 0.3):  # so that many cells are beyond it
         assert_equals_torch(layer, modules, 2 * torch.randn(batch, length, channels))
+
+
+@pytest.mark.parametrize(("module", "layer"), [(nn.LSTM, recurrence.lstm), (nn.GRU, recurrence.gru)])
+def test_a_gradient_beyond_the_series_of_the_batch_does_not_count(module, layer) -> None:
+    torch.manual_seed(1)
+    modules = [module(2, 3) for _ in range(2)]
+    x = torch.randn(5, 7, 2)
+    found = []
+    for beyond in (0.0, 1e3):  # in memory behind the gradient of each unit's five series
+        weights = [torch.stack([getattr(one, name) for one in modules]).detach().requires_grad_() for name in NAMES]
+        (hidden,), *_ = layer(x, *weights, [2])
+        memory = torch.full((2, 7, 3, simd.LANES), beyond)
+        memory[..., :5] = torch.arange(5.0)
+        hidden.backward(memory[..., :5].permute(0, 3, 1, 2))
+        found.append([weight.grad for weight in weights])
+    for without, with_it in zip(*found, strict=True):
+        assert torch.equal(without, with_it)
 
 
 def test_saturated_gates_stay_finite() -> None:
