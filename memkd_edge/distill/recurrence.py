@@ -138,7 +138,7 @@ def _states(hidden: Tensor, count: int) -> tuple[Tensor, Tensor]:
 def _grad_states(hidden: Tensor, grad: Tensor | None, grad_last: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return the gradients by the outputs of `_states` in the layouts of kernels.py."""
     return (
-        hidden.new_empty(0) if grad is None else fill_lanes(grad.permute(0, 2, 3, 1)),
+        hidden.new_empty(0, 0, 0, 0) if grad is None else fill_lanes(grad.permute(0, 2, 3, 1)),
         torch.zeros_like(hidden[:, -1]) if grad_last is None else fill_lanes(grad_last.transpose(1, 2)),
     )
 
