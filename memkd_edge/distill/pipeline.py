@@ -25,7 +25,7 @@ from memkd_edge.progress import Reporter
 from memkd_edge.runs import Run
 from memkd_edge.threads import torch_threads
 
-AUTO = ("base", "kd", "fitnet", "memkd", "memkd+kd")
+AUTO = ("base", "kd", "fitnet", "memkd", "memkd-belief")
 PAPER: dict[str, Any] = {"noise": "0", "batch_size": 32, "folds": 1}  # what the paper's protocol settles
 WARM_UP_SHARE = 0.9  # of the test series whose decision must be final
 

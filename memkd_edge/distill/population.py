@@ -109,6 +109,8 @@ class Shard:
                 x=x,
                 student_logits=partial(self._logits, slice(part.start, part.stop)),
                 teacher_logits=self.teacher.logits,
+                student_readout=partial(self._readout, slice(part.start, part.stop)),
+                teacher_readout=self.teacher.readout,
             )
             losses.append(part.method.loss(student, teacher, labels, part.weight, part.extra, context))
         self.optimizer.zero_grad()
@@ -121,6 +123,10 @@ class Shard:
     def _logits(self, own: slice, x: Tensor) -> Tensor:
         (outputs,), _ = forward(self.spec, {name: tensor[own] for name, tensor in self.parameters.items()}, x)
         return outputs.logits
+
+    def _readout(self, own: slice, hidden: Tensor) -> Tensor:
+        head = self.parameters["head.weight"][own], self.parameters["head.bias"][own]
+        return torch.einsum("pbth,pkh->pbtk", hidden, head[0]) + head[1][:, None, None]
 
     def _clip(self) -> None:
         """Scale each student's gradient to norm 1 at most, over all it trains, as clip_grad_norm_ does for one model."""

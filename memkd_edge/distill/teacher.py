@@ -5,8 +5,9 @@ stopped by luck teaches badly. It ends when the training loss has become small, 
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -94,6 +95,21 @@ class Teacher:
     def logits(self, x: Tensor) -> Tensor:
         """Return the logits [N, K] on any series [N, T, C]."""
         return torch.cat([self._run(part).logits for part in torch.split(x, FORWARD_SERIES)])
+
+    @cached_property
+    def readout(self) -> Callable[[Tensor], Tensor]:
+        """What reads logits [..., K] from hidden states [..., width]: the module's `head` if it is a torch.nn.Linear.
+
+        Of another module it is the linear map from last hidden states to logits that fits its training series best.
+        """
+        head = getattr(self.model, "head", None)
+        if isinstance(head, nn.Linear):
+            return head
+        outputs = [self._run(part) for part in torch.split(self.x, FORWARD_SERIES)]
+        last = torch.cat([F.pad(one.hidden[:, -1], (0, 1), value=1.0) for one in outputs])
+        fitted = torch.linalg.lstsq(last.cpu(), torch.cat([one.logits for one in outputs]).cpu(), driver="gelsd").solution
+        fitted = fitted.to(last.device)
+        return lambda hidden: F.pad(hidden, (0, 1), value=1.0) @ fitted
 
     def _run(self, x: Tensor) -> Outputs:
         with torch.no_grad():

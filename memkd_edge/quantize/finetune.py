@@ -109,7 +109,15 @@ def finetune(
                 return integer_outputs(student, quantized, altered, interface).logits[None]
 
             outputs = integer_outputs(student, quantized, x, interface)
-            context = StepContext(step_generator(recipe, step), step / max(steps - 1, 1), x, student_logits, teacher.logits)
+            context = StepContext(
+                generator=step_generator(recipe, step),
+                progress=step / max(steps - 1, 1),
+                x=x,
+                student_logits=student_logits,
+                teacher_logits=teacher.logits,
+                student_readout=student.head,
+                teacher_readout=teacher.readout,
+            )
             one = Outputs(outputs.logits[None], outputs.hidden[None])
             optimizer.zero_grad()
             method.loss(one, target, labels, weight, extra, context).sum().backward()  # type: ignore[no-untyped-call]

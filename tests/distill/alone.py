@@ -47,6 +47,8 @@ class Alone:
                 x=x,
                 student_logits=lambda series: self.model(series)[0].unsqueeze(0),
                 teacher_logits=self.teacher.logits,
+                student_readout=self.model.head,
+                teacher_readout=self.teacher.readout,
             )
             student = Outputs(logits.unsqueeze(0), hidden.unsqueeze(0))
             weight = torch.tensor([self.candidate.weight])

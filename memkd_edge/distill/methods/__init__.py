@@ -6,8 +6,9 @@ For the trainer:
     extra = method.parameters(P, student_hidden, teacher_hidden, generator)       # train these beside the students
     loss = method.loss(student, teacher, labels, weight, extra, step)             # [P]; backward on its sum
 
-`StepContext` carries two callables beside the batch, `student_logits(x) -> [P, B', K]` and `teacher_logits(x) -> [B', K]`:
-temporal saliency distillation runs the models again on perturbed inputs. These are new each step, so no cache serves them.
+`StepContext` carries callables beside the batch. `student_logits(x) -> [P, B', K]` and `teacher_logits(x) -> [B', K]` run the
+models again on perturbed inputs, as temporal saliency distillation does; these are new each step, so no cache serves them.
+`student_readout(hidden)` and `teacher_readout(hidden)` are the classification heads, for every time step.
 """
 
 from dataclasses import fields
@@ -22,6 +23,7 @@ from memkd_edge.distill.methods.fitnet import FitNet
 from memkd_edge.distill.methods.kd import KnowledgeDistillation
 from memkd_edge.distill.methods.losses import cross_entropy
 from memkd_edge.distill.methods.memkd import MemKD, MemKDPrinted
+from memkd_edge.distill.methods.memkd_belief import BeliefMemKD
 from memkd_edge.distill.methods.method import METHODS, Method, Outputs, StepContext, register
 from memkd_edge.distill.methods.rkd import RelationalKD
 from memkd_edge.distill.methods.tsd import TemporalSaliencyDistillation
@@ -31,6 +33,7 @@ __all__ = [
     "METHODS",
     "AttentionTransfer",
     "Base",
+    "BeliefMemKD",
     "Combination",
     "DecoupledKD",
     "FitNet",

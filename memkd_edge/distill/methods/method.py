@@ -34,7 +34,8 @@ class StepContext:
     nor on whether the run was resumed.
 
     `student_logits` and `teacher_logits` run the models on altered inputs (temporal saliency distillation needs it).
-    The student's keeps gradients, the teacher's runs without. Most methods never call them.
+    The student's keeps gradients, the teacher's runs without. `student_readout` and `teacher_readout` read logits from hidden
+    states, as the classification head does from the last one. Most methods call none of the four.
     """
 
     generator: torch.Generator  # on the CPU
@@ -42,6 +43,8 @@ class StepContext:
     x: Tensor  # [B, T, C], the batch
     student_logits: Callable[[Tensor], Tensor]  # [B', T, C] -> [P, B', K] of the P students of this slice; any B'
     teacher_logits: Callable[[Tensor], Tensor]  # [B', T, C] -> [B', K]
+    student_readout: Callable[[Tensor], Tensor]  # [P, B, T, H] -> [P, B, T, K]
+    teacher_readout: Callable[[Tensor], Tensor]  # [B, T, Ht] -> [B, T, K]
 
 
 class Method(ABC):
