@@ -71,7 +71,9 @@ def distill(
     student: Annotated[str | None, typer.Option(help="lstm, gru or cnn. Default: lstm.")] = None,
     compression: Annotated[float | None, typer.Option(help="Teacher / student parameters to reach. Default: 500.")] = None,
     hidden: Annotated[int | None, typer.Option(help="Student units, instead of --compression.")] = None,
-    method: Annotated[str | None, typer.Option(help="auto, or methods joined by commas: base, kd, memkd, memkd+kd, ...")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="auto, or methods joined by commas: base, kd, memkd-belief, memkd+kd, ...")
+    ] = None,
     weights: Annotated[int | None, typer.Option(help="Loss weights to try for each method. Default: 3.")] = None,
     seeds: Annotated[int | None, typer.Option(help="Students for each method and weight. Default: 8.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of the students; 0: as many as make 3,000 steps.")] = None,
@@ -299,7 +301,7 @@ def compare(
     data_root: Annotated[str | None, typer.Option(help="Folder with UCR/UEA sets (.ts, .tsv, 2015 text, .npz).")] = None,
     methods: Annotated[
         str | None,
-        typer.Option(help="Methods joined by commas. Default: base,kd,fitnet,rkd,attention,dkd,dt2w,memkd."),
+        typer.Option(help="Methods joined by commas. Default: base,kd,fitnet,rkd,attention,dkd,dt2w,memkd,memkd-belief."),
     ] = None,
     weights: Annotated[int | None, typer.Option(help="Loss weights to try for each method. Default: 3.")] = None,
     seeds: Annotated[int | None, typer.Option(help="Students of each method and weight. Default: 5.")] = None,

@@ -91,7 +91,8 @@ class CompareConfig:
     suite: str = ""  # ucr12 | bundled: names the data sets and their resampling
     datasets: tuple[str, ...] = ()  # as DistillConfig.dataset, instead of a suite
     data_root: str = ""
-    methods: tuple[str, ...] = ("base", "kd", "fitnet", "rkd", "attention", "dkd", "dt2w", "memkd")  # the paper's eight
+    # The paper's eight, and ours.
+    methods: tuple[str, ...] = ("base", "kd", "fitnet", "rkd", "attention", "dkd", "dt2w", "memkd", "memkd-belief")
     weights: int = DistillConfig.weights
     seeds: int = 5
     students: tuple[str, ...] = ("lstm",)

@@ -87,11 +87,13 @@ def lay_out(config: CompareConfig, progress: Reporter) -> Iterator[Task]:
 def _run_config(config: CompareConfig, dataset: str, student: str, compression: float, length: int) -> DistillConfig:
     """Return the configuration of one run on series of `length` steps."""
     longer = re.fullmatch(r"linear:(\d+)", config.resample)
+    sized = config.suite and not config.sweep and compression == CompareConfig.compression
     return DistillConfig(
         **{name: getattr(config, name) for name in _SHARED - {"compression", "resample", "threads"}},
         dataset=dataset,
         student=student,
         compression=compression,
+        hidden=SUITES[config.suite].hidden.get(dataset, 0) if sized else 0,
         method=",".join(config.methods),
         resample="none" if longer and length <= int(longer[1]) else config.resample,
         threads=max(config.threads, 1) if config.executor == "ray" else config.threads,

@@ -14,8 +14,9 @@ import pytest
 from memkd_edge import cli
 from memkd_edge.bench.pipeline import bench
 from memkd_edge.compare.pipeline import compare
-from memkd_edge.compare.plan import settled
+from memkd_edge.compare.plan import lay_out, settled
 from memkd_edge.compare.rows import read_rows
+from memkd_edge.compare.suites import SUITES, Suite
 from memkd_edge.config import BenchConfig, CompareConfig, DistillConfig
 from memkd_edge.data import load_dataset
 from memkd_edge.distill.pipeline import distill
@@ -258,6 +259,20 @@ def test_without_the_tools_flash_ram_and_instructions_are_empty_and_the_reason_i
     assert (row.flash_bytes, row.ram_bytes, row.instructions) == (None, None, None)
     assert row.int8_test_auc_prc is not None
     assert any("arm-none-eabi-gcc" in note for note in progress.notes)
+
+
+def test_a_suite_gives_units_to_sets_of_many_classes_unless_a_size_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(SUITES, "small", Suite(("ItalyPowerDemand", "GunPoint"), "linear:50", {"GunPoint": 5}))
+
+    def units(**options: Any) -> list[int]:
+        config = settled(CompareConfig(suite="small", methods=("base",), **options))
+        return [run.hidden for task in lay_out(config, Reporter()) for run in task.runs.values()]
+
+    assert units() == [0, 5]
+    assert units(compression=300.0) == [0, 0]
+    assert units(sweep="compression=500,100") == [0, 0, 0, 0]
 
 
 def test_the_paper_suite_has_the_splits_of_the_2015_archive(shared_data: Path) -> None:
