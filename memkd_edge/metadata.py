@@ -7,7 +7,8 @@ format would misread the new one.
 
 import json
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from memkd_edge.errors import MemkdEdgeError
 
@@ -90,6 +91,29 @@ class Metadata:
             resampling = Resampling(**{**front_end, "taps": tuple(front_end["taps"])})
             known = {f.name for f in fields(cls)}
             values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items() if k in known}
-            return cls(**values, resampling=resampling)
+            found = cls(**values, resampling=resampling)
+            _check(found)
+            _check(resampling)
+            if not len(found.channels) == len(found.units) == len(found.mean) == len(found.std):
+                raise ValueError("channels, units, mean and std differ in number")
+            return found
         except (ValueError, KeyError, TypeError) as error:
             raise MemkdEdgeError(f"{source}: not memkd-edge metadata ({error})") from error
+
+
+def _check(stated: Metadata | Resampling) -> None:
+    """Raise TypeError unless each field holds what its annotation says."""
+    for name, hint in get_type_hints(type(stated)).items():
+        value = getattr(stated, name)
+        if not _fits(value, hint):
+            raise TypeError(f"{name} is {value!r:.60}")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    if isinstance(hint, UnionType):
+        return any(_fits(value, one) for one in get_args(hint))
+    if get_origin(hint) is tuple:
+        return isinstance(value, tuple) and all(_fits(one, get_args(hint)[0]) for one in value)
+    if hint is float:
+        return isinstance(value, float | int) and not isinstance(value, bool)
+    return isinstance(value, get_origin(hint) or hint) and (hint is bool or not isinstance(value, bool))

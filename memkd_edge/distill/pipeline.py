@@ -1,5 +1,6 @@
 """distill: data set -> teacher -> population of students -> the kept student, as files of a run."""
 
+import math
 import shutil
 import time
 from dataclasses import replace
@@ -25,6 +26,10 @@ from memkd_edge.progress import Reporter
 from memkd_edge.runs import Run
 from memkd_edge.threads import torch_threads
 
+LEAST = {  # of the whole-number options
+    **dict.fromkeys(("seeds", "weights", "teacher_seeds", "teacher_layers", "teacher_hidden", "memory_limit"), 1),
+    **dict.fromkeys(("epochs", "teacher_epochs", "batch_size", "hidden", "threads", "seed"), 0),
+}
 AUTO = ("base", "kd", "fitnet", "memkd", "memkd-belief")
 PAPER: dict[str, Any] = {"noise": "0", "batch_size": 32, "folds": 1}  # what the paper's protocol settles
 WARM_UP_SHARE = 0.9  # of the test series whose decision must be final
@@ -110,10 +115,14 @@ def candidates_of(config: DistillConfig) -> list[Candidate]:
     Raises:
         UsageError: an unknown method, or another option that no data set allows.
     """
-    if config.seeds < 1 or config.weights < 1:
-        raise UsageError(f"--seeds and --weights must be at least 1, not {config.seeds} and {config.weights}")
-    if config.epochs < 0 or config.teacher_epochs < 0:
-        raise UsageError(f"--epochs and --teacher-epochs must be at least 0, not {config.epochs} and {config.teacher_epochs}")
+    for name, least in LEAST.items():
+        if getattr(config, name) < least:
+            raise UsageError(f"--{name.replace('_', '-')} must be at least {least}, not {getattr(config, name)}")
+    for name in ("learning_rate", "teacher_learning_rate"):
+        if not 0 < getattr(config, name) < math.inf:
+            raise UsageError(f"--{name.replace('_', '-')} must be above 0, not {getattr(config, name):g}")
+    if not 0 < config.validation < 1:
+        raise UsageError(f"--validation is a share of the training series between 0 and 1, not {config.validation:g}")
     noise_levels(config.noise)
     if config.protocol not in ("honest", "paper"):
         raise UsageError(f"unknown protocol {config.protocol!r}; it is honest or paper")
