@@ -48,8 +48,18 @@ def test_anything_else_is_refused_by_name(text):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("labels", 5), ("labels", [1, 2]), ("mean", ["0", "1"]), ("std", [1.0]), ("warm_up", 1.5), ("warm_up", True), ("golden", [3])]
-    + [("sample_rate_hz", "50"), ("dataset", None), ("resampling", {"kind": "none", "factor": "2", "taps": []})],
+    [
+        ("labels", 5),
+        ("labels", [1, 2]),
+        ("mean", ["0", "1"]),
+        ("std", [1.0]),
+        ("warm_up", 1.5),
+        ("warm_up", True),
+        ("golden", [3]),
+        ("sample_rate_hz", "50"),
+        ("dataset", None),
+        ("resampling", {"kind": "none", "factor": "2", "taps": []}),
+    ],
 )
 def test_a_field_of_another_type_or_number_is_refused_by_name(field, value):
     raw = json.loads(EXAMPLE.to_json()) | {field: value}
