@@ -1,8 +1,7 @@
 """Shows what the distillation claims: `make evidence` writes models/evidence.md and .json.
 
-For each data set one run with the methods base, kd and memkd, 5 seeds each, everything chosen on held-out training series; the
-figures are of the test series, mean and standard deviation over the seeds. Sets of the developers' folder are left out where it
-is absent.
+For each data set one run with 5 seeds of each method, everything chosen on held-out training series; the figures are of the test
+series, mean and standard deviation over the seeds. Sets of the developers' folder are left out where it is absent.
 """
 
 import json
@@ -17,7 +16,7 @@ from memkd_edge.runs import write_atomic
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data" / "npz"
-METHODS = ("base", "kd", "memkd")
+METHODS = ("base", "kd", "memkd", "memkd-belief")
 
 
 @dataclass(frozen=True)
