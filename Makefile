@@ -61,7 +61,7 @@ test-tools: ## Debian packages that only the tests need
 bench-distill: setup ## Time population training against training each student alone
 	python -m tests.bench_distill
 
-ablation: setup ## Which of the training tricks pays, on bundled data sets
+ablation: setup ## Which of the training tricks pays, into models/ablation.md
 	python -m tests.ablation
 
 bench-c: setup tools ## Cost of the generated C against firmware_bench/figures.json
