@@ -7,6 +7,7 @@ cheap; SPEC.md says which and why.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, overload
 
 import numpy as np
@@ -40,6 +41,7 @@ DAMPINGS = (1e-2, 1e-3, 1e-4)  # tried when rounding
 
 _MAX_COLUMNS = 512  # 512 * 127 * 2^15 stays below 2^31
 _TRIAL_SAMPLES = 40_000  # series x samples with which a setting is tried
+_PROMISING = 3.0  # times the least error: a cell's range with no more than that is tried with biases of its own
 
 
 @dataclass(frozen=True)
@@ -151,12 +153,19 @@ def _calibrated(
     if not large and not trained:
         rounded = [round_weights(float_dense, scales, by_parameters.jacobian, damping) for damping in DAMPINGS]
         dense = min(rounded, key=lambda one: _size(errors(one, settings)))
-    if weights.kind == "lstm":
-        trials = [replace(settings, cell_shift=shift) for shift in CELL_SHIFTS]
-        settings = min(trials, key=lambda trial: _size(errors(dense, trial)))
+    shifts = CELL_SHIFTS if weights.kind == "lstm" else (settings.cell_shift,)
+    found = [(dense, replace(settings, cell_shift=shift)) for shift in shifts]
     if not trained:
         by_biases = by_parameters if large else by_parameters.of_biases(dense)
-        dense = correct_biases(dense, by_biases, lambda one: errors(one, settings), _size)
+        # Biases take back much of what the cell's rounding adds up to, but not what its saturation cuts off: ranges are compared
+        # with the biases that suit them.
+        sizes = [_size(errors(*one)) for one in found]
+        found = [
+            (correct_biases(dense, by_biases, partial(errors, trial=trial), _size), trial)
+            for (_, trial), size in zip(found, sizes, strict=True)
+            if size <= _PROMISING * min(sizes)
+        ]
+    dense, settings = min(found, key=lambda one: _size(errors(*one)))
     low, high = float(x.min()), float(x.max())
     bulk_low, bulk_high = (float(limit) for limit in np.quantile(x, (INPUT_BULK, 1 - INPUT_BULK)))
     ranges = [_int8_input(min(clip * low, bulk_low), max(clip * high, bulk_high), settings.state_scale) for clip in INPUT_CLIPS]

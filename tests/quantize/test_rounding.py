@@ -1,6 +1,7 @@
 """Calibration: rounding by effect, biases that take errors back, ranges."""
 
 from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -133,6 +134,25 @@ def test_a_cell_that_counts_far_gets_a_coarser_scale():
     small = quantize(model, ups_and_downs[:, 55:65])
     large = quantize(model, ups_and_downs)
     assert large.layers[0].cell_shift > 0 >= small.layers[0].cell_shift
+
+
+def test_the_cells_range_is_the_one_that_errs_least_with_biases_of_its_own(monkeypatch):
+    model, x = random_model(ModelSpec(1, 4, 3), 6), random_series(6, 20, 150, 1)
+    model.state_dict()["rnn.bias_ih_l0"][4:8] += 4.0  # a long memory; with the biases of all ranges alike another one errs least
+    expected = FloatModel.from_model(model).logits(x)
+
+    def found():
+        q = quantize(model, x)
+        runner = integer_classifier(q, len(x))
+        error = np.abs(runner.run(runner.quantize_input(x)) * q.head.out_scale - expected)
+        return q.layers[0].cell_shift, error.mean() + error[:, -1].mean()
+
+    chosen = found()
+    each = []
+    for shift in (-1, 0, 1):
+        monkeypatch.setattr(import_module("memkd_edge.quantize.quantize"), "CELL_SHIFTS", (shift,))
+        each.append(found())
+    assert chosen == min(each, key=lambda one: one[1])
 
 
 def test_outliers_do_not_take_the_int8_inputs_resolution():
