@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from memkd_edge.distill import population
+from memkd_edge.distill import study
 from memkd_edge.quantize import report
 from memkd_edge.quantize.report import Loss, Row, measure, student_run, summary, to_markdown
 
@@ -45,8 +45,7 @@ def test_a_student_is_measured_on_its_test_set(tiny_run):
 
 
 def test_a_finished_student_is_taken_and_one_of_another_configuration_trained_anew(tmp_path, monkeypatch):
-    monkeypatch.setattr(report, "STEPS", 4)
-    monkeypatch.setattr(population, "FEWEST_EPOCHS", 1)
+    monkeypatch.setattr(study, "epochs", lambda *asked: 1)
     first = student_run("ItalyPowerDemand", "", tmp_path)
     written = (first.path / "env.json").stat().st_mtime_ns
     assert (student_run("ItalyPowerDemand", "", tmp_path).path / "env.json").stat().st_mtime_ns == written
