@@ -107,7 +107,7 @@ def to_csv(report: BenchReport) -> str:
 
 
 def show(figure: Figure) -> str:
-    """Return a figure as text with the mark of its kind and its unit; an interval stands on a second line."""
+    """Return a figure as text with the mark of its kind and its unit; an interval stands on a second line. No unit: a share."""
     value, lo, hi, unit = figure.value, figure.lo, figure.hi, figure.unit
     while unit in _LARGER_UNIT and value >= 1000:
         value, lo, hi = value / 1000, None if lo is None else lo / 1000, None if hi is None else hi / 1000
@@ -115,6 +115,8 @@ def show(figure: Figure) -> str:
     suffix = "" if unit in ("cycles", "instructions") else f" {unit}".rstrip()
     if figure.kind == ESTIMATED and lo is not None and hi is not None:
         return f"~{_rounded(value)}{suffix}\n[{_rounded(lo)}, {_rounded(hi)}]"
+    if not unit:
+        return f"{value:.3f}"
     number = f"{value:,.0f}" if value == round(value) or value >= 1000 else _rounded(value)
     return f"{'=' if figure.kind == EMULATED_EXACT else ''}{number}{suffix}"
 

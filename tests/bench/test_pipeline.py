@@ -358,6 +358,7 @@ def test_figures_read_well():
     assert show(exact(5064, "B")) == "=5,064 B"
     assert show(Figure(961.25, EMULATED_EXACT, "instructions", "")) == "=961"
     assert show(Figure(0.975, MEASURED, "", "")) == "0.975"
+    assert show(Figure(1.0, MEASURED, "", "")) == "1.000"
     with pytest.raises(ValueError, match="interval"):
         Figure(1.0, ESTIMATED, "us", "")
 
