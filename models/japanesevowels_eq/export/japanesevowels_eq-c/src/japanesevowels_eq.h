@@ -67,7 +67,7 @@ extern "C" {
 #define JAPANESEVOWELS_EQ_RUN "79c33d88e7c5"
 #define JAPANESEVOWELS_EQ_DATASET "JapaneseVowels_eq"
 #define JAPANESEVOWELS_EQ_DATASET_SHA256 "b8d9fc56f64ecaf2964d66de7df7f7a4719b9cb5f0fee76ba9a65c57e62f43ce"
-#define JAPANESEVOWELS_EQ_MODEL_ID 0xD0EF254Eu /* a saved state is valid for this model only */
+#define JAPANESEVOWELS_EQ_MODEL_ID 0x6EF2941Bu /* a saved state is valid for this model only */
 
 /* Class names, in the order of the logits. */
 extern const char *const japanesevowels_eq_labels[JAPANESEVOWELS_EQ_CLASSES];
@@ -75,7 +75,7 @@ extern const char *const japanesevowels_eq_labels[JAPANESEVOWELS_EQ_CLASSES];
 /* The memory of one stream. All zero is a valid state, the one after a reset. */
 typedef struct {
     int16_t h[JAPANESEVOWELS_EQ_LAYERS][JAPANESEVOWELS_EQ_HIDDEN]; /* hidden state, real value = 0.00024414062f * h */
-    int16_t c[JAPANESEVOWELS_EQ_LAYERS][JAPANESEVOWELS_EQ_HIDDEN]; /* cell state, real value = 0.00036621102f * c, saturating */
+    int16_t c[JAPANESEVOWELS_EQ_LAYERS][JAPANESEVOWELS_EQ_HIDDEN]; /* cell state, real value = 0.00073242205f * c, saturating */
 } japanesevowels_eq_state_t;
 
 /* Prepare a state before its first use. */
