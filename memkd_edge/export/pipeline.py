@@ -290,9 +290,10 @@ def _rounding(model: Model, x: NDArray[np.float32], y: NDArray[np.int64]) -> Rou
 def _advice(rounding: Rounding | None, config: ExportConfig) -> str:
     if rounding is None or rounding.float32 - rounding.integer <= config.max_drop or config.finetune:
         return ""
+    finer = ", or with --quantize int16x8, whose samples and logits are finer" if config.quantize in ("", "int8") else ""
     return (
         f"rounding costs {100 * (rounding.float32 - rounding.integer):.1f} points of validation AUC-PRC ({rounding.float32:.4f} "
-        f"-> {rounding.integer:.4f}), more than --max-drop {config.max_drop:g}: export again with --finetune"
+        f"-> {rounding.integer:.4f}), more than --max-drop {config.max_drop:g}: export again with --finetune{finer}"
     )
 
 

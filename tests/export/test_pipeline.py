@@ -194,7 +194,8 @@ def test_a_large_loss_to_rounding_is_told_with_what_helps(run):
     report = export(run, ExportConfig(max_drop=-1.0))
     assert 0 < report.rounding.integer <= 1
     assert report.rounding.float32 == pytest.approx(report.rounding.integer, abs=0.05)
-    assert "export again with --finetune" in report.advice
+    assert "export again with --finetune, or with --quantize int16x8" in report.advice
+    assert export(run, ExportConfig(quantize="int16x8", max_drop=-1.0)).advice.endswith("--finetune")
     assert export(run, ExportConfig(max_drop=1.0)).advice == ""
     assert export(run, ExportConfig(format="onnx")).rounding is None
 
