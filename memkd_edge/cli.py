@@ -306,7 +306,10 @@ def compare(
     weights: Annotated[int | None, typer.Option(help="Loss weights to try for each method. Default: 3.")] = None,
     seeds: Annotated[int | None, typer.Option(help="Students of each method and weight. Default: 5.")] = None,
     students: Annotated[str | None, typer.Option(help="Kinds joined by commas: lstm,gru,cnn. Default: lstm.")] = None,
-    compression: Annotated[float | None, typer.Option(help="Teacher / student parameters to reach. Default: 500.")] = None,
+    compression: Annotated[
+        float | None,
+        typer.Option(help="Teacher / student parameters to reach. Default: 500, in ucr12 8 units for 37 and 60 classes."),
+    ] = None,
     sweep: Annotated[str | None, typer.Option(help="Several sizes: compression=50,100,250,500,1000,1600.")] = None,
     resample: Annotated[
         str | None,
