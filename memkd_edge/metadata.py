@@ -114,6 +114,6 @@ def _fits(value: Any, hint: Any) -> bool:
         return any(_fits(value, one) for one in get_args(hint))
     if get_origin(hint) is tuple:
         return isinstance(value, tuple) and all(_fits(one, get_args(hint)[0]) for one in value)
-    if hint is float:
-        return isinstance(value, float | int) and not isinstance(value, bool)
-    return isinstance(value, get_origin(hint) or hint) and (hint is bool or not isinstance(value, bool))
+    if isinstance(value, bool):  # Python counts it as an int; no field is one
+        return False
+    return isinstance(value, float | int if hint is float else get_origin(hint) or hint)

@@ -26,6 +26,7 @@ from memkd_edge.quantize.calibrate import FloatModel
 from memkd_edge.quantize.quantize import quantize
 from memkd_edge.quantize.straight_through import integer_trajectory
 from memkd_edge.runs import write_atomic
+from tests.distill.alone import cell_states
 
 DATA_SETS = (("GunPoint", "linear:100"), ("ItalyPowerDemand", "none"), ("BasicMotions", "none"))
 METHODS = (("base", 0.0), ("kd", 1.0), ("memkd", 1.0))
@@ -65,17 +66,6 @@ def student(spec: ModelSpec, parameters: Parameters, number: int) -> LstmClassif
     model = LstmClassifier(spec)
     model.load_state_dict({name: tensor[number] for name, tensor in parameters.items()})
     return model
-
-
-def largest_cell(model: LstmClassifier, x: torch.Tensor) -> float:
-    """Return the largest |cell state| on the series `x`."""
-    state: tuple[torch.Tensor, torch.Tensor] | None = None
-    largest = 0.0
-    with torch.no_grad():
-        for step in range(x.shape[1]):
-            _, state = model.rnn(x[:, step : step + 1], state)
-            largest = max(largest, float(state[1].abs().max()))
-    return largest
 
 
 def integer_agreement(model: LstmClassifier, calibration: np.ndarray, x: np.ndarray) -> float:
@@ -121,7 +111,8 @@ def ablate(name: str, resampling: str) -> tuple[list[str], np.ndarray]:
         students = [student(spec, parameters, number) for number in range(len(candidates))]
         same = [integer_agreement(one, prepared.x_train, prepared.x_test) for one in students[:SEEDS]]
         cells = [f"{one.mean():.3f} ± {one.std():.3f}" for one in scores]
-        largest = max(largest_cell(one, x_test) for one in students)
+        with torch.no_grad():
+            largest = max(float(cell_states(one.rnn, x_test).abs().max()) for one in students)
         lines.append(f"| {label} | {' | '.join(cells)} | {largest:.1f} | {np.mean(same):.4f} |")
     return [*lines, ""], np.stack(all_scores)
 

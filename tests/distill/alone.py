@@ -65,9 +65,14 @@ class Alone:
 
 def excess(layer: nn.LSTM, x: Tensor) -> Tensor:
     """Return by how much the cell states of `layer` on `x` [B, T, C] go beyond the limit, squared; sum over units, else mean."""
+    return (cell_states(layer, x).abs() - recurrence.CELL_LIMIT).relu().square().sum(-1).mean()
+
+
+def cell_states(layer: nn.LSTM, x: Tensor) -> Tensor:
+    """Return the cell states [T, B, H] of the one-layer `layer` on `x` [B, T, C]."""
     state = None
     cells = []
     for sample in x.split(1, 1):
         _, state = layer(sample, state)
         cells.append(state[1][0])
-    return (torch.stack(cells).abs() - recurrence.CELL_LIMIT).relu().square().sum(-1).mean()
+    return torch.stack(cells)
