@@ -1,9 +1,10 @@
 """Measures population training against training each student alone with torch.nn.LSTM: `make bench-distill`.
 
-Both train the same students (of four methods) on the same cached teacher, one right after the other, several
-times; the fastest of each counts. The loop over single students runs with one thread and with as many as the population has, and
-the better of the two counts: on a small model torch's threads often cost more than they bring. Data are random: time does not
-depend on them. Only the population has the penalty on cell states: torch.nn.LSTM does not give them.
+Both train the same students (of four methods) on the same cached teacher, one right after the other, several times; the fastest
+of each counts. The loop over single students runs with one thread and with as many as the population has, and the better of the
+two counts: on a small model torch's threads often cost more than they bring. Data are random: time does not depend on them.
+Only the population has the penalty on cell states, which torch.nn.LSTM does not give, and the grid and the average of the
+weights.
 """
 
 import sys
@@ -47,7 +48,7 @@ def measure(students: int, length: int, series: int, *, alone: bool = True) -> T
     each = students // len(METHODS)
     candidates = [Candidate(method, 1.0, seed) for method in METHODS for seed in range(each)]
     population = Population(SPEC, candidates, teacher, recipe, threads=THREADS, memory_limit=2**31)
-    singles = [Alone(SPEC, candidate, teacher, recipe, penalised=False) for candidate in candidates] if alone else []
+    singles = [Alone(SPEC, candidate, teacher, recipe, bare=True) for candidate in candidates] if alone else []
 
     def one_by_one(epoch: int) -> None:
         for single in singles:

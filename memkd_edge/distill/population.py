@@ -1,8 +1,8 @@
 """Trains all candidate students at once, each exactly as if it were trained alone.
 
-Students never see each other: losses are summed, so each one's gradient is its own; clipping is per student; Adam works element
-by element. The population is cut into shards of neighbouring candidates. A shard is one batched pass; shards run side by side on
-the cores, and as many of them are made as the memory limit asks for.
+Students never see each other: losses are summed, so each one's gradient is its own, and Adam works element by element. The
+population is cut into shards of neighbouring candidates. A shard is one batched pass; shards run side by side on the cores, and
+as many of them are made as the memory limit asks for.
 """
 
 import itertools
@@ -16,23 +16,23 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from memkd_edge.distill.grid import on_grid
 from memkd_edge.distill.methods import Method, StepContext, method_named
-from memkd_edge.distill.schedule import rate
 from memkd_edge.distill.students import Candidate, Parameters, forward, initial_parameters, training_bytes
 from memkd_edge.distill.teacher import Teacher
 from memkd_edge.models import ModelSpec
 from memkd_edge.threads import torch_threads
 
-CLIP_NORM = 1.0
 CELL_PENALTY = 0.03  # weight of the excess of an LSTM's cells in its loss: large cells lose most when quantised
 EVALUATE_SERIES = 256  # in one forward pass
+AVERAGE_STEPS = 100  # that a student's weights are averaged over: single steps jump
 STEPS = 3000  # of training, when the number of epochs is left open
 FEWEST_EPOCHS = 50
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How students are trained: epochs >= 1, peak learning rate, series in a batch, seed of everything random."""
+    """How students are trained: epochs >= 1, Adam's learning rate, series in a batch, seed of everything random."""
 
     epochs: int
     learning_rate: float
@@ -65,7 +65,12 @@ class Shard:
         self.parameters = {name: tensor.to(device).requires_grad_() for name, tensor in initial.items()}
         self.slices = list(self._slices(teacher.width, device))
         self.optimizer = torch.optim.Adam(list(self._trained().values()), lr=recipe.learning_rate, fused=True)
-        self.kept = {name: tensor.detach().clone() for name, tensor in self.parameters.items()}
+        self.average = {name: tensor.detach().clone() for name, tensor in self.parameters.items()}
+        self.kept = {name: tensor.clone() for name, tensor in self.weights().items()}
+
+    def weights(self) -> Parameters:
+        """The students as they are now: the running averages of what training moves, on their int8 grid."""
+        return on_grid(self.spec, self.average)
 
     def _slices(self, teacher_width: int, device: torch.device) -> Iterator[Slice]:
         start = 0
@@ -100,56 +105,37 @@ class Shard:
 
     def _step(self, index: Tensor, epoch: int, step: int, steps: int) -> None:
         x, labels, teacher = self.teacher.batch(index, epoch)
-        students, excess = forward(self.spec, self.parameters, x, [part.stop - part.start for part in self.slices])
+        weights = on_grid(self.spec, self.parameters)
+        students, excess = forward(self.spec, weights, x, [part.stop - part.start for part in self.slices])
         losses = [CELL_PENALTY * excess]
         for part, student in zip(self.slices, students, strict=True):
+            own = slice(part.start, part.stop)
             context = StepContext(
                 generator=step_generator(self.recipe, step),
                 progress=step / max(steps - 1, 1),
                 x=x,
-                student_logits=partial(self._logits, slice(part.start, part.stop)),
+                student_logits=partial(_logits, self.spec, weights, own),
                 teacher_logits=self.teacher.logits,
-                student_readout=partial(self._readout, slice(part.start, part.stop)),
+                student_readout=partial(_readout, weights, own),
                 teacher_readout=self.teacher.readout,
             )
             losses.append(part.method.loss(student, teacher, labels, part.weight, part.extra, context))
         self.optimizer.zero_grad()
         torch.cat(losses).sum().backward()  # type: ignore[no-untyped-call]
-        self._clip()
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.learning_rate * rate(step, steps)
         self.optimizer.step()
-
-    def _logits(self, own: slice, x: Tensor) -> Tensor:
-        (outputs,), _ = forward(self.spec, {name: tensor[own] for name, tensor in self.parameters.items()}, x)
-        return outputs.logits
-
-    def _readout(self, own: slice, hidden: Tensor) -> Tensor:
-        head = self.parameters["head.weight"][own], self.parameters["head.bias"][own]
-        return torch.einsum("pbth,pkh->pbtk", hidden, head[0]) + head[1][:, None, None]
-
-    def _clip(self) -> None:
-        """Scale each student's gradient to norm 1 at most, over all it trains, as clip_grad_norm_ does for one model."""
         with torch.no_grad():
-            squares = torch.stack([_gradient(p).flatten(1).square().sum(1) for p in self.parameters.values()]).sum(0)
-            for part in self.slices:
-                for tensor in part.extra.values():
-                    squares[part.start : part.stop] += _gradient(tensor).flatten(1).square().sum(1)
-            scale = (CLIP_NORM / (squares.sqrt() + 1e-6)).clamp_max(1.0)
-            for tensor in self.parameters.values():
-                _gradient(tensor).mul_(scale.view(-1, *[1] * (tensor.dim() - 1)))
-            for part in self.slices:
-                for tensor in part.extra.values():
-                    _gradient(tensor).mul_(scale[part.start : part.stop].view(-1, *[1] * (tensor.dim() - 1)))
+            for name, tensor in self.parameters.items():
+                self.average[name].lerp_(tensor, 1 / min(step + 1, AVERAGE_STEPS))
 
     def keep(self, chosen: Tensor) -> None:
         """Remember the present weights of the students `chosen`, bool [P]."""
-        for name, tensor in self.parameters.items():
-            self.kept[name][chosen] = tensor.detach()[chosen]
+        for name, tensor in self.weights().items():
+            self.kept[name][chosen] = tensor[chosen]
 
     def state(self) -> dict[str, Tensor]:
         """Return all that training further needs."""
         state = {f"kept/{name}": tensor for name, tensor in self.kept.items()}
+        state |= {f"average/{name}": tensor for name, tensor in self.average.items()}
         for name, tensor in self._trained().items():
             state[f"parameter/{name}"] = tensor.detach()
             for key, moment in self.optimizer.state[tensor].items():
@@ -160,6 +146,7 @@ class Shard:
         """Take up what `state` returned."""
         device = self.teacher.x.device
         self.kept = {name: state[f"kept/{name}"].to(device) for name in self.parameters}
+        self.average = {name: state[f"average/{name}"].to(device) for name in self.parameters}
         with torch.no_grad():
             for name, tensor in self._trained().items():
                 tensor.copy_(state[f"parameter/{name}"])
@@ -201,7 +188,7 @@ class Population:
 
     def predict(self, x: Tensor) -> Tensor:
         """Return the logits [P, N, K] of all students as they are now, on any series `x` [N, T, C]."""
-        return torch.cat([predict(shard.spec, shard.parameters, x) for shard in self.shards])
+        return torch.cat([predict(shard.spec, shard.weights(), x) for shard in self.shards])
 
     def keep(self, chosen: Tensor) -> None:
         """Remember the present weights of the students `chosen`, bool [P]."""
@@ -237,6 +224,16 @@ def train_epoch(populations: Sequence[Population], epoch: int, threads: int) -> 
             done.result()
 
 
+def _logits(spec: ModelSpec, weights: Parameters, own: slice, x: Tensor) -> Tensor:
+    (outputs,), _ = forward(spec, {name: tensor[own] for name, tensor in weights.items()}, x)
+    return outputs.logits
+
+
+def _readout(weights: Parameters, own: slice, hidden: Tensor) -> Tensor:
+    head = weights["head.weight"][own], weights["head.bias"][own]
+    return torch.einsum("pbth,pkh->pbtk", hidden, head[0]) + head[1][:, None, None]
+
+
 @contextmanager
 def one_thread_each(threads: int) -> Iterator[ThreadPoolExecutor]:
     """Yield a pool whose `threads` threads each run torch on one core: shards are parallel, operations inside them are not."""
@@ -268,9 +265,3 @@ def step_generator(recipe: Recipe, step: int) -> torch.Generator:
 
 def _generator(seed: int, number: int) -> torch.Generator:
     return torch.Generator().manual_seed((seed * 1_000_000_007 + number) % 2**63)
-
-
-def _gradient(tensor: Tensor) -> Tensor:
-    if tensor.grad is None:
-        tensor.grad = torch.zeros_like(tensor)
-    return tensor.grad

@@ -1,4 +1,4 @@
-"""The learning rate's course, the same for teachers and students."""
+"""The course of the teachers' learning rate. Students keep theirs: for them it did not pay (models/ablation.md)."""
 
 import math
 

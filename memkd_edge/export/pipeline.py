@@ -66,7 +66,7 @@ class Model:
     """What is exported. metadata: with the input that the files will take.
 
     x_calibration: normalised training series [N, T, C]; raw: a test series in physical units [T, C], the source of the golden
-    vector. arithmetic: one of ARITHMETICS.
+    vector. arithmetic: one of ARITHMETICS. tuned: the student was fine-tuned through its integers.
     """
 
     student: Classifier
@@ -74,6 +74,7 @@ class Model:
     x_calibration: NDArray[np.float32]
     raw: NDArray[np.float32]
     arithmetic: str
+    tuned: bool
 
     @property
     def name(self) -> str:
@@ -83,7 +84,7 @@ class Model:
     @cached_property
     def integers(self) -> IntegerModel:
         """The integer model of the student."""
-        return quantized(self.student, self.metadata, self.x_calibration)
+        return quantized(self.student, self.metadata, self.x_calibration, self.tuned)
 
     def described(self, answer: Answer) -> Metadata:
         """The metadata with a golden vector; `answer` gives the real logits [K] after the file's x [1, T, C]."""
@@ -105,7 +106,7 @@ def export(run: Run, config: ExportConfig, *, force: bool = False) -> ExportRepo
     tuned = _finetuned(run, arithmetic) if config.finetune else None
     student = tuned or load_classifier(run.path / "student.safetensors")
     metadata = _with_input(run.metadata, config, arithmetic)
-    model = Model(student, metadata, arrays["x_calibration"], arrays["x_raw_golden"][0], arithmetic)
+    model = Model(student, metadata, arrays["x_calibration"], arrays["x_raw_golden"][0], arithmetic, tuned is not None)
     files = build_files(model, config)
     if config.package:
         files |= build_package(model, config)
@@ -210,10 +211,12 @@ def _with_input(metadata: Metadata, config: ExportConfig, arithmetic: str) -> Me
     return replace(metadata, input="raw", counts_per_unit=counts)
 
 
-def _finetuned(run: Run, arithmetic: str) -> Classifier:
+def _finetuned(run: Run, arithmetic: str) -> Classifier | None:
+    """Return the fine-tuned student, None where no epoch of fine-tuning was better than none."""
     from memkd_edge.quantize.finetune import finetune
 
-    return finetune(run, interface=arithmetic).model
+    result = finetune(run, interface=arithmetic)
+    return result.model if result.epoch else None
 
 
 def _c_files(model: Model) -> dict[str, bytes]:

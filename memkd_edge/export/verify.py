@@ -147,15 +147,16 @@ def verify_run(run: Run, paths: Sequence[Path], min_agreement: float, described:
     folder, files, known = run.path / "export", [], _recorded(run)
     for path in paths:
         name = path.relative_to(folder).as_posix()
-        tuned = path.with_suffix(".safetensors")  # the float weights of a file that was fine-tuned
-        student = load_classifier(tuned if tuned.is_file() else run.path / "student.safetensors")
+        weights = path.with_suffix(".safetensors")  # stand beside a file that was fine-tuned
+        tuned = weights.is_file()
+        student = load_classifier(weights if tuned else run.path / "student.safetensors")
         material = float_material(student, arrays["x_test"], arrays["y_test"])
         metadata = described or _as_recorded(run.metadata, known.get(name))
         if path.suffix == ".c":
-            ways = _open_c(path, student, metadata, arrays["x_calibration"])
+            ways = _open_c(path, student, metadata, arrays["x_calibration"], tuned)
         else:
             opened = _open(path, metadata)
-            ways = [replace(opened, model=_integer_model(opened, student, arrays["x_calibration"]))]
+            ways = [replace(opened, model=_integer_model(opened, student, arrays["x_calibration"], tuned))]
         files.append(_measured(path, name, ways, material, min_agreement))
     series, steps, _ = arrays["x_test"].shape
     report = VerifyReport(str(run.path), "float student in torch", min_agreement, series, steps, STREAM_STEPS, tuple(files))
@@ -237,13 +238,15 @@ def _open(path: Path, described: Metadata | None = None) -> _Opened:
     return _Opened(interface, arithmetic, runners(path, interface), known, _feed(known), golden)
 
 
-def _open_c(path: Path, student: Classifier, metadata: Metadata, x_calibration: NDArray[np.float32]) -> list[_Opened]:
+def _open_c(
+    path: Path, student: Classifier, metadata: Metadata, x_calibration: NDArray[np.float32], tuned: bool
+) -> list[_Opened]:
     """Return the entries into generated C: float32, or int8 and int16x8."""
     if path.parent.name == "c_float32":
         interface = float_step(student.spec)
         physical = replace(metadata, input="raw", counts_per_unit=())  # it normalises by itself
         return [_Opened(interface, "float32", c_runners(path, interface), physical, _feed(physical))]
-    model = quantized(student, metadata, x_calibration)
+    model = quantized(student, metadata, x_calibration, tuned)
     steps = {arithmetic: integer_step(model, arithmetic) for arithmetic in ("int8", "int16x8")}
     return [
         _Opened(interface, arithmetic, c_runners(path, interface), metadata, _feed(metadata), model=model)
@@ -251,8 +254,8 @@ def _open_c(path: Path, student: Classifier, metadata: Metadata, x_calibration: 
     ]
 
 
-def quantized(student: Classifier, metadata: Metadata, x_calibration: NDArray[np.float32]) -> IntegerModel:
-    """Return the integer model of `student` for the input that `metadata` describes.
+def quantized(student: Classifier, metadata: Metadata, x_calibration: NDArray[np.float32], tuned: bool) -> IntegerModel:
+    """Return the integer model of `student`, fine-tuned or not, for the input that `metadata` describes.
 
     Raises:
         UsageError: a student, or sensor counts, that cannot be quantised.
@@ -260,13 +263,13 @@ def quantized(student: Classifier, metadata: Metadata, x_calibration: NDArray[np
     sensor = None
     if metadata.counts_per_unit:
         sensor = Sensor(metadata.counts_per_unit, metadata.mean, metadata.std, metadata.resampling)
-    return quantize(student, x_calibration, sensor=sensor)
+    return quantize(student, x_calibration, sensor=sensor, fine_tuned=tuned)
 
 
-def _integer_model(opened: _Opened, student: Classifier, x_calibration: NDArray[np.float32]) -> IntegerModel | None:
+def _integer_model(opened: _Opened, student: Classifier, x_calibration: NDArray[np.float32], tuned: bool) -> IntegerModel | None:
     if opened.metadata is None or opened.interface.logits.dtype == "float32":
         return None
-    return quantized(student, opened.metadata, x_calibration)
+    return quantized(student, opened.metadata, x_calibration, tuned)
 
 
 def _feed(metadata: Metadata | None) -> Feed:

@@ -1,8 +1,8 @@
 """Fine-tuning through exactly the exported integer arithmetic, with the distillation loss still on.
 
 In the forward pass every state and every logit is that of the nearest integer model of the weights of that moment, run by the
-numpy reference; straight_through.py gives it gradients. The student returned lies on its integer grid, where `quantize` leaves
-it.
+numpy reference; straight_through.py gives it gradients. The student returned lies on its integer grid, where
+`quantize(..., fine_tuned=True)` leaves it.
 """
 
 import copy
@@ -95,10 +95,10 @@ def finetune(
     trained = [*student.parameters(), *extra.values()]
     optimizer = torch.optim.Adam(trained, lr=learning_rate)
 
-    before = best_score = _score(student, calibration, x_val, y_val, interface)
+    before = best_score = _score(quantize(student, calibration), x_val, y_val, interface)
     best, best_epoch = copy.deepcopy(student), 0
     for epoch in range(epochs):
-        settings = settings_of(quantize(student, calibration))
+        settings = settings_of(quantize(student, calibration, fine_tuned=True))
         order = batches(len(series.y), recipe, epoch)
         for number, index in enumerate(order):
             x, labels, target = teacher.batch(index, epoch)
@@ -126,7 +126,7 @@ def finetune(
                 group["lr"] = learning_rate * 0.5 * (1 + math.cos(math.pi * step / steps))
             optimizer.step()
         snapped = snap(student, settings)
-        score = _score(snapped, calibration, x_val, y_val, interface)
+        score = _score(quantize(snapped, calibration, fine_tuned=True), x_val, y_val, interface)
         if score > best_score:
             best, best_score, best_epoch = snapped, score, epoch + 1
         if progress is not None:
@@ -135,7 +135,7 @@ def finetune(
 
 
 def snap(model: Classifier, settings: Settings) -> Classifier:
-    """Return a copy of `model` whose weights are those of its nearest integer model, so that `quantize` finds just these."""
+    """Return a copy of `model` whose weights are those of its nearest integer model."""
     q = quantize_nearest(FloatModel.from_model(model), settings)
     copied = copy.deepcopy(model)
     parameters = dict(copied.named_parameters())
@@ -149,7 +149,7 @@ def snap(model: Classifier, settings: Settings) -> Classifier:
     return copied
 
 
-def _score(model: Classifier, calibration: NDArray[Any], x: NDArray[Any], y: NDArray[Any], interface: str) -> float:
+def _score(q: QuantizedLstm | QuantizedGru, x: NDArray[Any], y: NDArray[Any], interface: str) -> float:
     """AUC-PRC of the integer model on held-out series."""
-    logits = integer_trajectory(quantize(model, calibration), x, interface).logits
+    logits = integer_trajectory(q, x, interface).logits
     return float(auc_prc(logits[None], y)[0])

@@ -62,15 +62,19 @@ class Settings:
 
 
 @overload
-def quantize(model: LstmClassifier, x_calibration: NDArray[np.floating], *, sensor: Sensor | None = None) -> QuantizedLstm: ...
-@overload
-def quantize(model: GruClassifier, x_calibration: NDArray[np.floating], *, sensor: Sensor | None = None) -> QuantizedGru: ...
+def quantize(
+    model: LstmClassifier, x_calibration: NDArray[np.floating], *, sensor: Sensor | None = None, fine_tuned: bool = False
+) -> QuantizedLstm: ...
 @overload
 def quantize(
-    model: Classifier, x_calibration: NDArray[np.floating], *, sensor: Sensor | None = None
+    model: GruClassifier, x_calibration: NDArray[np.floating], *, sensor: Sensor | None = None, fine_tuned: bool = False
+) -> QuantizedGru: ...
+@overload
+def quantize(
+    model: Classifier, x_calibration: NDArray[np.floating], *, sensor: Sensor | None = None, fine_tuned: bool = False
 ) -> QuantizedLstm | QuantizedGru: ...
 def quantize(
-    model: Classifier, x_calibration: NDArray[np.floating], *, sensor: Sensor | None = None
+    model: Classifier, x_calibration: NDArray[np.floating], *, sensor: Sensor | None = None, fine_tuned: bool = False
 ) -> QuantizedLstm | QuantizedGru:
     """Quantise a float classifier: int8 weights, int16 activations and state.
 
@@ -78,6 +82,8 @@ def quantize(
         model: the trained student, LSTM or GRU.
         x_calibration: [N, T, C] normalised series of the training set.
         sensor: makes the model take this sensor's int16 counts instead of normalised x.
+        fine_tuned: the model was trained through its integers (`finetune`): its weights are rounded to the nearest, which is
+            where they lie, and its biases, which are meant for integers already, stay.
 
     Raises:
         UsageError: a model that is neither LSTM nor GRU, or bidirectional; calibration series of the wrong shape or with values
@@ -87,7 +93,7 @@ def quantize(
     check_series(x_calibration, weights.input_size)
     settings = first_settings(weights, x_calibration)
     grids = weight_grids(weights.dense(), settings)
-    dense, settings = _calibrated(weights, grids, settings, x_calibration)
+    dense, settings = _calibrated(weights, grids, settings, x_calibration, fine_tuned)
     return assemble(weights.kind, dense, grids, settings, sensor)
 
 
@@ -127,7 +133,7 @@ def first_settings(weights: FloatModel, x: NDArray[np.floating]) -> Settings:
 
 
 def _calibrated(
-    weights: FloatModel, grids: Sequence["Grid"], settings: Settings, x: NDArray[np.floating]
+    weights: FloatModel, grids: Sequence["Grid"], settings: Settings, x: NDArray[np.floating], fine_tuned: bool
 ) -> tuple[Sequence[DenseWeights], Settings]:
     """Round the weights and decide on the settings, each time for what brings the logits closest to the float model's."""
     count = min(len(x), max(1, _TRIAL_SAMPLES // x.shape[1]))
@@ -142,20 +148,15 @@ def _calibrated(
 
     float_dense, scales = weights.dense(), [grid.weight_scale for grid in grids]
     large = sum(part.size for one in float_dense for part in one) > MAX_PARAMETERS
-    nearest = round_nearest(float_dense, scales)
-    trained = all(
-        np.allclose(a.weight, b.weight, atol=1e-3 * scale) for a, b, scale in zip(nearest, float_dense, scales, strict=True)
-    )
-    # A student that was trained through its integers lies on their grid, and its biases are meant for integers already.
-    if not trained:
+    if not fine_tuned:
         by_parameters = sensitivity(weights.kind, float_dense, series, biases_only=large)
-    dense: Sequence[DenseWeights] = nearest
-    if not large and not trained:
+    dense: Sequence[DenseWeights] = round_nearest(float_dense, scales)
+    if not large and not fine_tuned:
         rounded = [round_weights(float_dense, scales, by_parameters.jacobian, damping) for damping in DAMPINGS]
         dense = min(rounded, key=lambda one: _size(errors(one, settings)))
     shifts = CELL_SHIFTS if weights.kind == "lstm" else (settings.cell_shift,)
     found = [(dense, replace(settings, cell_shift=shift)) for shift in shifts]
-    if not trained:
+    if not fine_tuned:
         by_biases = by_parameters if large else by_parameters.of_biases(dense)
         # Biases take back much of what the cell's rounding adds up to, but not what its saturation cuts off: ranges are compared
         # with the biases that suit them.

@@ -1,12 +1,14 @@
-"""The reference that population training has to equal: one student, torch's own modules, optimiser and clipping."""
+"""The reference that population training has to equal: one student, torch's own modules, optimiser and rounding."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
+from torch.optim.swa_utils import AveragedModel
 
-from memkd_edge.distill import population, recurrence
+from memkd_edge.distill import grid, population, recurrence
 from memkd_edge.distill.methods import Outputs, StepContext, method_named
-from memkd_edge.distill.population import CLIP_NORM, Recipe, batches, step_generator
-from memkd_edge.distill.schedule import rate
+from memkd_edge.distill.population import Recipe, batches, step_generator
 from memkd_edge.distill.students import Candidate, initial_parameters
 from memkd_edge.distill.teacher import Teacher
 from memkd_edge.models import Classifier, ModelSpec, build
@@ -15,15 +17,14 @@ from memkd_edge.models import Classifier, ModelSpec, build
 class Alone:
     """One student in training by itself.
 
-    torch.nn.LSTM keeps its cell states to itself, so they are had by running it step by step. `penalised=False` leaves the
-    penalty on them out, and trains as fast as torch can.
+    torch.nn.LSTM keeps its cell states to itself, so they are had by running it step by step. `bare` leaves out the penalty on
+    them, the grid and the average of the weights, and trains as fast as torch can.
     """
 
-    def __init__(
-        self, spec: ModelSpec, candidate: Candidate, teacher: Teacher, recipe: Recipe, *, penalised: bool = True
-    ) -> None:
+    def __init__(self, spec: ModelSpec, candidate: Candidate, teacher: Teacher, recipe: Recipe, *, bare: bool = False) -> None:
         self.teacher, self.recipe, self.candidate = teacher, recipe, candidate
-        self.penalised = penalised and spec.kind == "lstm"
+        self.penalised = spec.kind == "lstm" and not bare
+        self.rounded = spec.kind != "cnn" and not bare
         initial = initial_parameters(spec, [candidate], teacher.x.shape[1], recipe.seed)
         self.model: Classifier = build(spec)
         self.model.load_state_dict({name: tensor[0] for name, tensor in initial.items()})
@@ -31,8 +32,8 @@ class Alone:
         generator = torch.Generator().manual_seed(recipe.seed * 100_003 + candidate.seed)
         extra = self.method.parameters(1, spec.width, teacher.width, generator)
         self.extra = {name: tensor.detach().requires_grad_() for name, tensor in extra.items()}
-        self.trained = [*self.model.parameters(), *self.extra.values()]
-        self.optimizer = torch.optim.Adam(self.trained, lr=recipe.learning_rate)
+        self.optimizer = torch.optim.Adam([*self.model.parameters(), *self.extra.values()], lr=recipe.learning_rate)
+        self.average = None if bare else AveragedModel(self.model, avg_fn=_into_average)
 
     def train_epoch(self, epoch: int) -> None:
         order = batches(len(self.teacher.y), self.recipe, epoch)
@@ -40,27 +41,66 @@ class Alone:
         for number, index in enumerate(order):
             step = epoch * len(order) + number
             x, labels, teacher = self.teacher.batch(index, epoch)
-            logits, hidden = self.model(x)
+            weights = self._on_grid(self.model)
+
+            def run(series: Tensor, weights: dict[str, Tensor] = weights) -> tuple[Tensor, Tensor]:
+                found: tuple[Tensor, Tensor] = functional_call(self.model, weights, series)
+                return found
+
+            def read(hidden: Tensor, weights: dict[str, Tensor] = weights) -> Tensor:
+                return F.linear(hidden, weights["head.weight"], weights["head.bias"])
+
+            logits, hidden = run(x)
             context = StepContext(
                 generator=step_generator(self.recipe, step),
                 progress=step / max(steps - 1, 1),
                 x=x,
-                student_logits=lambda series: self.model(series)[0].unsqueeze(0),
+                student_logits=lambda series: run(series)[0].unsqueeze(0),
                 teacher_logits=self.teacher.logits,
-                student_readout=self.model.head,
+                student_readout=read,
                 teacher_readout=self.teacher.readout,
             )
             student = Outputs(logits.unsqueeze(0), hidden.unsqueeze(0))
             weight = torch.tensor([self.candidate.weight])
             loss: Tensor = self.method.loss(student, teacher, labels, weight, self.extra, context).sum()
             if self.penalised:
-                loss = loss + population.CELL_PENALTY * excess(self.model.rnn, x)
+                layer = {name: tensor for name, tensor in weights.items() if name.startswith("rnn.")}
+                loss = loss + population.CELL_PENALTY * functional_call(_Excess(self.model.rnn), layer, x)
             self.optimizer.zero_grad()
             loss.backward()
-            nn.utils.clip_grad_norm_(self.trained, CLIP_NORM)
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.recipe.learning_rate * rate(step, steps)
             self.optimizer.step()
+            if self.average is not None:
+                self.average.update_parameters(self.model)
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return the student as it is now: the running average of its weights, on their grid."""
+        assert self.average is not None
+        return {name: tensor.detach() for name, tensor in self._on_grid(self.average.module).items()}
+
+    def _on_grid(self, model: nn.Module) -> dict[str, Tensor]:
+        """Return the weights of `model`: the gates' on one grid, the head's on another."""
+        weights: dict[str, Tensor] = dict(model.named_parameters())
+        if self.rounded:
+            for names in (("rnn.weight_ih_l0", "rnn.weight_hh_l0"), ("head.weight",)):
+                scale = max(float(weights[name].detach().abs().max()) for name in names) / grid.LEVELS
+                for name in names:
+                    weights[name] = torch.fake_quantize_per_tensor_affine(weights[name], scale, 0, -grid.LEVELS, grid.LEVELS)
+        return weights
+
+
+def _into_average(average: Tensor, tensor: Tensor, count: Tensor | int) -> Tensor:
+    # The first `tensor` has been copied; `count` went into the average.
+    return average + (tensor - average) / min(int(count) + 1, population.AVERAGE_STEPS)
+
+
+class _Excess(nn.Module):
+    def __init__(self, rnn: nn.Module) -> None:
+        super().__init__()
+        self.rnn = rnn
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert isinstance(self.rnn, nn.LSTM)
+        return excess(self.rnn, x)
 
 
 def excess(layer: nn.LSTM, x: Tensor) -> Tensor:

@@ -60,7 +60,7 @@ def test_quantising_a_snapped_model_gives_the_integers_it_was_trained_with(kind,
     model, x = random_model(ModelSpec(2, 5, 3, 2, kind), seed, gain=1.3), random_series(seed, 4, 30, 2)
     settings = settings_of(quantize(model, x))
     trained = quantize_nearest(FloatModel.from_model(model), settings)
-    exported = quantize(snap(model, settings), x)
+    exported = quantize(snap(model, settings), x, fine_tuned=True)
     for want, got in zip(
         [*(one.gates for one in trained.layers), trained.head],
         [*(one.gates for one in exported.layers), exported.head],
