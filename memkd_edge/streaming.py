@@ -135,9 +135,11 @@ class _TfliteStepModel:
 
     def reset(self) -> None:
         self._state = {before.name: self._initial[before.name].copy() for before, _ in self._interface.states}
+        self._rest = np.zeros(self._interface.x.width, np.float32)  # of the last sample, for the next
 
     def step(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        outputs = self._step(x=self._interface.x.quantize(x[None]), **self._state)
+        quantized, self._rest = self._interface.x.quantize_next(x, self._rest)
+        outputs = self._step(x=quantized[None], **self._state)
         self._state = {name: outputs[name] for name in self._state}
         return self._interface.logits.dequantize(outputs["logits"][0]).astype(np.float32)
 

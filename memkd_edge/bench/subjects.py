@@ -159,7 +159,7 @@ class Subjects:
         self, build: str, interface: str, tolerance: float, *, source: CModel | None = None, file: bytes = b""
     ) -> Subject:
         reference = integer_classifier(self.quantized)
-        inputs = reference.quantize_input(self.x, interface)
+        inputs = reference.quantize_input(self.x[None], interface)[0]
         expected = reference.run(inputs[None])[0]
         dense = [*(layer.gates for layer in self.quantized.layers), self.quantized.head]
         weight_bytes = sum(part.weight.nbytes + 4 * part.bias.size for part in dense)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from memkd_edge.errors import MemkdEdgeError
 from memkd_edge.export.tflite_file import TfliteFile, TfliteSubgraph
 from memkd_edge.models import ModelSpec
-from memkd_edge.quantize.reference import quantize_array
+from memkd_edge.quantize.samples import quantize_array, quantize_sample, quantize_series
 from memkd_edge.quantize.types import QuantizedClassifier, QuantizedLayer
 
 _DTYPES = {"FLOAT32": "float32", "INT16": "int16", "INT8": "int8"}
@@ -35,11 +35,18 @@ class Port:
     scale: float = 1.0
     zero_point: int = 0
 
-    def quantize(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Return real `values` in this tensor's dtype: float32 division, halves away from zero, clamped."""
-        if self.dtype == "float32":
-            return np.asarray(values, np.float32)
-        return quantize_array(np.asarray(values), self.scale, np.dtype(self.dtype).type, self.zero_point)
+    def quantize(self, x: NDArray[np.floating]) -> NDArray[Any]:
+        """Return real series x [N, T, width], from a reset, in this tensor's dtype; int8 samples carry over (samples.py)."""
+        if self.dtype == "int8":
+            return quantize_series(x, self.scale, self.zero_point)
+        return self.quantize_next(x, np.zeros(x.shape[2], np.float32))[0]
+
+    def quantize_next(self, x: NDArray[np.floating], rest: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        """Return one real sample x [..., width] in this tensor's dtype, and what it leaves for the next; `rest`: of the last."""
+        if self.dtype == "int8":
+            return quantize_sample(x, rest, self.scale, self.zero_point)
+        exact = x.astype(np.float32) if self.dtype == "float32" else quantize_array(x, self.scale, self.zero_point)
+        return exact, rest
 
     def dequantize(self, values: NDArray[Any]) -> NDArray[np.float64]:
         """Return the real values of `values`."""

@@ -32,6 +32,7 @@ def tflm_fields(model: QuantizedLstm | QuantizedGru, metadata: Metadata, test: S
     input_scale = model.input_scale if int8 else model.layers[0].state_scale
     return {
         "interface": interface,
+        "carries": int8,  # what rounding leaves of a sample goes into the next
         "value_type": "int8_t" if int8 else "int16_t",
         "value_max": 127 if int8 else (1 << 15) - 1,
         "model_bytes": len(data),
@@ -44,7 +45,7 @@ def tflm_fields(model: QuantizedLstm | QuantizedGru, metadata: Metadata, test: S
         "states": len(model.layers) * states,
         # The states that the probe looks at: the cells, or the hidden states of a GRU.
         "probed_states": list(range(states - 1, len(model.layers) * states, states)),
-        "state_bytes": 2 * model.hidden_size * len(model.layers) * states,
+        "state_bytes": 2 * model.hidden_size * len(model.layers) * states + (4 * model.input_size if int8 else 0),
         "input_scale": np.float32(input_scale),
         "input_zero_point": model.input_zero_point_int8 if int8 else 0,
         "logit_scale": np.float32(model.logit_scale_int8 if int8 else model.head.out_scale),

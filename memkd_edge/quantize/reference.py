@@ -1,11 +1,10 @@
 """Executes an integer model in numpy, bit-exact with TensorFlow Lite Micro, for many series at once."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from memkd_edge.quantize.fixed_point import INT16_MAX, Integers, rescale, saturate, sigmoid, tanh
+from memkd_edge.quantize.samples import quantize_array, quantize_series
 from memkd_edge.quantize.types import (
     Multiplier,
     QuantizedClassifier,
@@ -65,10 +64,10 @@ class IntegerClassifier:
         return np.stack([self.step(sample.astype(np.int16)) for sample in samples], axis=1)
 
     def quantize_input(self, x: NDArray[np.floating], interface: str = "int16x8") -> NDArray[np.integer]:
-        """Quantise normalised float samples for `interface` "int8" or "int16x8": float32 x / scale, halves away from zero."""
+        """Quantise normalised series x [N, T, C], from a reset, for `interface` "int8" or "int16x8" (samples.py)."""
         if interface == "int8":
-            return quantize_array(x, self._model.input_scale, np.int8, self._model.input_zero_point_int8)
-        return quantize_array(x, self._model.layers[0].state_scale, np.int16)
+            return quantize_series(x, self._model.input_scale, self._model.input_zero_point_int8)
+        return quantize_array(x, self._model.layers[0].state_scale)
 
     def _step_layer(self, index: int, x: NDArray[np.int16]) -> None:
         """Advance the state of layer `index` by its input x."""
@@ -104,17 +103,6 @@ class IntegerGru(IntegerClassifier):
 def integer_classifier(model: QuantizedLstm | QuantizedGru, series: int = 1) -> IntegerLstm | IntegerGru:
     """Return the reference that runs `model`."""
     return IntegerLstm(model, series) if isinstance(model, QuantizedLstm) else IntegerGru(model, series)
-
-
-def quantize_array(
-    x: NDArray[np.floating], scale: float, dtype: type[np.int8] | type[np.int16], zero_point: int = 0
-) -> NDArray[Any]:
-    """Return clamp(trunc(x / scale +- 1/2) + zero_point) in float32 arithmetic."""
-    scaled = x.astype(np.float32) / np.float32(scale)
-    limits = np.iinfo(dtype)
-    rounded = np.trunc(scaled + np.copysign(np.float32(0.5), scaled)) + zero_point
-    quantized: NDArray[Any] = np.clip(rounded, limits.min, limits.max).astype(dtype)
-    return quantized
 
 
 def dense(layer: QuantizedDense, x: NDArray[np.int16]) -> Integers:

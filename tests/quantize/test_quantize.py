@@ -75,7 +75,7 @@ def test_dense_scales_are_exact_and_accumulators_fit_32_bits(seed, rows, columns
 def test_input_quantisation_rounds_halves_away_from_zero_and_saturates():
     q = quantize(random_model(ModelSpec(1, 2, 2), seed=0), np.ones((1, 4, 1), np.float32))
     scale = q.layers[0].state_scale
-    x = np.array([[0.5], [-0.5], [1.49], [-1.5], [1e9], [-1e9]], np.float32) * np.float32(scale)
+    x = np.array([[[0.5], [-0.5], [1.49], [-1.5], [1e9], [-1e9]]], np.float32) * np.float32(scale)
     runner = integer_classifier(q)
     assert runner.quantize_input(x).ravel().tolist() == [1, -1, 1, -2, 32767, -32768]
     assert runner.quantize_input(x, "int8").dtype == np.int8

@@ -172,7 +172,8 @@ def test_a_one_sided_input_gets_a_zero_point_and_twice_the_resolution():
     runner = integer_classifier(q)
     held = np.minimum(x, (127 - q.input_zero_point_int8) * q.input_scale)
     found = runner.widen(runner.quantize_input(x, "int8")) * q.layers[0].state_scale
-    np.testing.assert_allclose(found, held, atol=0.51 * q.input_scale)
+    # What is rounded off a sample is on the next, so two half steps may meet.
+    np.testing.assert_allclose(found, held, atol=1.02 * q.input_scale)
     assert runner.quantize_input(np.zeros((1, 1, 1), np.float32), "int8") == q.input_zero_point_int8
 
 
