@@ -77,7 +77,7 @@ def distill(
     weights: Annotated[int | None, typer.Option(help="Loss weights to try for each method. Default: 3.")] = None,
     seeds: Annotated[int | None, typer.Option(help="Students for each method and weight. Default: 8.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of the students; 0: as many as make 3,000 steps.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate of the students.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Learning rate of the students.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Series in a batch; 0 chooses.")] = None,
     protocol: Annotated[
         str | None, typer.Option(help="honest, or paper: batches of 32, no noise, and selection on the test series.")
@@ -326,7 +326,7 @@ def compare(
     teacher_epochs: Annotated[int | None, typer.Option(help="Epochs of the teacher, at most; 0: as --epochs.")] = None,
     teacher_learning_rate: Annotated[float | None, typer.Option(help="Learning rate of the teacher.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of the students; 0: as many as make 3,000 steps.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate of the students.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Learning rate of the students.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Series in a batch; 0 chooses.")] = None,
     protocol: Annotated[str | None, typer.Option(help="honest or paper, as in distill.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of splits, initialisation and batches. Default: 0.")] = None,

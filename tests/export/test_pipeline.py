@@ -24,7 +24,9 @@ from memkd_edge.export.interface import float_step
 from memkd_edge.export.ladder import one_stream
 from memkd_edge.export.pipeline import export, file_stem
 from memkd_edge.metadata import Resampling
-from memkd_edge.models import build
+from memkd_edge.models import build, load_classifier
+from memkd_edge.quantize import finetune as finetune_module
+from memkd_edge.quantize.finetune import Finetuned
 from memkd_edge.streaming import StreamingClassifier
 from tests.export.toy import make_run, metadata, series, student
 
@@ -210,6 +212,16 @@ def test_a_fine_tuned_file_is_verified_against_its_own_float_weights(run, monkey
     assert verify_module.verify(run, min_agreement=0.5).files[0].agreement == report.verification.files[0].agreement
     export(run, ExportConfig(), force=True)
     assert not list((run.path / "export").glob("*.safetensors"))
+
+
+@pytest.mark.parametrize("epoch", [0, 2])
+def test_a_student_that_fine_tuning_does_not_improve_is_exported_as_it_came(run, monkeypatch, epoch):
+    result = Finetuned(load_classifier(run.path / "student.safetensors"), before=0.9, after=0.9, epoch=epoch)
+    monkeypatch.setattr(finetune_module, "finetune", lambda run, interface: result)
+    untouched = export(run, ExportConfig()).files[0].read_bytes()
+    tuned = export(run, ExportConfig(finetune=True), force=True).files[0].read_bytes()
+    assert (tuned == untouched) == (epoch == 0)  # of the other, the biases stay as they were trained
+    assert (run.path / "export/toy_set_1_int8.safetensors").exists() == (epoch > 0)
 
 
 @pytest.mark.parametrize(("quantize", "limit"), [("int8", 3300), ("int16x8", 2900)])
