@@ -9,41 +9,41 @@ typedef char basicmotions_state_size_check[sizeof(basicmotions_state_t) == BASIC
 
 /* Layer 0: for each unit the biases and weights of its gates i, f, o, g. */
 static const uint32_t gates0_weights[] = {
-    0xFFFD0E0Au, 0x0006269Bu, 0x0003176Au, 0xFFFF730Du,
-    MEMKD_WEIGHTS(-9, 11, -127, 11), MEMKD_WEIGHTS(9, 5, 19, -35), MEMKD_WEIGHTS(-48, -4, -124, 34), MEMKD_WEIGHTS(27, 22, -7, 8),
-    MEMKD_WEIGHTS(24, -4, -120, -12), MEMKD_WEIGHTS(-3, 28, -17, -23), MEMKD_WEIGHTS(24, 23, -31, -38), MEMKD_WEIGHTS(29, 13, -83, 24),
-    MEMKD_WEIGHTS(-22, -12, -20, 18), MEMKD_WEIGHTS(-16, -13, 31, -12), MEMKD_WEIGHTS(7, 19, 22, -8), MEMKD_WEIGHTS(-16, -35, 14, -72),
-    0xFFFD4710u, 0x0003BF5Eu, 0x00024AA0u, 0xFFFF867Cu,
-    MEMKD_WEIGHTS(31, 5, -29, -3), MEMKD_WEIGHTS(-2, -7, 2, 31), MEMKD_WEIGHTS(-19, 3, 29, -2), MEMKD_WEIGHTS(4, 5, 21, -28),
-    MEMKD_WEIGHTS(-30, 1, 24, 9), MEMKD_WEIGHTS(-5, -13, -13, -15), MEMKD_WEIGHTS(-41, 14, -3, -17), MEMKD_WEIGHTS(-49, -17, -80, 13),
-    MEMKD_WEIGHTS(42, 2, 12, 8), MEMKD_WEIGHTS(-7, 32, 11, 28), MEMKD_WEIGHTS(21, 27, 5, -11), MEMKD_WEIGHTS(25, -50, 34, 24),
-    0xFFFCCC85u, 0x0005AB2Bu, 0x00026647u, 0xFFFF4BF0u,
-    MEMKD_WEIGHTS(11, -4, -24, 20), MEMKD_WEIGHTS(-11, 50, 7, -34), MEMKD_WEIGHTS(-48, 11, -11, -16), MEMKD_WEIGHTS(-10, -25, -4, 10),
-    MEMKD_WEIGHTS(-43, 2, 23, 15), MEMKD_WEIGHTS(-13, -35, -1, 17), MEMKD_WEIGHTS(-15, -28, -44, -33), MEMKD_WEIGHTS(-55, 12, -108, -3),
-    MEMKD_WEIGHTS(-3, 9, -28, -2), MEMKD_WEIGHTS(-6, 40, 25, 28), MEMKD_WEIGHTS(6, 7, 20, 13), MEMKD_WEIGHTS(4, -25, 32, 45),
-    0xFFFC667Au, 0x0003DC59u, 0x0001B820u, 0x000012CEu,
-    MEMKD_WEIGHTS(41, 15, 30, -22), MEMKD_WEIGHTS(2, -22, -31, -4), MEMKD_WEIGHTS(-20, -31, 4, 20), MEMKD_WEIGHTS(-22, -40, 1, 9),
-    MEMKD_WEIGHTS(56, -7, -22, -4), MEMKD_WEIGHTS(0, 4, 0, 10), MEMKD_WEIGHTS(-5, -28, 45, 64), MEMKD_WEIGHTS(-53, -7, -17, 8),
-    MEMKD_WEIGHTS(44, 37, -38, 14), MEMKD_WEIGHTS(51, -41, -17, 12), MEMKD_WEIGHTS(-12, 4, 34, 59), MEMKD_WEIGHTS(-25, -24, 37, 23),
-    0xFFFD3A96u, 0x0004BC2Au, 0x0002DF92u, 0xFFFFF146u,
-    MEMKD_WEIGHTS(-45, -25, 19, -19), MEMKD_WEIGHTS(-30, -65, 13, -29), MEMKD_WEIGHTS(-7, 26, 32, -26), MEMKD_WEIGHTS(7, 33, -7, -27),
-    MEMKD_WEIGHTS(-54, -10, -18, -18), MEMKD_WEIGHTS(-7, 23, 3, 1), MEMKD_WEIGHTS(18, 4, -46, -21), MEMKD_WEIGHTS(-40, -10, -100, 11),
-    MEMKD_WEIGHTS(-26, 46, -2, -7), MEMKD_WEIGHTS(-6, 5, 27, -53), MEMKD_WEIGHTS(-16, -9, 7, 16), MEMKD_WEIGHTS(-25, 20, 6, 15),
-    0xFFFC293Eu, 0x0005994Du, 0x000226B4u, 0xFFFF7A7Fu,
-    MEMKD_WEIGHTS(32, 23, 33, -8), MEMKD_WEIGHTS(-15, 40, -6, -1), MEMKD_WEIGHTS(-72, -10, -46, -7), MEMKD_WEIGHTS(-13, -41, -25, -10),
-    MEMKD_WEIGHTS(-24, -2, -48, 1), MEMKD_WEIGHTS(1, -19, -31, -6), MEMKD_WEIGHTS(-34, -15, -18, -41), MEMKD_WEIGHTS(-37, 1, -80, 38),
-    MEMKD_WEIGHTS(-5, 54, -19, -34), MEMKD_WEIGHTS(28, 39, -36, -17), MEMKD_WEIGHTS(33, -38, 5, -11), MEMKD_WEIGHTS(-22, -6, 44, 48),
+    0xFFFC6F02u, 0x0005987Au, 0x0003022Eu, 0xFFFFC33Au,
+    MEMKD_WEIGHTS(-36, 39, -82, 24), MEMKD_WEIGHTS(-3, 13, 45, -75), MEMKD_WEIGHTS(19, -18, -90, 25), MEMKD_WEIGHTS(-4, 18, 12, 2),
+    MEMKD_WEIGHTS(-30, -3, -89, -6), MEMKD_WEIGHTS(-6, 77, 28, -40), MEMKD_WEIGHTS(-5, -56, -32, -25), MEMKD_WEIGHTS(-8, 10, -89, 11),
+    MEMKD_WEIGHTS(-28, -1, 14, 27), MEMKD_WEIGHTS(-5, 8, -17, -26), MEMKD_WEIGHTS(33, 22, -19, -13), MEMKD_WEIGHTS(10, 0, 51, -71),
+    0xFFFCB98Eu, 0x0003092Cu, 0x0000FB7Eu, 0xFFFFB085u,
+    MEMKD_WEIGHTS(30, -39, 25, -31), MEMKD_WEIGHTS(-4, 25, 2, 24), MEMKD_WEIGHTS(13, 28, -24, -6), MEMKD_WEIGHTS(9, -31, -3, -63),
+    MEMKD_WEIGHTS(35, 9, -11, -30), MEMKD_WEIGHTS(-4, 6, -9, -45), MEMKD_WEIGHTS(-45, -32, 2, -1), MEMKD_WEIGHTS(-43, -20, -62, 12),
+    MEMKD_WEIGHTS(27, 1, 14, -3), MEMKD_WEIGHTS(-37, 33, -2, 36), MEMKD_WEIGHTS(-2, -2, 8, 53), MEMKD_WEIGHTS(16, -16, 38, 8),
+    0xFFFCCF09u, 0x000594FCu, 0x0002C717u, 0xFFFF3C22u,
+    MEMKD_WEIGHTS(5, 9, -37, 17), MEMKD_WEIGHTS(-14, 71, 20, -38), MEMKD_WEIGHTS(-15, 16, 24, -14), MEMKD_WEIGHTS(-16, -67, -16, 7),
+    MEMKD_WEIGHTS(-45, 31, 50, -14), MEMKD_WEIGHTS(8, -55, -12, 52), MEMKD_WEIGHTS(7, -43, -43, -65), MEMKD_WEIGHTS(-21, -17, -127, -11),
+    MEMKD_WEIGHTS(-5, 8, -14, 24), MEMKD_WEIGHTS(30, 5, 7, 41), MEMKD_WEIGHTS(1, 37, -6, -21), MEMKD_WEIGHTS(-5, -23, 36, 45),
+    0xFFFCC787u, 0x00033BAFu, 0x000214D4u, 0x00000915u,
+    MEMKD_WEIGHTS(26, 6, 39, -38), MEMKD_WEIGHTS(16, -28, -3, -3), MEMKD_WEIGHTS(-34, -8, 5, -17), MEMKD_WEIGHTS(-48, -40, -14, 17),
+    MEMKD_WEIGHTS(80, -43, -27, -14), MEMKD_WEIGHTS(11, 27, -9, 6), MEMKD_WEIGHTS(17, 7, -17, 56), MEMKD_WEIGHTS(19, -59, 26, -21),
+    MEMKD_WEIGHTS(32, 18, -43, 26), MEMKD_WEIGHTS(88, -19, -17, 6), MEMKD_WEIGHTS(-17, 4, -6, 7), MEMKD_WEIGHTS(-90, -22, 35, 44),
+    0xFFFD0980u, 0x000444EBu, 0x0001EFEAu, 0x000021F8u,
+    MEMKD_WEIGHTS(6, -28, -25, 27), MEMKD_WEIGHTS(-23, -43, -19, 58), MEMKD_WEIGHTS(-11, 32, 38, -30), MEMKD_WEIGHTS(21, 22, -13, -34),
+    MEMKD_WEIGHTS(-30, -2, -23, 5), MEMKD_WEIGHTS(-6, 4, 21, 12), MEMKD_WEIGHTS(-11, -14, -2, -17), MEMKD_WEIGHTS(-55, -2, -77, 12),
+    MEMKD_WEIGHTS(-11, 20, 20, 5), MEMKD_WEIGHTS(11, -70, -4, 25), MEMKD_WEIGHTS(-17, 1, 17, 14), MEMKD_WEIGHTS(-38, 34, 57, 11),
+    0xFFFC0618u, 0x0004C7E9u, 0x0000E3D1u, 0xFFFFC87Bu,
+    MEMKD_WEIGHTS(23, 50, 25, 13), MEMKD_WEIGHTS(3, 44, -34, -14), MEMKD_WEIGHTS(-41, -27, -29, 12), MEMKD_WEIGHTS(-1, -16, -17, -27),
+    MEMKD_WEIGHTS(-45, 24, -65, 19), MEMKD_WEIGHTS(1, -4, -92, -27), MEMKD_WEIGHTS(-13, -27, 13, -47), MEMKD_WEIGHTS(-37, 55, -63, 30),
+    MEMKD_WEIGHTS(10, 25, 16, -54), MEMKD_WEIGHTS(54, 60, 2, -54), MEMKD_WEIGHTS(-2, -24, -21, -22), MEMKD_WEIGHTS(-50, -26, 63, 24),
 };
-static const memkd_dense_t gates0 = {gates0_weights, 20891, 20, 0};
+static const memkd_dense_t gates0 = {gates0_weights, 22017, 20, 0};
 
 /* The classifier: rows in pairs. */
 static const uint32_t head_weights[] = {
-    0xFFFFD1ACu, 0xFFFFA11Cu,
-    MEMKD_WEIGHTS(-45, -28, 110, -31), MEMKD_WEIGHTS(73, 76, 76, -90), MEMKD_WEIGHTS(-71, 40, 26, 60),
-    0xFFFFE345u, 0x000034B6u,
-    MEMKD_WEIGHTS(-44, 127, -35, -1), MEMKD_WEIGHTS(-59, -46, 40, 7), MEMKD_WEIGHTS(77, -61, -70, -60),
+    0x0000028Fu, 0xFFFFB6A1u,
+    MEMKD_WEIGHTS(-50, 46, 92, 13), MEMKD_WEIGHTS(60, 54, 79, -83), MEMKD_WEIGHTS(-52, -60, 21, 40),
+    0xFFFFF486u, 0x00000EEAu,
+    MEMKD_WEIGHTS(-107, 127, -17, -14), MEMKD_WEIGHTS(-35, -36, -4, 31), MEMKD_WEIGHTS(23, 23, -37, -49),
 };
-static const memkd_dense_t head = {head_weights, 19641, 18, 1};
+static const memkd_dense_t head = {head_weights, 29681, 19, 1};
 
 const char *const basicmotions_labels[BASICMOTIONS_CLASSES] = {
     "Badminton",
@@ -79,7 +79,7 @@ static void step(basicmotions_state_t *state, const int16_t x[BASICMOTIONS_CHANN
 /* The logits of the int8 interface. */
 static void narrow(const int16_t wide[BASICMOTIONS_CLASSES], int8_t logits[BASICMOTIONS_CLASSES]) {
     for (int k = 0; k < BASICMOTIONS_CLASSES; k++) {
-        const int32_t value = memkd_rescale(wide[k], 1466351543, 7) + BASICMOTIONS_LOGIT_ZERO_POINT_I8;
+        const int32_t value = memkd_rescale(wide[k], 1262557470, 6) + BASICMOTIONS_LOGIT_ZERO_POINT_I8;
         logits[k] = (int8_t)(value < -128 ? -128 : value > 127 ? 127 : value);
     }
 }
@@ -92,7 +92,7 @@ void basicmotions_step_i8(basicmotions_state_t *state, const int8_t x[BASICMOTIO
     int16_t wide_logits[BASICMOTIONS_CLASSES];
     int16_t wide_x[BASICMOTIONS_CHANNELS];
     for (int j = 0; j < BASICMOTIONS_CHANNELS; j++) {
-        wide_x[j] = (int16_t)((x[j] - BASICMOTIONS_INPUT_ZERO_POINT_I8) * 75);
+        wide_x[j] = (int16_t)((x[j] - BASICMOTIONS_INPUT_ZERO_POINT_I8) * 107);
     }
     step(state, wide_x, wide_logits);
     narrow(wide_logits, logits);

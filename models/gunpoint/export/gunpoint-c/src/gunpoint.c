@@ -9,47 +9,47 @@ typedef char gunpoint_state_size_check[sizeof(gunpoint_state_t) == GUNPOINT_STAT
 
 /* Layer 0: for each unit the biases and weights of its gates i, f, o, g. */
 static const uint32_t gates0_weights[] = {
-    0xFFEFC145u, 0x0014614Fu, 0x00030C2Cu, 0xFFFE0CD4u,
-    MEMKD_WEIGHTS(-1, -6, 0, 0), MEMKD_WEIGHTS(15, -6, 0, 0), MEMKD_WEIGHTS(-56, -7, -18, 4), MEMKD_WEIGHTS(-58, 20, -3, -15),
-    MEMKD_WEIGHTS(36, 3, -4, 0), MEMKD_WEIGHTS(33, -32, 29, -12), MEMKD_WEIGHTS(9, 8, 38, 23), MEMKD_WEIGHTS(38, -9, -3, -24),
-    MEMKD_WEIGHTS(-12, -11, 9, -8), MEMKD_WEIGHTS(14, 7, 45, -7),
-    0xFFEBBB70u, 0x0014D9BDu, 0xFFFF4C42u, 0xFFFEFF6Eu,
-    MEMKD_WEIGHTS(-8, -70, 0, 0), MEMKD_WEIGHTS(-10, 31, 0, 0), MEMKD_WEIGHTS(-19, 5, -2, 13), MEMKD_WEIGHTS(5, -18, 35, 5),
-    MEMKD_WEIGHTS(-29, -24, -27, -14), MEMKD_WEIGHTS(-37, -12, -11, -15), MEMKD_WEIGHTS(7, -17, -38, -118), MEMKD_WEIGHTS(-77, 50, -15, 23),
-    MEMKD_WEIGHTS(19, -33, 8, 15), MEMKD_WEIGHTS(-40, -8, -11, 16),
-    0xFFF0214Bu, 0x000F9C2Bu, 0xFFFFB903u, 0x00005C5Bu,
-    MEMKD_WEIGHTS(-17, -44, 0, 0), MEMKD_WEIGHTS(26, -10, 0, 0), MEMKD_WEIGHTS(-19, 1, 8, -20), MEMKD_WEIGHTS(-26, -7, 49, -2),
-    MEMKD_WEIGHTS(19, 16, 46, 40), MEMKD_WEIGHTS(4, 36, -8, 11), MEMKD_WEIGHTS(-34, -32, -69, -65), MEMKD_WEIGHTS(-9, -33, 7, -17),
-    MEMKD_WEIGHTS(49, 42, -12, -9), MEMKD_WEIGHTS(33, -2, 8, 1),
-    0xFFEC7298u, 0x00138AB2u, 0xFFFE2674u, 0x00002D07u,
-    MEMKD_WEIGHTS(-4, -50, 0, 0), MEMKD_WEIGHTS(7, -9, 0, 0), MEMKD_WEIGHTS(-2, -4, 2, 22), MEMKD_WEIGHTS(20, 21, 33, -3),
-    MEMKD_WEIGHTS(-23, -17, -19, -4), MEMKD_WEIGHTS(-60, 13, -14, 20), MEMKD_WEIGHTS(1, -24, -1, -82), MEMKD_WEIGHTS(-18, -19, 69, -10),
-    MEMKD_WEIGHTS(-9, -39, -8, -16), MEMKD_WEIGHTS(-30, 39, 13, 35),
-    0xFFF75827u, 0x0008371Au, 0x00009754u, 0xFFFF107Eu,
-    MEMKD_WEIGHTS(-23, -1, 0, 0), MEMKD_WEIGHTS(42, 9, 0, 0), MEMKD_WEIGHTS(-37, -4, 13, -33), MEMKD_WEIGHTS(-127, -28, 74, -23),
-    MEMKD_WEIGHTS(36, 64, -31, 4), MEMKD_WEIGHTS(15, 48, -92, 11), MEMKD_WEIGHTS(62, 1, 89, 84), MEMKD_WEIGHTS(84, 14, 69, 32),
-    MEMKD_WEIGHTS(-20, 26, -27, -21), MEMKD_WEIGHTS(-28, 4, -10, 12),
-    0xFFF10EB2u, 0x000DF6BDu, 0xFFFFAADDu, 0x00021EA9u,
-    MEMKD_WEIGHTS(-12, -52, 0, 0), MEMKD_WEIGHTS(-31, 14, 0, 0), MEMKD_WEIGHTS(-31, 9, 37, -7), MEMKD_WEIGHTS(-36, -13, 37, 7),
-    MEMKD_WEIGHTS(27, -38, -14, 36), MEMKD_WEIGHTS(-22, 48, -34, 8), MEMKD_WEIGHTS(-38, -28, -24, -44), MEMKD_WEIGHTS(11, -37, 14, 1),
-    MEMKD_WEIGHTS(-47, 5, -33, -10), MEMKD_WEIGHTS(-47, 0, -38, 9),
-    0xFFEAB8DDu, 0x001D9ED2u, 0xFFFBFA5Cu, 0x0000D7F8u,
-    MEMKD_WEIGHTS(-19, -2, 0, 0), MEMKD_WEIGHTS(-14, 30, 0, 0), MEMKD_WEIGHTS(-38, -66, 49, 23), MEMKD_WEIGHTS(2, 14, 44, -18),
-    MEMKD_WEIGHTS(8, -24, -40, -15), MEMKD_WEIGHTS(1, 8, -18, 7), MEMKD_WEIGHTS(42, 20, 102, -2), MEMKD_WEIGHTS(-48, 0, -28, -64),
-    MEMKD_WEIGHTS(-74, -16, 7, 7), MEMKD_WEIGHTS(6, 83, -15, 3),
-    0xFFE9A01Bu, 0x00145494u, 0xFFFF66FDu, 0x00010676u,
-    MEMKD_WEIGHTS(5, -32, 0, 0), MEMKD_WEIGHTS(-12, 21, 0, 0), MEMKD_WEIGHTS(-1, 26, -6, 22), MEMKD_WEIGHTS(5, -2, -7, -38),
-    MEMKD_WEIGHTS(1, -5, -17, -15), MEMKD_WEIGHTS(-2, 35, -10, 37), MEMKD_WEIGHTS(7, -22, 17, -1), MEMKD_WEIGHTS(-42, -14, 35, 42),
-    MEMKD_WEIGHTS(-2, -33, -25, -17), MEMKD_WEIGHTS(-11, 36, -9, 2),
+    0xFFEDA587u, 0x0017B232u, 0x000EF175u, 0xFFFB6A92u,
+    MEMKD_WEIGHTS(-79, -26, 0, 0), MEMKD_WEIGHTS(-79, -75, 0, 0), MEMKD_WEIGHTS(-14, -4, -30, -1), MEMKD_WEIGHTS(5, 3, -84, 14),
+    MEMKD_WEIGHTS(-5, -11, -12, 0), MEMKD_WEIGHTS(-22, 38, -52, 5), MEMKD_WEIGHTS(-26, -5, -6, -38), MEMKD_WEIGHTS(-2, -20, -33, 15),
+    MEMKD_WEIGHTS(15, 13, -43, -30), MEMKD_WEIGHTS(26, -3, -15, -36),
+    0xFFDD3DA7u, 0x00179EC6u, 0x00053FF4u, 0x0001EC98u,
+    MEMKD_WEIGHTS(23, 92, 0, 0), MEMKD_WEIGHTS(-29, 37, 0, 0), MEMKD_WEIGHTS(6, 58, -19, 3), MEMKD_WEIGHTS(35, -46, -17, -12),
+    MEMKD_WEIGHTS(37, 21, -17, 27), MEMKD_WEIGHTS(-27, -10, -5, -20), MEMKD_WEIGHTS(-7, -7, -22, -8), MEMKD_WEIGHTS(-20, -19, 4, -22),
+    MEMKD_WEIGHTS(-41, -35, -25, 18), MEMKD_WEIGHTS(-29, 19, 27, 2),
+    0xFFE875F7u, 0x001E7FDAu, 0x00027205u, 0xFFFEDE29u,
+    MEMKD_WEIGHTS(-48, -127, 0, 0), MEMKD_WEIGHTS(-2, 55, 0, 0), MEMKD_WEIGHTS(13, 33, -2, -57), MEMKD_WEIGHTS(41, -78, -7, 26),
+    MEMKD_WEIGHTS(-14, -37, -37, -39), MEMKD_WEIGHTS(-39, 35, -14, 15), MEMKD_WEIGHTS(-27, -15, 22, 75), MEMKD_WEIGHTS(49, 53, -9, -5),
+    MEMKD_WEIGHTS(65, -35, 28, 40), MEMKD_WEIGHTS(-10, 12, 78, 20),
+    0xFFDE3888u, 0x0016C59Cu, 0xFFFDD7ECu, 0x00036B98u,
+    MEMKD_WEIGHTS(-10, -27, 0, 0), MEMKD_WEIGHTS(4, 33, 0, 0), MEMKD_WEIGHTS(-8, 54, 24, 3), MEMKD_WEIGHTS(-6, -39, -11, -4),
+    MEMKD_WEIGHTS(26, -7, 7, 33), MEMKD_WEIGHTS(7, 27, 21, -15), MEMKD_WEIGHTS(2, -36, -32, 26), MEMKD_WEIGHTS(0, -11, -55, -29),
+    MEMKD_WEIGHTS(-22, -27, -8, -17), MEMKD_WEIGHTS(-28, 29, -5, -33),
+    0xFFE85C39u, 0x00124ADAu, 0x00056C83u, 0x0006F044u,
+    MEMKD_WEIGHTS(-41, -55, 0, 0), MEMKD_WEIGHTS(-19, 30, 0, 0), MEMKD_WEIGHTS(-45, -17, -34, 27), MEMKD_WEIGHTS(20, -14, 2, -35),
+    MEMKD_WEIGHTS(77, 83, -31, 34), MEMKD_WEIGHTS(104, -26, -27, -26), MEMKD_WEIGHTS(9, 43, 9, 14), MEMKD_WEIGHTS(-5, 5, 1, -21),
+    MEMKD_WEIGHTS(14, -34, 3, 32), MEMKD_WEIGHTS(15, 4, -28, 17),
+    0xFFDA89C0u, 0x001856D8u, 0xFFFE87FCu, 0x00022D73u,
+    MEMKD_WEIGHTS(-60, 0, 0, 0), MEMKD_WEIGHTS(-12, -76, 0, 0), MEMKD_WEIGHTS(-35, -5, 12, 59), MEMKD_WEIGHTS(-45, -15, 12, 12),
+    MEMKD_WEIGHTS(-17, -39, -2, 28), MEMKD_WEIGHTS(-2, 15, 30, 15), MEMKD_WEIGHTS(-2, -25, -16, -28), MEMKD_WEIGHTS(-1, 28, -7, -17),
+    MEMKD_WEIGHTS(18, -6, 16, -13), MEMKD_WEIGHTS(33, 30, -50, -17),
+    0xFFED1CA4u, 0x00182A44u, 0x00086EB9u, 0x000171EBu,
+    MEMKD_WEIGHTS(25, -23, 0, 0), MEMKD_WEIGHTS(4, 53, 0, 0), MEMKD_WEIGHTS(-39, -20, -35, -9), MEMKD_WEIGHTS(-113, -37, -87, -27),
+    MEMKD_WEIGHTS(8, -2, -19, -29), MEMKD_WEIGHTS(45, -62, -81, -37), MEMKD_WEIGHTS(11, -35, -8, 1), MEMKD_WEIGHTS(30, 24, -45, -18),
+    MEMKD_WEIGHTS(4, -4, -16, 23), MEMKD_WEIGHTS(53, 4, 47, -8),
+    0xFFE3C8B3u, 0x001B9572u, 0xFFFE112Bu, 0x00013691u,
+    MEMKD_WEIGHTS(35, 53, 0, 0), MEMKD_WEIGHTS(-24, -23, 0, 0), MEMKD_WEIGHTS(17, 39, -31, 15), MEMKD_WEIGHTS(9, 40, -5, -51),
+    MEMKD_WEIGHTS(-53, 6, -8, -35), MEMKD_WEIGHTS(-93, -52, -30, -13), MEMKD_WEIGHTS(-43, -4, 4, -7), MEMKD_WEIGHTS(39, -66, -15, -23),
+    MEMKD_WEIGHTS(-14, 25, 41, 36), MEMKD_WEIGHTS(-15, 3, 68, 41),
 };
-static const memkd_dense_t gates0 = {gates0_weights, 18237, 22, 0};
+static const memkd_dense_t gates0 = {gates0_weights, 25923, 23, 0};
 
 /* The classifier: rows in pairs. */
 static const uint32_t head_weights[] = {
-    0xFFFD2EA9u, 0x00016D09u,
-    MEMKD_WEIGHTS(19, -31, 13, -22), MEMKD_WEIGHTS(-42, 34, -1, 17), MEMKD_WEIGHTS(-76, 78, 127, -109), MEMKD_WEIGHTS(-30, 31, -16, 6),
+    0xFFFFF91Au, 0x00012DD8u,
+    MEMKD_WEIGHTS(42, -60, -41, 29), MEMKD_WEIGHTS(44, -40, -1, 7), MEMKD_WEIGHTS(49, -43, -6, -5), MEMKD_WEIGHTS(-127, 125, -57, 40),
 };
-static const memkd_dense_t head = {head_weights, 29097, 21, 1};
+static const memkd_dense_t head = {head_weights, 25317, 21, 1};
 
 const char *const gunpoint_labels[GUNPOINT_CLASSES] = {
     "1",
@@ -74,7 +74,7 @@ static void step(gunpoint_state_t *state, const int16_t x[GUNPOINT_CHANNELS], in
     memkd_columns_t columns[5];
     memkd_gather(columns, x, GUNPOINT_CHANNELS);
     memkd_gather(columns + MEMKD_PAIRS(GUNPOINT_CHANNELS), state->h[0], GUNPOINT_HIDDEN);
-    memkd_lstm(&gates0, columns, MEMKD_PAIRS(GUNPOINT_CHANNELS) + MEMKD_PAIRS(GUNPOINT_HIDDEN), GUNPOINT_HIDDEN, -2, 17,
+    memkd_lstm(&gates0, columns, MEMKD_PAIRS(GUNPOINT_CHANNELS) + MEMKD_PAIRS(GUNPOINT_HIDDEN), GUNPOINT_HIDDEN, -1, 17,
                state->h[0], state->c[0]);
     memkd_gather(columns, state->h[GUNPOINT_LAYERS - 1], GUNPOINT_HIDDEN);
     memkd_dense(&head, columns, MEMKD_PAIRS(GUNPOINT_HIDDEN), GUNPOINT_CLASSES, logits);
@@ -83,7 +83,7 @@ static void step(gunpoint_state_t *state, const int16_t x[GUNPOINT_CHANNELS], in
 /* The logits of the int8 interface. */
 static void narrow(const int16_t wide[GUNPOINT_CLASSES], int8_t logits[GUNPOINT_CLASSES]) {
     for (int k = 0; k < GUNPOINT_CLASSES; k++) {
-        const int32_t value = memkd_rescale(wide[k], 1714560499, 7) + GUNPOINT_LOGIT_ZERO_POINT_I8;
+        const int32_t value = memkd_rescale(wide[k], 1768059072, 7) + GUNPOINT_LOGIT_ZERO_POINT_I8;
         logits[k] = (int8_t)(value < -128 ? -128 : value > 127 ? 127 : value);
     }
 }
@@ -96,7 +96,7 @@ void gunpoint_step_i8(gunpoint_state_t *state, const int8_t x[GUNPOINT_CHANNELS]
     int16_t wide_logits[GUNPOINT_CLASSES];
     int16_t wide_x[GUNPOINT_CHANNELS];
     for (int j = 0; j < GUNPOINT_CHANNELS; j++) {
-        wide_x[j] = (int16_t)((x[j] - GUNPOINT_INPUT_ZERO_POINT_I8) * 131);
+        wide_x[j] = (int16_t)((x[j] - GUNPOINT_INPUT_ZERO_POINT_I8) * 143);
     }
     step(state, wide_x, wide_logits);
     narrow(wide_logits, logits);

@@ -5,7 +5,7 @@
  * Run:        e8eecfadeb90
  * Data set:   GunPoint, SHA-256 5b784bec910bce0e725f560d05ffe75d29bded432c51fd850ec59c235c3d52d2
  * Terms:      UCR/UEA archive: free for research; cite Dau et al. 2019 (UCR) or Bagnall et al. 2018 (UEA)
- * Accuracy:   0.9733 on the test series (float model)
+ * Accuracy:   0.9600 on the test series (float model)
  *
  * How to use it:
  *
@@ -24,7 +24,7 @@
  * Floating point is used in the functions whose names end in _f32 only. -DMEMKD_SMALL for all these files
  * gives less flash, more instructions and the same results.
  *
- * Warm-up: after a reset, the decision is final after 138 samples for 9 of 10 test series.
+ * Warm-up: after a reset, the decision is final after 137 samples for 9 of 10 test series.
  * Reset where a new, unrelated signal begins; between samples of one signal the state carries on, over any number of samples.
  * Functions do not block and may be interrupted; two threads may use two states at once.
  */
@@ -47,7 +47,7 @@ extern "C" {
 
 /* The signal. */
 #define GUNPOINT_SAMPLE_RATE_HZ 0.0f /* unknown */
-#define GUNPOINT_WARM_UP 138 /* samples after a reset until the decision is final; 0: not measured */
+#define GUNPOINT_WARM_UP 137 /* samples after a reset until the decision is final; 0: not measured */
 #define GUNPOINT_CHANNEL_NAMES { "channel 0" }
 #define GUNPOINT_UNITS { "" }
 /* Normalisation, done by the _f32 functions: model input = (x - mean) / std. */
@@ -56,18 +56,18 @@ extern "C" {
 
 /* Scales: real value = scale * integer, zero point 0 unless given. Inputs are normalised values. */
 #define GUNPOINT_INPUT_SCALE_I16 0.00012207031f
-#define GUNPOINT_INPUT_SCALE_I8 0.015991211f
-#define GUNPOINT_INPUT_ZERO_POINT_I8 (-2)
+#define GUNPOINT_INPUT_SCALE_I8 0.017456055f
+#define GUNPOINT_INPUT_ZERO_POINT_I8 (8)
 #define GUNPOINT_LOGIT_SCALE_I16 0.00024414062f
-#define GUNPOINT_LOGIT_SCALE_I8 0.039140563f
-#define GUNPOINT_LOGIT_ZERO_POINT_I8 (-7)
+#define GUNPOINT_LOGIT_SCALE_I8 0.037956234f
+#define GUNPOINT_LOGIT_ZERO_POINT_I8 (-1)
 
 /* Provenance. */
 #define GUNPOINT_VERSION "0.1.0"
 #define GUNPOINT_RUN "e8eecfadeb90"
 #define GUNPOINT_DATASET "GunPoint"
 #define GUNPOINT_DATASET_SHA256 "5b784bec910bce0e725f560d05ffe75d29bded432c51fd850ec59c235c3d52d2"
-#define GUNPOINT_MODEL_ID 0xA62AC699u /* a saved state is valid for this model only */
+#define GUNPOINT_MODEL_ID 0x61E40B7Cu /* a saved state is valid for this model only */
 
 /* Class names, in the order of the logits. */
 extern const char *const gunpoint_labels[GUNPOINT_CLASSES];
@@ -75,7 +75,7 @@ extern const char *const gunpoint_labels[GUNPOINT_CLASSES];
 /* The memory of one stream. All zero is a valid state, the one after a reset. */
 typedef struct {
     int16_t h[GUNPOINT_LAYERS][GUNPOINT_HIDDEN]; /* hidden state, real value = 0.00012207031f * h */
-    int16_t c[GUNPOINT_LAYERS][GUNPOINT_HIDDEN]; /* cell state, real value = 0.00018310551f * c, saturating */
+    int16_t c[GUNPOINT_LAYERS][GUNPOINT_HIDDEN]; /* cell state, real value = 0.00036621102f * c, saturating */
 } gunpoint_state_t;
 
 /* Prepare a state before its first use. */

@@ -9,43 +9,43 @@ typedef char japanesevowels_eq_state_size_check[sizeof(japanesevowels_eq_state_t
 
 /* Layer 0: for each unit the biases and weights of its gates i, f, o, g. */
 static const uint32_t gates0_weights[] = {
-    0xFFFB142Du, 0x000B7888u, 0x00072D17u, 0x00005476u,
-    MEMKD_WEIGHTS(-9, -9, 5, 14), MEMKD_WEIGHTS(-1, 3, -11, -5), MEMKD_WEIGHTS(18, 15, 6, 25), MEMKD_WEIGHTS(0, -35, 18, -15),
-    MEMKD_WEIGHTS(16, -3, 17, -23), MEMKD_WEIGHTS(12, 18, 2, -1), MEMKD_WEIGHTS(-9, 6, 22, -40), MEMKD_WEIGHTS(2, 25, -41, -4),
-    MEMKD_WEIGHTS(27, 17, -1, -11), MEMKD_WEIGHTS(-50, -4, 3, 16), MEMKD_WEIGHTS(-4, -24, 21, -33), MEMKD_WEIGHTS(19, 10, -14, -14),
-    MEMKD_WEIGHTS(32, 51, -86, 8), MEMKD_WEIGHTS(77, 57, 10, 55), MEMKD_WEIGHTS(10, -76, -40, -10), MEMKD_WEIGHTS(-32, -56, -32, -10),
-    0xFFFC8E3Du, 0x0009F7A1u, 0x000C3194u, 0x00009FECu,
-    MEMKD_WEIGHTS(7, 22, -21, -4), MEMKD_WEIGHTS(-14, -12, 29, 14), MEMKD_WEIGHTS(25, -11, 23, 34), MEMKD_WEIGHTS(56, 9, 4, -15),
-    MEMKD_WEIGHTS(38, -13, 14, -29), MEMKD_WEIGHTS(81, -6, -19, 37), MEMKD_WEIGHTS(-8, 56, -22, -31), MEMKD_WEIGHTS(-53, 25, -29, -26),
-    MEMKD_WEIGHTS(4, 17, 4, 0), MEMKD_WEIGHTS(13, 11, 12, -12), MEMKD_WEIGHTS(3, 7, -24, -1), MEMKD_WEIGHTS(26, -8, -21, 4),
-    MEMKD_WEIGHTS(59, -91, 13, 35), MEMKD_WEIGHTS(-43, -34, -78, 25), MEMKD_WEIGHTS(-11, 9, -70, -52), MEMKD_WEIGHTS(41, -39, -27, 12),
-    0xFFFCF132u, 0x000C8679u, 0x000D1449u, 0x0000F918u,
-    MEMKD_WEIGHTS(-27, 51, -12, 21), MEMKD_WEIGHTS(27, -20, 25, -17), MEMKD_WEIGHTS(10, 33, 21, -9), MEMKD_WEIGHTS(-5, -23, -2, -30),
-    MEMKD_WEIGHTS(9, -8, 17, -7), MEMKD_WEIGHTS(2, -1, -11, -10), MEMKD_WEIGHTS(-13, 23, -17, -1), MEMKD_WEIGHTS(-15, -22, -9, -42),
-    MEMKD_WEIGHTS(-6, 6, 4, 44), MEMKD_WEIGHTS(65, -6, -7, 4), MEMKD_WEIGHTS(-5, -14, 0, 13), MEMKD_WEIGHTS(11, 2, -2, -1),
-    MEMKD_WEIGHTS(-20, 75, -23, 37), MEMKD_WEIGHTS(69, -6, 53, 31), MEMKD_WEIGHTS(-5, -75, -79, 74), MEMKD_WEIGHTS(-91, 71, 27, 18),
-    0xFFF9B2FDu, 0x000B5EB1u, 0x000B9AB5u, 0x0000D918u,
-    MEMKD_WEIGHTS(-16, -19, -6, -35), MEMKD_WEIGHTS(-10, 23, 7, 16), MEMKD_WEIGHTS(19, -11, 52, 9), MEMKD_WEIGHTS(28, -1, 29, 9),
-    MEMKD_WEIGHTS(24, 26, 4, 8), MEMKD_WEIGHTS(63, 15, -19, 23), MEMKD_WEIGHTS(-18, 4, -24, -46), MEMKD_WEIGHTS(-10, -4, 7, 25),
-    MEMKD_WEIGHTS(-41, -69, 1, 47), MEMKD_WEIGHTS(-47, 34, 26, 10), MEMKD_WEIGHTS(12, 37, 14, -1), MEMKD_WEIGHTS(38, -15, -16, 8),
-    MEMKD_WEIGHTS(-1, 84, -23, 126), MEMKD_WEIGHTS(51, 21, -46, -19), MEMKD_WEIGHTS(0, 87, -20, 40), MEMKD_WEIGHTS(35, -33, 34, 34),
+    0xFFFCC002u, 0x00055D90u, 0x000694B7u, 0xFFFEB1B6u,
+    MEMKD_WEIGHTS(21, 11, -27, -28), MEMKD_WEIGHTS(22, -4, -16, -15), MEMKD_WEIGHTS(-16, -13, 10, -14), MEMKD_WEIGHTS(-27, 12, 42, 2),
+    MEMKD_WEIGHTS(-16, 16, 18, -9), MEMKD_WEIGHTS(-18, 22, -25, 15), MEMKD_WEIGHTS(17, -7, 15, -10), MEMKD_WEIGHTS(-31, 15, 38, 14),
+    MEMKD_WEIGHTS(23, -46, 0, 36), MEMKD_WEIGHTS(77, -45, 37, 4), MEMKD_WEIGHTS(4, 1, 31, -36), MEMKD_WEIGHTS(16, 4, -105, 23),
+    MEMKD_WEIGHTS(-44, -18, 36, 0), MEMKD_WEIGHTS(-37, 7, 65, -39), MEMKD_WEIGHTS(93, 27, -2, -4), MEMKD_WEIGHTS(-21, -8, -6, 32),
+    0xFFFB94E4u, 0x00052DF9u, 0x0008AECDu, 0x0002914Fu,
+    MEMKD_WEIGHTS(-17, 10, -23, 23), MEMKD_WEIGHTS(-62, 9, -20, 20), MEMKD_WEIGHTS(-20, 19, -2, -4), MEMKD_WEIGHTS(16, 23, -15, 15),
+    MEMKD_WEIGHTS(0, -37, -11, 15), MEMKD_WEIGHTS(-73, -11, -49, -40), MEMKD_WEIGHTS(-51, 4, -30, -40), MEMKD_WEIGHTS(16, 26, -90, 39),
+    MEMKD_WEIGHTS(-2, -5, 19, 3), MEMKD_WEIGHTS(25, -32, 41, -9), MEMKD_WEIGHTS(6, 9, -26, -11), MEMKD_WEIGHTS(-49, 14, -40, -38),
+    MEMKD_WEIGHTS(36, -74, 62, -34), MEMKD_WEIGHTS(-73, 39, -18, 23), MEMKD_WEIGHTS(85, 1, -52, 68), MEMKD_WEIGHTS(78, -23, 76, -14),
+    0xFFFDD1C7u, 0x000935A8u, 0x0008CCCFu, 0x0000833Bu,
+    MEMKD_WEIGHTS(-42, 49, 25, -28), MEMKD_WEIGHTS(-35, -75, -31, -12), MEMKD_WEIGHTS(31, -17, 1, -5), MEMKD_WEIGHTS(4, -11, 24, -24),
+    MEMKD_WEIGHTS(16, 15, -21, 38), MEMKD_WEIGHTS(28, 4, 18, -15), MEMKD_WEIGHTS(27, -7, 45, -13), MEMKD_WEIGHTS(-31, -17, 67, -13),
+    MEMKD_WEIGHTS(-5, 26, -27, 36), MEMKD_WEIGHTS(127, 35, 10, 16), MEMKD_WEIGHTS(-27, 16, -44, 37), MEMKD_WEIGHTS(-6, -11, 7, -21),
+    MEMKD_WEIGHTS(-46, 55, 46, -17), MEMKD_WEIGHTS(90, 14, -28, 28), MEMKD_WEIGHTS(34, 0, 11, 10), MEMKD_WEIGHTS(-20, 24, 14, 4),
+    0xFFFFF600u, 0x00070BDBu, 0x000BFE7Du, 0xFFFF1B5Cu,
+    MEMKD_WEIGHTS(-7, 9, -11, 4), MEMKD_WEIGHTS(1, 16, 68, -7), MEMKD_WEIGHTS(20, -37, -2, 8), MEMKD_WEIGHTS(0, 52, 6, 28),
+    MEMKD_WEIGHTS(3, 26, -18, 30), MEMKD_WEIGHTS(-52, -21, -3, 1), MEMKD_WEIGHTS(-7, 10, 3, 0), MEMKD_WEIGHTS(43, -20, -5, -32),
+    MEMKD_WEIGHTS(-7, 8, 12, 19), MEMKD_WEIGHTS(33, -16, 20, -36), MEMKD_WEIGHTS(-27, 19, -28, 26), MEMKD_WEIGHTS(28, -3, -39, 5),
+    MEMKD_WEIGHTS(57, -46, 21, 15), MEMKD_WEIGHTS(-98, -40, -35, 0), MEMKD_WEIGHTS(27, 6, 63, -12), MEMKD_WEIGHTS(-58, 32, 27, 24),
 };
-static const memkd_dense_t gates0 = {gates0_weights, 29941, 22, 0};
+static const memkd_dense_t gates0 = {gates0_weights, 31149, 22, 0};
 
 /* The classifier: rows in pairs. */
 static const uint32_t head_weights[] = {
-    0x0000162Du, 0xFFFE2D3Eu,
-    MEMKD_WEIGHTS(-77, -93, 99, -74), MEMKD_WEIGHTS(-60, 1, 82, -127),
-    0x00008ACCu, 0x0000E88Eu,
-    MEMKD_WEIGHTS(94, -78, -58, 81), MEMKD_WEIGHTS(68, 88, -63, -60),
-    0x000094E3u, 0xFFFF41B0u,
-    MEMKD_WEIGHTS(-25, 60, -60, 51), MEMKD_WEIGHTS(95, -106, 112, -109),
-    0x0000CBFCu, 0x0000F12Cu,
-    MEMKD_WEIGHTS(82, -33, 82, -91), MEMKD_WEIGHTS(106, -106, 80, 0),
-    0x0000A146u, 0x00000000u,
-    MEMKD_WEIGHTS(117, 0, -35, 0), MEMKD_WEIGHTS(-62, 0, 109, 0),
+    0x00016995u, 0x00007586u,
+    MEMKD_WEIGHTS(-17, 86, -5, 58), MEMKD_WEIGHTS(-78, 78, 62, -26),
+    0xFFFFFFF9u, 0x0000D3E8u,
+    MEMKD_WEIGHTS(-61, 28, 66, -67), MEMKD_WEIGHTS(28, 67, -73, 60),
+    0xFFFE082Fu, 0xFFFDA421u,
+    MEMKD_WEIGHTS(-108, 117, -127, 93), MEMKD_WEIGHTS(-56, -50, 32, 32),
+    0xFFFF883Bu, 0xFFFF7DC9u,
+    MEMKD_WEIGHTS(-52, -64, -89, 61), MEMKD_WEIGHTS(58, 61, -76, 67),
+    0x0002404Du, 0x00000000u,
+    MEMKD_WEIGHTS(28, 0, -27, 0), MEMKD_WEIGHTS(-83, 0, -95, 0),
 };
-static const memkd_dense_t head = {head_weights, 27421, 21, 1};
+static const memkd_dense_t head = {head_weights, 24443, 21, 1};
 
 const char *const japanesevowels_eq_labels[JAPANESEVOWELS_EQ_CLASSES] = {
     "1",
@@ -77,7 +77,7 @@ static void step(japanesevowels_eq_state_t *state, const int16_t x[JAPANESEVOWEL
     memkd_columns_t columns[8];
     memkd_gather(columns, x, JAPANESEVOWELS_EQ_CHANNELS);
     memkd_gather(columns + MEMKD_PAIRS(JAPANESEVOWELS_EQ_CHANNELS), state->h[0], JAPANESEVOWELS_EQ_HIDDEN);
-    memkd_lstm(&gates0, columns, MEMKD_PAIRS(JAPANESEVOWELS_EQ_CHANNELS) + MEMKD_PAIRS(JAPANESEVOWELS_EQ_HIDDEN), JAPANESEVOWELS_EQ_HIDDEN, 0, 18,
+    memkd_lstm(&gates0, columns, MEMKD_PAIRS(JAPANESEVOWELS_EQ_CHANNELS) + MEMKD_PAIRS(JAPANESEVOWELS_EQ_HIDDEN), JAPANESEVOWELS_EQ_HIDDEN, -2, 18,
                state->h[0], state->c[0]);
     memkd_gather(columns, state->h[JAPANESEVOWELS_EQ_LAYERS - 1], JAPANESEVOWELS_EQ_HIDDEN);
     memkd_dense(&head, columns, MEMKD_PAIRS(JAPANESEVOWELS_EQ_HIDDEN), JAPANESEVOWELS_EQ_CLASSES, logits);
@@ -86,7 +86,7 @@ static void step(japanesevowels_eq_state_t *state, const int16_t x[JAPANESEVOWEL
 /* The logits of the int8 interface. */
 static void narrow(const int16_t wide[JAPANESEVOWELS_EQ_CLASSES], int8_t logits[JAPANESEVOWELS_EQ_CLASSES]) {
     for (int k = 0; k < JAPANESEVOWELS_EQ_CLASSES; k++) {
-        const int32_t value = memkd_rescale(wide[k], 1260421018, 6) + JAPANESEVOWELS_EQ_LOGIT_ZERO_POINT_I8;
+        const int32_t value = memkd_rescale(wide[k], 2089422196, 6) + JAPANESEVOWELS_EQ_LOGIT_ZERO_POINT_I8;
         logits[k] = (int8_t)(value < -128 ? -128 : value > 127 ? 127 : value);
     }
 }
@@ -99,7 +99,7 @@ void japanesevowels_eq_step_i8(japanesevowels_eq_state_t *state, const int8_t x[
     int16_t wide_logits[JAPANESEVOWELS_EQ_CLASSES];
     int16_t wide_x[JAPANESEVOWELS_EQ_CHANNELS];
     for (int j = 0; j < JAPANESEVOWELS_EQ_CHANNELS; j++) {
-        wide_x[j] = (int16_t)(x[j] * 136);
+        wide_x[j] = (int16_t)((x[j] - JAPANESEVOWELS_EQ_INPUT_ZERO_POINT_I8) * 98);
     }
     step(state, wide_x, wide_logits);
     narrow(wide_logits, logits);

@@ -5,7 +5,7 @@
  * Run:        937a00701a89
  * Data set:   RacketSports, SHA-256 d03c578120c2fe39e232e9289169dc74c01d33a38a6c8d59230309cdf38851d3
  * Terms:      UEA multivariate archive (timeseriesclassification.com): free for research, cite Bagnall et al. 2018; source repository states no separate data licence
- * Accuracy:   0.8158 on the test series (float model)
+ * Accuracy:   0.8816 on the test series (float model)
  *
  * How to use it:
  *
@@ -24,7 +24,7 @@
  * Floating point is used in the functions whose names end in _f32 only. -DMEMKD_SMALL for all these files
  * gives less flash, more instructions and the same results.
  *
- * Warm-up: after a reset, the decision is final after 24 samples for 9 of 10 test series.
+ * Warm-up: after a reset, the decision is final after 26 samples for 9 of 10 test series.
  * Reset where a new, unrelated signal begins; between samples of one signal the state carries on, over any number of samples.
  * Functions do not block and may be interrupted; two threads may use two states at once.
  */
@@ -47,7 +47,7 @@ extern "C" {
 
 /* The signal. */
 #define RACKETSPORTS_SAMPLE_RATE_HZ 0.0f /* unknown */
-#define RACKETSPORTS_WARM_UP 24 /* samples after a reset until the decision is final; 0: not measured */
+#define RACKETSPORTS_WARM_UP 26 /* samples after a reset until the decision is final; 0: not measured */
 #define RACKETSPORTS_CHANNEL_NAMES { "channel 0", "channel 1", "channel 2", "channel 3", "channel 4", "channel 5" }
 #define RACKETSPORTS_UNITS { "", "", "", "", "", "" }
 /* Normalisation, done by the _f32 functions: model input = (x - mean) / std. */
@@ -59,15 +59,15 @@ extern "C" {
 #define RACKETSPORTS_INPUT_SCALE_I8 0.06298828f
 #define RACKETSPORTS_INPUT_ZERO_POINT_I8 (0)
 #define RACKETSPORTS_LOGIT_SCALE_I16 0.00024414062f
-#define RACKETSPORTS_LOGIT_SCALE_I8 0.04459187f
-#define RACKETSPORTS_LOGIT_ZERO_POINT_I8 (-23)
+#define RACKETSPORTS_LOGIT_SCALE_I8 0.039490826f
+#define RACKETSPORTS_LOGIT_ZERO_POINT_I8 (-6)
 
 /* Provenance. */
 #define RACKETSPORTS_VERSION "0.1.0"
 #define RACKETSPORTS_RUN "937a00701a89"
 #define RACKETSPORTS_DATASET "RacketSports"
 #define RACKETSPORTS_DATASET_SHA256 "d03c578120c2fe39e232e9289169dc74c01d33a38a6c8d59230309cdf38851d3"
-#define RACKETSPORTS_MODEL_ID 0x50868731u /* a saved state is valid for this model only */
+#define RACKETSPORTS_MODEL_ID 0xE85EFDC2u /* a saved state is valid for this model only */
 
 /* Class names, in the order of the logits. */
 extern const char *const racketsports_labels[RACKETSPORTS_CLASSES];

@@ -9,43 +9,43 @@ typedef char spsw_smartwatch_state_size_check[sizeof(spsw_smartwatch_state_t) ==
 
 /* Layer 0: for each unit the biases and weights of its gates i, f, o, g. */
 static const uint32_t gates0_weights[] = {
-    0xFFFB92BEu, 0x0007888Fu, 0x0002B51Fu, 0x0000485Bu,
-    MEMKD_WEIGHTS(-5, -40, -13, 27), MEMKD_WEIGHTS(-7, -18, 0, 7), MEMKD_WEIGHTS(-8, -10, 7, -40), MEMKD_WEIGHTS(63, -7, -36, 42),
-    MEMKD_WEIGHTS(1, 27, -2, -16), MEMKD_WEIGHTS(-11, 17, -5, -5), MEMKD_WEIGHTS(-1, 12, 31, -72), MEMKD_WEIGHTS(-14, 18, -17, -29),
-    MEMKD_WEIGHTS(-24, -80, 8, -19), MEMKD_WEIGHTS(-127, 4, -35, 24), MEMKD_WEIGHTS(31, -27, -53, -13), MEMKD_WEIGHTS(32, 38, 20, -2),
-    0xFFF9D23Bu, 0x0007D39Du, 0x00008035u, 0xFFFF62D4u,
-    MEMKD_WEIGHTS(-28, -22, -32, -22), MEMKD_WEIGHTS(-1, 12, -20, -19), MEMKD_WEIGHTS(51, 44, -15, 4), MEMKD_WEIGHTS(17, 16, 19, 10),
-    MEMKD_WEIGHTS(9, -20, 64, -31), MEMKD_WEIGHTS(-14, -55, 5, -46), MEMKD_WEIGHTS(22, -10, -2, -20), MEMKD_WEIGHTS(53, 15, 34, 16),
-    MEMKD_WEIGHTS(-2, 20, -35, 18), MEMKD_WEIGHTS(24, 3, -15, -5), MEMKD_WEIGHTS(50, 8, 25, -26), MEMKD_WEIGHTS(104, -28, 63, 15),
-    0xFFFAAFDDu, 0x000938F0u, 0x0004BFEBu, 0xFFFF2FF0u,
-    MEMKD_WEIGHTS(-18, -34, -12, 27), MEMKD_WEIGHTS(23, 47, 9, 6), MEMKD_WEIGHTS(-1, 16, -2, 0), MEMKD_WEIGHTS(2, -3, 9, 47),
-    MEMKD_WEIGHTS(-5, 11, 20, -3), MEMKD_WEIGHTS(7, -12, -7, 7), MEMKD_WEIGHTS(-44, 5, -21, -45), MEMKD_WEIGHTS(-28, 9, -9, 8),
-    MEMKD_WEIGHTS(22, -5, -11, -26), MEMKD_WEIGHTS(-32, 21, -86, -9), MEMKD_WEIGHTS(-27, -47, 40, -10), MEMKD_WEIGHTS(-24, 3, 66, 2),
-    0xFFFB8D97u, 0x000543B8u, 0x0003BD65u, 0xFFFF9022u,
-    MEMKD_WEIGHTS(13, 9, 7, -3), MEMKD_WEIGHTS(36, 13, 48, -23), MEMKD_WEIGHTS(-8, 23, -17, 12), MEMKD_WEIGHTS(-15, 24, -5, 5),
-    MEMKD_WEIGHTS(8, 20, -7, 6), MEMKD_WEIGHTS(6, -25, 1, 11), MEMKD_WEIGHTS(18, 35, 12, -60), MEMKD_WEIGHTS(-4, -12, -5, 38),
-    MEMKD_WEIGHTS(30, -25, -26, 20), MEMKD_WEIGHTS(4, 52, -46, 6), MEMKD_WEIGHTS(69, 31, 53, -45), MEMKD_WEIGHTS(71, 8, 39, -8),
-    0xFFFADAAFu, 0x000AA08Fu, 0x0003633Fu, 0x0001364Au,
-    MEMKD_WEIGHTS(10, -2, -9, 4), MEMKD_WEIGHTS(-7, -18, -1, 3), MEMKD_WEIGHTS(1, 14, 0, -31), MEMKD_WEIGHTS(1, -16, -4, 16),
-    MEMKD_WEIGHTS(12, 15, -18, 3), MEMKD_WEIGHTS(0, -27, -2, -2), MEMKD_WEIGHTS(0, -23, -25, 10), MEMKD_WEIGHTS(-71, 8, 45, 21),
-    MEMKD_WEIGHTS(-18, -36, 13, -32), MEMKD_WEIGHTS(-69, 4, -8, -57), MEMKD_WEIGHTS(41, -4, -11, 32), MEMKD_WEIGHTS(-29, 67, 13, 35),
-    0xFFFB3ABAu, 0x00068B97u, 0x0003A27Bu, 0x00012B6Au,
-    MEMKD_WEIGHTS(-20, 19, 3, 7), MEMKD_WEIGHTS(10, -32, -8, -6), MEMKD_WEIGHTS(18, -15, 9, 7), MEMKD_WEIGHTS(6, 7, -2, 23),
-    MEMKD_WEIGHTS(-1, -42, 5, 24), MEMKD_WEIGHTS(14, -9, -9, 16), MEMKD_WEIGHTS(-49, -30, -2, 29), MEMKD_WEIGHTS(-37, 6, 4, 15),
-    MEMKD_WEIGHTS(-2, 60, -73, -7), MEMKD_WEIGHTS(65, -37, -56, -44), MEMKD_WEIGHTS(-28, 34, -20, 15), MEMKD_WEIGHTS(4, 10, 4, 24),
+    0xFFF71610u, 0x000A40D7u, 0x00033A33u, 0xFFFFA38Bu,
+    MEMKD_WEIGHTS(8, -32, -10, 6), MEMKD_WEIGHTS(52, 39, -27, 28), MEMKD_WEIGHTS(-27, 41, -8, 38), MEMKD_WEIGHTS(-28, -10, 22, 94),
+    MEMKD_WEIGHTS(20, 17, 23, -3), MEMKD_WEIGHTS(-31, -8, 49, -29), MEMKD_WEIGHTS(21, 6, -21, -2), MEMKD_WEIGHTS(25, -16, 48, -14),
+    MEMKD_WEIGHTS(-24, -5, -23, -56), MEMKD_WEIGHTS(-127, 10, -37, -10), MEMKD_WEIGHTS(-3, 77, -58, -40), MEMKD_WEIGHTS(-65, -33, -114, 19),
+    0xFFF9A0A5u, 0x00064095u, 0x0001E7CCu, 0xFFFE8CA7u,
+    MEMKD_WEIGHTS(20, -47, -2, -8), MEMKD_WEIGHTS(-31, 18, 31, 3), MEMKD_WEIGHTS(1, -28, 7, -17), MEMKD_WEIGHTS(-30, 0, 12, 45),
+    MEMKD_WEIGHTS(-15, 34, 1, -30), MEMKD_WEIGHTS(14, -6, 8, 22), MEMKD_WEIGHTS(0, 58, -38, 30), MEMKD_WEIGHTS(29, 59, -12, 24),
+    MEMKD_WEIGHTS(-58, -101, -6, -4), MEMKD_WEIGHTS(-114, -45, -51, 34), MEMKD_WEIGHTS(17, -8, -32, 52), MEMKD_WEIGHTS(86, 5, 98, -20),
+    0xFFF946F3u, 0x000A1AC6u, 0x00048211u, 0xFFFEED78u,
+    MEMKD_WEIGHTS(-3, -15, -8, 15), MEMKD_WEIGHTS(-1, 13, -41, -2), MEMKD_WEIGHTS(-17, 56, 2, 3), MEMKD_WEIGHTS(21, -4, 31, -62),
+    MEMKD_WEIGHTS(-1, -15, 5, 22), MEMKD_WEIGHTS(-32, -1, 50, -4), MEMKD_WEIGHTS(78, -56, 37, -11), MEMKD_WEIGHTS(-65, -25, -114, -32),
+    MEMKD_WEIGHTS(1, 21, 13, -33), MEMKD_WEIGHTS(-3, 47, 13, 37), MEMKD_WEIGHTS(12, 29, 33, 41), MEMKD_WEIGHTS(46, 2, 122, -18),
+    0xFFFD921Eu, 0x0004FC9Fu, 0x000685B6u, 0xFFFE8A2Au,
+    MEMKD_WEIGHTS(-47, 23, 35, -16), MEMKD_WEIGHTS(52, 36, -9, -26), MEMKD_WEIGHTS(-17, 64, 2, 17), MEMKD_WEIGHTS(29, 24, 15, -2),
+    MEMKD_WEIGHTS(21, -29, 12, -1), MEMKD_WEIGHTS(89, -47, -7, 10), MEMKD_WEIGHTS(10, -24, -14, 55), MEMKD_WEIGHTS(-79, 51, 52, -8),
+    MEMKD_WEIGHTS(3, 23, 30, -5), MEMKD_WEIGHTS(-85, -30, -11, 2), MEMKD_WEIGHTS(-30, 24, 25, -26), MEMKD_WEIGHTS(-39, -22, -19, 3),
+    0xFFF992E8u, 0x0006825Fu, 0x00038865u, 0x00009A8Fu,
+    MEMKD_WEIGHTS(-50, 2, -25, -16), MEMKD_WEIGHTS(-32, -37, -54, 18), MEMKD_WEIGHTS(23, 44, -27, 25), MEMKD_WEIGHTS(35, -15, 9, -32),
+    MEMKD_WEIGHTS(18, -20, 74, -54), MEMKD_WEIGHTS(-3, 64, -19, 62), MEMKD_WEIGHTS(28, 10, -38, 14), MEMKD_WEIGHTS(28, 5, -23, 0),
+    MEMKD_WEIGHTS(-1, -5, -17, 50), MEMKD_WEIGHTS(-52, 26, -7, -24), MEMKD_WEIGHTS(4, 57, 58, 5), MEMKD_WEIGHTS(48, 39, 119, -7),
+    0xFFF843EBu, 0x000D97CCu, 0x00065344u, 0x0000C3A4u,
+    MEMKD_WEIGHTS(-11, 29, -16, -11), MEMKD_WEIGHTS(14, -24, -8, -8), MEMKD_WEIGHTS(18, 33, 12, -33), MEMKD_WEIGHTS(26, -10, -34, 15),
+    MEMKD_WEIGHTS(-4, -30, -18, -13), MEMKD_WEIGHTS(-43, -77, -3, -16), MEMKD_WEIGHTS(53, -53, -2, -56), MEMKD_WEIGHTS(-107, 41, -22, -3),
+    MEMKD_WEIGHTS(36, 40, 25, -54), MEMKD_WEIGHTS(42, 30, 5, -19), MEMKD_WEIGHTS(48, -10, -39, -10), MEMKD_WEIGHTS(-12, 10, -20, 37),
 };
-static const memkd_dense_t gates0 = {gates0_weights, 24417, 21, 0};
+static const memkd_dense_t gates0 = {gates0_weights, 21065, 21, 0};
 
 /* The classifier: rows in pairs. */
 static const uint32_t head_weights[] = {
-    0x0000CA9Cu, 0x00002B25u,
-    MEMKD_WEIGHTS(-25, 9, 38, 93), MEMKD_WEIGHTS(43, 42, 45, 79), MEMKD_WEIGHTS(-31, 67, -82, 31),
-    0xFFFF5EB7u, 0xFFFE4CDDu,
-    MEMKD_WEIGHTS(12, -78, 32, -27), MEMKD_WEIGHTS(-39, 82, -23, -93), MEMKD_WEIGHTS(-127, 64, 53, 32),
-    0xFFFFB66Du, 0x00000000u,
-    MEMKD_WEIGHTS(124, 0, -66, 0), MEMKD_WEIGHTS(-85, 0, 3, 0), MEMKD_WEIGHTS(3, 0, 0, 0),
+    0xFFFFCF11u, 0x000003D4u,
+    MEMKD_WEIGHTS(90, 45, -11, 42), MEMKD_WEIGHTS(82, -55, 121, 109), MEMKD_WEIGHTS(-57, -109, -114, 91),
+    0xFFFF9D37u, 0xFFFFACC0u,
+    MEMKD_WEIGHTS(-116, 79, 58, 109), MEMKD_WEIGHTS(-5, 114, -62, -74), MEMKD_WEIGHTS(-12, 81, -125, 122),
+    0xFFFFB52Au, 0x00000000u,
+    MEMKD_WEIGHTS(-56, 0, -127, 0), MEMKD_WEIGHTS(-109, 0, -34, 0), MEMKD_WEIGHTS(91, 0, 49, 0),
 };
-static const memkd_dense_t head = {head_weights, 21199, 19, 1};
+static const memkd_dense_t head = {head_weights, 20133, 20, 1};
 
 const char *const spsw_smartwatch_labels[SPSW_SMARTWATCH_CLASSES] = {
     "SEATED",
@@ -73,7 +73,7 @@ static void step(spsw_smartwatch_state_t *state, const int16_t x[SPSW_SMARTWATCH
     memkd_columns_t columns[6];
     memkd_gather(columns, x, SPSW_SMARTWATCH_CHANNELS);
     memkd_gather(columns + MEMKD_PAIRS(SPSW_SMARTWATCH_CHANNELS), state->h[0], SPSW_SMARTWATCH_HIDDEN);
-    memkd_lstm(&gates0, columns, MEMKD_PAIRS(SPSW_SMARTWATCH_CHANNELS) + MEMKD_PAIRS(SPSW_SMARTWATCH_HIDDEN), SPSW_SMARTWATCH_HIDDEN, -1, 19,
+    memkd_lstm(&gates0, columns, MEMKD_PAIRS(SPSW_SMARTWATCH_CHANNELS) + MEMKD_PAIRS(SPSW_SMARTWATCH_HIDDEN), SPSW_SMARTWATCH_HIDDEN, -2, 19,
                state->h[0], state->c[0]);
     memkd_gather(columns, state->h[SPSW_SMARTWATCH_LAYERS - 1], SPSW_SMARTWATCH_HIDDEN);
     memkd_dense(&head, columns, MEMKD_PAIRS(SPSW_SMARTWATCH_HIDDEN), SPSW_SMARTWATCH_CLASSES, logits);
@@ -82,7 +82,7 @@ static void step(spsw_smartwatch_state_t *state, const int16_t x[SPSW_SMARTWATCH
 /* The logits of the int8 interface. */
 static void narrow(const int16_t wide[SPSW_SMARTWATCH_CLASSES], int8_t logits[SPSW_SMARTWATCH_CLASSES]) {
     for (int k = 0; k < SPSW_SMARTWATCH_CLASSES; k++) {
-        const int32_t value = memkd_rescale(wide[k], 1785187327, 7) + SPSW_SMARTWATCH_LOGIT_ZERO_POINT_I8;
+        const int32_t value = memkd_rescale(wide[k], 1357766344, 6) + SPSW_SMARTWATCH_LOGIT_ZERO_POINT_I8;
         logits[k] = (int8_t)(value < -128 ? -128 : value > 127 ? 127 : value);
     }
 }
@@ -95,7 +95,7 @@ void spsw_smartwatch_step_i8(spsw_smartwatch_state_t *state, const int8_t x[SPSW
     int16_t wide_logits[SPSW_SMARTWATCH_CLASSES];
     int16_t wide_x[SPSW_SMARTWATCH_CHANNELS];
     for (int j = 0; j < SPSW_SMARTWATCH_CHANNELS; j++) {
-        wide_x[j] = (int16_t)((x[j] - SPSW_SMARTWATCH_INPUT_ZERO_POINT_I8) * 72);
+        wide_x[j] = (int16_t)((x[j] - SPSW_SMARTWATCH_INPUT_ZERO_POINT_I8) * 79);
     }
     step(state, wide_x, wide_logits);
     narrow(wide_logits, logits);
