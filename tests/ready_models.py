@@ -193,7 +193,8 @@ def text(card: Card, run: Run, shipped: dict[str, bytes]) -> str:
         "",
         f"- {card.data} Data set: {card.dataset}, sha256 of series and labels {metadata.dataset_sha256[:16]}.",
         f"- Split: {metadata.dataset_split or 'as the data set brings it'}; {len(y)} test series. Method, loss weight, seed and "
-        f"epoch were chosen on held-out training series ({held_out}); the test series were looked at once.",
+        f"epoch were chosen on held-out training series ({held_out}); the test series were looked at once, in this run: figures "
+        "of earlier runs were seen while the training recipe was settled.",
         f"- Input: {channels}; {metadata.window_length} samples a series{rate}. Classes: {', '.join(metadata.labels)}.",
         f"- Terms of the data: {card.terms}. No series are shipped, but for the first samples of one test series, which each "
         ".tflite and .onnx carries to check itself.",
