@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from memkd_edge.config import DistillConfig
-from memkd_edge.data import load_dataset, prepare
+from memkd_edge.data import Prepared, load_dataset, prepare
 from memkd_edge.distill import population as population_module
 from memkd_edge.distill import students as students_module
 from memkd_edge.distill import teacher as teacher_module
@@ -79,24 +79,30 @@ def forget_bias_of_one(units: int, length: int) -> torch.Tensor:
     return torch.cat([torch.zeros(units), torch.ones(units), torch.zeros(2 * units)])
 
 
-LEFT_OUT = {
+VARIANTS: dict[str, tuple[tuple[Any, str, Any], ...]] = {
+    "as it is": (),
     "no long-memory initialisation": ((students_module, "long_memory_bias", forget_bias_of_one),),
     "no noisy copies": ((teacher_module, "FEWEST_COPIES", 1), (teacher_module, "MOST_COPIES", 1)),
     "no penalty on large cells": ((population_module, "CELL_PENALTY", 0.0),),
     "no average of the weights": ((population_module, "AVERAGE_STEPS", 1),),
     "no int8 grid": ((population_module, "on_grid", lambda spec, parameters: parameters),),
-}
-PUT_IN = {
     "with clipping": ((torch.optim, "Adam", ClippingAdam),),
     "with warm-up and cosine": ((torch.optim, "Adam", CosineAdam),),
 }
-VARIANTS: dict[str, tuple[tuple[Any, str, Any], ...]] = {"as it is": (), **LEFT_OUT, **PUT_IN}
 
 
-def train_teacher(spec: ModelSpec, train: Series, batch: int) -> nn.Module:
-    """Train one teacher; as in a run, another seed is tried when it does not fit its series."""
+def load(name: str, resampling: str) -> tuple[Prepared, Series, Recipe]:
+    """Return a data set, its training series, and how students train on them."""
+    prepared = prepare(load_dataset(name), DistillConfig(dataset=name, resample=resampling))
+    train = Series(torch.from_numpy(prepared.x_train), torch.from_numpy(prepared.y_train))
+    batch = batch_size(0, len(train.y))
+    return prepared, train, Recipe(epochs(0, len(train.y), batch), LEARNING_RATE, batch, seed=0)
+
+
+def train_teacher(spec: ModelSpec, train: Series, students: Recipe) -> nn.Module:
+    """Train one teacher, for as many epochs as its students; as in a run, another seed is tried when it does not fit."""
+    recipe = TeacherRecipe(students.epochs, learning_rate=0.002, batch_size=students.batch_size, noise=NOISE)
     for seed in range(3):
-        recipe = TeacherRecipe(epochs=epochs(0, len(train.y), batch), learning_rate=0.002, batch_size=batch, noise=NOISE)
         training = TeacherTraining(spec, recipe, seed, train)
         while not training.finished:
             training.train_epoch()
@@ -119,13 +125,11 @@ def integer_agreement(model: LstmClassifier, calibration: np.ndarray, x: np.ndar
 
 def ablate(name: str, resampling: str) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Return a data set's table as Markdown, its scores [variants, methods, seeds] and agreements [variants]."""
-    prepared = prepare(load_dataset(name), DistillConfig(dataset=name, resample=resampling))
-    train = Series(torch.from_numpy(prepared.x_train), torch.from_numpy(prepared.y_train))
+    prepared, train, recipe = load(name, resampling)
     x_test = torch.from_numpy(prepared.x_test)
-    batch = batch_size(0, len(train.y))
     channels, classes = train.x.shape[2], len(prepared.metadata.labels)
     teacher_spec = ModelSpec(channels, 100, classes, 3)
-    taught_by = train_teacher(teacher_spec, train, batch)
+    taught_by = train_teacher(teacher_spec, train, recipe)
     spec = ModelSpec(channels, 1, classes)
     spec = ModelSpec(channels, hidden_size_for(500, teacher_spec.parameters, spec), classes)
     candidates = [Candidate(method, weight, seed) for method, weight in METHODS for seed in range(SEEDS)]
@@ -134,10 +138,9 @@ def ablate(name: str, resampling: str) -> tuple[list[str], np.ndarray, np.ndarra
     lines = [
         f"## {name}, {x_test.shape[1]} steps, {spec.hidden_size} units, teacher {score:.3f}",
         "",
-        f"| | {' | '.join([method for method, _ in METHODS])} | largest \\|c\\| | int16x8 agreement |",
+        f"| | {' | '.join(method for method, _ in METHODS)} | largest \\|c\\| | int16x8 agreement |",
         f"|---|{'---|' * len(METHODS)}---|---|",
     ]
-    recipe = Recipe(epochs(0, len(train.y), batch), LEARNING_RATE, batch, seed=0)
     CosineAdam.steps = recipe.epochs * len(batches(len(train.y), recipe, 0))
     all_scores, agreements = [], []
     for label, patches in VARIANTS.items():
@@ -180,12 +183,9 @@ def decimate() -> list[str]:
         cells = []
         for resampling in ("none", f"decimate:{factor}"):
             print(f"{name}: {resampling}", file=sys.stderr)
-            prepared = prepare(load_dataset(name), DistillConfig(dataset=name, resample=resampling))
-            train = Series(torch.from_numpy(prepared.x_train), torch.from_numpy(prepared.y_train))
-            batch = batch_size(0, len(train.y))
+            prepared, train, recipe = load(name, resampling)
             spec = ModelSpec(train.x.shape[2], UNITS, len(prepared.metadata.labels))
             teacher = Teacher(build(spec).eval().requires_grad_(False), train, memory_limit=2**30, noise=NOISE)  # teaches nothing
-            recipe = Recipe(epochs(0, len(train.y), batch), LEARNING_RATE, batch, seed=0)
             parameters = trained(spec, [Candidate("base", 0.0, seed) for seed in range(SEEDS)], teacher, recipe)
             scores = auc_prc(predict(spec, parameters, torch.from_numpy(prepared.x_test)).numpy(), prepared.y_test)
             cells.append(f"{prepared.x_test.shape[1]} | {scores.mean():.3f} ± {scores.std():.3f}")

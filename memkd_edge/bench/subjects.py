@@ -159,8 +159,8 @@ class Subjects:
         self, build: str, interface: str, tolerance: float, *, source: CModel | None = None, file: bytes = b""
     ) -> Subject:
         reference = integer_classifier(self.quantized)
-        inputs = reference.quantize_input(self.x[None], interface)[0]
-        expected = reference.run(inputs[None])[0]
+        series = reference.quantize_input(self.x[None], interface)
+        inputs, expected = series[0], reference.run(series)[0]
         dense = [*(layer.gates for layer in self.quantized.layers), self.quantized.head]
         weight_bytes = sum(part.weight.nbytes + 4 * part.bias.size for part in dense)
         return Subject("student", build, inputs, expected, tolerance, weight_bytes, source, file, ".tflite" if file else "")

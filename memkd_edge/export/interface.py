@@ -39,14 +39,13 @@ class Port:
         """Return real series x [N, T, width], from a reset, in this tensor's dtype; int8 samples carry over (samples.py)."""
         if self.dtype == "int8":
             return quantize_series(x, self.scale, self.zero_point)
-        return self.quantize_next(x, np.zeros(x.shape[2], np.float32))[0]
+        return x.astype(np.float32) if self.dtype == "float32" else quantize_array(x, self.scale, self.zero_point)
 
     def quantize_next(self, x: NDArray[np.floating], rest: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """Return one real sample x [..., width] in this tensor's dtype, and what it leaves for the next; `rest`: of the last."""
         if self.dtype == "int8":
             return quantize_sample(x, rest, self.scale, self.zero_point)
-        exact = x.astype(np.float32) if self.dtype == "float32" else quantize_array(x, self.scale, self.zero_point)
-        return exact, rest
+        return self.quantize(x), rest  # each sample by itself
 
     def dequantize(self, values: NDArray[Any]) -> NDArray[np.float64]:
         """Return the real values of `values`."""

@@ -5,8 +5,6 @@ recurrent network adds that up. So int8 samples carry over: what rounding leaves
 sigma-delta converter, and the error averages out (Inose, Yasuda 1963, A unity bit coding method by negative feedback).
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,7 +28,7 @@ def quantize_sample(
     """
     with np.errstate(over="ignore", invalid="ignore"):  # infinite values are clamped
         value = x.astype(np.float32) / np.float32(scale) + rest
-        rounded = np.trunc(value + np.copysign(np.float32(0.5), value))
+        rounded = _rounded(value)
         sample = np.clip(rounded + zero_point, -128, 127)
         left = np.where(sample == rounded + zero_point, value - rounded, np.float32(0))
     return sample.astype(np.int8), left
@@ -38,7 +36,11 @@ def quantize_sample(
 
 def quantize_array(x: NDArray[np.floating], scale: float, zero_point: int = 0) -> NDArray[np.int16]:
     """Return int16 clamp(trunc(x / scale +- 1/2) + zero_point) in float32 arithmetic, element by element."""
-    scaled = x.astype(np.float32) / np.float32(scale)
-    rounded = np.trunc(scaled + np.copysign(np.float32(0.5), scaled)) + zero_point
-    quantized: NDArray[Any] = np.clip(rounded, -32768, 32767).astype(np.int16)
-    return quantized
+    rounded = _rounded(x.astype(np.float32) / np.float32(scale))
+    return np.clip(rounded + zero_point, -32768, 32767).astype(np.int16)
+
+
+def _rounded(value: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Round to the nearest, halves away from zero."""
+    rounded: NDArray[np.float32] = np.trunc(value + np.copysign(np.float32(0.5), value))
+    return rounded

@@ -1,5 +1,7 @@
 """The reference that population training has to equal: one student, torch's own modules, optimiser and rounding."""
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -42,22 +44,16 @@ class Alone:
             step = epoch * len(order) + number
             x, labels, teacher = self.teacher.batch(index, epoch)
             weights = self._on_grid(self.model)
-
-            def run(series: Tensor, weights: dict[str, Tensor] = weights) -> tuple[Tensor, Tensor]:
-                found: tuple[Tensor, Tensor] = functional_call(self.model, weights, series)
-                return found
-
-            def read(hidden: Tensor, weights: dict[str, Tensor] = weights) -> Tensor:
-                return F.linear(hidden, weights["head.weight"], weights["head.bias"])
-
+            # Without a grid the model runs as it is: functional_call would only take time.
+            run = partial(functional_call, self.model, weights) if self.rounded else self.model
             logits, hidden = run(x)
             context = StepContext(
                 generator=step_generator(self.recipe, step),
                 progress=step / max(steps - 1, 1),
                 x=x,
-                student_logits=lambda series: run(series)[0].unsqueeze(0),
+                student_logits=lambda series, run=run: run(series)[0].unsqueeze(0),
                 teacher_logits=self.teacher.logits,
-                student_readout=read,
+                student_readout=partial(F.linear, weight=weights["head.weight"], bias=weights["head.bias"]),
                 teacher_readout=self.teacher.readout,
             )
             student = Outputs(logits.unsqueeze(0), hidden.unsqueeze(0))
