@@ -1,5 +1,5 @@
 """`python -m memkd_edge` is the command line."""
 
-from memkd_edge.cli import main
+from memkd_edge.cli.main import main
 
 main()

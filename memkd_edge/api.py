@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memkd_edge.config import BenchConfig, DistillConfig, ExportConfig, resolve
-from memkd_edge.ready import open_run
+from memkd_edge.ready_models import open_run
 from memkd_edge.runs import Run
 
 if TYPE_CHECKING:

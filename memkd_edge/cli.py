@@ -97,11 +97,11 @@ def distill(
     flags = {
         key: value for key, value in locals().items() if key not in ("name", "resume", "config", "run_root", "force", "as_json")
     }
+    from memkd_edge.cli.main.tables import print_distillation
     from memkd_edge.config import DistillConfig, resolve
     from memkd_edge.distill.pipeline import distill as run_distill
     from memkd_edge.progress import reporter
     from memkd_edge.runs import Run
-    from memkd_edge.tables import print_distillation
 
     resolved = resolve(DistillConfig, "distill", toml=config, flags=flags)
     interrupted = Run.open(resume, complete=False) if resume is not None else None
@@ -154,7 +154,7 @@ def export(
     from memkd_edge.export.pipeline import export as run_export
     from memkd_edge.export.show import print_export, print_verification
     from memkd_edge.export.verify import ParityError
-    from memkd_edge.ready import open_run
+    from memkd_edge.ready_models import open_run
 
     opened = open_run(run, run_root)
     try:
@@ -184,7 +184,7 @@ def verify(
     from memkd_edge.export.show import print_verification
     from memkd_edge.export.verify import ParityError
     from memkd_edge.export.verify import verify as run_verify
-    from memkd_edge.ready import PREFIX, open_run
+    from memkd_edge.ready_models import PREFIX, open_run
 
     failure = None
     of_run = not target or target.startswith(PREFIX) or Path(target).is_dir()
@@ -209,7 +209,7 @@ def inspect(
     """Show what a model file holds: signatures, tensors, operators, sizes, metadata."""
     from memkd_edge.export.inspect import inspect as run_inspect
     from memkd_edge.export.show import print_inspection
-    from memkd_edge.ready import PREFIX, int8_file
+    from memkd_edge.ready_models import PREFIX, int8_file
 
     found = run_inspect(int8_file(file.removeprefix(PREFIX)) if file.startswith(PREFIX) else Path(file))
     if as_json:
@@ -249,7 +249,7 @@ def bench(
     from memkd_edge.bench.pipeline import bench as run_bench
     from memkd_edge.bench.tables import print_report, to_csv
     from memkd_edge.config import BenchConfig, resolve
-    from memkd_edge.ready import open_run
+    from memkd_edge.ready_models import open_run
 
     flags = {
         "device": device or None,
@@ -283,8 +283,8 @@ def models(as_json: Json = False) -> None:
     """List the ready-made students, which `--run model:NAME` takes wherever a run is asked for."""
     from dataclasses import asdict
 
-    from memkd_edge.ready import KINDS, ready_models
-    from memkd_edge.tables import print_models
+    from memkd_edge.cli.main.tables import print_models
+    from memkd_edge.ready_models import KINDS, ready_models
 
     known = ready_models()
     if as_json:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from memkd_edge.data.normalise import normalise
-from memkd_edge.data.resample import StreamingResampler
+from memkd_edge.data.normalisation import normalise
+from memkd_edge.data.resampling import StreamingResampler
 from memkd_edge.errors import MemkdEdgeError, MissingToolError, UsageError
 from memkd_edge.metadata import Metadata
 

@@ -13,12 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from memkd_edge.cli.main.tables import console, table
 
 from memkd_edge.distill.population import Population, Recipe
 from memkd_edge.distill.students import Candidate
 from memkd_edge.distill.teacher import Series, Teacher
 from memkd_edge.models import ModelSpec, build
-from memkd_edge.tables import console, table
 from tests.distill.alone import Alone
 
 METHODS = ("base", "kd", "memkd", "memkd+kd")

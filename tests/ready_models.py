@@ -27,7 +27,7 @@ from memkd_edge.export.pipeline import file_stem
 from memkd_edge.export.selftest import self_test
 from memkd_edge.models import load_classifier
 from memkd_edge.quantize import quantize
-from memkd_edge.ready import FIGURES, ReadyModel, ready_models
+from memkd_edge.ready_models import FIGURES, ReadyModel, ready_models
 from memkd_edge.runs import Run, write_atomic
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -8,9 +8,9 @@ import subprocess
 import sys
 
 import pytest
+from memkd_edge.cli.main import main as cli
 
 import memkd_edge
-from memkd_edge import cli
 from memkd_edge.config import CompareConfig, DistillConfig
 
 HEAVY = ("torch", "sklearn", "aeon", "onnx", "onnxruntime", "ai_edge_litert", "matplotlib", "pandas", "scipy")
@@ -36,7 +36,7 @@ def test_the_version_is_the_packages():
 
 
 def test_help_loads_nothing_heavy():
-    code = f"import sys, memkd_edge.cli; print([m for m in {HEAVY!r} if m in sys.modules])"
+    code = f"import sys, memkd_edge.cli.main; print([m for m in {HEAVY!r} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
 
 

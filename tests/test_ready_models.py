@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from memkd_edge.cli.main import main as cli
 from sklearn.metrics import average_precision_score
 from sklearn.preprocessing import label_binarize
 
 import memkd_edge as me
-from memkd_edge import cli, ready
+from memkd_edge import ready_models as ready
 from memkd_edge.bench import toolchain
 from memkd_edge.bench.pipeline import bench
 from memkd_edge.config import BenchConfig
@@ -26,7 +27,7 @@ from memkd_edge.export.interface import tflite_step
 from memkd_edge.export.ladder import one_stream
 from memkd_edge.export.runtimes import Job, runners
 from memkd_edge.export.tflite_file import read_tflite
-from memkd_edge.ready import open_run, ready_folder, ready_models
+from memkd_edge.ready_models import open_run, ready_folder, ready_models
 from memkd_edge.runs import Run
 from tests import ready_models as maker
 from tests.conftest import SHARED

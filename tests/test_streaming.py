@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from memkd_edge.config import DistillConfig
 from memkd_edge.data import load_dataset, prepare
-from memkd_edge.data.normalise import normalise
-from memkd_edge.data.resample import resample
+from memkd_edge.data.normalisation import normalise
+from memkd_edge.data.resampling import resample
 from memkd_edge.errors import MemkdEdgeError, MissingToolError, UsageError
 from memkd_edge.export.onnx import write_onnx_sequence, write_onnx_step
 from memkd_edge.export.tflite import write_tflite, write_tflite_float

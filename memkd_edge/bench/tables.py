@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from memkd_edge import tables
 from memkd_edge.bench.doctor import Check
 from memkd_edge.bench.profiles import Device
 from memkd_edge.bench.types import EMULATED_EXACT, ESTIMATED, BenchReport, DeviceReport, Figure
+from memkd_edge.cli.main import tables
 
 # figure -> column title; the first table of a device shows cost, the second where the bytes lie
 COST = {

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from memkd_edge import tables
+from memkd_edge.cli.main import tables
 from memkd_edge.compare.document import Document, Table
 from memkd_edge.compare.figures import NAMES, drawings
 from memkd_edge.compare.findings import Findings, findings

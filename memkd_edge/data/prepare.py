@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 import memkd_edge
 from memkd_edge.config import DistillConfig
 from memkd_edge.data.dataset import Dataset
-from memkd_edge.data.normalise import normalise, statistics
-from memkd_edge.data.resample import parse_resampling, resample
+from memkd_edge.data.normalisation import normalise, statistics
+from memkd_edge.data.resampling import parse_resampling, resample
 from memkd_edge.data.splits import fold_numbers, hold_out
 from memkd_edge.errors import UsageError
 from memkd_edge.metadata import Metadata

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from memkd_edge.data.normalise import normalise
-from memkd_edge.data.resample import StreamingResampler
+from memkd_edge.data.normalisation import normalise
+from memkd_edge.data.resampling import StreamingResampler
 from memkd_edge.errors import MemkdEdgeError
 from memkd_edge.metadata import Metadata
 

@@ -1,10 +1,10 @@
 """Prints what export, verify and inspect found, as tables on stdout."""
 
+from memkd_edge.cli.main.tables import console, table
 from memkd_edge.export.inspect import Inspection, TensorInfo
 from memkd_edge.export.ladder import Accuracy, Rung
 from memkd_edge.export.pipeline import ExportReport
 from memkd_edge.export.verify import FileReport, VerifyReport
-from memkd_edge.tables import console, table
 
 MAX_TENSORS = 200  # rows; --json has all
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from memkd_edge.cli.main import app
 from typer.testing import CliRunner
 
 from memkd_edge.bench import arm64_root
@@ -22,7 +23,6 @@ from memkd_edge.bench.qemu_cortex_m import CORES
 from memkd_edge.bench.subjects import Subjects
 from memkd_edge.bench.tables import print_report, show, to_csv
 from memkd_edge.bench.types import EMULATED_EXACT, ESTIMATED, MEASURED, BenchReport, DeviceReport, Figure, Row
-from memkd_edge.cli import app
 from memkd_edge.config import BenchConfig
 from memkd_edge.errors import GateError, MemkdEdgeError, MissingToolError, UsageError
 

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from memkd_edge.cli.main import app
 from typer.testing import CliRunner
 
 from memkd_edge.bench import toolchain
@@ -15,7 +16,6 @@ from memkd_edge.bench.qemu_cortex_m import CORES
 from memkd_edge.bench.subjects import Subjects
 from memkd_edge.bench.tflm import TflmBuild
 from memkd_edge.bench.types import EMULATED_EXACT
-from memkd_edge.cli import app
 from memkd_edge.config import BenchConfig
 from memkd_edge.errors import MemkdEdgeError, MissingToolError
 from memkd_edge.export.c import emit_c

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from memkd_edge.cli.main import main as cli
 
-from memkd_edge import cli
 from memkd_edge.bench.pipeline import bench
 from memkd_edge.compare.pipeline import compare
 from memkd_edge.compare.plan import lay_out, settled

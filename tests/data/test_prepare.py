@@ -7,8 +7,8 @@ import memkd_edge
 from memkd_edge.config import DistillConfig
 from memkd_edge.data import Dataset, load_dataset, prepare
 from memkd_edge.data.dataset import Description, RawPart, assemble
-from memkd_edge.data.normalise import normalise
-from memkd_edge.data.resample import StreamingResampler
+from memkd_edge.data.normalisation import normalise
+from memkd_edge.data.resampling import StreamingResampler
 from memkd_edge.errors import UsageError
 
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import signal
 
-from memkd_edge.data.normalise import normalise, statistics
-from memkd_edge.data.resample import CUTOFF, StreamingResampler, low_pass, parse_resampling, resample
+from memkd_edge.data.normalisation import normalise, statistics
+from memkd_edge.data.resampling import CUTOFF, StreamingResampler, low_pass, parse_resampling, resample
 from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.metadata import Resampling
 

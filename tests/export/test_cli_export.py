@@ -6,8 +6,8 @@ import sys
 from functools import partial
 
 import pytest
+from memkd_edge.cli.main import main as cli
 
-from memkd_edge import cli
 from memkd_edge.export import verify as verify_module
 from memkd_edge.export.ladder import one_stream
 from tests.export.toy import make_run, student

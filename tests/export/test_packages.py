@@ -19,7 +19,7 @@ import pytest
 from memkd_edge.assets import asset_dir
 from memkd_edge.bench.qemu_cortex_m import CORES
 from memkd_edge.config import ExportConfig
-from memkd_edge.data.normalise import normalise
+from memkd_edge.data.normalisation import normalise
 from memkd_edge.errors import UsageError
 from memkd_edge.export import arena
 from memkd_edge.export.interface import tflite_step

@@ -12,8 +12,8 @@ import torch
 
 import memkd_edge as me
 from memkd_edge.config import ExportConfig
-from memkd_edge.data.normalise import normalise
-from memkd_edge.data.resample import low_pass, resample
+from memkd_edge.data.normalisation import normalise
+from memkd_edge.data.resampling import low_pass, resample
 from memkd_edge.errors import GateError, MemkdEdgeError, MissingToolError, UsageError
 from memkd_edge.export import pipeline as pipeline_module
 from memkd_edge.export import verify as verify_module

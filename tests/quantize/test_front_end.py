@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from memkd_edge.data.resample import low_pass, resample
+from memkd_edge.data.resampling import low_pass, resample
 from memkd_edge.errors import UsageError
 from memkd_edge.export.tflite import write_tflite, write_tflite_float
 from memkd_edge.metadata import Metadata, Resampling

@@ -6,7 +6,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from memkd_edge.ready import ReadyModel
+from memkd_edge.ready_models import ReadyModel
 from memkd_edge.runs import Run
 
 
