@@ -4,7 +4,7 @@
 from typing import TYPE_CHECKING, Any
 
 import memkd_edge.bench
-import memkd_edge.distill
+import memkd_edge.distillation
 import memkd_edge.export  # noqa: F401
 from memkd_edge.api import bench, distill, export
 

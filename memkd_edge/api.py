@@ -18,7 +18,7 @@ from memkd_edge.runs import Run
 
 if TYPE_CHECKING:
     from memkd_edge.bench.types import BenchReport
-    from memkd_edge.distill.teacher import TeacherModel
+    from memkd_edge.distillation.teacher import TeacherModel
     from memkd_edge.export.pipeline import ExportReport
 
 
@@ -44,7 +44,7 @@ def distill(
         UsageError: an unknown option, or data that cannot be learnt from.
         MemkdEdgeError: the run could not be written.
     """
-    from memkd_edge.distill.pipeline import distill as run_distill
+    from memkd_edge.distillation.pipeline import distill as run_distill
 
     config = resolve(DistillConfig, "distill", flags=options)
     return run_distill(config, run_root=Path(run_root), name=name, force=force, teacher=teacher_model)

@@ -99,7 +99,7 @@ def distill(
     }
     from memkd_edge.cli.main.tables import print_distillation
     from memkd_edge.config import DistillConfig, resolve
-    from memkd_edge.distill.pipeline import distill as run_distill
+    from memkd_edge.distillation.pipeline import distill as run_distill
     from memkd_edge.progress import reporter
     from memkd_edge.runs import Run
 

@@ -16,20 +16,20 @@ from torch import nn
 
 from memkd_edge.config import DistillConfig
 from memkd_edge.data import Prepared, load_dataset, prepare
-from memkd_edge.distill import population as population_module
-from memkd_edge.distill import students as students_module
-from memkd_edge.distill import teacher as teacher_module
-from memkd_edge.distill.metrics import agreement, auc_prc
-from memkd_edge.distill.population import STEPS, Population, Recipe, batch_size, batches, epochs, predict
-from memkd_edge.distill.schedule import rate
-from memkd_edge.distill.students import Candidate, Parameters
-from memkd_edge.distill.teacher import Series, Teacher, TeacherRecipe, TeacherTraining
-from memkd_edge.models import LstmClassifier, ModelSpec, build, hidden_size_for
+from memkd_edge.distillation import population as population_module
+from memkd_edge.distillation import students as students_module
+from memkd_edge.distillation import teacher as teacher_module
+from memkd_edge.distillation.population import STEPS, Population, Recipe, batch_size, batches, epochs, predict
+from memkd_edge.distillation.schedule import rate
+from memkd_edge.distillation.students import Candidate, Parameters
+from memkd_edge.distillation.teacher import Series, Teacher, TeacherRecipe, TeacherTraining
+from memkd_edge.nets.classifier import LstmClassifier, ModelSpec, build, hidden_size_for
 from memkd_edge.quantize.calibrate import FloatModel
 from memkd_edge.quantize.quantize import quantize
 from memkd_edge.quantize.straight_through import integer_trajectory
 from memkd_edge.runs import write_atomic
-from tests.distill.alone import cell_states
+from memkd_edge.scores import agreement, auc_prc
+from tests.distillation.alone import cell_states
 
 DATA_SETS = (
     ("GunPoint", "linear:100"),

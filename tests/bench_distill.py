@@ -15,11 +15,11 @@ from dataclasses import dataclass
 import torch
 from memkd_edge.cli.main.tables import console, table
 
-from memkd_edge.distill.population import Population, Recipe
-from memkd_edge.distill.students import Candidate
-from memkd_edge.distill.teacher import Series, Teacher
-from memkd_edge.models import ModelSpec, build
-from tests.distill.alone import Alone
+from memkd_edge.distillation.population import Population, Recipe
+from memkd_edge.distillation.students import Candidate
+from memkd_edge.distillation.teacher import Series, Teacher
+from memkd_edge.nets.classifier import ModelSpec, build
+from tests.distillation.alone import Alone
 
 METHODS = ("base", "kd", "memkd", "memkd+kd")
 THREADS = 2

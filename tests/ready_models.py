@@ -20,15 +20,15 @@ import numpy as np
 
 from memkd_edge.bench import toolchain
 from memkd_edge.data import load_dataset
-from memkd_edge.distill.metrics import classification_metrics, per_class_table
 from memkd_edge.errors import MemkdEdgeError
 from memkd_edge.export.oracle import integer_logits
 from memkd_edge.export.pipeline import file_stem
 from memkd_edge.export.selftest import self_test
-from memkd_edge.models import load_classifier
+from memkd_edge.nets.classifier import load_classifier
 from memkd_edge.quantize import quantize
 from memkd_edge.ready_models import FIGURES, ReadyModel, ready_models
 from memkd_edge.runs import Run, write_atomic
+from memkd_edge.scores import classification_metrics, per_class_table
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = ROOT / "models"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from memkd_edge.models import ModelSpec
+from memkd_edge.nets.classifier import ModelSpec
 from memkd_edge.quantize.calibrate import FloatModel, LayerWeights
 from memkd_edge.quantize.quantize import Settings, quantize_nearest
 from memkd_edge.quantize.types import QuantizedLstm

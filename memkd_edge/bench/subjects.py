@@ -16,7 +16,7 @@ from memkd_edge.export.c_float import emit_c_float
 from memkd_edge.export.onnx import write_onnx_step
 from memkd_edge.export.tflite import write_tflite, write_tflite_float
 from memkd_edge.metadata import Metadata
-from memkd_edge.models import Classifier, GruClassifier, LstmClassifier, load_classifier, logits_over_time
+from memkd_edge.nets.classifier import Classifier, GruClassifier, LstmClassifier, load_classifier, logits_over_time
 from memkd_edge.quantize import quantize
 from memkd_edge.quantize.reference import integer_classifier
 from memkd_edge.quantize.types import QuantizedGru, QuantizedLstm

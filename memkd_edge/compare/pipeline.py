@@ -27,7 +27,7 @@ from memkd_edge.compare.report import Report, write_report
 from memkd_edge.compare.rows import Row, read_rows, write_rows
 from memkd_edge.config import CompareConfig, DistillConfig
 from memkd_edge.data import Dataset
-from memkd_edge.distill.pipeline import distill
+from memkd_edge.distillation.pipeline import distill
 from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.progress import Reporter
 from memkd_edge.runs import Run

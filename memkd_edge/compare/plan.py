@@ -10,10 +10,10 @@ from memkd_edge.compare.executors import Task
 from memkd_edge.compare.suites import SUITES
 from memkd_edge.config import CompareConfig, DistillConfig
 from memkd_edge.data import load_dataset, prepare
-from memkd_edge.distill.pipeline import candidates_of, student_spec, teacher_spec
-from memkd_edge.distill.population import batch_size, epochs
+from memkd_edge.distillation.pipeline import candidates_of, student_spec, teacher_spec
+from memkd_edge.distillation.population import batch_size, epochs
 from memkd_edge.errors import UsageError
-from memkd_edge.models import KINDS
+from memkd_edge.nets.classifier import KINDS
 from memkd_edge.progress import Reporter
 
 _SHARED = {field.name for field in fields(DistillConfig)} & {field.name for field in fields(CompareConfig)}

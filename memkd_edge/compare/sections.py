@@ -18,7 +18,7 @@ from memkd_edge.compare.findings import (
 )
 from memkd_edge.compare.statistics import ALPHA, DRAW_DECIMALS, sets_needed
 from memkd_edge.config import CompareConfig
-from memkd_edge.distill.selection import teacher_warning
+from memkd_edge.distillation.selection import teacher_warning
 
 FILES = (".npz", ".csv")  # data sets that are named by their file
 NONE = "-"  # in a cell without a value

@@ -12,7 +12,7 @@ from memkd_edge.assets import asset_dir
 from memkd_edge.errors import UsageError
 from memkd_edge.export.c_text import c_float, check_name, content_id, render
 from memkd_edge.metadata import Metadata
-from memkd_edge.models import Classifier, LstmClassifier
+from memkd_edge.nets.classifier import Classifier, LstmClassifier
 
 RUNTIME_FILES = ("memkd_lstm_f32.h", "memkd_state.h", "memkd_state.c")
 

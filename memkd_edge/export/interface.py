@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from memkd_edge.errors import MemkdEdgeError
 from memkd_edge.export.tflite_file import TfliteFile, TfliteSubgraph
-from memkd_edge.models import ModelSpec
+from memkd_edge.nets.classifier import ModelSpec
 from memkd_edge.quantize.samples import quantize_array, quantize_sample, quantize_series
 from memkd_edge.quantize.types import QuantizedClassifier, QuantizedLayer
 

@@ -19,7 +19,7 @@ from memkd_edge.errors import UsageError
 from memkd_edge.export.embedded import KEY
 from memkd_edge.export.seal import seal, with_blank_check
 from memkd_edge.metadata import Metadata
-from memkd_edge.models import GruClassifier, LstmClassifier
+from memkd_edge.nets.classifier import GruClassifier, LstmClassifier
 
 OPSET = 14  # the first with today's LSTM and GRU; any runtime since 2021 takes it
 IR_VERSION = 7  # the one that came with opset 14

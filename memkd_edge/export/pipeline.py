@@ -12,15 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memkd_edge.config import ExportConfig
-from memkd_edge.distill.metrics import auc_prc
 from memkd_edge.errors import UsageError
 from memkd_edge.export.golden import as_input, golden_vectors
 from memkd_edge.export.ladder import IntegerModel
 from memkd_edge.export.oracle import integer_logits
 from memkd_edge.export.verify import ParityError, VerifyReport, exported_files, quantized, verify_run
 from memkd_edge.metadata import Metadata
-from memkd_edge.models import Classifier, GruClassifier, LstmClassifier, load_classifier, save_model
+from memkd_edge.nets.classifier import Classifier, GruClassifier, LstmClassifier, load_classifier, save_model
 from memkd_edge.runs import Run
+from memkd_edge.scores import auc_prc
 
 FORMATS = ("tflite", "onnx", "c")
 ARITHMETICS = ("int8", "int16x8", "float32")

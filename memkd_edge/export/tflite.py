@@ -26,7 +26,7 @@ from memkd_edge.export.embedded import KEY
 from memkd_edge.export.flatbuffer import ModelWriter, Subgraph
 from memkd_edge.export.seal import seal, with_blank_check
 from memkd_edge.metadata import Metadata
-from memkd_edge.models import Classifier
+from memkd_edge.nets.classifier import Classifier
 from memkd_edge.quantize.calibrate import FloatModel
 from memkd_edge.quantize.fixed_point import INT16_MAX
 from memkd_edge.quantize.front_end import fold_normalisation

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memkd_edge.errors import UsageError
-from memkd_edge.models import Classifier
+from memkd_edge.nets.classifier import Classifier
 
 Floats = NDArray[np.float64]
 

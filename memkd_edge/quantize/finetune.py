@@ -17,17 +17,17 @@ from torch import Tensor
 
 from memkd_edge.config import DistillConfig, from_table
 from memkd_edge.data import load_dataset, prepare
-from memkd_edge.distill.methods import Outputs, StepContext, method_named
-from memkd_edge.distill.metrics import auc_prc
-from memkd_edge.distill.population import Recipe, batch_size, batches, step_generator
-from memkd_edge.distill.teacher import Series, Teacher, load_teacher
+from memkd_edge.distillation.methods import Outputs, StepContext, method_named
+from memkd_edge.distillation.population import Recipe, batch_size, batches, step_generator
+from memkd_edge.distillation.teacher import Series, Teacher, load_teacher
 from memkd_edge.errors import UsageError
-from memkd_edge.models import Classifier, load_classifier
+from memkd_edge.nets.classifier import Classifier, load_classifier
 from memkd_edge.quantize.calibrate import FloatModel
 from memkd_edge.quantize.quantize import Settings, quantize, quantize_nearest, settings_of
 from memkd_edge.quantize.straight_through import dequantized, integer_outputs, integer_trajectory
 from memkd_edge.quantize.types import QuantizedGru, QuantizedGruLayer, QuantizedLayer, QuantizedLstm
 from memkd_edge.runs import Run
+from memkd_edge.scores import auc_prc
 
 EPOCHS = 30
 LEARNING_RATE = 1e-3

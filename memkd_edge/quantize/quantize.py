@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memkd_edge.errors import UsageError
-from memkd_edge.models import Classifier, GruClassifier, LstmClassifier
+from memkd_edge.nets.classifier import Classifier, GruClassifier, LstmClassifier
 from memkd_edge.quantize.biases import correct_biases
 from memkd_edge.quantize.calibrate import DenseWeights, FloatModel, Floats, check_series
 from memkd_edge.quantize.fixed_point import multiplier

@@ -18,15 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memkd_edge.config import DistillConfig, from_table
-from memkd_edge.distill.metrics import agreement, auc_prc
-from memkd_edge.distill.pipeline import distill
-from memkd_edge.distill.population import STEPS
-from memkd_edge.models import load_classifier
+from memkd_edge.distillation.pipeline import distill
+from memkd_edge.distillation.population import STEPS
+from memkd_edge.nets.classifier import load_classifier
 from memkd_edge.quantize.calibrate import FloatModel
 from memkd_edge.quantize.quantize import quantize
 from memkd_edge.quantize.reference import integer_classifier
 from memkd_edge.quantize.straight_through import integer_trajectory
 from memkd_edge.runs import Run, write_atomic
+from memkd_edge.scores import agreement, auc_prc
 
 # The sets that aeon carries; then those of the developers' folder: UCR-2015 and wearables.
 BUNDLED = (

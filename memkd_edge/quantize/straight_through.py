@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from memkd_edge.distill.methods import Outputs
-from memkd_edge.models import Classifier
+from memkd_edge.distillation.methods import Outputs
+from memkd_edge.nets.classifier import Classifier
 from memkd_edge.quantize.reference import IntegerLstm, integer_classifier
 from memkd_edge.quantize.types import QuantizedGru, QuantizedGruLayer, QuantizedLayer, QuantizedLstm
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from memkd_edge.metadata import Metadata
-from memkd_edge.models import ModelSpec, build, save_model
+from memkd_edge.nets.classifier import ModelSpec, build, save_model
 from memkd_edge.runs import Run
 
 CHANNELS, CLASSES, SERIES, LENGTH = 2, 3, 6, 20

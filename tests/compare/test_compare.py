@@ -19,8 +19,8 @@ from memkd_edge.compare.rows import read_rows
 from memkd_edge.compare.suites import SUITES, Suite
 from memkd_edge.config import BenchConfig, CompareConfig, DistillConfig
 from memkd_edge.data import load_dataset
-from memkd_edge.distill.pipeline import distill
-from memkd_edge.distill.teacher import TeacherTraining
+from memkd_edge.distillation.pipeline import distill
+from memkd_edge.distillation.teacher import TeacherTraining
 from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.progress import Reporter
 from memkd_edge.runs import Run
@@ -31,7 +31,7 @@ import os, signal, sys
 from pathlib import Path
 from memkd_edge.compare.pipeline import compare
 from memkd_edge.config import CompareConfig
-from memkd_edge.distill import study
+from memkd_edge.distillation import study
 from memkd_edge.progress import Reporter
 
 study.CHECKPOINT_EVERY_S = 0.0

@@ -17,7 +17,7 @@ from memkd_edge.errors import UsageError
 from memkd_edge.export.c import emit_c
 from memkd_edge.export.tflite import write_tflite
 from memkd_edge.metadata import Metadata, Resampling
-from memkd_edge.models import ModelSpec
+from memkd_edge.nets.classifier import ModelSpec
 from memkd_edge.quantize import integer_classifier, quantize
 from memkd_edge.quantize.calibrate import FloatModel
 from memkd_edge.quantize.front_end import IntegerFrontEnd, Sensor

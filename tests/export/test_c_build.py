@@ -13,7 +13,7 @@ from memkd_edge.bench.toolchain import PACKAGES
 from memkd_edge.export.c import emit_c
 from memkd_edge.export.c_float import emit_c_float
 from memkd_edge.metadata import Resampling
-from memkd_edge.models import ModelSpec
+from memkd_edge.nets.classifier import ModelSpec
 from memkd_edge.quantize import quantize
 from memkd_edge.quantize.front_end import Sensor
 from tests.export.c_library import STRICT, write

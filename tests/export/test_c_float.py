@@ -10,7 +10,7 @@ from memkd_edge.errors import UsageError
 from memkd_edge.export.c import emit_c
 from memkd_edge.export.c_float import emit_c_float
 from memkd_edge.metadata import Metadata
-from memkd_edge.models import ModelSpec, build
+from memkd_edge.nets.classifier import ModelSpec, build
 from memkd_edge.quantize import quantize
 from tests.export.c_library import compile_library, pointer, write
 from tests.quantize.helpers import random_model, random_series

@@ -24,7 +24,7 @@ from memkd_edge.export.show import print_inspection
 from memkd_edge.export.tflite import write_tflite
 from memkd_edge.export.tflite_file import read_tflite
 from memkd_edge.export.verify import verify
-from memkd_edge.models import load_classifier, save_model
+from memkd_edge.nets.classifier import load_classifier, save_model
 from memkd_edge.quantize import quantize
 from tests.export.toy import metadata, series, student
 

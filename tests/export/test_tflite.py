@@ -10,7 +10,7 @@ from ai_edge_litert import schema_py_generated as schema
 from memkd_edge.errors import UsageError
 from memkd_edge.export.tflite import write_tflite, write_tflite_float
 from memkd_edge.metadata import Metadata
-from memkd_edge.models import ModelSpec
+from memkd_edge.nets.classifier import ModelSpec
 from memkd_edge.quantize import QuantizedClassifier, QuantizedDense, integer_classifier, quantize
 from tests.quantize.helpers import (
     DTYPES,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from memkd_edge.export.tflite import write_tflite, write_tflite_float
-from memkd_edge.models import ModelSpec
+from memkd_edge.nets.classifier import ModelSpec
 from memkd_edge.quantize import IntegerFrontEnd, Sensor, integer_classifier, quantize
 from tests.quantize.helpers import DTYPES, LiteRtStep, hard_states, random_model, random_series, reference_step, step_widths
 

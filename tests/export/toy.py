@@ -8,7 +8,7 @@ import torch
 
 from memkd_edge.config import DistillConfig, to_toml
 from memkd_edge.metadata import Metadata, Resampling
-from memkd_edge.models import Classifier, ModelSpec, build, save_model
+from memkd_edge.nets.classifier import Classifier, ModelSpec, build, save_model
 from memkd_edge.runs import Run
 
 

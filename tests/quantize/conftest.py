@@ -10,7 +10,7 @@ from memkd_edge.runs import Run
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    from memkd_edge.distill.pipeline import distill
+    from memkd_edge.distillation.pipeline import distill
 
     config = DistillConfig(
         dataset="ItalyPowerDemand",

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 
 from memkd_edge.export.tflite import write_tflite
-from memkd_edge.models import ModelSpec
+from memkd_edge.nets.classifier import ModelSpec
 from memkd_edge.quantize import IntegerFrontEnd, QuantizedClassifier, Sensor, integer_classifier, quantize
 from tests.quantize.helpers import DTYPES, MicroStep, hard_states, random_model, random_series, reference_step, step_widths
 

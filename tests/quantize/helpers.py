@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from memkd_edge.models import Classifier, ModelSpec, build
+from memkd_edge.nets.classifier import Classifier, ModelSpec, build
 from memkd_edge.quantize import IntegerGru, IntegerLstm
 
 RESOLVERS = ("XNNPACK", "builtin", "reference")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from memkd_edge.models import ModelSpec
+from memkd_edge.nets.classifier import ModelSpec
 from memkd_edge.quantize import integer_classifier, quantize
 from memkd_edge.quantize.calibrate import FloatModel
 from memkd_edge.quantize.finetune import finetune, snap

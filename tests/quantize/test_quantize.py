@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memkd_edge.errors import UsageError
-from memkd_edge.models import ModelSpec
+from memkd_edge.nets.classifier import ModelSpec
 from memkd_edge.quantize import integer_classifier, quantize
 from memkd_edge.quantize.calibrate import DenseWeights, FloatModel
 from memkd_edge.quantize.quantize import dense_grid

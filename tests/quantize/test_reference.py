@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memkd_edge.export.tflite import write_tflite
-from memkd_edge.models import ModelSpec
+from memkd_edge.nets.classifier import ModelSpec
 from memkd_edge.quantize import integer_classifier, quantize
 from tests.quantize.helpers import (
     DTYPES,

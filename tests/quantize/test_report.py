@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from memkd_edge.distill import study
+from memkd_edge.distillation import study
 from memkd_edge.quantize import report
 from memkd_edge.quantize.report import Loss, Row, measure, student_run, summary, to_markdown
 

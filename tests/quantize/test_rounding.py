@@ -6,7 +6,7 @@ from importlib import import_module
 import numpy as np
 import pytest
 
-from memkd_edge.models import ModelSpec
+from memkd_edge.nets.classifier import ModelSpec
 from memkd_edge.quantize import integer_classifier, quantize
 from memkd_edge.quantize.biases import correct_biases
 from memkd_edge.quantize.calibrate import DenseWeights, FloatModel

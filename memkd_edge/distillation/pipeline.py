@@ -1,0 +1,309 @@
+"""distill: data set -> teacher -> population of students -> the kept student, as files of a run."""
+
+import math
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from memkd_edge.config import DistillConfig, from_table, to_toml
+from memkd_edge.data import Dataset, Prepared, load_dataset, prepare
+from memkd_edge.distillation.methods import method_named
+from memkd_edge.distillation.population import predict
+from memkd_edge.distillation.selection import standings, teacher_warning
+from memkd_edge.distillation.students import Candidate, Parameters
+from memkd_edge.distillation.study import Fold, Job, Study, Teachers, given_teacher, study, train_teachers
+from memkd_edge.distillation.teacher import Series, TeacherModel, load_teacher, noise_levels
+from memkd_edge.errors import UsageError
+from memkd_edge.nets.classifier import Classifier, ModelSpec, build, hidden_size_for, logits_over_time, save_model
+from memkd_edge.progress import Reporter
+from memkd_edge.runs import Run
+from memkd_edge.scores import agreement, auc_prc, classification_metrics, per_class_table, retention, warm_up_samples
+from memkd_edge.threads import torch_threads
+
+LEAST = {  # of the whole-number options
+    **dict.fromkeys(("seeds", "weights", "teacher_seeds", "teacher_layers", "teacher_hidden", "memory_limit"), 1),
+    **dict.fromkeys(("epochs", "teacher_epochs", "batch_size", "hidden", "threads", "seed"), 0),
+}
+AUTO = ("base", "kd", "fitnet", "memkd", "memkd-belief")
+PAPER: dict[str, Any] = {"noise": "0", "batch_size": 32, "folds": 1}  # what the paper's protocol settles
+WARM_UP_SHARE = 0.9  # of the test series whose decision must be final
+
+
+def distill(
+    config: DistillConfig,
+    *,
+    run_root: Path,
+    name: str | None = None,
+    resume: Run | None = None,
+    force: bool = False,
+    progress: Reporter | None = None,
+    teacher: TeacherModel | None = None,
+    data: Dataset | None = None,
+    teachers: Path | None = None,
+) -> Run:
+    """Train a teacher, distil it into a student, and return the finished run.
+
+    Interrupted at any moment, the run continues with `resume` and ends with the same bytes (CPU, same number of threads).
+
+    Args:
+        config: what to do; when resuming, the run's own saved configuration is taken instead.
+        run_root: folder in which the run directory is made.
+        name: of the run directory; the data set's name and a number when left out.
+        resume: the run to continue.
+        force: overwrite a run of that name.
+        progress: told of each epoch.
+        teacher: a trained model of your own that takes normalised series x [B, T, C] to logits [B, K] and a hidden sequence
+            [B, T, H]; it takes the place of `config.teacher`. Give it again when resuming.
+        data: the data set, when it is loaded already.
+        teachers: a file that keeps the trained teachers, for runs on the same data with the same settings of the teacher: the
+            first one trains them, the others take them from there.
+
+    Raises:
+        UsageError: an option or the data do not allow it.
+        MemkdEdgeError: the run could not be read or written.
+    """
+    began = time.monotonic()
+    if resume is not None:
+        config = from_table(DistillConfig, resume.read_config()["distill"])
+        if resume.is_complete:
+            return resume
+    # The number of threads decides in which order sums are taken, so the run keeps it.
+    config = replace(config, threads=config.threads or torch.get_num_threads(), **(PAPER if config.protocol == "paper" else {}))
+    device = _device(config)
+    candidates = candidates_of(config)
+    data = data or load_dataset(config.dataset, data_root=config.data_root, groups=config.groups)
+    prepared = prepare(data, config)
+    # Both models' shapes are known before anything is trained or written, so what is impossible is refused at once.
+    channels, classes = prepared.x_train.shape[2], len(prepared.metadata.labels)
+    spec_of_teacher = teacher_spec(config, channels, classes)
+    if teacher is None and config.teacher:
+        teacher = load_teacher(Path(config.teacher), spec_of_teacher).to(device)
+    size = spec_of_teacher.parameters if teacher is None else _parameters(teacher)
+    spec = student_spec(config, channels, classes, size)
+    run = resume or _create(config, run_root, name or _free_name(run_root, prepared.metadata.name), force)
+    progress = progress or Reporter()
+    progress.started(run.path)
+    everything, folds = _parts(prepared, config, device)
+    job = Job(config, run, data.sha256, everything, folds, teachers, progress)
+    with torch_threads(config.threads):
+        taught_by = train_teachers(job, spec_of_teacher) if teacher is None else given_teacher(job, teacher)
+        _finish(job, prepared, spec, candidates, taught_by, study(job, spec, candidates, taught_by))
+    shutil.rmtree(run.path / "checkpoint", ignore_errors=True)
+    run.set_state("complete", seconds=time.monotonic() - began)
+    return run
+
+
+def _device(config: DistillConfig) -> torch.device:
+    if config.device not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"unknown device {config.device!r}; it is auto, cpu or cuda")
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("torch sees no CUDA device; use --device cpu, or install a CUDA build of torch and its driver")
+    if config.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(config.device)
+
+
+def candidates_of(config: DistillConfig) -> list[Candidate]:
+    """Return the population: every method with every weight of its grid and every seed.
+
+    Raises:
+        UsageError: an unknown method, or another option that no data set allows.
+    """
+    for name, least in LEAST.items():
+        if getattr(config, name) < least:
+            raise UsageError(f"--{name.replace('_', '-')} must be at least {least}, not {getattr(config, name)}")
+    for name in ("learning_rate", "teacher_learning_rate"):
+        if not 0 < getattr(config, name) < math.inf:
+            raise UsageError(f"--{name.replace('_', '-')} must be above 0, not {getattr(config, name):g}")
+    if not 0 < config.validation < 1:
+        raise UsageError(f"--validation is a share of the training series between 0 and 1, not {config.validation:g}")
+    noise_levels(config.noise)
+    if config.protocol not in ("honest", "paper"):
+        raise UsageError(f"unknown protocol {config.protocol!r}; it is honest or paper")
+    names = AUTO if config.method == "auto" else tuple(name.strip() for name in config.method.split(","))
+    candidates = []
+    for name in names:
+        weights = method_named(name).weights[: config.weights]
+        candidates += [Candidate(name, weight, seed) for weight in weights for seed in range(config.seeds)]
+    return candidates
+
+
+def _create(config: DistillConfig, root: Path, name: str, force: bool) -> Run:
+    path = root / name
+    if force and (path / "env.json").is_file():
+        shutil.rmtree(path)  # an old run's files must not pass for the new one's
+    return Run.create(root, name, to_toml("distill", config), force=force)
+
+
+def _free_name(root: Path, dataset: str) -> str:
+    number = 1
+    while (root / f"{dataset}-{number}").exists():
+        number += 1
+    return f"{dataset}-{number}"
+
+
+def _parts(prepared: Prepared, config: DistillConfig, device: torch.device) -> tuple[Series, tuple[Fold, ...]]:
+    """Return all training series, and the folds: of the training series, or by the paper's protocol the test series."""
+
+    def series(x: NDArray[np.float32], y: NDArray[np.int64]) -> Series:
+        return Series(torch.from_numpy(x).to(device), torch.from_numpy(y).to(device))
+
+    x, y, folds = prepared.x_train, prepared.y_train, prepared.folds
+    everything = series(x, y)
+    if config.protocol == "paper":
+        return everything, (Fold(everything, series(prepared.x_test, prepared.y_test)),)
+    parts = [(folds != fold, folds == fold) for fold in range(folds.max() + 1)]
+    return everything, tuple(Fold(series(x[inside], y[inside]), series(x[out], y[out])) for inside, out in parts)
+
+
+def teacher_spec(config: DistillConfig, channels: int, classes: int) -> ModelSpec:
+    """Return the architecture of the teacher that is trained."""
+    return ModelSpec(
+        input_size=channels,
+        hidden_size=config.teacher_hidden,
+        num_classes=classes,
+        num_layers=config.teacher_layers,
+        kind=config.teacher_kind,
+        bidirectional=config.teacher_bidirectional,
+    )
+
+
+def _parameters(model: TeacherModel) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def student_spec(config: DistillConfig, channels: int, classes: int, teacher_parameters: int) -> ModelSpec:
+    """Return the architecture of the students.
+
+    Raises:
+        UsageError: the compression is out of reach.
+    """
+    spec = ModelSpec(channels, max(config.hidden, 1), classes, kind=config.student)
+    if config.hidden:
+        return spec
+    return replace(spec, hidden_size=hidden_size_for(config.compression, teacher_parameters, spec))
+
+
+def _finish(job: Job, prepared: Prepared, spec: ModelSpec, candidates: list[Candidate], teachers: Teachers, found: Study) -> None:
+    """Measure everything on the test series, once, and write the run's files."""
+    choice, kept_students = found.choice, found.population.kept
+    index = found.refitted.index(candidates[choice.index])
+    student = _single(spec, kept_students, index)
+    job.run.write_bytes("student.safetensors", save_model(student))
+    if isinstance(teachers.final, Classifier):
+        job.run.write_bytes("teacher.safetensors", save_model(teachers.final))
+
+    x_test = torch.from_numpy(prepared.x_test).to(job.all.x.device)
+    test_logits = predict(spec, kept_students, x_test).cpu().numpy()
+    with torch.no_grad():
+        teacher_test = torch.cat([teachers.final(part)[0] for part in torch.split(x_test, 256)]).cpu().numpy()
+        over_time = torch.cat([logits_over_time(student, part) for part in torch.split(torch.from_numpy(prepared.x_test), 256)])
+    kept = test_logits[index]
+    teacher_metrics = classification_metrics(teacher_test, prepared.y_test)
+    student_metrics = classification_metrics(kept, prepared.y_test)
+    teacher_parameters = _parameters(teachers.final)
+    warm_up = int(np.quantile(warm_up_samples(over_time.numpy()), WARM_UP_SHARE, method="higher"))
+    member = choice.kept.members.index(choice.index)
+    teacher_validation = classification_metrics(teachers.held_out_logits, job.held_out_labels)
+    job.run.write_json(
+        "metrics.json",
+        {
+            "protocol": job.config.protocol,
+            "folds": len(job.folds),
+            "teacher": {
+                "parameters": teacher_parameters,
+                "noise": teachers.noise,
+                "test": teacher_metrics,
+                "validation": teacher_validation,
+            },
+            "student": {
+                "parameters": spec.parameters,
+                "compression": teacher_parameters / spec.parameters,
+                "hidden_size": spec.hidden_size,
+                "kind": spec.kind,
+                "method": choice.kept.method,
+                "weight": choice.kept.weight,
+                "seed": candidates[choice.index].seed,
+                "stop_epoch": choice.kept.epoch,
+                "validation": {"auc_prc": float(choice.kept.auc[member]), "cross_entropy": float(choice.kept.loss[member])},
+                "test": student_metrics,
+                "agreement_with_teacher": agreement(kept, teacher_test),
+                "retention": retention(student_metrics, teacher_metrics),
+                "per_class": per_class_table(kept, prepared.y_test, prepared.metadata.labels),
+                "warm_up_samples": warm_up,
+            },
+            "methods": _method_rows(prepared, candidates, found, test_logits),
+            "students": _student_rows(prepared, found, test_logits, teacher_test),
+            "kept_because": choice.reason,
+            "warning": teacher_warning(
+                {one.method: float(one.auc.mean()) for one in choice.methods}, teacher_validation["auc_prc"]
+            ),
+        },
+    )
+    metadata = replace(prepared.metadata, warm_up=warm_up, accuracy=student_metrics["accuracy"], run_id=job.run.run_id)
+    job.run.write_text("model.json", metadata.to_json() + "\n")
+    job.run.write_arrays("calibration.npz", prepared.kept_series())
+
+
+def _single(spec: ModelSpec, parameters: Parameters, index: int) -> Classifier:
+    model = build(spec)
+    model.load_state_dict({name: tensor[index] for name, tensor in parameters.items()})
+    return model.eval()
+
+
+def _method_rows(
+    prepared: Prepared, candidates: list[Candidate], found: Study, test_logits: NDArray[np.float32]
+) -> list[dict[str, Any]]:
+    """Return one row per (method, weight): mean and std over its seeds; test figures for a method's best weight."""
+    test = {
+        "test_auc_prc": auc_prc(test_logits, prepared.y_test),
+        "test_accuracy": (test_logits.argmax(-1) == prepared.y_test).mean(-1),
+    }
+    chosen = {(standing.method, standing.weight) for standing in found.choice.methods}
+    kept = (found.choice.kept.method, found.choice.kept.weight)
+    rows = []
+    for standing in standings(candidates, found.course):
+        key = (standing.method, standing.weight)
+        row: dict[str, Any] = {
+            "method": standing.method,
+            "weight": standing.weight,
+            "seeds": len(standing.members),
+            "stop_epoch": standing.epoch,
+            "kept": key == kept,
+            "validation_auc_prc_mean": float(standing.auc.mean()),
+            "validation_auc_prc_std": float(standing.auc.std()),
+        }
+        if key in chosen:
+            members = [number for number, one in enumerate(found.refitted) if (one.method, one.weight) == key]
+            for name, values in test.items():
+                row |= {f"{name}_mean": float(values[members].mean()), f"{name}_std": float(values[members].std())}
+        rows.append(row)
+    return rows
+
+
+def _student_rows(
+    prepared: Prepared, found: Study, test_logits: NDArray[np.float32], teacher_test: NDArray[np.float32]
+) -> list[dict[str, Any]]:
+    """Return one row per student trained again on all training series: its held-out score as a candidate, its test figures."""
+    validation = [(standing.epoch, score) for standing in found.choice.methods for score in standing.auc]
+    return [
+        {
+            "method": one.method,
+            "weight": one.weight,
+            "seed": one.seed,
+            "stop_epoch": epoch,
+            "validation_auc_prc": float(score),
+            "test_auc_prc": float(area),
+            "test_accuracy": float((logits.argmax(-1) == prepared.y_test).mean()),
+            "agreement_with_teacher": agreement(logits, teacher_test),
+        }
+        for one, (epoch, score), area, logits in zip(
+            found.refitted, validation, auc_prc(test_logits, prepared.y_test), test_logits, strict=True
+        )
+    ]

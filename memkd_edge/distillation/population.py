@@ -1,0 +1,267 @@
+"""Trains all candidate students at once, each exactly as if it were trained alone.
+
+Students never see each other: losses are summed, so each one's gradient is its own, and Adam works element by element. The
+population is cut into shards of neighbouring candidates. A shard is one batched pass; shards run side by side on the cores, and
+as many of them are made as the memory limit asks for.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from memkd_edge.distillation.grid import on_grid
+from memkd_edge.distillation.methods import Method, StepContext, method_named
+from memkd_edge.distillation.students import Candidate, Parameters, forward, initial_parameters, training_bytes
+from memkd_edge.distillation.teacher import Teacher
+from memkd_edge.nets.classifier import ModelSpec
+from memkd_edge.threads import torch_threads
+
+CELL_PENALTY = 0.03  # weight of the excess of an LSTM's cells in its loss: large cells lose most when quantised
+EVALUATE_SERIES = 256  # in one forward pass
+AVERAGE_STEPS = 100  # that a student's weights are averaged over: single steps jump
+STEPS = 3000  # of training, when the number of epochs is left open
+FEWEST_EPOCHS = 50
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How students are trained: epochs >= 1, Adam's learning rate, series in a batch, seed of everything random."""
+
+    epochs: int
+    learning_rate: float
+    batch_size: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Neighbouring students of one shard that share a method."""
+
+    method: Method
+    start: int
+    stop: int
+    weight: Tensor  # [stop - start]
+    extra: Parameters
+
+
+class Shard:
+    """A part of the population that trains in one batched pass."""
+
+    def __init__(self, spec: ModelSpec, candidates: list[Candidate], teacher: Teacher, recipe: Recipe) -> None:
+        device = teacher.x.device
+        self.spec = spec
+        self.candidates = candidates
+        self.teacher = teacher
+        self.recipe = recipe
+        length = teacher.x.shape[1]
+        initial = initial_parameters(spec, candidates, length, recipe.seed)
+        self.parameters = {name: tensor.to(device).requires_grad_() for name, tensor in initial.items()}
+        self.slices = list(self._slices(teacher.width, device))
+        self.optimizer = torch.optim.Adam(list(self._trained().values()), lr=recipe.learning_rate, fused=True)
+        self.average = {name: tensor.detach().clone() for name, tensor in self.parameters.items()}
+        self.kept = {name: tensor.clone() for name, tensor in self.weights().items()}
+
+    def weights(self) -> Parameters:
+        """The students as they are now: the running averages of what training moves, on their int8 grid."""
+        return on_grid(self.spec, self.average)
+
+    def _slices(self, teacher_width: int, device: torch.device) -> Iterator[Slice]:
+        start = 0
+        while start < len(self.candidates):
+            name = self.candidates[start].method
+            stop = start
+            while stop < len(self.candidates) and self.candidates[stop].method == name:
+                stop += 1
+            method = method_named(name)
+            extra: list[Parameters] = []
+            for candidate in self.candidates[start:stop]:
+                generator = torch.Generator().manual_seed(self.recipe.seed * 100_003 + candidate.seed)
+                extra.append(method.parameters(1, self.spec.width, teacher_width, generator))
+            yield Slice(
+                method,
+                start,
+                stop,
+                torch.tensor([candidate.weight for candidate in self.candidates[start:stop]], device=device),
+                {key: torch.cat([one[key] for one in extra]).detach().to(device).requires_grad_() for key in extra[0]},
+            )
+            start = stop
+
+    def _trained(self) -> Parameters:
+        extras = {f"{part.start}/{key}": tensor for part in self.slices for key, tensor in part.extra.items()}
+        return {**self.parameters, **extras}
+
+    def train_epoch(self, epoch: int) -> None:
+        """Pass once over the training series. Everything random follows from the recipe's seed and `epoch`."""
+        order = batches(len(self.teacher.y), self.recipe, epoch)
+        for number, index in enumerate(order):
+            self._step(index.to(self.teacher.x.device), epoch, epoch * len(order) + number, len(order) * self.recipe.epochs)
+
+    def _step(self, index: Tensor, epoch: int, step: int, steps: int) -> None:
+        x, labels, teacher = self.teacher.batch(index, epoch)
+        weights = on_grid(self.spec, self.parameters)
+        students, excess = forward(self.spec, weights, x, [part.stop - part.start for part in self.slices])
+        losses = [CELL_PENALTY * excess]
+        for part, student in zip(self.slices, students, strict=True):
+            own = slice(part.start, part.stop)
+            context = StepContext(
+                generator=step_generator(self.recipe, step),
+                progress=step / max(steps - 1, 1),
+                x=x,
+                student_logits=partial(_logits, self.spec, weights, own),
+                teacher_logits=self.teacher.logits,
+                student_readout=partial(_readout, weights, own),
+                teacher_readout=self.teacher.readout,
+            )
+            losses.append(part.method.loss(student, teacher, labels, part.weight, part.extra, context))
+        self.optimizer.zero_grad()
+        torch.cat(losses).sum().backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        with torch.no_grad():
+            for name, tensor in self.parameters.items():
+                self.average[name].lerp_(tensor, 1 / min(step + 1, AVERAGE_STEPS))
+
+    def keep(self, chosen: Tensor) -> None:
+        """Remember the present weights of the students `chosen`, bool [P]."""
+        for name, tensor in self.weights().items():
+            self.kept[name][chosen] = tensor[chosen]
+
+    def state(self) -> dict[str, Tensor]:
+        """Return all that training further needs."""
+        state = {f"kept/{name}": tensor for name, tensor in self.kept.items()}
+        state |= {f"average/{name}": tensor for name, tensor in self.average.items()}
+        for name, tensor in self._trained().items():
+            state[f"parameter/{name}"] = tensor.detach()
+            for key, moment in self.optimizer.state[tensor].items():
+                state[f"adam.{key}/{name}"] = moment
+        return state
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Take up what `state` returned."""
+        device = self.teacher.x.device
+        self.kept = {name: state[f"kept/{name}"].to(device) for name in self.parameters}
+        self.average = {name: state[f"average/{name}"].to(device) for name in self.parameters}
+        with torch.no_grad():
+            for name, tensor in self._trained().items():
+                tensor.copy_(state[f"parameter/{name}"])
+                for key in ("step", "exp_avg", "exp_avg_sq"):
+                    self.optimizer.state[tensor][key] = state[f"adam.{key}/{name}"].to(device)
+
+
+class Population:
+    """All candidates, in shards that run side by side."""
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        candidates: list[Candidate],
+        teacher: Teacher,
+        recipe: Recipe,
+        *,
+        threads: int,
+        memory_limit: int,
+    ) -> None:
+        """Prepare the students.
+
+        Args:
+            candidates: the students; those of one method stand together.
+            threads: shards trained side by side.
+            memory_limit: bytes that the shards in training may hold together, roughly.
+        """
+        self.candidates = candidates
+        self.threads = threads
+        one = training_bytes(spec, recipe.batch_size, teacher.x.shape[1])
+        largest = max(1, memory_limit // (threads * one))
+        count = max(min(threads, len(candidates)), math.ceil(len(candidates) / largest))
+        bounds = [len(candidates) * number // count for number in range(count + 1)]
+        self.shards = [Shard(spec, candidates[a:b], teacher, recipe) for a, b in itertools.pairwise(bounds)]
+
+    def train_epoch(self, epoch: int) -> None:
+        """Train every student for one epoch."""
+        train_epoch([self], epoch, self.threads)
+
+    def predict(self, x: Tensor) -> Tensor:
+        """Return the logits [P, N, K] of all students as they are now, on any series `x` [N, T, C]."""
+        return torch.cat([predict(shard.spec, shard.weights(), x) for shard in self.shards])
+
+    def keep(self, chosen: Tensor) -> None:
+        """Remember the present weights of the students `chosen`, bool [P]."""
+        for shard, own in zip(self.shards, torch.split(chosen, [len(shard.candidates) for shard in self.shards]), strict=True):
+            shard.keep(own)
+
+    @property
+    def kept(self) -> Parameters:
+        """The remembered weights of each student, [P, ...] each; the initial ones where none were remembered."""
+        return {name: torch.cat([shard.kept[name] for shard in self.shards]) for name in self.shards[0].kept}
+
+    def state(self) -> dict[str, Tensor]:
+        """Return all that training further needs, of all shards."""
+        return {f"{number}/{key}": tensor for number, shard in enumerate(self.shards) for key, tensor in shard.state().items()}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Take up what `state` returned; the population must have been made with the same arguments."""
+        for number, shard in enumerate(self.shards):
+            prefix = f"{number}/"
+            shard.load({key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)})
+
+
+def predict(spec: ModelSpec, parameters: Parameters, x: Tensor) -> Tensor:
+    """Return the logits [P, N, K] of all students on `x` [N, T, C], some series at a time."""
+    with torch.no_grad():
+        return torch.cat([forward(spec, parameters, part)[0][0].logits for part in torch.split(x, EVALUATE_SERIES)], 1)
+
+
+def train_epoch(populations: Sequence[Population], epoch: int, threads: int) -> None:
+    """Train every student of every population for one epoch, `threads` shards side by side."""
+    with one_thread_each(threads) as pool:
+        for done in [pool.submit(shard.train_epoch, epoch) for one in populations for shard in one.shards]:
+            done.result()
+
+
+def _logits(spec: ModelSpec, weights: Parameters, own: slice, x: Tensor) -> Tensor:
+    (outputs,), _ = forward(spec, {name: tensor[own] for name, tensor in weights.items()}, x)
+    return outputs.logits
+
+
+def _readout(weights: Parameters, own: slice, hidden: Tensor) -> Tensor:
+    head = weights["head.weight"][own], weights["head.bias"][own]
+    return torch.einsum("pbth,pkh->pbtk", hidden, head[0]) + head[1][:, None, None]
+
+
+@contextmanager
+def one_thread_each(threads: int) -> Iterator[ThreadPoolExecutor]:
+    """Yield a pool whose `threads` threads each run torch on one core: shards are parallel, operations inside them are not."""
+    with torch_threads(1), ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        yield pool
+
+
+def batch_size(wanted: int, series: int) -> int:
+    """Return the series in a batch: `wanted`, or when that is 0 a quarter of the training series within 8 .. 64."""
+    return wanted or min(64, max(8, series // 4))
+
+
+def epochs(wanted: int, series: int, size: int, steps: int = STEPS) -> int:
+    """Return the epochs of training with batches of `size` series: `wanted`, or when that is 0 about `steps` steps' worth."""
+    return wanted or max(FEWEST_EPOCHS, math.ceil(steps / math.ceil(series / size)))
+
+
+def batches(series: int, recipe: Recipe, epoch: int) -> list[Tensor]:
+    """Return the indices of each batch of an epoch: a random order, cut into equal parts (give or take one series)."""
+    order = torch.randperm(series, generator=_generator(recipe.seed, 2 * epoch))
+    count = math.ceil(series / recipe.batch_size)
+    return [order[number::count] for number in range(count)]
+
+
+def step_generator(recipe: Recipe, step: int) -> torch.Generator:
+    """Return the source of randomness of one training step; the same for every student and after a resume."""
+    return _generator(recipe.seed, 2 * step + 1)
+
+
+def _generator(seed: int, number: int) -> torch.Generator:
+    return torch.Generator().manual_seed((seed * 1_000_000_007 + number) % 2**63)

@@ -1,0 +1,125 @@
+"""Chooses method, loss weight, stopping epoch and seed, from figures on held-out series alone."""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memkd_edge.distillation.students import Candidate
+
+Floats = NDArray[np.float64]
+DIGITS = 3  # of the mean AUC-PRC count
+SMOOTHING = 3  # neighbouring scores averaged before a stopping epoch is read off
+
+
+@dataclass(frozen=True)
+class Course:
+    """How the students scored on held-out series in the course of training.
+
+    epochs: int64 [V], finished epochs at each scoring; auc, loss: [V, P], AUC-PRC and cross-entropy of each student.
+    """
+
+    epochs: NDArray[np.int64]
+    auc: Floats
+    loss: Floats
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One (method, weight): its students, the scoring at which it should stop, and its students' scores there."""
+
+    method: str
+    weight: float
+    members: tuple[int, ...]
+    epoch: int
+    auc: Floats
+    loss: Floats
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """What standings are compared by: mean AUC-PRC, then the lower mean cross-entropy."""
+        return round(float(self.auc.mean()), 9), -float(self.loss.mean())
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The best weight of each method, the method to keep, the student of it to keep, and the reason in words."""
+
+    methods: tuple[Standing, ...]
+    kept: Standing
+    index: int
+    reason: str
+
+
+def standings(candidates: list[Candidate], course: Course) -> list[Standing]:
+    """Return a standing for each (method, weight), in the population's order.
+
+    The stopping epoch is that of the highest mean AUC-PRC over the seeds, smoothed, in the second half of training; the latest of
+    equal ones. Single students have no stopping epoch of their own: on few series its score would be luck.
+    """
+    result = []
+    indices = itertools.groupby(range(len(candidates)), key=lambda index: (candidates[index].method, candidates[index].weight))
+    for (method, weight), run in indices:
+        members = tuple(run)
+        mean = course.auc[:, members].mean(1)
+        smooth = np.array([mean[max(0, v - SMOOTHING // 2) : v + SMOOTHING // 2 + 1].mean() for v in range(len(mean))])
+        late = np.flatnonzero(2 * course.epochs >= course.epochs[-1])
+        at = late[len(late) - 1 - int(np.argmax(np.round(smooth[late], 9)[::-1]))]
+        epoch = int(course.epochs[at])
+        result.append(Standing(method, weight, members, epoch, course.auc[at, members], course.loss[at, members]))
+    return result
+
+
+def choose(candidates: list[Candidate], course: Course, part: str = "validation") -> Choice:
+    """Choose the best weight of each method, then the method, then the seed.
+
+    The score is the mean AUC-PRC over the seeds: a single seed is luck as much as merit. Methods whose score is equal to
+    `DIGITS` decimals are tied; of tied ones a MemKD method is kept. Of its students the one with the best score is kept.
+
+    Args:
+        course: scores on the held-out series, which `part` names.
+    """
+    best_of_method: dict[str, Standing] = {}
+    for standing in standings(candidates, course):
+        known = best_of_method.get(standing.method)
+        if known is None or standing.rank > known.rank:
+            best_of_method[standing.method] = standing
+    methods = tuple(best_of_method.values())
+    best = max(methods, key=lambda standing: standing.rank)
+    tied = [one for one in methods if round(one.auc.mean(), DIGITS) == round(best.auc.mean(), DIGITS)]
+    kept = max(tied, key=lambda standing: (standing.method.startswith("memkd"), standing.rank))
+    index = max(range(len(kept.members)), key=lambda seed: (kept.auc[seed], -kept.loss[seed]))
+    scores = f"{kept.auc.mean():.3f} over {len(kept.members)} seeds"
+    if kept is best:
+        reason = f"{kept.method} with weight {kept.weight:g} has the highest mean {part} AUC-PRC ({scores})"
+    else:
+        reason = (
+            f"{kept.method} with weight {kept.weight:g} has a mean {part} AUC-PRC of {scores}, which ties with {best.method} "
+            f"({best.auc.mean():.3f}); ties go to MemKD"
+        )
+    member = kept.members[index]
+    reason += f"; of its students seed {candidates[member].seed} scores best"
+    return Choice(methods, kept, member, reason)
+
+
+def teacher_warning(validation: Mapping[str, float], teacher: float) -> str:
+    """Say so when the teacher is the weak part: on held-out series base beats it, or every method that it teaches.
+
+    Args:
+        validation: each method's mean validation AUC-PRC over the seeds.
+        teacher: the teacher's own.
+    """
+    base = validation.get("base", 0.0)
+    taught = max((name for name in validation if name != "base"), key=validation.__getitem__, default="")
+    if base > teacher:
+        beaten = f"the teacher itself {teacher:.3f}"
+    elif taught and base > validation[taught]:
+        beaten = f"the best with one ({taught}) {validation[taught]:.3f}"
+    else:
+        return ""
+    return (
+        f"without a teacher (base) students reach a validation AUC-PRC of {base:.3f}, {beaten}: the teacher is the weak part; "
+        "train it longer, with more seeds, or give a better one"
+    )

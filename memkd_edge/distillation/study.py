@@ -1,0 +1,312 @@
+"""One data set's study: cross-validate every candidate, choose, and train the chosen ones again on all training series.
+
+Four phases, each resumable from its checkpoint:
+
+    1. teachers: one on each fold's training series, and one on all of them
+    2. students: every candidate on each fold, taught by that fold's teacher; scored on the series the fold holds out
+    3. the choice, from the pooled scores of all folds: every training series is judged by students that never saw it
+    4. students again, on all training series: each method's best weight, every seed, up to its stopping epoch
+
+On 40 or 100 training series one held-out part is too small to choose by, and training without it wastes a quarter of the data.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from memkd_edge.config import DistillConfig
+from memkd_edge.distillation.checkpoint import read_checkpoint, write_checkpoint
+from memkd_edge.distillation.methods import cross_entropy
+from memkd_edge.distillation.population import Population, Recipe, batch_size, epochs, one_thread_each, train_epoch
+from memkd_edge.distillation.selection import Choice, Course, choose
+from memkd_edge.distillation.students import Candidate
+from memkd_edge.distillation.teacher import Series, Teacher, TeacherModel, TeacherRecipe, TeacherTraining, noise_levels
+from memkd_edge.errors import MemkdEdgeError
+from memkd_edge.nets.classifier import Classifier, ModelSpec
+from memkd_edge.progress import Reporter
+from memkd_edge.runs import Run
+from memkd_edge.scores import auc_prc
+from memkd_edge.threads import torch_threads
+
+SCORINGS = 20  # of the students, in the course of their training
+CHECKPOINT_EVERY_S = 10.0
+NOISE_MARGIN = 0.05  # of held-out AUC-PRC, by which another noise level must be better than the one before it
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Fold:
+    """What a fold trains on, and what it is judged by."""
+
+    train: Series
+    held_out: Series
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run's data on its device, and how it is trained.
+
+    teachers: the file that keeps the trained teachers beyond the run; without one a checkpoint of the run does.
+    """
+
+    config: DistillConfig
+    run: Run
+    data_sha256: str
+    all: Series
+    folds: tuple[Fold, ...]
+    teachers: Path | None
+    progress: Reporter
+
+    def checkpoint(self, phase: str) -> Path:
+        """Return the checkpoint file of a phase."""
+        return self.run.path / "checkpoint" / f"{phase}.safetensors"
+
+    @property
+    def batch_size(self) -> int:
+        """Series in a batch."""
+        return batch_size(self.config.batch_size, len(self.all.y))
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of the students."""
+        return epochs(self.config.epochs, len(self.all.y), self.batch_size)
+
+    @property
+    def teacher_epochs(self) -> int:
+        """Epochs of a teacher, at most."""
+        return epochs(self.config.teacher_epochs, len(self.all.y), self.batch_size)
+
+    @property
+    def held_out_labels(self) -> NDArray[np.int64]:
+        """Classes of the held-out series, fold after fold, int64 [N]."""
+        return torch.cat([fold.held_out.y for fold in self.folds]).cpu().numpy()
+
+
+@dataclass(frozen=True)
+class Teachers:
+    """The teacher of each fold, the one trained on all training series, and the fold teachers' logits on the held-out series.
+
+    noise: on the inputs, with which the students are trained, too.
+    """
+
+    of_fold: tuple[TeacherModel, ...]
+    final: TeacherModel
+    held_out_logits: NDArray[np.float32]
+    noise: float
+
+
+@dataclass(frozen=True)
+class Study:
+    """What came of it: the choice, each candidate's scores, and the students `refitted` on all series, in `population`."""
+
+    choice: Choice
+    course: Course
+    refitted: list[Candidate]
+    population: Population
+
+
+def given_teacher(job: Job, model: TeacherModel) -> Teachers:
+    """Let one trained model teach everywhere, with the first noise level. Its own training series are its maker's business."""
+    noise = noise_levels(job.config.noise)[0]
+    return Teachers((model,) * len(job.folds), model, _logits([model] * len(job.folds), job), noise)
+
+
+class _Tries:
+    """Teachers of several seeds for one set of training series, one after the other until one gets off the ground.
+
+    Now and then a deep LSTM does not; its training loss shows that without any held-out series. The last one goes on to the end.
+    """
+
+    def __init__(self, job: Job, spec: ModelSpec, part: Series, noise: float) -> None:
+        config = job.config
+        recipe = TeacherRecipe(job.teacher_epochs, config.teacher_learning_rate, job.batch_size, noise)
+        seeds = [config.seed * 1_009 + number for number in range(config.teacher_seeds)]
+        self.trainings = [TeacherTraining(spec, recipe, seed, part) for seed in seeds]
+        self.epochs = recipe.epochs
+
+    @property
+    def current(self) -> TeacherTraining | None:
+        """The try to go on with; None when one has ended well, or the last one has ended."""
+        *others, last = self.trainings
+        training = next((one for one in others if not one.stuck), last)
+        return None if training.finished else training
+
+    @property
+    def done(self) -> int:
+        """Epochs that the present try has behind it; all of them when none is left to train."""
+        return self.current.epoch if self.current else self.epochs
+
+    @property
+    def best(self) -> Classifier:
+        """The try with the lowest training loss, frozen."""
+        return min(self.trainings, key=lambda training: training.loss).result()
+
+
+def train_teachers(job: Job, spec: ModelSpec) -> Teachers:
+    """Train, for each noise level, a teacher for every fold; keep one level; train one with it on all training series.
+
+    Noise on its inputs keeps a large teacher from learning a small training set by heart, which its student then copies; on other
+    sets it blurs what tells the classes apart. The first level stands unless a later one is clearly better on held-out series.
+    """
+    levels = noise_levels(job.config.noise)
+    parts = (*(fold.train for fold in job.folds), job.all)
+    with torch_threads(1):  # orthogonal weights are rounded by the number of threads, and what follows is chaotic
+        tries = {noise: [_Tries(job, spec, part, noise) for part in parts] for noise in levels}
+    flat = [training for of_level in tries.values() for one in of_level for training in one.trainings]
+    checkpoint = Checkpoint(job.teachers or job.checkpoint("teachers"), job.data_sha256)
+    for name, state in checkpoint.groups().items():
+        flat[int(name)].load(state)
+
+    def trained() -> dict[str, dict[str, Tensor]]:
+        return {str(number): one.state() for number, one in enumerate(flat) if one.epoch}
+
+    def train(wanted: list[_Tries]) -> None:
+        complete = not any(one.current for one in wanted)
+        while now := [training for one in wanted if (training := one.current)][: job.config.threads]:
+            with one_thread_each(job.config.threads) as pool:
+                for finished in [pool.submit(training.train_epoch) for training in now]:
+                    finished.result()
+            job.progress.teacher(sum(one.done for one in wanted), sum(one.epochs for one in wanted), now[0].loss)
+            checkpoint.save_when_due(trained)
+        if not complete:
+            checkpoint.save(trained())
+
+    # The final teacher of the first level, which mostly stands, keeps a core busy that would else wait for the last fold.
+    train([one for of_level in tries.values() for one in of_level[:-1]] + [tries[levels[0]][-1]])
+    kept, kept_auc, kept_logits = levels[0], -math.inf, np.empty(0, np.float32)
+    for noise, of_level in tries.items():
+        logits = _logits([one.best for one in of_level[:-1]], job)
+        auc = float(auc_prc(logits[None], job.held_out_labels)[0])
+        if auc > kept_auc + NOISE_MARGIN:
+            kept, kept_auc, kept_logits = noise, auc, logits
+    train([tries[kept][-1]])
+    *of_fold, final = (one.best for one in tries[kept])
+    return Teachers(tuple(of_fold), final, kept_logits, kept)
+
+
+def _logits(models: list[Any], job: Job) -> NDArray[np.float32]:
+    with torch.no_grad():
+        parts = [model(fold.held_out.x)[0] for model, fold in zip(models, job.folds, strict=True)]
+    return torch.cat(parts).cpu().numpy()
+
+
+def study(job: Job, spec: ModelSpec, candidates: list[Candidate], teachers: Teachers) -> Study:
+    """Train, choose, and train again."""
+    course = _cross_validate(job, spec, candidates, teachers)
+    choice = choose(candidates, course, "test" if job.config.protocol == "paper" else "validation")
+    refitted = [candidates[member] for standing in choice.methods for member in standing.members]
+    stops = torch.tensor([standing.epoch for standing in choice.methods for _ in standing.members])
+    return Study(choice, course, refitted, _refit(job, spec, refitted, stops, teachers))
+
+
+def _cross_validate(job: Job, spec: ModelSpec, candidates: list[Candidate], teachers: Teachers) -> Course:
+    config = job.config
+    limit = config.memory_limit * MIB // len(job.folds)
+    populations = [
+        Population(
+            spec,
+            candidates,
+            Teacher(model, fold.train, memory_limit=limit, noise=teachers.noise, seed=config.seed),
+            recipe(job),
+            threads=-(-job.config.threads // len(job.folds)),
+            memory_limit=limit,
+        )
+        for model, fold in zip(teachers.of_fold, job.folds, strict=True)
+    ]
+    checkpoint = Checkpoint(job.checkpoint("students"), job.data_sha256)
+    saved = checkpoint.groups()
+    scores: dict[str, list[Any]] = {"epochs": [], "auc": [], "loss": []}
+    if saved:
+        scores = {name: list(tensor.numpy()) for name, tensor in saved.pop("scores").items()}
+        for number, population in enumerate(populations):
+            population.load(saved[str(number)])
+    labels = torch.from_numpy(job.held_out_labels)
+    every = max(1, job.epochs // SCORINGS)
+    for epoch in range(checkpoint.epoch, job.epochs):
+        train_epoch(populations, epoch, job.config.threads)
+        if (epoch + 1) % every == 0 or epoch + 1 == job.epochs:
+            parts = [one.predict(fold.held_out.x).cpu() for one, fold in zip(populations, job.folds, strict=True)]
+            logits = torch.cat(parts, 1)
+            scores["epochs"].append(epoch + 1)
+            scores["auc"].append(auc_prc(logits.numpy(), labels.numpy()))
+            scores["loss"].append(cross_entropy(logits, labels).double().numpy())
+        if scores["auc"]:
+            job.progress.population(epoch + 1, job.epochs, float(scores["auc"][-1].max()), float(np.median(scores["auc"][-1])))
+        checkpoint.save_when_due(
+            lambda: (
+                {str(number): population.state() for number, population in enumerate(populations)}
+                | {"scores": {name: torch.from_numpy(np.array(values)) for name, values in scores.items()}}
+            ),
+            epoch + 1,
+        )
+    return Course(np.array(scores["epochs"]), np.array(scores["auc"]), np.array(scores["loss"]))
+
+
+def _refit(job: Job, spec: ModelSpec, candidates: list[Candidate], stops: Tensor, teachers: Teachers) -> Population:
+    limit = job.config.memory_limit * MIB
+    taught = Teacher(teachers.final, job.all, memory_limit=limit, noise=teachers.noise, seed=job.config.seed)
+    population = Population(spec, candidates, taught, recipe(job), threads=job.config.threads, memory_limit=limit)
+    checkpoint = Checkpoint(job.checkpoint("refit"), job.data_sha256)
+    saved = checkpoint.groups()
+    if saved:
+        population.load(saved["0"])
+    last = int(stops.max())
+    for epoch in range(checkpoint.epoch, last):
+        population.train_epoch(epoch)
+        population.keep(stops == epoch + 1)
+        job.progress.refit(epoch + 1, last)
+        checkpoint.save_when_due(lambda: {"0": population.state()}, epoch + 1)
+    return population
+
+
+def recipe(job: Job) -> Recipe:
+    """Return how the run trains its students."""
+    return Recipe(job.epochs, job.config.learning_rate, job.batch_size, job.config.seed)
+
+
+class Checkpoint:
+    """The checkpoint file of one phase: named groups of tensors; written at most every few seconds."""
+
+    def __init__(self, path: Path, data_sha256: str) -> None:
+        self.path = path
+        self.header: dict[str, Any] = {"data": data_sha256}
+        self.written = time.monotonic()
+        self.epoch = 0
+
+    def groups(self) -> dict[str, dict[str, Tensor]]:
+        """Return the saved groups, none if nothing was saved, and take up the number of finished epochs.
+
+        Raises:
+            MemkdEdgeError: the file is damaged, or was made with other data.
+        """
+        found = read_checkpoint(self.path)
+        if found is None:
+            return {}
+        tensors, header = found
+        self.epoch = header.pop("epoch")
+        if header != self.header:
+            raise MemkdEdgeError(f"{self.path} was written for other data than {self.header['data']}; resume with the same data")
+        groups: dict[str, dict[str, Tensor]] = {}
+        for key, tensor in tensors.items():
+            group, name = key.split("|", 1)
+            groups.setdefault(group, {})[name] = tensor
+        return groups
+
+    def save_when_due(self, state: Callable[[], Mapping[str, Mapping[str, Tensor]]], epoch: int = 0) -> None:
+        """Save `state()` after `epoch` finished epochs, unless the last save was a moment ago."""
+        if time.monotonic() - self.written >= CHECKPOINT_EVERY_S:
+            self.save(state(), epoch)
+
+    def save(self, state: Mapping[str, Mapping[str, Tensor]], epoch: int = 0) -> None:
+        """Save `state` after `epoch` finished epochs."""
+        tensors = {f"{group}|{name}": tensor for group, named in state.items() for name, tensor in named.items()}
+        write_checkpoint(self.path, tensors, {**self.header, "epoch": epoch})
+        self.written = time.monotonic()

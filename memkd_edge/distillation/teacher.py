@@ -1,0 +1,268 @@
+"""The teacher: trained here or loaded, then frozen; its outputs on the training series are computed once.
+
+Training has no early stopping on held-out series: where there are few, the epoch that scores best on them is luck, and a teacher
+stopped by luck teaches badly. It ends when the training loss has become small, or with the last epoch of the schedule.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from memkd_edge.distillation.methods import Outputs
+from memkd_edge.distillation.schedule import rate
+from memkd_edge.distillation.students import long_memory_bias
+from memkd_edge.errors import UsageError
+from memkd_edge.nets.classifier import Classifier, ModelSpec, build, load_classifier
+
+CLIP_NORM = 1.0
+FORWARD_SERIES = 256  # in one forward pass
+SMALL_LOSS = 0.01
+SMALL_EPOCHS = 10
+STUCK_AFTER = 1 / 3  # of the epochs
+STUCK_SHARE = 0.9  # of the labels' entropy, which is the loss of a teacher that has learnt nothing
+AVERAGE_SHARE = 0.1  # of an epoch's weights in the running average, which is what teaches: single epochs jump
+COPIED_SERIES = 1000  # noisy copies of a small data set's series are about as many
+FEWEST_COPIES, MOST_COPIES = 4, 20
+SHORTEST_MEMORY = 10  # time steps; the longest that an untrained teacher's units have, at least
+
+
+@dataclass(frozen=True)
+class Series:
+    """Normalised series x [N, T, C] and their labels y [N], on the device to train on."""
+
+    x: Tensor
+    y: Tensor
+
+
+class TeacherModel(Protocol):
+    """What a teacher has to be: called with x [B, T, C] it returns logits [B, K] and a hidden sequence [B, T, H].
+
+    Any torch module that does so can teach (Python API).
+    """
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]: ...
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+
+
+class Teacher:
+    """A frozen teacher with its outputs on the training series.
+
+    With noise, students learn from several copies of every series, the first one as it is: a pass over the series takes one copy
+    after the other. So the teacher also says what it makes of series that nobody has recorded.
+
+    Outputs are kept in float32 when they fit into the memory limit, else in half precision, else computed anew for each batch.
+    """
+
+    def __init__(self, model: TeacherModel, series: Series, *, memory_limit: int, noise: float = 0.0, seed: int = 0) -> None:
+        """Run the teacher over its series.
+
+        Args:
+            series: the training series.
+            memory_limit: bytes the outputs may take.
+            noise: standard deviation of the Gaussian noise on the copies; without noise there is one copy.
+            seed: of the noise.
+        """
+        self.model = model
+        self.y = series.y
+        self.copies = min(max(math.ceil(COPIED_SERIES / len(self.y)), FEWEST_COPIES), MOST_COPIES) if noise else 1
+        x = self.x = _noisy_copies(series.x, noise, self.copies, seed)
+        first = self._run(x[:1])
+        self.width = first.hidden.shape[-1]
+        floats = len(x) * first.hidden[0].numel()
+        self._cache: Outputs | None = None
+        if 2 * floats <= memory_limit:
+            dtype = torch.float32 if 4 * floats <= memory_limit else torch.float16
+            parts = [self._run(part) for part in torch.split(x, FORWARD_SERIES)]
+            self._cache = Outputs(
+                torch.cat([part.logits for part in parts]), torch.cat([part.hidden.to(dtype) for part in parts])
+            )
+
+    def batch(self, index: Tensor, epoch: int) -> tuple[Tensor, Tensor, Outputs]:
+        """Return series [B, T, C], labels [B] and the teacher's outputs of the training series `index` [B] in an epoch's copy."""
+        copy = index + len(self.y) * (epoch % self.copies)
+        x, y = self.x[copy], self.y[index]
+        if self._cache is None:
+            return x, y, self._run(x)
+        return x, y, Outputs(self._cache.logits[copy], self._cache.hidden[copy].float())
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Return the logits [N, K] on any series [N, T, C]."""
+        return torch.cat([self._run(part).logits for part in torch.split(x, FORWARD_SERIES)])
+
+    @cached_property
+    def readout(self) -> Callable[[Tensor], Tensor]:
+        """What reads logits [..., K] from hidden states [..., width]: the module's `head` if it is a torch.nn.Linear.
+
+        Of another module it is the linear map from last hidden states to logits that fits its training series best.
+        """
+        head = getattr(self.model, "head", None)
+        if isinstance(head, nn.Linear):
+            return head
+        outputs = [self._run(part) for part in torch.split(self.x, FORWARD_SERIES)]
+        last = torch.cat([F.pad(one.hidden[:, -1], (0, 1), value=1.0) for one in outputs])
+        fitted = torch.linalg.lstsq(last.cpu(), torch.cat([one.logits for one in outputs]).cpu(), driver="gelsd").solution
+        fitted = fitted.to(last.device)
+        return lambda hidden: F.pad(hidden, (0, 1), value=1.0) @ fitted
+
+    def _run(self, x: Tensor) -> Outputs:
+        with torch.no_grad():
+            return Outputs(*self.model(x))
+
+
+@dataclass(frozen=True)
+class TeacherRecipe:
+    """How a teacher is trained: epochs at most, peak learning rate, series in a batch, Gaussian noise on normalised inputs."""
+
+    epochs: int
+    learning_rate: float
+    batch_size: int
+    noise: float
+
+
+class TeacherTraining:
+    """One teacher in training."""
+
+    def __init__(self, spec: ModelSpec, recipe: TeacherRecipe, seed: int, train: Series) -> None:
+        self.recipe, self.seed, self.train = recipe, seed, train
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.model = build(spec)
+            if spec.kind == "lstm":
+                _start(self.model, spec, train.x.shape[1])
+        self.model.to(train.x.device)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=recipe.learning_rate, fused=True)
+        shares = torch.bincount(train.y).double() / len(train.y)
+        self.entropy = float(torch.special.entr(shares).sum())
+        self.epoch = 0
+        self.loss = self.lowest = math.inf
+        self.small = 0  # epochs in a row with a small loss
+        self.average = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+
+    @property
+    def finished(self) -> bool:
+        """No epoch is left, or the training loss has been small for some epochs."""
+        return self.epoch >= self.recipe.epochs or self.small >= SMALL_EPOCHS
+
+    @property
+    def stuck(self) -> bool:
+        """After a good part of training, the loss has never been well below that of guessing."""
+        return self.epoch >= STUCK_AFTER * self.recipe.epochs and self.lowest > STUCK_SHARE * self.entropy
+
+    def train_epoch(self) -> None:
+        """Pass once over the training series."""
+        series = len(self.train.y)
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        order = torch.randperm(series, generator=generator)
+        x = self.train.x
+        if self.recipe.noise:
+            x = x + self.recipe.noise * torch.randn(x.shape, generator=generator).to(x.device)
+        steps = math.ceil(series / self.recipe.batch_size)
+        total = 0.0
+        self.model.train()
+        for number in range(steps):
+            index = order[number::steps].to(self.train.x.device)
+            loss = F.cross_entropy(self.model(x[index])[0], self.train.y[index])
+            self.optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.recipe.learning_rate * rate(self.epoch * steps + number, steps * self.recipe.epochs)
+            self.optimizer.step()
+            total += loss.item() * len(index)
+        self.model.eval()
+        self.epoch += 1
+        self.loss = total / series
+        self.lowest = min(self.lowest, self.loss)
+        self.small = self.small + 1 if self.loss < SMALL_LOSS else 0
+        share = max(AVERAGE_SHARE, 1 / self.epoch)
+        for name, tensor in self.model.state_dict().items():
+            self.average[name].lerp_(tensor, share)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return all that training further needs."""
+        state = {"progress": torch.tensor([self.epoch, self.loss, self.small, self.lowest], dtype=torch.float64)}
+        for name, tensor in self.model.state_dict().items():
+            state[f"parameter/{name}"] = tensor
+            state[f"average/{name}"] = self.average[name]
+        for name, parameter in self.model.named_parameters():
+            for key, moment in self.optimizer.state[parameter].items():
+                state[f"adam.{key}/{name}"] = moment
+        return state
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Take up what `state` returned."""
+        epoch, self.loss, small, self.lowest = state["progress"].tolist()
+        self.epoch, self.small = int(epoch), int(small)
+        device = self.train.x.device
+        self.model.load_state_dict({name: state[f"parameter/{name}"] for name in self.average})
+        self.average = {name: state[f"average/{name}"].to(device) for name in self.average}
+        for name, parameter in self.model.named_parameters():
+            for key in ("step", "exp_avg", "exp_avg_sq"):
+                self.optimizer.state[parameter][key] = state[f"adam.{key}/{name}"].to(device)
+
+    def result(self) -> Classifier:
+        """Return the model with its averaged weights, frozen."""
+        self.model.load_state_dict(self.average)
+        return self.model.eval().requires_grad_(False)
+
+
+def noise_levels(text: str) -> list[float]:
+    """Parse the noise levels to try, numbers joined by commas.
+
+    Raises:
+        UsageError: one is no number, or below 0.
+    """
+    try:
+        levels = [float(level) for level in text.split(",")]
+    except ValueError:
+        levels = [-1.0]
+    if min(levels) < 0:
+        raise UsageError(f"--noise takes levels of at least 0 joined by commas, not {text!r}")
+    return levels
+
+
+def load_teacher(path: Path, spec: ModelSpec) -> Classifier:
+    """Load a trained teacher of any kind, depth and width for data with the channels and classes of `spec`.
+
+    Raises:
+        UsageError: there is no such file, or it classifies other data.
+        MemkdEdgeError: the file is damaged.
+    """
+    model = load_classifier(path)
+    if (model.spec.input_size, model.spec.num_classes) != (spec.input_size, spec.num_classes):
+        raise UsageError(
+            f"{path}: this teacher takes {model.spec.input_size} channels and knows {model.spec.num_classes} classes; the "
+            f"data set has {spec.input_size} and {spec.num_classes}"
+        )
+    return model.requires_grad_(False)
+
+
+def _noisy_copies(x: Tensor, noise: float, copies: int, seed: int) -> Tensor:
+    """Return `x` [N, T, C] and noisy copies of it, [copies * N, T, C]."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.cat([x, *(x + noise * torch.randn(x.shape, generator=generator).to(x.device) for _ in range(copies - 1))])
+
+
+def _start(model: Classifier, spec: ModelSpec, length: int) -> None:
+    """Initialise a deep LSTM so that it trains: orthogonal recurrent weights, gate biases for memories of 1 to T / 10 steps.
+
+    With torch's default initialisation about half of all 3 x 100 LSTMs on 40 series of BasicMotions never told two classes apart;
+    with memories of up to T steps they all did, at once, and generalised worse.
+    """
+    memory = max(SHORTEST_MEMORY, length // 10)
+    for name, parameter in model.named_parameters():
+        with torch.no_grad():
+            if "weight_hh" in name:
+                for gate in torch.split(parameter, spec.hidden_size):
+                    nn.init.orthogonal_(gate)
+            elif "bias_ih" in name:
+                parameter.copy_(long_memory_bias(spec.hidden_size, min(memory, length)))
+            elif "bias_hh" in name:
+                parameter.zero_()

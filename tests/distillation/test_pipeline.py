@@ -1,0 +1,176 @@
+"""distill from data set to run directory, on a data set of a few easy series."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import average_precision_score
+from torch import Tensor, nn
+
+from memkd_edge.config import DistillConfig
+from memkd_edge.distillation.pipeline import distill
+from memkd_edge.distillation.selection import teacher_warning
+from memkd_edge.errors import UsageError
+from memkd_edge.nets.classifier import load_classifier
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> DistillConfig:
+    generator = np.random.default_rng(1)
+    y = np.arange(32) % 2
+    x = generator.standard_normal((32, 10, 1)).astype(np.float32) + 2 * y[:, None, None]
+    path = tmp_path_factory.mktemp("data") / "easy.npz"
+    np.savez(path, X_train=x[:16], y_train=y[:16], X_test=x[16:], y_test=y[16:])
+    return DistillConfig(
+        dataset=str(path),
+        method="base,kd",
+        seeds=2,
+        epochs=40,
+        hidden=3,
+        teacher_hidden=5,
+        teacher_layers=1,
+        teacher_epochs=20,
+        folds=2,
+    )
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru", "cnn"])
+def test_a_run_holds_all_files_and_its_student_scores_what_metrics_say(kind: str, config: DistillConfig, tmp_path: Path) -> None:
+    run = distill(replace(config, student=kind), run_root=tmp_path)
+    student = load_classifier(run.path / "student.safetensors")
+    assert student.spec.kind == kind
+    assert load_classifier(run.path / "teacher.safetensors").spec.hidden_size == 5
+    metrics = run.read_json("metrics.json")
+    arrays = run.read_arrays("calibration.npz")
+    with torch.no_grad():
+        predicted = student(torch.from_numpy(arrays["x_test"]))[0].argmax(-1).numpy()
+    assert metrics["student"]["test"]["accuracy"] == pytest.approx((predicted == arrays["y_test"]).mean())
+    assert metrics["student"]["parameters"] == sum(parameter.numel() for parameter in student.parameters())
+    assert sum(row["kept"] for row in metrics["methods"]) == 1
+    assert run.metadata.accuracy == metrics["student"]["test"]["accuracy"]
+    assert 1 <= run.metadata.warm_up <= 10
+    assert run.metadata.run_id == run.run_id
+    assert run.environment()["state"] == "complete"
+    assert not (run.path / "checkpoint").exists()
+
+
+def test_every_student_has_its_figures_and_the_kept_ones_are_those_of_its_file(config: DistillConfig, tmp_path: Path) -> None:
+    run = distill(replace(config, method="base,kd,memkd"), run_root=tmp_path)
+    metrics, rows = run.read_json("metrics.json"), run.read_json("metrics.json")["students"]
+    assert [(row["method"], row["seed"]) for row in rows] == [(m, seed) for m in ("base", "kd", "memkd") for seed in (0, 1)]
+    assert run.environment()["seconds"] > 0
+    kept = metrics["student"]
+    (row,) = (row for row in rows if (row["method"], row["seed"]) == (kept["method"], kept["seed"]))
+    arrays = run.read_arrays("calibration.npz")
+    x, y = torch.from_numpy(arrays["x_test"]), arrays["y_test"]
+    student, teacher = (
+        load_classifier(run.path / name)(x)[0].detach() for name in ("student.safetensors", "teacher.safetensors")
+    )
+    areas = [average_precision_score(y == label, student.softmax(-1)[:, label].numpy()) for label in (0, 1)]
+    assert row["test_auc_prc"] == pytest.approx(np.mean(areas))
+    assert row["test_accuracy"] == (student.argmax(-1).numpy() == y).mean()
+    assert row["agreement_with_teacher"] == (student.argmax(-1) == teacher.argmax(-1)).float().mean()
+    assert (row["weight"], row["stop_epoch"]) == (kept["weight"], kept["stop_epoch"])
+    assert row["validation_auc_prc"] == kept["validation"]["auc_prc"]
+    for total in metrics["methods"]:
+        if "test_auc_prc_mean" in total:
+            own = [row for row in rows if row["method"] == total["method"]]
+            for key in ("validation_auc_prc", "test_auc_prc", "test_accuracy"):
+                assert np.mean([row[key] for row in own]) == pytest.approx(total[f"{key}_mean"])
+
+
+@pytest.mark.parametrize(
+    ("base", "kd", "teacher", "message"),
+    [
+        (0.9, 0.95, 0.8, "the teacher itself 0.800"),
+        (0.9, 0.85, 0.97, r"the best with one \(kd\) 0.850: the teacher is the weak part"),
+        (0.9, 0.95, 0.97, "^$"),
+        (0.9, 0.9, 0.9, "^$"),
+    ],
+)
+def test_a_teacher_that_base_beats_directly_or_through_its_students_is_called_the_weak_part(
+    base: float, kd: float, teacher: float, message: str
+) -> None:
+    assert re.search(message, teacher_warning({"base": base, "kd": kd}, teacher))
+
+
+def test_a_comparison_without_base_or_of_base_alone_gives_no_warning() -> None:
+    for method in ("kd", "base"):
+        assert not teacher_warning({method: 0.9}, 0.95)
+
+
+def test_the_same_configuration_gives_the_same_bytes(config: DistillConfig, tmp_path: Path) -> None:
+    first, second = (distill(config, run_root=tmp_path, name=name) for name in ("first", "second"))
+    assert first.read_bytes("student.safetensors") == second.read_bytes("student.safetensors")
+
+
+def test_selection_on_the_test_series_is_named(config: DistillConfig, tmp_path: Path) -> None:
+    metrics = distill(replace(config, protocol="paper"), run_root=tmp_path).read_json("metrics.json")
+    assert metrics["protocol"] == "paper"
+    assert metrics["teacher"]["noise"] == 0.0
+    assert "test" in metrics["kept_because"]
+
+
+def test_a_module_of_ones_own_teaches(config: DistillConfig, tmp_path: Path) -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(1, 7)
+            self.head = nn.Linear(7, 2)
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            hidden = torch.tanh(self.layer(x))
+            return self.head(hidden.mean(1)), hidden
+
+    torch.manual_seed(0)
+    own = Own().eval()
+    run = distill(replace(config, method="memkd"), run_root=tmp_path, teacher=own)
+    assert run.read_json("metrics.json")["teacher"]["parameters"] == 30
+
+
+def test_a_given_bidirectional_teacher_teaches_a_causal_student(config: DistillConfig, tmp_path: Path) -> None:
+    made = distill(replace(config, teacher_bidirectional=True, method="base"), run_root=tmp_path, name="made")
+    path = made.path / "teacher.safetensors"
+    run = distill(replace(config, teacher=str(path), method="memkd"), run_root=tmp_path, name="used")
+    assert run.read_bytes("teacher.safetensors") == path.read_bytes()
+    assert load_classifier(path).spec.bidirectional
+    assert not load_classifier(run.path / "student.safetensors").spec.bidirectional
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seeds": 0}, "--seeds must be at least 1"),
+        ({"teacher_seeds": 0}, "--teacher-seeds must be at least 1"),
+        ({"batch_size": -1}, "--batch-size must be at least 0"),
+        ({"learning_rate": 0.0}, "--learning-rate must be above 0"),
+        ({"teacher_learning_rate": float("nan")}, "--teacher-learning-rate must be above 0"),
+        ({"validation": 1.0}, "--validation is a share"),
+        ({"protocol": "lucky"}, "honest or paper"),
+        ({"device": "tpu"}, "auto, cpu or cuda"),
+        ({"method": "magic"}, "no distillation method"),
+        ({"student": "transformer"}, "lstm, gru, cnn"),
+        ({"teacher_kind": "transformer"}, "lstm, gru, cnn"),
+        ({"hidden": 0, "compression": 1e6}, "out of reach"),
+        ({"teacher": "nowhere.safetensors"}, "no model file"),
+    ],
+)
+def test_impossible_options_are_refused_before_anything_is_written(
+    changes: dict[str, object], message: str, config: DistillConfig, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        distill(replace(config, **changes), run_root=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_existing_run_is_kept_unless_forced(config: DistillConfig, tmp_path: Path) -> None:
+    run = distill(config, run_root=tmp_path, name="one")
+    stale = run.write_text("export/stale.txt", "of the old run")
+    with pytest.raises(UsageError, match="--force"):
+        distill(config, run_root=tmp_path, name="one")
+    assert stale.exists()
+    distill(config, run_root=tmp_path, name="one", force=True)
+    assert not stale.exists()

@@ -1,0 +1,124 @@
+"""A run killed at any moment and resumed ends with the same bytes as one that was left alone."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from memkd_edge.config import DistillConfig
+from memkd_edge.distillation import study
+from memkd_edge.distillation.pipeline import distill
+from memkd_edge.errors import MemkdEdgeError
+from memkd_edge.progress import Reporter
+from memkd_edge.runs import Run
+
+KILL = """
+import os, signal, sys
+from pathlib import Path
+from memkd_edge.config import DistillConfig
+from memkd_edge.distillation import study
+from memkd_edge.distillation.pipeline import distill
+from memkd_edge.progress import Reporter
+
+study.CHECKPOINT_EVERY_S = float(sys.argv[4])
+left = int(sys.argv[3])
+
+def count(*report):
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+reporter = Reporter()
+setattr(reporter, sys.argv[2], count)
+root = Path(sys.argv[1])
+config = eval(sys.argv[5])
+distill(config, run_root=root, name="killed", progress=reporter)
+"""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two easy classes, 16 series of 10 steps."""
+    generator = np.random.default_rng(1)
+    y = np.arange(24) % 2
+    x = generator.standard_normal((24, 10, 1)).astype(np.float32) + y[:, None, None]
+    path = tmp_path_factory.mktemp("data") / "easy.npz"
+    np.savez(path, X_train=x[:16], y_train=y[:16], X_test=x[16:], y_test=y[16:])
+    return path
+
+
+def config_for(data: Path) -> DistillConfig:
+    return DistillConfig(
+        dataset=str(data),
+        method="base,memkd,fitnet",
+        seeds=2,
+        epochs=6,
+        hidden=3,
+        teacher_hidden=5,
+        teacher_layers=2,
+        teacher_epochs=4,
+        folds=2,
+        threads=2,
+    )
+
+
+@pytest.fixture(scope="module")
+def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return distill(config_for(data), run_root=tmp_path_factory.mktemp("runs"), name="whole")
+
+
+@pytest.mark.parametrize(
+    ("phase", "reports", "checkpoint_every_s"),
+    [("teacher", 3, 0.0), ("population", 4, 0.0), ("refit", 2, 0.0), ("population", 4, 1e9)],
+)
+def test_a_killed_run_ends_with_the_same_bytes(
+    phase: str, reports: int, checkpoint_every_s: float, data: Path, undisturbed: Run, tmp_path: Path
+) -> None:
+    arguments = [str(tmp_path), phase, str(reports), str(checkpoint_every_s), repr(config_for(data))]
+    killed = subprocess.run([sys.executable, "-c", KILL, *arguments], capture_output=True, text=True, env=os.environ, check=False)
+    assert killed.returncode == -9, killed.stderr
+    run = Run.open(tmp_path / "killed", complete=False)
+    if checkpoint_every_s == 0:
+        assert list((run.path / "checkpoint").glob("*.safetensors"))
+    with pytest.raises(MemkdEdgeError, match="not complete"):
+        Run.open(run.path)
+    finished = distill(DistillConfig(), run_root=tmp_path, resume=run)
+    for name in ("teacher.safetensors", "student.safetensors", "metrics.json"):
+        assert finished.read_bytes(name) == undisturbed.read_bytes(name), name
+    assert not (run.path / "checkpoint").exists()
+    assert Run.open(run.path).path == run.path
+
+
+def test_an_interrupt_leaves_a_run_that_can_be_resumed(data: Path, undisturbed: Run, tmp_path: Path) -> None:
+    class Impatient(Reporter):
+        def population(self, epoch: int, epochs: int, best: float, median: float) -> None:
+            if epoch == 3:
+                raise KeyboardInterrupt
+
+    reporter = Impatient()
+    with pytest.raises(KeyboardInterrupt):
+        distill(config_for(data), run_root=tmp_path, name="stopped", progress=reporter)
+    assert reporter.run == tmp_path / "stopped"
+    run = distill(DistillConfig(), run_root=tmp_path, resume=Run.open(reporter.run, complete=False))
+    assert run.read_bytes("student.safetensors") == undisturbed.read_bytes("student.safetensors")
+
+
+def test_a_checkpoint_of_other_data_is_refused(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study, "CHECKPOINT_EVERY_S", 0.0)
+
+    class Impatient(Reporter):
+        def population(self, epoch: int, epochs: int, best: float, median: float) -> None:
+            raise KeyboardInterrupt
+
+    changing = tmp_path / "changing.npz"
+    changing.write_bytes(data.read_bytes())
+    with pytest.raises(KeyboardInterrupt):
+        distill(config_for(changing), run_root=tmp_path, name="stopped", progress=Impatient())
+    with np.load(data) as arrays:
+        np.savez(changing, **{**arrays, "X_train": arrays["X_train"] + 1})
+    with pytest.raises(MemkdEdgeError, match="data"):
+        distill(DistillConfig(), run_root=tmp_path, resume=Run.open(tmp_path / "stopped", complete=False))

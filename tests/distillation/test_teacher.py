@@ -1,0 +1,102 @@
+"""Teachers: training, resuming, loading, and a user's own module."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from memkd_edge.distillation.teacher import Series, Teacher, TeacherRecipe, TeacherTraining, load_teacher
+from memkd_edge.errors import UsageError
+from memkd_edge.nets.classifier import ModelSpec, build, save_model
+
+RECIPE = TeacherRecipe(epochs=6, learning_rate=0.01, batch_size=8, noise=0.2)
+SPECS = [
+    ModelSpec(2, 6, 3, 2),
+    ModelSpec(2, 6, 3, 1, "lstm", True),
+    ModelSpec(2, 6, 3, 2, "gru"),
+    ModelSpec(2, 6, 3, 1, "gru", True),
+]
+
+
+@pytest.fixture
+def series() -> Series:
+    torch.manual_seed(2)
+    labels = torch.arange(18) % 3
+    return Series(torch.randn(18, 9, 2) + labels[:, None, None], labels)
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=str)
+def test_every_kind_of_teacher_learns_and_resumes_with_the_same_bytes(spec: ModelSpec, series: Series) -> None:
+    straight, broken, resumed = (TeacherTraining(spec, RECIPE, 4, series) for _ in range(3))
+    losses = []
+    while not straight.finished:
+        straight.train_epoch()
+        losses.append(straight.loss)
+    assert losses[-1] < losses[0]
+    for _ in range(3):
+        broken.train_epoch()
+    resumed.load({name: tensor.clone() for name, tensor in broken.state().items()})
+    while not resumed.finished:
+        resumed.train_epoch()
+    assert save_model(resumed.result()) == save_model(straight.result())
+
+
+def test_a_finished_teacher_is_frozen(series: Series) -> None:
+    training = TeacherTraining(SPECS[0], RECIPE, 4, series)
+    training.train_epoch()
+    assert not any(parameter.requires_grad for parameter in training.result().parameters())
+
+
+def test_a_teacher_for_other_data_is_refused_with_both_shapes(tmp_path: Path) -> None:
+    path = tmp_path / "teacher.safetensors"
+    path.write_bytes(save_model(build(ModelSpec(1, 5, 2))))
+    with pytest.raises(UsageError, match="1 channels and knows 2 classes") as raised:
+        load_teacher(path, ModelSpec(6, 100, 4))
+    assert "6 and 4" in str(raised.value)
+
+
+def test_a_loaded_teacher_keeps_its_own_depth_and_direction(tmp_path: Path) -> None:
+    path = tmp_path / "teacher.safetensors"
+    path.write_bytes(save_model(build(SPECS[3])))
+    assert load_teacher(path, ModelSpec(2, 100, 3, 3)).spec == SPECS[3]
+
+
+def test_any_module_that_yields_logits_and_a_hidden_sequence_can_teach(series: Series) -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(2, 7)
+            self.head = nn.Linear(7, 3)
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            hidden = torch.tanh(self.layer(x))
+            return self.head(hidden.mean(1)), hidden
+
+    model = Own()
+    teacher = Teacher(model, series, memory_limit=2**20)
+    index = torch.tensor([0, 5])
+    x, labels, outputs = teacher.batch(index, 0)
+    assert teacher.width == 7
+    assert torch.equal(x, series.x[index])
+    assert torch.equal(labels, series.y[index])
+    torch.testing.assert_close(outputs.hidden, model(x)[1].detach())
+    assert not outputs.logits.requires_grad
+
+
+def test_students_see_one_noisy_copy_after_the_other_with_what_the_teacher_makes_of_it(series: Series) -> None:
+    model = build(ModelSpec(2, 5, 3))
+    teacher = Teacher(model.requires_grad_(False), series, memory_limit=2**24, noise=0.3, seed=4)
+    index = torch.arange(len(series.y))
+    copies = [teacher.batch(index, epoch) for epoch in range(teacher.copies + 1)]
+    assert torch.equal(copies[0][0], series.x)
+    assert torch.equal(copies[-1][0], series.x)
+    added = torch.stack([x - series.x for x, _, _ in copies[1:-1]])
+    assert abs(float(added.std()) - 0.3) < 0.02
+    assert abs(float(added.mean())) < 0.02
+    assert not torch.equal(added[0], added[1])
+    for x, labels, outputs in copies:
+        assert torch.equal(labels, series.y)
+        torch.testing.assert_close(outputs.hidden, model(x)[1])
+    again = Teacher(model, series, memory_limit=0, noise=0.3, seed=4)  # nothing is cached: computed anew from the same copies
+    torch.testing.assert_close(again.batch(index, 1)[2].logits, copies[1][2].logits)
