@@ -74,10 +74,10 @@ models: setup tools ## Make the ready-made students of models/cards.toml anew, i
 	$(if $(wildcard ../shared/data/npz),AEON_DATA=../shared/data/npz) python -m tests.ready_models
 
 exact: setup ## A million steps of the integer reference against the tflite-micro wheel
-	python -m tests.quantize.exact --steps 1000000
+	python -m tests.quantization.exact --steps 1000000
 
 quant-report: setup ## What quantisation costs on all data sets at hand, into models/quant
-	python -m memkd_edge.quantize.report --out models/quant $(if $(wildcard ../shared/data/npz),--data-root ../shared/data/npz)
+	python -m experiments.quantization_cost --out models/quant $(if $(wildcard ../shared/data/npz),--data-root ../shared/data/npz)
 
 runtimes: $(VENV)-tf/.installed $(VENV)-tflite/.installed ## TensorFlow and tflite-runtime, each in an environment of its own
 

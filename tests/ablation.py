@@ -23,10 +23,10 @@ from memkd_edge.distillation.population import STEPS, Population, Recipe, batch_
 from memkd_edge.distillation.schedule import rate
 from memkd_edge.distillation.students import Candidate, Parameters
 from memkd_edge.distillation.teacher import Series, Teacher, TeacherRecipe, TeacherTraining
+from memkd_edge.finetuning.straight_through import integer_trajectory
 from memkd_edge.nets.classifier import LstmClassifier, ModelSpec, build, hidden_size_for
-from memkd_edge.quantize.calibrate import FloatModel
-from memkd_edge.quantize.quantize import quantize
-from memkd_edge.quantize.straight_through import integer_trajectory
+from memkd_edge.quantization.calibration import FloatModel
+from memkd_edge.quantization.post_training import quantize
 from memkd_edge.runs import write_atomic
 from memkd_edge.scores import agreement, auc_prc
 from tests.distillation.alone import cell_states

@@ -25,7 +25,7 @@ from memkd_edge.export.oracle import integer_logits
 from memkd_edge.export.pipeline import file_stem
 from memkd_edge.export.selftest import self_test
 from memkd_edge.nets.classifier import load_classifier
-from memkd_edge.quantize import quantize
+from memkd_edge.quantization import quantize
 from memkd_edge.ready_models import FIGURES, ReadyModel, ready_models
 from memkd_edge.runs import Run, write_atomic
 from memkd_edge.scores import classification_metrics, per_class_table

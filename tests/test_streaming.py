@@ -18,9 +18,9 @@ from memkd_edge.errors import MemkdEdgeError, MissingToolError, UsageError
 from memkd_edge.export.onnx import write_onnx_sequence, write_onnx_step
 from memkd_edge.export.tflite import write_tflite, write_tflite_float
 from memkd_edge.nets.classifier import GruClassifier, LstmClassifier, ModelSpec
-from memkd_edge.quantize import quantize
-from memkd_edge.quantize.front_end import Sensor
-from memkd_edge.quantize.reference import IntegerLstm
+from memkd_edge.quantization import quantize
+from memkd_edge.quantization.reference import IntegerLstm
+from memkd_edge.quantization.sensor_front_end import Sensor
 from memkd_edge.streaming import StreamingClassifier
 
 FRONT_ENDS = ["none", "linear:40", "linear:130", "decimate:3"]

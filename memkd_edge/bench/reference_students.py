@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memkd_edge.nets.classifier import ModelSpec
-from memkd_edge.quantize.calibrate import FloatModel, LayerWeights
-from memkd_edge.quantize.quantize import Settings, quantize_nearest
-from memkd_edge.quantize.types import QuantizedLstm
+from memkd_edge.quantization.calibration import FloatModel, LayerWeights
+from memkd_edge.quantization.integer_model import QuantizedLstm
+from memkd_edge.quantization.post_training import Settings, quantize_nearest
 
 SPECS = {
     "A": ModelSpec(input_size=1, hidden_size=8, num_classes=2),

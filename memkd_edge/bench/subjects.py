@@ -17,9 +17,9 @@ from memkd_edge.export.onnx import write_onnx_step
 from memkd_edge.export.tflite import write_tflite, write_tflite_float
 from memkd_edge.metadata import Metadata
 from memkd_edge.nets.classifier import Classifier, GruClassifier, LstmClassifier, load_classifier, logits_over_time
-from memkd_edge.quantize import quantize
-from memkd_edge.quantize.reference import integer_classifier
-from memkd_edge.quantize.types import QuantizedGru, QuantizedLstm
+from memkd_edge.quantization import quantize
+from memkd_edge.quantization.integer_model import QuantizedGru, QuantizedLstm
+from memkd_edge.quantization.reference import integer_classifier
 from memkd_edge.runs import Run
 
 FLOAT_TOLERANCE = 1e-3  # of the largest logit; float32 sums in another order

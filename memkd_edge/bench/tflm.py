@@ -19,7 +19,7 @@ from memkd_edge.bench.qemu_cortex_m import CORES
 from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.export.arena import arena_bytes
 from memkd_edge.export.tflm import operator_methods
-from memkd_edge.quantize.types import QuantizedGru, QuantizedLstm
+from memkd_edge.quantization.integer_model import QuantizedGru, QuantizedLstm
 
 LIBRARY = "libtensorflow-microlite.a"
 HEADER = "tensorflow/lite/micro/micro_interpreter.h"

@@ -2,7 +2,7 @@
 
     files = emit_c(quantized, metadata, "gesture")        # text by file name
 
-The C computes exactly what `memkd_edge.quantize.reference` does, on every core and in every build of the runtime.
+The C computes exactly what `memkd_edge.quantization.reference` does, on every core and in every build of the runtime.
 """
 
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from memkd_edge.assets import asset_dir
 from memkd_edge.errors import UsageError
 from memkd_edge.export.c_text import check_name, content_id, render
 from memkd_edge.metadata import Metadata
-from memkd_edge.quantize.types import (
+from memkd_edge.quantization.integer_model import (
     Multiplier,
     QuantizedDense,
     QuantizedGru,

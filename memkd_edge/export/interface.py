@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from memkd_edge.errors import MemkdEdgeError
 from memkd_edge.export.tflite_file import TfliteFile, TfliteSubgraph
 from memkd_edge.nets.classifier import ModelSpec
-from memkd_edge.quantize.samples import quantize_array, quantize_sample, quantize_series
-from memkd_edge.quantize.types import QuantizedClassifier, QuantizedLayer
+from memkd_edge.quantization.integer_model import QuantizedClassifier, QuantizedLayer
+from memkd_edge.quantization.samples import quantize_array, quantize_sample, quantize_series
 
 _DTYPES = {"FLOAT32": "float32", "INT16": "int16", "INT8": "int8"}
 

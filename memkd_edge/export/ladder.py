@@ -18,7 +18,7 @@ from memkd_edge.errors import MemkdEdgeError, MissingToolError
 from memkd_edge.export.interface import StepInterface
 from memkd_edge.export.oracle import Oracle
 from memkd_edge.export.runtimes import Job, Runner, Streamed
-from memkd_edge.quantize import QuantizedGru, QuantizedLstm
+from memkd_edge.quantization import QuantizedGru, QuantizedLstm
 
 STREAM_STEPS = 10_000
 MAX_TIE_SHARE = 1e-3  # LiteRT rounds exact negative ties away from zero where TFLite Micro rounds up: rare, and 1 LSB

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memkd_edge.export.interface import StepInterface, integer_step
-from memkd_edge.quantize import IntegerFrontEnd, IntegerLstm, QuantizedGru, QuantizedLstm, integer_classifier
+from memkd_edge.quantization import IntegerFrontEnd, IntegerLstm, QuantizedGru, QuantizedLstm, integer_classifier
 
 
 class Oracle:

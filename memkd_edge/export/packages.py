@@ -23,7 +23,7 @@ from memkd_edge.export.flash import flash_rows
 from memkd_edge.export.selftest import STEPS, self_test
 from memkd_edge.export.tflm import tflm_fields
 from memkd_edge.metadata import Metadata, Resampling
-from memkd_edge.quantize import QuantizedGru, QuantizedLstm
+from memkd_edge.quantization import QuantizedGru, QuantizedLstm
 
 # Where each kind keeps the C sources; TFLite Micro has kernels of its own and needs none.
 _SOURCES = {

@@ -213,7 +213,7 @@ def _with_input(metadata: Metadata, config: ExportConfig, arithmetic: str) -> Me
 
 def _finetuned(run: Run, arithmetic: str) -> Classifier | None:
     """Return the fine-tuned student, None where no epoch of fine-tuning was better than none."""
-    from memkd_edge.quantize.finetune import finetune
+    from memkd_edge.finetuning.pipeline import finetune
 
     result = finetune(run, interface=arithmetic)
     return result.model if result.epoch else None

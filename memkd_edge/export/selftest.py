@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memkd_edge.metadata import Metadata
-from memkd_edge.quantize import QuantizedGru, QuantizedLstm, integer_classifier
-from memkd_edge.quantize.front_end import IntegerFrontEnd
-from memkd_edge.quantize.reference import IntegerClassifier
+from memkd_edge.quantization import QuantizedGru, QuantizedLstm, integer_classifier
+from memkd_edge.quantization.reference import IntegerClassifier
+from memkd_edge.quantization.sensor_front_end import IntegerFrontEnd
 
 STEPS = 24
 _SPREAD = 0.25  # standard deviation of the noise, in full scales

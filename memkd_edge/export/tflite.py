@@ -27,11 +27,9 @@ from memkd_edge.export.flatbuffer import ModelWriter, Subgraph
 from memkd_edge.export.seal import seal, with_blank_check
 from memkd_edge.metadata import Metadata
 from memkd_edge.nets.classifier import Classifier
-from memkd_edge.quantize.calibrate import FloatModel
-from memkd_edge.quantize.fixed_point import INT16_MAX
-from memkd_edge.quantize.front_end import fold_normalisation
-from memkd_edge.quantize.quantize import ACTIVATION_SCALE
-from memkd_edge.quantize.types import (
+from memkd_edge.quantization.calibration import FloatModel
+from memkd_edge.quantization.fixed_point import INT16_MAX
+from memkd_edge.quantization.integer_model import (
     QuantizedClassifier,
     QuantizedDense,
     QuantizedGruLayer,
@@ -39,6 +37,8 @@ from memkd_edge.quantize.types import (
     QuantizedLstm,
     RawInput,
 )
+from memkd_edge.quantization.post_training import ACTIVATION_SCALE
+from memkd_edge.quantization.sensor_front_end import fold_normalisation
 
 INTERFACES = ("int8", "int16x8")
 

@@ -12,7 +12,7 @@ from memkd_edge.export.selftest import SelfTest
 from memkd_edge.export.tflite import write_tflite
 from memkd_edge.export.tflite_file import read_tflite
 from memkd_edge.metadata import Metadata
-from memkd_edge.quantize import QuantizedGru, QuantizedLstm
+from memkd_edge.quantization import QuantizedGru, QuantizedLstm
 
 
 def tflm_fields(model: QuantizedLstm | QuantizedGru, metadata: Metadata, test: SelfTest, interface: str) -> dict[str, Any]:

@@ -36,7 +36,7 @@ from memkd_edge.export.seal import is_broken, is_sealed
 from memkd_edge.export.tflite_file import read_tflite
 from memkd_edge.metadata import Metadata
 from memkd_edge.nets.classifier import Classifier, load_classifier
-from memkd_edge.quantize import Sensor, quantize
+from memkd_edge.quantization import Sensor, quantize
 from memkd_edge.runs import Run
 
 REPORT = "export/verify.json"

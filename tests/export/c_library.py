@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from memkd_edge.export.c import emit_c
-from memkd_edge.quantize import IntegerLstm, integer_classifier
-from memkd_edge.quantize.types import QuantizedGru, QuantizedLstm
+from memkd_edge.quantization import IntegerLstm, integer_classifier
+from memkd_edge.quantization.integer_model import QuantizedGru, QuantizedLstm
 
 STRICT = [
     *("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wsign-conversion", "-Wdouble-promotion", "-Wundef", "-Wcast-align"),

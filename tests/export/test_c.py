@@ -18,13 +18,13 @@ from memkd_edge.export.c import emit_c
 from memkd_edge.export.tflite import write_tflite
 from memkd_edge.metadata import Metadata, Resampling
 from memkd_edge.nets.classifier import ModelSpec
-from memkd_edge.quantize import integer_classifier, quantize
-from memkd_edge.quantize.calibrate import FloatModel
-from memkd_edge.quantize.front_end import IntegerFrontEnd, Sensor
-from memkd_edge.quantize.quantize import first_settings, quantize_nearest
-from memkd_edge.quantize.types import Multiplier
+from memkd_edge.quantization import integer_classifier, quantize
+from memkd_edge.quantization.calibration import FloatModel
+from memkd_edge.quantization.integer_model import Multiplier
+from memkd_edge.quantization.post_training import first_settings, quantize_nearest
+from memkd_edge.quantization.sensor_front_end import IntegerFrontEnd, Sensor
 from tests.export.c_library import CModel, assert_equal_on_hard_states, compile_library, hard_values, pointer, write
-from tests.quantize.helpers import MicroStep, random_model, random_series, step_widths
+from tests.quantization.helpers import MicroStep, random_model, random_series, step_widths
 
 SMALL = ("-DMEMKD_SMALL",)
 FORMS = pytest.mark.parametrize("flags", [(), SMALL], ids=["fast", "small"])

@@ -14,10 +14,10 @@ from memkd_edge.export.c import emit_c
 from memkd_edge.export.c_float import emit_c_float
 from memkd_edge.metadata import Resampling
 from memkd_edge.nets.classifier import ModelSpec
-from memkd_edge.quantize import quantize
-from memkd_edge.quantize.front_end import Sensor
+from memkd_edge.quantization import quantize
+from memkd_edge.quantization.sensor_front_end import Sensor
 from tests.export.c_library import STRICT, write
-from tests.quantize.helpers import random_model, random_series
+from tests.quantization.helpers import random_model, random_series
 
 MODELS = ("A", "stacked", "gru for counts", "float")
 ARM = ("-mthumb", "-ffreestanding")

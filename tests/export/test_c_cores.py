@@ -11,9 +11,9 @@ from memkd_edge.bench.qemu_user import measure_aarch64
 from memkd_edge.bench.reference_students import reference_inputs, reference_student
 from memkd_edge.export.c import emit_c
 from memkd_edge.nets.classifier import ModelSpec
-from memkd_edge.quantize import integer_classifier, quantize
+from memkd_edge.quantization import integer_classifier, quantize
 from tests.export.c_library import hard_values
-from tests.quantize.helpers import random_model, random_series
+from tests.quantization.helpers import random_model, random_series
 
 CORES = ("m0plus", "m3", "m4", "m7", "m33", "m55")
 SMALL = ("-DMEMKD_SMALL",)

@@ -11,9 +11,9 @@ from memkd_edge.export.c import emit_c
 from memkd_edge.export.c_float import emit_c_float
 from memkd_edge.metadata import Metadata
 from memkd_edge.nets.classifier import ModelSpec, build
-from memkd_edge.quantize import quantize
+from memkd_edge.quantization import quantize
 from tests.export.c_library import compile_library, pointer, write
-from tests.quantize.helpers import random_model, random_series
+from tests.quantization.helpers import random_model, random_series
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc: apt-get install gcc")
 

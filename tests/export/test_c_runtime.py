@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from memkd_edge.assets import asset_dir
-from memkd_edge.quantize.fixed_point import SIGMOID_TABLE, multiplier, rescale, sigmoid, tanh
-from memkd_edge.quantize.quantize import CELL_SCALE
+from memkd_edge.quantization.fixed_point import SIGMOID_TABLE, multiplier, rescale, sigmoid, tanh
+from memkd_edge.quantization.post_training import CELL_SCALE
 from tests.export.c_library import compile_library, pointer, write
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc: apt-get install gcc")

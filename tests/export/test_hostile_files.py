@@ -25,7 +25,7 @@ from memkd_edge.export.tflite import write_tflite
 from memkd_edge.export.tflite_file import read_tflite
 from memkd_edge.export.verify import verify
 from memkd_edge.nets.classifier import load_classifier, save_model
-from memkd_edge.quantize import quantize
+from memkd_edge.quantization import quantize
 from tests.export.toy import metadata, series, student
 
 FILES = {

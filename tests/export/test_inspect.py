@@ -15,7 +15,7 @@ from memkd_edge.export.onnx import write_onnx_sequence, write_onnx_step
 from memkd_edge.export.show import print_inspection
 from memkd_edge.export.tflite import write_tflite, write_tflite_float
 from memkd_edge.nets.classifier import save_model
-from memkd_edge.quantize import quantize
+from memkd_edge.quantization import quantize
 from tests.export.toy import metadata, series, student
 
 

@@ -9,7 +9,7 @@ from memkd_edge.export.interface import onnx_sequence, onnx_step, tflite_step
 from memkd_edge.export.onnx import write_onnx_sequence, write_onnx_step
 from memkd_edge.export.tflite import write_tflite, write_tflite_float
 from memkd_edge.export.tflite_file import read_tflite
-from memkd_edge.quantize import quantize
+from memkd_edge.quantization import quantize
 from tests.export.toy import metadata, series, student
 
 

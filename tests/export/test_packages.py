@@ -31,7 +31,7 @@ from memkd_edge.export.tflite import write_tflite
 from memkd_edge.export.tflite_file import read_tflite
 from memkd_edge.export.tflm import operator_methods
 from memkd_edge.metadata import Metadata, Resampling
-from memkd_edge.quantize import QuantizedLstm, Sensor, integer_classifier, quantize
+from memkd_edge.quantization import QuantizedLstm, Sensor, integer_classifier, quantize
 from tests.export import toy
 
 STAND_INS = Path(__file__).parent / "stand_ins"

@@ -23,10 +23,10 @@ from memkd_edge.export.golden import golden_vectors, model_input, read_golden
 from memkd_edge.export.interface import float_step
 from memkd_edge.export.ladder import one_stream
 from memkd_edge.export.pipeline import export, file_stem
+from memkd_edge.finetuning import pipeline as finetune_module
+from memkd_edge.finetuning.pipeline import Finetuned
 from memkd_edge.metadata import Resampling
 from memkd_edge.nets.classifier import build, load_classifier
-from memkd_edge.quantize import finetune as finetune_module
-from memkd_edge.quantize.finetune import Finetuned
 from memkd_edge.streaming import StreamingClassifier
 from tests.export.toy import make_run, metadata, series, student
 

@@ -11,8 +11,8 @@ from memkd_edge.errors import UsageError
 from memkd_edge.export.tflite import write_tflite, write_tflite_float
 from memkd_edge.metadata import Metadata
 from memkd_edge.nets.classifier import ModelSpec
-from memkd_edge.quantize import QuantizedClassifier, QuantizedDense, integer_classifier, quantize
-from tests.quantize.helpers import (
+from memkd_edge.quantization import QuantizedClassifier, QuantizedDense, integer_classifier, quantize
+from tests.quantization.helpers import (
     DTYPES,
     RESOLVERS,
     LiteRtStep,

@@ -12,8 +12,8 @@ import pytest
 
 from memkd_edge.export.tflite import write_tflite, write_tflite_float
 from memkd_edge.nets.classifier import ModelSpec
-from memkd_edge.quantize import IntegerFrontEnd, Sensor, integer_classifier, quantize
-from tests.quantize.helpers import DTYPES, LiteRtStep, hard_states, random_model, random_series, reference_step, step_widths
+from memkd_edge.quantization import IntegerFrontEnd, Sensor, integer_classifier, quantize
+from tests.quantization.helpers import DTYPES, LiteRtStep, hard_states, random_model, random_series, reference_step, step_widths
 
 # Prints how many steps differ from the outputs recorded in the .npz beside the model.
 CHILD = """

@@ -23,7 +23,7 @@ from memkd_edge.export.runtimes import RUNTIMES, Job, stream
 from memkd_edge.export.tflite import write_tflite, write_tflite_float
 from memkd_edge.export.tflite_file import read_tflite
 from memkd_edge.export.verify import ParityError, verify
-from memkd_edge.quantize import quantize
+from memkd_edge.quantization import quantize
 from memkd_edge.runs import Run
 from tests.export.toy import make_run, metadata, series, student
 

@@ -1,4 +1,4 @@
-"""A long comparison of the numpy reference with TensorFlow Lite Micro: `python -m tests.quantize.exact --steps 1000000`.
+"""A long comparison of the numpy reference with TensorFlow Lite Micro: `python -m tests.quantization.exact --steps 1000000`.
 
 Half of the steps are random and saturating states, half are streams that carry their state. Prints the steps and the mismatches
 of each model; exits 1 if there is one.
@@ -11,8 +11,8 @@ import numpy as np
 
 from memkd_edge.export.tflite import write_tflite
 from memkd_edge.nets.classifier import ModelSpec
-from memkd_edge.quantize import IntegerFrontEnd, QuantizedClassifier, Sensor, integer_classifier, quantize
-from tests.quantize.helpers import DTYPES, MicroStep, hard_states, random_model, random_series, reference_step, step_widths
+from memkd_edge.quantization import IntegerFrontEnd, QuantizedClassifier, Sensor, integer_classifier, quantize
+from tests.quantization.helpers import DTYPES, MicroStep, hard_states, random_model, random_series, reference_step, step_widths
 
 SPECS = (
     ModelSpec(1, 8, 2),

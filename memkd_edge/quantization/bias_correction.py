@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from memkd_edge.quantize.calibrate import DenseWeights, Floats
-from memkd_edge.quantize.sensitivity import Sensitivity
+from memkd_edge.quantization.calibration import DenseWeights, Floats
+from memkd_edge.quantization.sensitivity import Sensitivity
 
 _ROUNDS = 4
 _RIDGES = (1e-4, 1e-2, 1.0)  # of the mean curvature: a far move first, a careful one if that does not help

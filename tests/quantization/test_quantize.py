@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from memkd_edge.errors import UsageError
 from memkd_edge.nets.classifier import ModelSpec
-from memkd_edge.quantize import integer_classifier, quantize
-from memkd_edge.quantize.calibrate import DenseWeights, FloatModel
-from memkd_edge.quantize.quantize import dense_grid
-from tests.quantize.helpers import random_model, random_series
+from memkd_edge.quantization import integer_classifier, quantize
+from memkd_edge.quantization.calibration import DenseWeights, FloatModel
+from memkd_edge.quantization.post_training import dense_grid
+from tests.quantization.helpers import random_model, random_series
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gru"])

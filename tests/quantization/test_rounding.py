@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from memkd_edge.nets.classifier import ModelSpec
-from memkd_edge.quantize import integer_classifier, quantize
-from memkd_edge.quantize.biases import correct_biases
-from memkd_edge.quantize.calibrate import DenseWeights, FloatModel
-from memkd_edge.quantize.quantize import MAX_PARAMETERS, quantize_nearest, settings_of
-from memkd_edge.quantize.rounding import round_weights
-from memkd_edge.quantize.sensitivity import sensitivity
-from tests.quantize.helpers import random_model, random_series
+from memkd_edge.quantization import integer_classifier, quantize
+from memkd_edge.quantization.bias_correction import correct_biases
+from memkd_edge.quantization.calibration import DenseWeights, FloatModel
+from memkd_edge.quantization.post_training import MAX_PARAMETERS, quantize_nearest, settings_of
+from memkd_edge.quantization.rounding import round_weights
+from memkd_edge.quantization.sensitivity import sensitivity
+from tests.quantization.helpers import random_model, random_series
 
 
 def logit_error(model, q, x) -> float:
@@ -150,7 +150,7 @@ def test_the_cells_range_is_the_one_that_errs_least_with_biases_of_its_own(monke
     chosen = found()
     each = []
     for shift in (-1, 0, 1):
-        monkeypatch.setattr(import_module("memkd_edge.quantize.quantize"), "CELL_SHIFTS", (shift,))
+        monkeypatch.setattr(import_module("memkd_edge.quantization.post_training"), "CELL_SHIFTS", (shift,))
         each.append(found())
     assert chosen == min(each, key=lambda one: one[1])
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from memkd_edge.quantize.calibrate import DenseWeights, Floats
+from memkd_edge.quantization.calibration import DenseWeights, Floats
 from memkd_edge.threads import torch_threads
 
 _SAMPLES = 16  # of a series, at which the logits count; half of the weight is on the last

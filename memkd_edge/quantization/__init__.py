@@ -1,9 +1,6 @@
 """The integer model: int8 weights, int16 activations and state. SPEC.md states its arithmetic."""
 
-from memkd_edge.quantize.front_end import IntegerFrontEnd, Sensor
-from memkd_edge.quantize.quantize import quantize
-from memkd_edge.quantize.reference import IntegerGru, IntegerLstm, integer_classifier
-from memkd_edge.quantize.types import (
+from memkd_edge.quantization.integer_model import (
     Multiplier,
     QuantizedClassifier,
     QuantizedDense,
@@ -13,6 +10,9 @@ from memkd_edge.quantize.types import (
     QuantizedLstm,
     RawInput,
 )
+from memkd_edge.quantization.post_training import quantize
+from memkd_edge.quantization.reference import IntegerGru, IntegerLstm, integer_classifier
+from memkd_edge.quantization.sensor_front_end import IntegerFrontEnd, Sensor
 
 __all__ = [
     "IntegerFrontEnd",

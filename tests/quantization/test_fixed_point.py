@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memkd_edge.export.flatbuffer import ModelWriter
-from memkd_edge.quantize.fixed_point import SIGMOID_TABLE, multiplier, rescale, saturate, sigmoid, tanh
-from memkd_edge.quantize.quantize import ACTIVATION_SCALE, CELL_SCALE, CELL_SHIFTS, GATE_SCALE
-from tests.quantize.helpers import RESOLVERS, MicroStep, litert_interpreter
+from memkd_edge.quantization.fixed_point import SIGMOID_TABLE, multiplier, rescale, saturate, sigmoid, tanh
+from memkd_edge.quantization.post_training import ACTIVATION_SCALE, CELL_SCALE, CELL_SHIFTS, GATE_SCALE
+from tests.quantization.helpers import RESOLVERS, MicroStep, litert_interpreter
 
 ALL_INT16 = np.arange(-32768, 32768, dtype=np.int16)[None]
 

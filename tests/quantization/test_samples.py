@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from memkd_edge.quantize.samples import quantize_array, quantize_sample, quantize_series
+from memkd_edge.quantization.samples import quantize_array, quantize_sample, quantize_series
 
 FLOATS = st.floats(-200, 200, width=32)
 

@@ -3,9 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from memkd_edge.quantize.fixed_point import INT16_MAX, Integers, rescale, saturate, sigmoid, tanh
-from memkd_edge.quantize.samples import quantize_array, quantize_series
-from memkd_edge.quantize.types import (
+from memkd_edge.quantization.fixed_point import INT16_MAX, Integers, rescale, saturate, sigmoid, tanh
+from memkd_edge.quantization.integer_model import (
     Multiplier,
     QuantizedClassifier,
     QuantizedDense,
@@ -14,6 +13,7 @@ from memkd_edge.quantize.types import (
     QuantizedLayer,
     QuantizedLstm,
 )
+from memkd_edge.quantization.samples import quantize_array, quantize_series
 
 # A gate has scale 2^-15; multiplying by it keeps the other factor's scale.
 _GATE_RESCALE = Multiplier(1 << 30, -14)

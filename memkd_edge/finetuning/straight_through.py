@@ -15,8 +15,8 @@ from torch import Tensor
 
 from memkd_edge.distillation.methods import Outputs
 from memkd_edge.nets.classifier import Classifier
-from memkd_edge.quantize.reference import IntegerLstm, integer_classifier
-from memkd_edge.quantize.types import QuantizedGru, QuantizedGruLayer, QuantizedLayer, QuantizedLstm
+from memkd_edge.quantization.integer_model import QuantizedGru, QuantizedGruLayer, QuantizedLayer, QuantizedLstm
+from memkd_edge.quantization.reference import IntegerLstm, integer_classifier
 
 
 def integer_outputs(model: Classifier, q: QuantizedLstm | QuantizedGru, x: Tensor, interface: str) -> Outputs:

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from memkd_edge.errors import UsageError
 from memkd_edge.metadata import Resampling
-from memkd_edge.quantize.calibrate import DenseWeights, FloatModel
-from memkd_edge.quantize.fixed_point import INT16_MAX, INT16_MIN, multiplier, rescale, saturate
-from memkd_edge.quantize.types import RawInput
+from memkd_edge.quantization.calibration import DenseWeights, FloatModel
+from memkd_edge.quantization.fixed_point import INT16_MAX, INT16_MIN, multiplier, rescale, saturate
+from memkd_edge.quantization.integer_model import RawInput
 
 _COARSEST_GAIN = 64  # its rounding error is below 0.8 %
 

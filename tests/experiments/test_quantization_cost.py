@@ -6,9 +6,9 @@ import sys
 import numpy as np
 import pytest
 
+from experiments import quantization_cost as report
+from experiments.quantization_cost import Loss, Row, measure, student_run, summary, to_markdown
 from memkd_edge.distillation import study
-from memkd_edge.quantize import report
-from memkd_edge.quantize.report import Loss, Row, measure, student_run, summary, to_markdown
 
 
 def row(name: str, int8: Loss, int16x8: Loss) -> Row:

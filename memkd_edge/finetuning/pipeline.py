@@ -21,11 +21,11 @@ from memkd_edge.distillation.methods import Outputs, StepContext, method_named
 from memkd_edge.distillation.population import Recipe, batch_size, batches, step_generator
 from memkd_edge.distillation.teacher import Series, Teacher, load_teacher
 from memkd_edge.errors import UsageError
+from memkd_edge.finetuning.straight_through import dequantized, integer_outputs, integer_trajectory
 from memkd_edge.nets.classifier import Classifier, load_classifier
-from memkd_edge.quantize.calibrate import FloatModel
-from memkd_edge.quantize.quantize import Settings, quantize, quantize_nearest, settings_of
-from memkd_edge.quantize.straight_through import dequantized, integer_outputs, integer_trajectory
-from memkd_edge.quantize.types import QuantizedGru, QuantizedGruLayer, QuantizedLayer, QuantizedLstm
+from memkd_edge.quantization.calibration import FloatModel
+from memkd_edge.quantization.integer_model import QuantizedGru, QuantizedGruLayer, QuantizedLayer, QuantizedLstm
+from memkd_edge.quantization.post_training import Settings, quantize, quantize_nearest, settings_of
 from memkd_edge.runs import Run
 from memkd_edge.scores import auc_prc
 

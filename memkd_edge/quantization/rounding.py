@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from memkd_edge.quantize.calibrate import DenseWeights, Floats
-from memkd_edge.quantize.sensitivity import flatten, unflatten
+from memkd_edge.quantization.calibration import DenseWeights, Floats
+from memkd_edge.quantization.sensitivity import flatten, unflatten
 
 _LEAST_CURVATURE = 1e-12  # where no parameter has any
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from memkd_edge.export.tflite import write_tflite
 from memkd_edge.nets.classifier import ModelSpec
-from memkd_edge.quantize import integer_classifier, quantize
-from tests.quantize.helpers import (
+from memkd_edge.quantization import integer_classifier, quantize
+from tests.quantization.helpers import (
     DTYPES,
     MicroStep,
     hard_states,

@@ -9,7 +9,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from memkd_edge.quantize.types import Multiplier
+from memkd_edge.quantization.integer_model import Multiplier
 
 Integers = NDArray[np.int64]
 

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from memkd_edge.errors import UsageError
 from memkd_edge.nets.classifier import Classifier, GruClassifier, LstmClassifier
-from memkd_edge.quantize.biases import correct_biases
-from memkd_edge.quantize.calibrate import DenseWeights, FloatModel, Floats, check_series
-from memkd_edge.quantize.fixed_point import multiplier
-from memkd_edge.quantize.front_end import Sensor, absorb_offset_remainder, raw_input
-from memkd_edge.quantize.reference import integer_classifier
-from memkd_edge.quantize.rounding import round_nearest, round_weights
-from memkd_edge.quantize.sensitivity import sensitivity
-from memkd_edge.quantize.types import QuantizedDense, QuantizedGru, QuantizedGruLayer, QuantizedLayer, QuantizedLstm
+from memkd_edge.quantization.bias_correction import correct_biases
+from memkd_edge.quantization.calibration import DenseWeights, FloatModel, Floats, check_series
+from memkd_edge.quantization.fixed_point import multiplier
+from memkd_edge.quantization.integer_model import QuantizedDense, QuantizedGru, QuantizedGruLayer, QuantizedLayer, QuantizedLstm
+from memkd_edge.quantization.reference import integer_classifier
+from memkd_edge.quantization.rounding import round_nearest, round_weights
+from memkd_edge.quantization.sensitivity import sensitivity
+from memkd_edge.quantization.sensor_front_end import Sensor, absorb_offset_remainder, raw_input
 
 GATE_SCALE = 3 * 2.0**-12  # range +-24
 # A hair over 3 * 2^-12, so that the factor 2^-30 / CELL_SCALE has the same mantissa in float32 (LiteRT) and float64 (TFLM).

@@ -1,6 +1,6 @@
 """What quantisation costs on many data sets: `make quant-report`, or
 
-    python -m memkd_edge.quantize.report --data-root FOLDER --runs runs/quant --out models/quant
+    python -m experiments.quantization_cost --data-root FOLDER --runs runs/quant --out models/quant
 
 Trains one student per data set at full length (finished runs of the same configuration are taken as they are), quantises it
 without fine-tuning, streams the test set through the integer model sample by sample, and writes the comparison with the float
@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from memkd_edge.config import DistillConfig, from_table
 from memkd_edge.distillation.pipeline import distill
 from memkd_edge.distillation.population import STEPS
+from memkd_edge.finetuning.straight_through import integer_trajectory
 from memkd_edge.nets.classifier import load_classifier
-from memkd_edge.quantize.calibrate import FloatModel
-from memkd_edge.quantize.quantize import quantize
-from memkd_edge.quantize.reference import integer_classifier
-from memkd_edge.quantize.straight_through import integer_trajectory
+from memkd_edge.quantization.calibration import FloatModel
+from memkd_edge.quantization.post_training import quantize
+from memkd_edge.quantization.reference import integer_classifier
 from memkd_edge.runs import Run, write_atomic
 from memkd_edge.scores import agreement, auc_prc
 

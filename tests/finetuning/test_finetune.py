@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from memkd_edge.finetuning.pipeline import finetune, snap
+from memkd_edge.finetuning.straight_through import integer_outputs
 from memkd_edge.nets.classifier import ModelSpec
-from memkd_edge.quantize import integer_classifier, quantize
-from memkd_edge.quantize.calibrate import FloatModel
-from memkd_edge.quantize.finetune import finetune, snap
-from memkd_edge.quantize.quantize import quantize_nearest, settings_of
-from memkd_edge.quantize.straight_through import integer_outputs
-from tests.quantize.helpers import random_model, random_series
+from memkd_edge.quantization import integer_classifier, quantize
+from memkd_edge.quantization.calibration import FloatModel
+from memkd_edge.quantization.post_training import quantize_nearest, settings_of
+from tests.quantization.helpers import random_model, random_series
 
 
 @pytest.mark.parametrize("interface", ["int8", "int16x8"])
