@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import memkd_edge.bench
 import memkd_edge.distillation
-import memkd_edge.export  # noqa: F401
+import memkd_edge.exporting  # noqa: F401
 from memkd_edge.api import bench, distill, export
 
 if TYPE_CHECKING:

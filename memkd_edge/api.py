@@ -19,7 +19,7 @@ from memkd_edge.runs import Run
 if TYPE_CHECKING:
     from memkd_edge.bench.types import BenchReport
     from memkd_edge.distillation.teacher import TeacherModel
-    from memkd_edge.export.pipeline import ExportReport
+    from memkd_edge.exporting.pipeline import ExportReport
 
 
 def distill(
@@ -61,7 +61,7 @@ def export(run: Run | str | Path, *, force: bool = False, **options: Any) -> Exp
     Raises:
         GateError: the exported model agrees too rarely with the float student.
     """
-    from memkd_edge.export.pipeline import export as run_export
+    from memkd_edge.exporting.pipeline import export as run_export
 
     return run_export(_opened(run), resolve(ExportConfig, "export", flags=options), force=force)
 

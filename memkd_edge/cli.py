@@ -150,11 +150,11 @@ def export(
 ) -> None:
     """Write the student as a streaming model file and verify it in every runtime that is installed."""
     flags = {key: value for key, value in locals().items() if key not in ("run", "run_root", "config", "force", "as_json")}
+    from memkd_edge.cli.export_tables import print_export, print_verification
     from memkd_edge.config import ExportConfig, resolve
-    from memkd_edge.export.pipeline import export as run_export
-    from memkd_edge.export.show import print_export, print_verification
-    from memkd_edge.export.verify import ParityError
+    from memkd_edge.exporting.pipeline import export as run_export
     from memkd_edge.ready_models import open_run
+    from memkd_edge.verification.pipeline import ParityError
 
     opened = open_run(run, run_root)
     try:
@@ -181,10 +181,10 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Check exported files in every runtime that is installed: agreement, exactness, state."""
-    from memkd_edge.export.show import print_verification
-    from memkd_edge.export.verify import ParityError
-    from memkd_edge.export.verify import verify as run_verify
+    from memkd_edge.cli.export_tables import print_verification
     from memkd_edge.ready_models import PREFIX, open_run
+    from memkd_edge.verification.pipeline import ParityError
+    from memkd_edge.verification.pipeline import verify as run_verify
 
     failure = None
     of_run = not target or target.startswith(PREFIX) or Path(target).is_dir()
@@ -207,8 +207,8 @@ def inspect(
     as_json: Json = False,
 ) -> None:
     """Show what a model file holds: signatures, tensors, operators, sizes, metadata."""
-    from memkd_edge.export.inspect import inspect as run_inspect
-    from memkd_edge.export.show import print_inspection
+    from memkd_edge.cli.export_tables import print_inspection
+    from memkd_edge.formats.inspection import inspect as run_inspect
     from memkd_edge.ready_models import PREFIX, int8_file
 
     found = run_inspect(int8_file(file.removeprefix(PREFIX)) if file.startswith(PREFIX) else Path(file))

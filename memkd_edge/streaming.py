@@ -23,7 +23,7 @@ from memkd_edge.errors import MemkdEdgeError, MissingToolError, UsageError
 from memkd_edge.metadata import Metadata
 
 if TYPE_CHECKING:
-    from memkd_edge.export.interface import StepInterface
+    from memkd_edge.formats.step_interface import StepInterface
 
 _RUNTIMES = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter", "tensorflow.lite")
 
@@ -163,10 +163,10 @@ class _OnnxStepModel:
 
 
 def _load_tflite(path: Path) -> tuple[Metadata, _StepModel]:
-    from memkd_edge.export.embedded import read_tflite_metadata
-    from memkd_edge.export.interface import tflite_step
-    from memkd_edge.export.seal import is_sealed
-    from memkd_edge.export.tflite_file import read_file, read_tflite
+    from memkd_edge.formats.digest import is_sealed
+    from memkd_edge.formats.embedded_metadata import read_tflite_metadata
+    from memkd_edge.formats.step_interface import tflite_step
+    from memkd_edge.formats.tflite_reader import read_file, read_tflite
 
     metadata = read_tflite_metadata(path)
     if not is_sealed(read_file(path)):
@@ -185,10 +185,10 @@ def _load_tflite(path: Path) -> tuple[Metadata, _StepModel]:
 
 
 def _load_onnx(path: Path) -> tuple[Metadata, _StepModel]:
-    from memkd_edge.export.embedded import read_onnx, read_onnx_metadata
-    from memkd_edge.export.interface import onnx_step
-    from memkd_edge.export.seal import is_broken
-    from memkd_edge.export.tflite_file import read_file
+    from memkd_edge.formats.digest import is_broken
+    from memkd_edge.formats.embedded_metadata import read_onnx, read_onnx_metadata
+    from memkd_edge.formats.step_interface import onnx_step
+    from memkd_edge.formats.tflite_reader import read_file
 
     metadata = read_onnx_metadata(path)
     if is_broken(read_file(path)):

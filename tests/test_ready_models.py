@@ -22,13 +22,13 @@ from memkd_edge.bench.pipeline import bench
 from memkd_edge.config import BenchConfig
 from memkd_edge.data import load_dataset
 from memkd_edge.errors import MemkdEdgeError, MissingToolError, UsageError
-from memkd_edge.export import verify as verify_module
-from memkd_edge.export.interface import tflite_step
-from memkd_edge.export.ladder import one_stream
-from memkd_edge.export.runtimes import Job, runners
-from memkd_edge.export.tflite_file import read_tflite
+from memkd_edge.formats.step_interface import tflite_step
+from memkd_edge.formats.tflite_reader import read_tflite
 from memkd_edge.ready_models import open_run, ready_folder, ready_models
 from memkd_edge.runs import Run
+from memkd_edge.verification import pipeline as verify_module
+from memkd_edge.verification.runtime_check import one_stream
+from memkd_edge.verification.runtimes import Job, runners
 from tests import ready_models as maker
 from tests.conftest import SHARED
 

@@ -15,13 +15,13 @@ from memkd_edge.data import load_dataset, prepare
 from memkd_edge.data.normalisation import normalise
 from memkd_edge.data.resampling import resample
 from memkd_edge.errors import MemkdEdgeError, MissingToolError, UsageError
-from memkd_edge.export.onnx import write_onnx_sequence, write_onnx_step
-from memkd_edge.export.tflite import write_tflite, write_tflite_float
 from memkd_edge.nets.classifier import GruClassifier, LstmClassifier, ModelSpec
 from memkd_edge.quantization import quantize
 from memkd_edge.quantization.reference import IntegerLstm
 from memkd_edge.quantization.sensor_front_end import Sensor
 from memkd_edge.streaming import StreamingClassifier
+from memkd_edge.writers.onnx import write_onnx_sequence, write_onnx_step
+from memkd_edge.writers.tflite import write_tflite, write_tflite_float
 
 FRONT_ENDS = ["none", "linear:40", "linear:130", "decimate:3"]
 FORMATS = ["onnx", "float32", "int8", "int16x8"]

@@ -20,8 +20,8 @@ from memkd_edge.bench.image import CModel
 from memkd_edge.bench.qemu_cortex_m import measure_cortex_m
 from memkd_edge.bench.reference_students import SPECS, reference_inputs, reference_student
 from memkd_edge.errors import GateError, MemkdEdgeError
-from memkd_edge.export.c import emit_c
 from memkd_edge.runs import write_atomic
+from memkd_edge.writers.c_integer import emit_c
 
 CORES = ("m0plus", "m3", "m4", "m7", "m33")
 BUILDS = {"fast": ("-O2",), "small": ("-O2", "-DMEMKD_SMALL")}

@@ -29,7 +29,7 @@ class CppLibrary:
 
 @dataclass(frozen=True)
 class CModel:
-    """C sources of a model, as memkd_edge.export.c emits them.
+    """C sources of a model, as memkd_edge.writers.c_integer emits them.
 
     name: prefix of its functions, `<name>_step_i8(<name>_state_t *, const int8_t x[], int8_t logits[])` and so on, declared in
     `<name>.h`; its constants are in `<name>.c`. sources: text by file name, headers included. library: for a model that is a thin

@@ -17,8 +17,8 @@ from memkd_edge.bench.subjects import NotExportableError, Subjects
 from memkd_edge.bench.types import MEASURED, BenchReport, DeviceReport, Figure, Row
 from memkd_edge.config import BenchConfig
 from memkd_edge.errors import MemkdEdgeError, UsageError
-from memkd_edge.export.oracle import integer_logits
 from memkd_edge.runs import Run
+from memkd_edge.verification.reference_runner import integer_logits
 
 DEFAULT_RATE_HZ = 50.0  # when neither the user nor the data tell
 

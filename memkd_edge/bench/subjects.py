@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from memkd_edge.bench.image import CModel
 from memkd_edge.bench.tflm import TflmBuild, tflm_model
 from memkd_edge.errors import GateError, MemkdEdgeError
-from memkd_edge.export.c import emit_c
-from memkd_edge.export.c_float import emit_c_float
-from memkd_edge.export.onnx import write_onnx_step
-from memkd_edge.export.tflite import write_tflite, write_tflite_float
 from memkd_edge.metadata import Metadata
 from memkd_edge.nets.classifier import Classifier, GruClassifier, LstmClassifier, load_classifier, logits_over_time
 from memkd_edge.quantization import quantize
 from memkd_edge.quantization.integer_model import QuantizedGru, QuantizedLstm
 from memkd_edge.quantization.reference import integer_classifier
 from memkd_edge.runs import Run
+from memkd_edge.writers.c_float import emit_c_float
+from memkd_edge.writers.c_integer import emit_c
+from memkd_edge.writers.onnx import write_onnx_step
+from memkd_edge.writers.tflite import write_tflite, write_tflite_float
 
 FLOAT_TOLERANCE = 1e-3  # of the largest logit; float32 sums in another order
 LITERT_TOLERANCE = 1  # LSB: LiteRT rounds rare exact ties otherwise than TFLite Micro

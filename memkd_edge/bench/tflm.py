@@ -17,8 +17,8 @@ from memkd_edge.bench.elf import symbols
 from memkd_edge.bench.image import CModel, CppLibrary
 from memkd_edge.bench.qemu_cortex_m import CORES
 from memkd_edge.errors import MemkdEdgeError, UsageError
-from memkd_edge.export.arena import arena_bytes
-from memkd_edge.export.tflm import operator_methods
+from memkd_edge.packages.arena import arena_bytes
+from memkd_edge.packages.tflm import operator_methods
 from memkd_edge.quantization.integer_model import QuantizedGru, QuantizedLstm
 
 LIBRARY = "libtensorflow-microlite.a"

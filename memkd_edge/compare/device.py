@@ -9,9 +9,9 @@ from memkd_edge.bench.profiles import load_device
 from memkd_edge.bench.qemu_cortex_m import measure_cortex_m
 from memkd_edge.bench.subjects import NotExportableError, Subjects
 from memkd_edge.errors import MemkdEdgeError
-from memkd_edge.export.oracle import integer_logits
 from memkd_edge.runs import Run
 from memkd_edge.scores import auc_prc
+from memkd_edge.verification.reference_runner import integer_logits
 
 DEVICE = "nrf52840"
 STEPS = 64  # of the emulated pass

@@ -18,8 +18,8 @@ from memkd_edge.bench.tflm import TflmBuild
 from memkd_edge.bench.types import EMULATED_EXACT
 from memkd_edge.config import BenchConfig
 from memkd_edge.errors import MemkdEdgeError, MissingToolError
-from memkd_edge.export.c import emit_c
-from memkd_edge.export.tflite import write_tflite
+from memkd_edge.writers.c_integer import emit_c
+from memkd_edge.writers.tflite import write_tflite
 
 from .conftest import make_run
 

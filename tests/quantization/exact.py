@@ -9,9 +9,9 @@ import sys
 
 import numpy as np
 
-from memkd_edge.export.tflite import write_tflite
 from memkd_edge.nets.classifier import ModelSpec
 from memkd_edge.quantization import IntegerFrontEnd, QuantizedClassifier, Sensor, integer_classifier, quantize
+from memkd_edge.writers.tflite import write_tflite
 from tests.quantization.helpers import DTYPES, MicroStep, hard_states, random_model, random_series, reference_step, step_widths
 
 SPECS = (

@@ -8,9 +8,9 @@ from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memkd_edge.export.flatbuffer import ModelWriter
 from memkd_edge.quantization.fixed_point import SIGMOID_TABLE, multiplier, rescale, saturate, sigmoid, tanh
 from memkd_edge.quantization.post_training import ACTIVATION_SCALE, CELL_SCALE, CELL_SHIFTS, GATE_SCALE
+from memkd_edge.writers.flatbuffer import ModelWriter
 from tests.quantization.helpers import RESOLVERS, MicroStep, litert_interpreter
 
 ALL_INT16 = np.arange(-32768, 32768, dtype=np.int16)[None]

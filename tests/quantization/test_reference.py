@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memkd_edge.export.tflite import write_tflite
 from memkd_edge.nets.classifier import ModelSpec
 from memkd_edge.quantization import integer_classifier, quantize
+from memkd_edge.writers.tflite import write_tflite
 from tests.quantization.helpers import (
     DTYPES,
     MicroStep,

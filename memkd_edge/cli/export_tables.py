@@ -1,0 +1,122 @@
+"""Prints what export, verify and inspect found, as tables on stdout."""
+
+from memkd_edge.cli.main.tables import console, table
+from memkd_edge.exporting.pipeline import ExportReport
+from memkd_edge.formats.inspection import Inspection, TensorInfo
+from memkd_edge.verification.pipeline import FileReport, VerifyReport
+from memkd_edge.verification.runtime_check import Accuracy, Rung
+
+MAX_TENSORS = 200  # rows; --json has all
+
+
+def print_export(report: ExportReport) -> None:
+    """Print the written files with their sizes, then how they did in every runtime."""
+    print_verification(report.verification)
+    files = table("Written", "file", "bytes")
+    for path in report.files:
+        files.add_row(str(path), f"{path.stat().st_size:,}")
+    out = console()
+    out.print(files)
+    if report.rounding is not None:
+        out.print(f"Validation AUC-PRC: {report.rounding.float32:.4f} in float, {report.rounding.integer:.4f} in integers")
+    if report.advice:
+        out.print(f"advice: {report.advice}", highlight=False)
+
+
+def print_verification(report: VerifyReport) -> None:
+    """Print the ladder of each file."""
+    out = console()
+    for file in report.files:
+        out.print(_ladder(report, file))
+    out.print(
+        f"measured, against the {report.baseline}: {report.series} series of {report.steps} steps, each from a reset, and one "
+        f"stream of {report.stream_steps:,} steps without a reset. Integers are compared with the numpy reference; * in single "
+        "steps from its states, where a rounding tie may differ.",
+        highlight=False,
+    )
+
+
+def _ladder(report: VerifyReport, file: FileReport) -> object:
+    rows = table(
+        f"{file.file}: {file.bytes:,} bytes, {file.arithmetic}",
+        "runtime",
+        "agreement",
+        "accuracy",
+        "logit error (mean)",
+        "in stream: agreement",
+        "logit error (mean)",
+        "differing integers",
+        "state",
+    )
+    for rung in file.rungs:
+        if rung.status != "ok":
+            rows.add_row(rung.title, rung.status)
+            continue
+        rows.add_row(
+            rung.title,
+            _share(rung.test),
+            "" if rung.accuracy is None else f"{rung.accuracy:.4f}",
+            _error(rung.test),
+            _share(rung.stream),
+            _error(rung.stream),
+            _integers(rung),
+            {True: "kept", False: "LOST", None: ""}[rung.state_kept],
+        )
+    return rows
+
+
+def _share(accuracy: Accuracy | None) -> str:
+    return "" if accuracy is None else f"{accuracy.agreement:.4f}"
+
+
+def _error(accuracy: Accuracy | None) -> str:
+    return "" if accuracy is None else f"{accuracy.max_error:.2g} ({accuracy.mean_error:.2g})"
+
+
+def _integers(rung: Rung) -> str:
+    if rung.mismatches is None:
+        return ""
+    return f"{rung.mismatches:,} of {rung.compared:,}" + (" " if rung.exact else "*")
+
+
+def print_inspection(found: Inspection) -> None:
+    """Print facts, signatures, tensors, operators, metadata and warnings of one file."""
+    out = console()
+    facts = table(found.path, "", "")
+    facts.columns[1].justify = "left"
+    facts.add_row("format", found.format)
+    facts.add_row("bytes", f"{found.bytes:,}, of which {found.constant_bytes:,} are constants")
+    facts.add_row("sha256", found.sha256)
+    facts.add_row("streaming step", found.streaming)
+    for name, value in found.other.items():
+        facts.add_row(name, value)
+    if found.operators:
+        facts.add_row("operators", ", ".join(f"{name} x{n}" if n > 1 else name for name, n in found.operators.items()))
+    out.print(facts)
+    for signature in found.signatures:
+        rows = table(f"Signature {signature.key}", "", "name", "shape", "type", "scale", "zero point")
+        for side, tensors in (("in", signature.inputs), ("out", signature.outputs)):
+            for name, tensor in tensors.items():
+                rows.add_row(side, name, *_described(tensor))
+        out.print(rows)
+    rows = table("Tensors", "name", "shape", "type", "scale", "zero point", "bytes")
+    for tensor in found.tensors[:MAX_TENSORS]:
+        rows.add_row(tensor.name, *_described(tensor), f"{tensor.bytes:,}" if tensor.bytes else "")
+    out.print(rows)
+    if len(found.tensors) > MAX_TENSORS:
+        out.print(f"... and {len(found.tensors) - MAX_TENSORS} more tensors; --json lists all")
+    if found.metadata is not None:
+        rows = table("Metadata memkd_edge", "", "")
+        rows.columns[1].justify = "left"
+        for name, value in vars(found.metadata).items():
+            rows.add_row(name, ", ".join(map(str, value)) if isinstance(value, tuple) else str(value))
+        out.print(rows)
+    for warning in found.warnings:
+        out.print(f"warning: {warning}", highlight=False)
+
+
+def _described(tensor: TensorInfo) -> tuple[str, str, str, str]:
+    scales = [f"{scale:.9g}" for scale in tensor.scales[:1]] + (["..."] if len(tensor.scales) > 1 else [])
+    points = [str(point) for point in tensor.zero_points[:1]] + (["..."] if len(tensor.zero_points) > 1 else [])
+    shape = "[" + ", ".join(str(size) for size in tensor.shape) + "]"
+    return shape, tensor.dtype, " ".join(scales), " ".join(points)

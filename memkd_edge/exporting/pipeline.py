@@ -1,0 +1,314 @@
+"""`memkd-edge export`: a run's student as files, verified at once in every runtime that is installed."""
+
+import copy
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memkd_edge.config import ExportConfig
+from memkd_edge.errors import UsageError
+from memkd_edge.metadata import Metadata
+from memkd_edge.nets.classifier import Classifier, GruClassifier, LstmClassifier, load_classifier, save_model
+from memkd_edge.runs import Run
+from memkd_edge.scores import auc_prc
+from memkd_edge.verification.golden import as_input, golden_vectors
+from memkd_edge.verification.pipeline import ParityError, VerifyReport, exported_files, quantized, verify_run
+from memkd_edge.verification.reference_runner import integer_logits
+from memkd_edge.verification.runtime_check import IntegerModel
+
+FORMATS = ("tflite", "onnx", "c")
+ARITHMETICS = ("int8", "int16x8", "float32")
+INPUTS = ("normalised", "raw")
+
+Answer = Callable[[NDArray[np.float32]], NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """What integers cost: AUC-PRC on the validation series, of the float student and of the exported integer model."""
+
+    float32: float
+    integer: float
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What an export wrote, and how it does against the float student. files: paths in writing order.
+
+    rounding: None for a float model. advice: what to do about a large loss to rounding, "" when there is none.
+    """
+
+    run: str
+    files: tuple[Path, ...]
+    verification: VerifyReport
+    rounding: Rounding | None
+    advice: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report as JSON-ready values."""
+        return {
+            "run": self.run,
+            "files": [{"path": str(path), "bytes": path.stat().st_size} for path in self.files],
+            "validation_auc_prc": None if self.rounding is None else vars(self.rounding),
+            "advice": self.advice,
+            "verification": self.verification.as_dict(),
+        }
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is exported. metadata: with the input that the files will take.
+
+    x_calibration: normalised training series [N, T, C]; raw: a test series in physical units [T, C], the source of the golden
+    vector. arithmetic: one of ARITHMETICS. tuned: the student was fine-tuned through its integers.
+    """
+
+    student: Classifier
+    metadata: Metadata
+    x_calibration: NDArray[np.float32]
+    raw: NDArray[np.float32]
+    arithmetic: str
+    tuned: bool
+
+    @property
+    def name(self) -> str:
+        """The stem of all files."""
+        return file_stem(self.metadata.name)
+
+    @cached_property
+    def integers(self) -> IntegerModel:
+        """The integer model of the student."""
+        return quantized(self.student, self.metadata, self.x_calibration, self.tuned)
+
+    def described(self, answer: Answer) -> Metadata:
+        """The metadata with a golden vector; `answer` gives the real logits [K] after the file's x [1, T, C]."""
+        return replace(self.metadata, golden=golden_vectors(self.metadata, self.raw, answer))
+
+
+def export(run: Run, config: ExportConfig, *, force: bool = False) -> ExportReport:
+    """Write the run's student into <run>/export/ and verify it there; the figures also go to <run>/export/verify.json.
+
+    Args:
+        force: overwrite files of an earlier export that differ. The same export again writes the same bytes and needs none.
+
+    Raises:
+        UsageError: unknown format or arithmetic, one that this kind of student cannot have, or files in the way.
+        ParityError: the files are written, but a gate of verification failed; it carries the report.
+    """
+    arrays = run.read_arrays("calibration.npz")
+    arithmetic = _arithmetic(config)
+    tuned = _finetuned(run, arithmetic) if config.finetune else None
+    student = tuned or load_classifier(run.path / "student.safetensors")
+    metadata = _with_input(run.metadata, config, arithmetic)
+    model = Model(student, metadata, arrays["x_calibration"], arrays["x_raw_golden"][0], arithmetic, tuned is not None)
+    files = build_files(model, config)
+    if config.package:
+        files |= build_package(model, config)
+    _refuse_overwriting(run, files, force)
+    if config.package and force:
+        _remove_leftovers(run.path / "export", f"{model.name}-{config.package}", files)
+    paths = tuple(run.write_bytes(f"export/{name}", data) for name, data in files.items())
+    verifiable = [path for path in exported_files(run) if path in paths]
+    for path in verifiable:
+        # The float weights of a fine-tuned file stand beside it: what it is verified against.
+        weights = path.with_suffix(".safetensors")
+        if tuned is not None:
+            run.write_bytes(weights.relative_to(run.path).as_posix(), save_model(tuned))
+        else:
+            weights.unlink(missing_ok=True)
+    report = verify_run(run, verifiable, config.min_agreement, metadata)
+    if report.failures:
+        raise ParityError(report)
+    rounding = None if arithmetic == "float32" or config.format == "onnx" else _rounding(model, arrays["x_val"], arrays["y_val"])
+    return ExportReport(str(run.path), paths, report, rounding, _advice(rounding, config))
+
+
+def build_files(model: Model, config: ExportConfig) -> dict[str, bytes]:
+    """Return the files of one export, by name.
+
+    Raises:
+        UsageError: as `export`.
+    """
+    student, name = model.student, model.name
+    if config.format == "onnx":
+        return _onnx_files(model, strip=config.strip)
+    if not isinstance(student, LstmClassifier | GruClassifier):
+        raise UsageError(f"a {student.spec.kind} student has no {config.format} form; distil with --student lstm or gru")
+    if config.format == "c":
+        return _c_files(model)
+
+    from memkd_edge.writers.tflite import write_tflite, write_tflite_float
+
+    if model.arithmetic == "float32":
+        physical = model.metadata.input == "raw"
+        described = model.described(_float_answer(_folded(student, model.metadata) if physical else student))
+        return {f"{name}_float32.tflite": write_tflite_float(student, described, physical=physical, strip=config.strip)}
+    integers = model.integers
+    described = model.described(_integer_answer(integers, model.arithmetic))
+    data = write_tflite(integers, described, interface=model.arithmetic, strip=config.strip)
+    return {f"{name}_{model.arithmetic}.tflite": data}
+
+
+def build_package(model: Model, config: ExportConfig) -> dict[str, bytes]:
+    """Return the files of the firmware package `config.package`, in the folder <name>-<package>.
+
+    Raises:
+        UsageError: unknown package, or a student, an arithmetic or an input that it does not take.
+    """
+    from memkd_edge.packages.folders import package_files
+
+    if model.arithmetic == "float32":
+        raise UsageError(f"--package {config.package} is an integer model; take --quantize int8 or int16x8")
+    files = package_files(config.package, model.integers, model.metadata, name=model.name, interface=model.arithmetic)
+    return {f"{model.name}-{config.package}/{path}": data for path, data in files.items()}
+
+
+def file_stem(name: str) -> str:
+    """Return a model's name as file names and C identifiers spell it: lower-case letters, digits and underscores."""
+    stem = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+    return stem if re.match(r"[a-z]", stem) else f"model_{stem}".rstrip("_")
+
+
+def _arithmetic(config: ExportConfig) -> str:
+    arithmetic = config.quantize or ("float32" if config.format == "onnx" else "int8")
+    for option, value, choices in (
+        ("format", config.format, FORMATS),
+        ("quantize", arithmetic, ARITHMETICS),
+        ("input", config.input, INPUTS),
+    ):
+        if value not in choices:
+            raise UsageError(f"--{option} {value}: choose {', '.join(choices)}")
+    if config.finetune and (arithmetic == "float32" or config.format == "onnx"):
+        raise UsageError("--finetune trains through the integer arithmetic of .tflite and C; take --quantize int8 or int16x8")
+    return arithmetic
+
+
+def _with_input(metadata: Metadata, config: ExportConfig, arithmetic: str) -> Metadata:
+    """Return `metadata` with what the exported files take as x."""
+    counts = config.counts_per_unit
+    if config.input == "normalised":
+        if counts:
+            raise UsageError("--counts-per-unit describes a sensor's counts: it goes with --input raw")
+        return metadata
+    if config.format == "onnx" or arithmetic == "float32":
+        if counts:
+            raise UsageError("a float model takes physical units with --input raw; leave out --counts-per-unit")
+        return replace(metadata, input="raw")
+    channels = len(metadata.channels)
+    if len(counts) == 1:
+        counts *= channels
+    if len(counts) != channels:
+        raise UsageError(
+            "--input raw of an integer model takes the sensor's counts: give --counts-per-unit, the counts of one unit, for "
+            f"each of {', '.join(f'{name} ({unit})' for name, unit in zip(metadata.channels, metadata.units, strict=True))}"
+        )
+    return replace(metadata, input="raw", counts_per_unit=counts)
+
+
+def _finetuned(run: Run, arithmetic: str) -> Classifier | None:
+    """Return the fine-tuned student, None where no epoch of fine-tuning was better than none."""
+    from memkd_edge.finetuning.pipeline import finetune
+
+    result = finetune(run, interface=arithmetic)
+    return result.model if result.epoch else None
+
+
+def _c_files(model: Model) -> dict[str, bytes]:
+    from memkd_edge.writers.c_float import emit_c_float
+    from memkd_edge.writers.c_integer import emit_c
+
+    described = replace(model.metadata, arithmetic=model.arithmetic)
+    if model.arithmetic == "float32":
+        return {f"c_float32/{f}": text.encode() for f, text in emit_c_float(model.student, described, model.name).items()}
+    # The same sources serve both integer interfaces.
+    return {f"c/{file}": text.encode() for file, text in emit_c(model.integers, described, model.name).items()}
+
+
+def _onnx_files(model: Model, *, strip: bool) -> dict[str, bytes]:
+    from memkd_edge.writers.onnx import quantize_dynamic, write_onnx_sequence, write_onnx_step
+
+    student, name = model.student, model.name
+    if model.arithmetic == "int16x8":
+        raise UsageError("ONNX has no int16 recurrent layers; take --quantize int8 (dynamic) or float32, or --format tflite")
+    if not isinstance(student, LstmClassifier | GruClassifier):
+        raise UsageError(f"a {student.spec.kind} student has no streaming ONNX form; distil with --student lstm or gru")
+    if model.metadata.input == "raw":
+        student = _folded(student, model.metadata)
+    described = model.described(_float_answer(student)) if model.arithmetic == "float32" else model.metadata
+    embedded = None if strip else replace(described, arithmetic=model.arithmetic)
+    step, sequence = write_onnx_step(student, embedded), write_onnx_sequence(student, embedded)
+    if model.arithmetic == "int8":
+        return {f"{name}_int8_step.onnx": quantize_dynamic(step), f"{name}_int8_sequence.onnx": quantize_dynamic(sequence)}
+    return {f"{name}_step.onnx": step, f"{name}_sequence.onnx": sequence}
+
+
+def _folded(student: LstmClassifier | GruClassifier, metadata: Metadata) -> LstmClassifier | GruClassifier:
+    """Return a copy of `student` that takes physical units: the normalisation is folded into its first layer."""
+    import torch
+
+    folded = copy.deepcopy(student)
+    weight, bias = (folded.rnn.get_parameter(name) for name in ("weight_ih_l0", "bias_ih_l0"))
+    with torch.no_grad():
+        weight.div_(torch.tensor(metadata.std))
+        bias.sub_(weight @ torch.tensor(metadata.mean))
+    return folded
+
+
+def _float_answer(student: Classifier) -> Answer:
+    import torch
+
+    def answer(x: NDArray[np.float32]) -> NDArray[Any]:
+        with torch.inference_mode():
+            logits, _ = student(torch.from_numpy(x))
+        return np.asarray(logits[0])
+
+    return answer
+
+
+def _integer_answer(integers: IntegerModel, arithmetic: str) -> Answer:
+    def answer(x: NDArray[np.float32]) -> NDArray[Any]:
+        return np.asarray(integer_logits(integers, arithmetic, x)[0])
+
+    return answer
+
+
+def _rounding(model: Model, x: NDArray[np.float32], y: NDArray[np.int64]) -> Rounding:
+    import torch
+
+    with torch.inference_mode():
+        in_float, _ = model.student(torch.from_numpy(x))
+    metadata = model.metadata
+    if metadata.input == "raw":
+        x = as_input(metadata, x * np.asarray(metadata.std, np.float32) + np.asarray(metadata.mean, np.float32))
+    in_integers = integer_logits(model.integers, model.arithmetic, x)
+    return Rounding(*(float(auc_prc(logits[None], y)[0]) for logits in (in_float.numpy(), in_integers)))
+
+
+def _advice(rounding: Rounding | None, config: ExportConfig) -> str:
+    if rounding is None or rounding.float32 - rounding.integer <= config.max_drop or config.finetune:
+        return ""
+    finer = ", or with --quantize int16x8, whose samples and logits are finer" if config.quantize in ("", "int8") else ""
+    return (
+        f"rounding costs {100 * (rounding.float32 - rounding.integer):.1f} points of validation AUC-PRC ({rounding.float32:.4f} "
+        f"-> {rounding.integer:.4f}), more than --max-drop {config.max_drop:g}: export again with --finetune{finer}"
+    )
+
+
+def _refuse_overwriting(run: Run, files: dict[str, bytes], force: bool) -> None:
+    for name, data in files.items():
+        path = run.path / "export" / name
+        if path.is_file() and path.read_bytes() != data and not force:
+            raise UsageError(f"{path} exists and would change; overwrite it with --force")
+
+
+def _remove_leftovers(folder: Path, package: str, files: dict[str, bytes]) -> None:
+    """Delete what an earlier export left in a package's folder: some build systems compile every source they find there."""
+    for path in (folder / package).rglob("*"):
+        if path.is_file() and path.relative_to(folder).as_posix() not in files:
+            path.unlink()

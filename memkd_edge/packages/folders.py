@@ -1,0 +1,166 @@
+"""Firmware packages: a model as a folder that a build system takes as it stands.
+
+    files = package_files("zephyr", quantized, metadata, name="gesture")        # bytes by path within the folder
+
+A package holds the sources, the build system's own manifest, an example that reads samples and prints decisions, a self-test with
+golden vectors and a README. export/templates/packages/<kind> is the folder as templates: each file is rendered to the same place,
+NAME in a path standing for the model's name.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+import jinja2
+
+import memkd_edge
+from memkd_edge.assets import asset_dir
+from memkd_edge.errors import UsageError
+from memkd_edge.metadata import Metadata, Resampling
+from memkd_edge.packages.flash import flash_rows
+from memkd_edge.packages.selftest import STEPS, self_test
+from memkd_edge.packages.tflm import tflm_fields
+from memkd_edge.quantization import QuantizedGru, QuantizedLstm
+from memkd_edge.writers.c_integer import emit_c
+from memkd_edge.writers.c_text import c_float, c_string, check_name
+
+# Where each kind keeps the C sources; TFLite Micro has kernels of its own and needs none.
+_SOURCES = {
+    "c": "src",
+    "cmake": "src",
+    "arduino": "src",
+    "platformio": "lib/NAME/src",
+    "zephyr": "src",
+    "esp-idf": "components/NAME/src",
+    "tflm": None,
+}
+KINDS = tuple(_SOURCES)
+
+# What the manifests name as the project's page: the paper of the method.
+_URL = "https://arxiv.org/abs/2601.04264"
+
+
+def package_files(
+    kind: str, model: QuantizedLstm | QuantizedGru, metadata: Metadata, *, name: str, interface: str = "int8"
+) -> dict[str, bytes]:
+    """Return the files of a package, by path within its folder. Equal arguments give equal bytes on one machine.
+
+    Args:
+        kind: one of `KINDS`.
+        model: the integer model.
+        metadata: of that model.
+        name: prefix of C functions and name of the library, a lower-case C identifier.
+        interface: of the .tflite inside `tflm`, "int8" or "int16x8"; the C sources have both.
+
+    Raises:
+        UsageError: an unknown kind, a name that C or a build system refuses, metadata of another model, or a model for raw
+            counts in `tflm`.
+    """
+    if kind not in KINDS:
+        raise UsageError(f"no package {kind!r}; choose {', '.join(KINDS)}")
+    check_name(name)
+    if not re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", name):  # ESP-IDF's rule is the strictest
+        raise UsageError(f"{name!r} cannot name a package; between its letters and digits put single underscores only")
+    fields = _fields(model, metadata, name)
+    folder = _SOURCES[kind]
+    if folder is None:
+        fields |= tflm_fields(model, metadata, fields["test"], interface)
+        sources = {}
+    else:
+        sources = emit_c(model, metadata, name)
+        fields |= {"header": f"{_path(folder, name)}/{name}.h", "state_bytes": _constant(sources[f"{name}.h"], "STATE_BYTES")}
+        sources |= {f"{name}_selftest.{suffix}": _render(f"common/selftest.{suffix}.j2", fields) for suffix in ("c", "h")}
+        fields |= {"sources": sorted(file for file in sources if file.endswith(".c")), "flash": flash_rows(sources, name)}
+    files = {_path(f"{folder}/{file}", name): text for file, text in sources.items()}
+    for template in sorted((_templates_dir() / kind).rglob("*.j2")):
+        relative = template.relative_to(_templates_dir()).as_posix()
+        files[_path(relative.removeprefix(f"{kind}/").removesuffix(".j2"), name)] = _render(relative, fields)
+    return {path: files[path].encode() for path in sorted(files)}
+
+
+def _fields(model: QuantizedLstm | QuantizedGru, metadata: Metadata, name: str) -> dict[str, Any]:
+    """What the templates know."""
+    rate = metadata.sample_rate_hz
+    raw = model.raw is not None
+    fed = rate * _steps_per_sample(metadata.resampling) if rate and not raw else rate
+    counts = model.raw.counts_per_unit if model.raw is not None else (1.0,) * model.input_size
+    words = [metadata.channels, metadata.units, metadata.mean, metadata.std, counts]
+    return {
+        "name": name,
+        "upper": name.upper(),
+        "version": memkd_edge.__version__,
+        "url": _URL,
+        "sentence": f"Streaming classifier: {_count(model.input_size, 'channel')} into {_count(model.num_classes, 'class')}, "
+        "one sample at a time.",
+        # What the examples feed: the sensor's counts, or physical units.
+        "raw": raw,
+        "value": "int16_t" if raw else "float",
+        "entry": "i16" if raw else "f32",
+        "x_type_i8": "int16_t" if raw else "int8_t",
+        "steps": STEPS,
+        "test": self_test(model, metadata),
+        "channels": [
+            {"name": _plain(channel), "unit": _plain(unit), "mean": f"{mean:.6g}", "std": f"{std:.6g}", "counts": f"{count:g}"}
+            for channel, unit, mean, std, count in zip(*words, strict=True)
+        ],
+        "labels": [_plain(label) for label in metadata.labels],
+        "label_texts": metadata.labels,
+        "classes": model.num_classes,
+        "rate": f"{rate:g}" if rate else "",
+        "rate_hz": rate,
+        # What the examples feed a second: samples of the sensor, or time steps of the model.
+        "fed": f"{fed:.4g}" if fed else "",
+        "period_ms": max(1, round(1000 / fed)) if fed else 0,
+        "resampling": metadata.resampling,
+        "warm_up": metadata.warm_up,
+        "window_length": metadata.window_length,
+        "accuracy": metadata.accuracy,
+        "dataset": _plain(metadata.dataset),
+        "dataset_terms": _plain(metadata.dataset_terms),
+        "run_id": _plain(metadata.run_id),
+    }
+
+
+def _plain(text: str) -> str:
+    """Return text as it may stand in a C comment and in a table of a README: on one line, without their marks."""
+    return " ".join(text.split()).replace("*/", "* /").replace("/*", "/ *").replace("\\", "/").replace("|", "/")
+
+
+def _steps_per_sample(resampling: Resampling) -> float:
+    if resampling.kind == "linear":
+        return (resampling.output_length - 1) / (resampling.input_length - 1)
+    return 1 / resampling.factor
+
+
+def _constant(header: str, constant: str) -> int:
+    match = re.search(rf"^#define \w+_{constant} (\d+)", header, re.M)
+    assert match is not None, f"the generated header has no {constant}"
+    return int(match[1])
+
+
+def _count(number: int, noun: str) -> str:
+    plural = "es" if noun.endswith("s") else "s"
+    return f"{number} {noun}{plural if number != 1 else ''}"
+
+
+def _path(path: str, name: str) -> str:
+    return str(PurePosixPath(path.replace("NAME", name)))
+
+
+def _templates_dir() -> Any:
+    return asset_dir("export") / "templates" / "packages"
+
+
+def _render(template: str, fields: Mapping[str, Any]) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_templates_dir()),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # C and manifests, not HTML
+    )
+    environment.filters["c_float"] = c_float
+    environment.filters["c_string"] = c_string
+    return environment.get_template(template).render(fields).strip("\n") + "\n"

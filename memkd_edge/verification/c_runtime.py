@@ -1,0 +1,135 @@
+"""Runs generated C for verification: compiled for this machine, for aarch64 under qemu-user, and for emulated Cortex-M."""
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from memkd_edge.assets import asset_dir
+from memkd_edge.errors import MemkdEdgeError, MissingToolError
+from memkd_edge.formats.step_interface import StepInterface
+from memkd_edge.verification.runtimes import TIMEOUT_S, Job, Runner, Streamed
+
+_TYPES = {"int8": ("i8", "int8_t"), "int16": ("i16", "int16_t"), "float32": ("f32", "float")}
+
+
+@dataclass(frozen=True)
+class Build:
+    """One way to build and run generated C.
+
+    package: what apt-get installs to have it; sources: what it needs beside stream.c; needs: a file of the compiler's library.
+    """
+
+    title: str
+    compiler: str
+    package: str
+    flags: tuple[str, ...] = ()
+    emulator: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    needs: str = ""
+
+
+_SEMIHOSTING = ("-nographic", "-monitor", "none", "-serial", "none", "-semihosting-config", "enable=on,target=native", "-kernel")
+
+
+def _cortex_m(title: str, cpu: str, machine: str) -> Build:
+    return Build(
+        title,
+        "arm-none-eabi-gcc",
+        "gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm",
+        (f"-mcpu={cpu}", "-mthumb", "--specs=rdimon.specs", "-Wl,--section-start=.vectors=0"),
+        ("qemu-system-arm", "-M", machine, *_SEMIHOSTING),
+        ("cortex_m.c",),
+        "rdimon.specs",
+    )
+
+
+BUILDS = (
+    Build("C, host", "cc", "gcc libc6-dev"),
+    Build("C, host, small", "cc", "gcc libc6-dev", ("-DMEMKD_SMALL",)),
+    Build("C, aarch64 (QEMU)", "aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu qemu-user", ("-static",), ("qemu-aarch64",)),
+    _cortex_m("C, Cortex-M4 (QEMU)", "cortex-m4", "mps2-an386"),
+    _cortex_m("C, Cortex-M0+ (QEMU)", "cortex-m0plus", "mps2-an385"),  # an M3, which executes all of an M0+'s instructions
+)
+
+
+def c_runners(source: Path, interface: StepInterface) -> list[Runner]:
+    """Return the ways to run the model `source` (<name>.c beside its runtime) through the entry that `interface` describes."""
+    exact = interface.logits.dtype != "float32"
+    entry, _ = _TYPES[interface.logits.dtype]
+    builds = [build for build in BUILDS if exact or "-DMEMKD_SMALL" not in build.flags]  # the float runtime has one size
+    return [Runner(f"{build.title}, _{entry}", exact, partial(_stream, build, source, interface)) for build in builds]
+
+
+def _stream(build: Build, source: Path, interface: StepInterface, jobs: Sequence[Job]) -> list[Streamed]:
+    for tool in (build.compiler, *build.emulator[:1]):
+        if shutil.which(tool) is None:
+            raise MissingToolError(f"{tool} is missing: apt-get install {build.package}")
+    if build.needs:
+        place = _run([build.compiler, f"-print-file-name={build.needs}"], b"", build.compiler).decode().strip()
+        if not Path(place).is_file():  # the bare name comes back when there is none
+            raise MissingToolError(f"{build.compiler} has no {build.needs}: apt-get install {build.package}")
+    request = b"".join(
+        np.array([*job.x.shape[:2], job.every], np.uint32).tobytes() + np.ascontiguousarray(job.x).tobytes() for job in jobs
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder) / "stream"
+        _compile(build, source, interface, program)
+        answer = _run([*build.emulator, str(program)], request, f"{build.title}: {source}")
+    results, at = [], 0
+    width = interface.logits.width
+    for job in jobs:
+        series, steps, _ = job.x.shape
+        # The program gives h of all layers, then c of all layers; the interface goes layer by layer.
+        kinds = [kind for kind in "hc" if any(before.name.startswith(kind) for before, _ in interface.states)]
+        layers, state = len(interface.states) // len(kinds), interface.states[0][0]
+        record = np.dtype(
+            [("logits", interface.logits.dtype, (steps if job.every else 1, width))]
+            + [(kind, state.dtype, (layers, state.width)) for kind in kinds]
+        )
+        if len(answer) < at + series * record.itemsize:
+            raise MemkdEdgeError(f"{build.title}: {source} gave {len(answer)} bytes, fewer than its interface promises")
+        found = np.frombuffer(answer, record, series, at)
+        at += series * record.itemsize
+        states = tuple(found[kind][:, layer] for layer in range(layers) for kind in kinds)
+        results.append(Streamed(found["logits"], states))
+    return results
+
+
+def _compile(build: Build, source: Path, interface: StepInterface, program: Path) -> None:
+    name, (entry, logit_type) = source.stem, _TYPES[interface.logits.dtype]
+    command = [
+        build.compiler,
+        "-std=c99",
+        "-O2",
+        *build.flags,
+        f'-DMODEL_HEADER="{name}.h"',
+        f"-DMODEL(x)={name}_##x",
+        f"-DSIZE(x)={name.upper()}_##x",
+        f"-DSTEP={name}_step_{entry}",
+        f"-DX_TYPE={_TYPES[interface.x.dtype][1]}",
+        f"-DLOGIT_TYPE={logit_type}",
+        *(["-DCELLS"] if any(before.name.startswith("c") for before, _ in interface.states) else []),
+        f"-I{source.parent}",
+        *(str(path) for path in sorted(source.parent.glob("*.c"))),
+        *(str(asset_dir("firmware_bench") / "verify" / name) for name in ("stream.c", *build.sources)),
+        "-lm",
+        "-o",
+        str(program),
+    ]
+    _run(command, b"", f"{build.compiler} cannot build {source}")
+
+
+def _run(command: Sequence[str], request: bytes, what: str) -> bytes:
+    try:
+        done = subprocess.run(command, input=request, capture_output=True, timeout=TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise MemkdEdgeError(f"{what}: not finished in {TIMEOUT_S:.0f} s") from error
+    if done.returncode != 0:
+        raise MemkdEdgeError(f"{what}: exit {done.returncode}: {done.stderr.decode(errors='replace').strip()[-500:]}")
+    return done.stdout

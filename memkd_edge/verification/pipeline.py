@@ -1,0 +1,326 @@
+"""`memkd-edge verify`: every exported file of a run, or one file, up the ladder of runtimes; the report and its gates.
+
+A file of a run is measured against the run's float student on the run's test set. A file on its own is measured on seeded random
+series against the first runtime that runs it, and against the golden vectors it carries.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memkd_edge.errors import GateError, MemkdEdgeError, UsageError
+from memkd_edge.formats.digest import is_broken, is_sealed
+from memkd_edge.formats.embedded_metadata import onnx_metadata, read_onnx, tflite_metadata
+from memkd_edge.formats.step_interface import StepInterface, float_step, integer_step, onnx_sequence, onnx_step, tflite_step
+from memkd_edge.formats.tflite_reader import read_tflite
+from memkd_edge.metadata import Metadata
+from memkd_edge.nets.classifier import Classifier, load_classifier
+from memkd_edge.quantization import Sensor, quantize
+from memkd_edge.runs import Run
+from memkd_edge.verification.c_runtime import c_runners
+from memkd_edge.verification.golden import as_input, read_golden
+from memkd_edge.verification.runtime_check import (
+    FLOAT_TOLERANCE,
+    STREAM_STEPS,
+    Feed,
+    GoldenVector,
+    IntegerModel,
+    Material,
+    Rung,
+    climb,
+    first_answer,
+    one_stream,
+    same,
+)
+from memkd_edge.verification.runtimes import Runner, runners
+
+REPORT = "export/verify.json"
+C_FOLDERS = ("c", "c_float32")
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """One file: its size, hash, arithmetic and what each rung found. failures: the gates that failed, in words.
+
+    input, counts_per_unit: what its x stands for, as in `Metadata`.
+    """
+
+    file: str
+    bytes: int
+    sha256: str
+    arithmetic: str
+    input: str
+    counts_per_unit: tuple[float, ...]
+    rungs: tuple[Rung, ...]
+    failures: tuple[str, ...]
+
+    @property
+    def agreement(self) -> float | None:
+        """The lowest agreement with the float student over the rungs that ran, in [0, 1]; None if none ran."""
+        return min((rung.test.agreement for rung in self.rungs if rung.test is not None), default=None)
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """The whole ladder. series x steps: the test set each file streamed; stream_steps: the stream without a reset."""
+
+    target: str
+    baseline: str
+    min_agreement: float
+    series: int
+    steps: int
+    stream_steps: int
+    files: tuple[FileReport, ...]
+
+    @property
+    def failures(self) -> list[str]:
+        """Every gate that failed, in words."""
+        return [f"{file.file}: {failure}" for file in self.files for failure in file.failures]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report as JSON-ready values; all accuracies are measured, on this machine's runtimes."""
+        return {**asdict(self), "kind": "measured", "passed": not self.failures, "failures": self.failures}
+
+
+class ParityError(GateError):
+    """An exported file does not do what the float student, or the integer reference, does. `report` has the figures."""
+
+    def __init__(self, report: VerifyReport) -> None:
+        self.report = report
+        super().__init__("verification failed:\n  " + "\n  ".join(report.failures))
+
+
+def verify(target: Run | Path, *, min_agreement: float = 0.98) -> VerifyReport:
+    """Verify every exported file of a run, or one file.
+
+    The report on a run's files is also written to the run, as export/verify.json.
+
+    Args:
+        target: a run, or the path of a run directory, of a .tflite or of an .onnx file.
+        min_agreement: share of equal decisions with the float student below which a file fails.
+
+    Raises:
+        UsageError: nothing there to verify.
+        MemkdEdgeError: a file is damaged, or is no streaming classifier.
+        ParityError: a gate failed; it carries the report.
+    """
+    if isinstance(target, Path) and target.is_dir():
+        target = Run.open(target)
+    if isinstance(target, Run):
+        paths = exported_files(target)
+        if not paths:
+            raise UsageError(f"{target.path} has no exported files; `memkd-edge export --run {target.path}` writes them")
+        report = verify_run(target, paths, min_agreement)
+    else:
+        run = target.resolve().parent.parent
+        # The files of a ready-made model as it is shipped, without series, are measured each on its own.
+        if target.parent.name == "export" and (run / "calibration.npz").is_file():
+            report = verify_run(Run.open(run), [target], min_agreement)
+        else:
+            report = verify_file(target, min_agreement)
+    if report.failures:
+        raise ParityError(report)
+    return report
+
+
+def exported_files(run: Run) -> list[Path]:
+    """Return the files of <run>/export/ that can be verified: .tflite, .onnx and the model's source of generated C."""
+    folder = run.path / "export"
+    sources = [path for name in C_FOLDERS for path in (folder / name).glob("*.c") if not path.name.startswith("memkd_")]
+    return sorted(path for path in folder.glob("*") if path.suffix in (".tflite", ".onnx")) + sorted(sources)
+
+
+def verify_run(run: Run, paths: Sequence[Path], min_agreement: float, described: Metadata | None = None) -> VerifyReport:
+    """Measure exported files of `run` and record the result in the run, beside what is known of its other files.
+
+    Args:
+        described: what files that carry no metadata (stripped ones, C) take; when left out, what the record says of them.
+
+    Raises as `verify` does, but for the gates: the caller finds those in the report.
+    """
+    arrays = run.read_arrays("calibration.npz")
+    folder, files, known = run.path / "export", [], _recorded(run)
+    for path in paths:
+        name = path.relative_to(folder).as_posix()
+        weights = path.with_suffix(".safetensors")  # stand beside a file that was fine-tuned
+        tuned = weights.is_file()
+        student = load_classifier(weights if tuned else run.path / "student.safetensors")
+        material = float_material(student, arrays["x_test"], arrays["y_test"])
+        metadata = described or _as_recorded(run.metadata, known.get(name))
+        if path.suffix == ".c":
+            ways = _open_c(path, student, metadata, arrays["x_calibration"], tuned)
+        else:
+            opened = _open(path, metadata)
+            ways = [replace(opened, model=_integer_model(opened, student, arrays["x_calibration"], tuned))]
+        files.append(_measured(path, name, ways, material, min_agreement))
+    series, steps, _ = arrays["x_test"].shape
+    report = VerifyReport(str(run.path), "float student in torch", min_agreement, series, steps, STREAM_STEPS, tuple(files))
+    record = report.as_dict()
+    record["files"] = [*record["files"], *(file for name, file in known.items() if name not in {f.file for f in files})]
+    run.write_json(REPORT, record)
+    return report
+
+
+def verify_file(path: Path, min_agreement: float) -> VerifyReport:
+    """Measure a file of no run: its runtimes against the first of them on random series, and against its golden vectors.
+
+    Raises as `verify` does, but for the gates: the caller finds those in the report.
+    """
+    opened = replace(_open(path), feed=same)
+    spread = opened.interface.x.scale * 2000 if opened.interface.x.dtype == "int16" else 1.0
+    x = (spread * np.random.default_rng(0).standard_normal((8, 100, opened.interface.x.width))).astype(np.float32)
+    long = one_stream(x)
+    baseline, after_series, along_stream = first_answer(opened.runners, opened.interface, x, long)
+    file = _measured(path, path.name, [opened], Material(x, None, long, after_series, along_stream), min_agreement)
+    series, steps, _ = x.shape
+    return VerifyReport(str(path), baseline, min_agreement, series, steps, STREAM_STEPS, (file,))
+
+
+def float_material(student: Classifier, x: NDArray[np.float32], y: NDArray[np.int64] | None) -> Material:
+    """Return what to measure on, answered by the float student in torch: x [N, T, C] normalised, y [N]."""
+    import torch
+
+    long = one_stream(x)
+    with torch.inference_mode():
+        logits, _ = student(torch.from_numpy(x))
+        _, hidden = student(torch.from_numpy(long))
+        stream_logits = student.head(hidden[0])
+    return Material(x, y, long, logits.numpy(), stream_logits.numpy())
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """One way into a file: its interface, what runs it, the golden vectors it carries. arithmetic: of its operators.
+
+    metadata: its own, or what is known of it. feed: normalised series to its x. model: the integers it was written from.
+    """
+
+    interface: StepInterface
+    arithmetic: str
+    runners: Sequence[Runner]
+    metadata: Metadata | None = None
+    feed: Feed = same
+    golden: Sequence[GoldenVector] = ()
+    model: IntegerModel | None = None
+
+
+def _open(path: Path, described: Metadata | None = None) -> _Opened:
+    """Read and validate a .tflite or .onnx file; `described` stands in for metadata it does not carry."""
+    if path.suffix == ".tflite":
+        file = read_tflite(path)
+        interface, metadata = tflite_step(file), tflite_metadata(file)
+        arithmetic = {"int8": "int8", "int16": "int16x8"}.get(interface.logits.dtype, "float32")
+        damaged = metadata is not None and not is_sealed(path.read_bytes())
+    elif path.suffix == ".onnx":
+        model = read_onnx(path)
+        interface = onnx_sequence(model, str(path)) or onnx_step(model, str(path))
+        metadata, damaged = onnx_metadata(model, path), is_broken(path.read_bytes())
+        dynamic = any(node.op_type.startswith("DynamicQuantize") for node in model.graph.node)
+        arithmetic = "dynamic int8" if dynamic else "float32"
+    else:
+        raise UsageError(f"{path}: verify takes a run directory, a .tflite or an .onnx file; generated C is verified in its run")
+    if damaged:
+        raise MemkdEdgeError(f"{path}: damaged (its content does not match its check digest); export it again")
+    golden: Sequence[GoldenVector] = ()
+    if metadata is not None:
+        widths, named = (interface.x.width, interface.logits.width), (len(metadata.channels), len(metadata.labels))
+        if widths != named:
+            raise MemkdEdgeError(
+                f"{path}: the graph has {widths[0]} channels and {widths[1]} classes, its metadata {named[0]} and {named[1]}"
+            )
+        golden = read_golden(metadata, str(path))
+    known = metadata or described
+    return _Opened(interface, arithmetic, runners(path, interface), known, _feed(known), golden)
+
+
+def _open_c(
+    path: Path, student: Classifier, metadata: Metadata, x_calibration: NDArray[np.float32], tuned: bool
+) -> list[_Opened]:
+    """Return the entries into generated C: float32, or int8 and int16x8."""
+    if path.parent.name == "c_float32":
+        interface = float_step(student.spec)
+        physical = replace(metadata, input="raw", counts_per_unit=())  # it normalises by itself
+        return [_Opened(interface, "float32", c_runners(path, interface), physical, _feed(physical))]
+    model = quantized(student, metadata, x_calibration, tuned)
+    steps = {arithmetic: integer_step(model, arithmetic) for arithmetic in ("int8", "int16x8")}
+    return [
+        _Opened(interface, arithmetic, c_runners(path, interface), metadata, _feed(metadata), model=model)
+        for arithmetic, interface in steps.items()
+    ]
+
+
+def quantized(student: Classifier, metadata: Metadata, x_calibration: NDArray[np.float32], tuned: bool) -> IntegerModel:
+    """Return the integer model of `student`, fine-tuned or not, for the input that `metadata` describes.
+
+    Raises:
+        UsageError: a student, or sensor counts, that cannot be quantised.
+    """
+    sensor = None
+    if metadata.counts_per_unit:
+        sensor = Sensor(metadata.counts_per_unit, metadata.mean, metadata.std, metadata.resampling)
+    return quantize(student, x_calibration, sensor=sensor, fine_tuned=tuned)
+
+
+def _integer_model(opened: _Opened, student: Classifier, x_calibration: NDArray[np.float32], tuned: bool) -> IntegerModel | None:
+    if opened.metadata is None or opened.interface.logits.dtype == "float32":
+        return None
+    return quantized(student, opened.metadata, x_calibration, tuned)
+
+
+def _feed(metadata: Metadata | None) -> Feed:
+    if metadata is None or metadata.input == "normalised":
+        return same
+    mean, std = np.asarray(metadata.mean, np.float32), np.asarray(metadata.std, np.float32)
+    return lambda x: as_input(metadata, x * std + mean)
+
+
+def _measured(path: Path, name: str, ways: Sequence[_Opened], material: Material, min_agreement: float) -> FileReport:
+    rungs: list[Rung] = []
+    failures: dict[str, list[str]] = {}  # what failed: on which rungs
+    for opened in ways:
+        interface = opened.interface
+        if interface.x.width != material.x.shape[2] or interface.logits.width != material.logits.shape[1]:
+            raise MemkdEdgeError(
+                f"{path}: it takes {interface.x.width} channels and gives {interface.logits.width} classes; the run has "
+                f"{material.x.shape[2]} and {material.logits.shape[1]}: the file belongs to another run"
+            )
+        climbed = climb(opened.runners, interface, material, feed=opened.feed, model=opened.model, golden=opened.golden)
+        limit = FLOAT_TOLERANCE * max(1.0, float(np.abs(material.logits).max())) if opened.arithmetic == "float32" else np.inf
+        rungs += climbed
+        for rung in climbed:
+            for failure in rung.failures(min_agreement, limit):
+                failures.setdefault(failure, []).append(rung.title)
+    data, known = path.read_bytes(), ways[0].metadata
+    return FileReport(
+        name,
+        len(data),
+        hashlib.sha256(data).hexdigest(),
+        ", ".join(opened.arithmetic for opened in ways),
+        "normalised" if known is None else known.input,
+        () if known is None else known.counts_per_unit,
+        tuple(rungs),
+        tuple(f"{', '.join(titles)}: {failure}" for failure, titles in failures.items()),
+    )
+
+
+def _recorded(run: Run) -> dict[str, dict[str, Any]]:
+    """Return what the run's report says of files that have not changed since, by name."""
+    try:
+        return {
+            file["file"]: file
+            for file in run.read_json(REPORT)["files"]
+            if hashlib.sha256(run.read_bytes(f"export/{file['file']}")).hexdigest() == file["sha256"]
+        }
+    except (MemkdEdgeError, KeyError, TypeError):
+        return {}
+
+
+def _as_recorded(metadata: Metadata, record: dict[str, Any] | None) -> Metadata:
+    if record is None:
+        return metadata
+    return replace(metadata, input=record["input"], counts_per_unit=tuple(record["counts_per_unit"]))

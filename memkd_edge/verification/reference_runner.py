@@ -1,0 +1,48 @@
+"""The numpy reference behind the interface of an exported file: it takes and gives exactly that file's integers."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memkd_edge.formats.step_interface import StepInterface, integer_step
+from memkd_edge.quantization import IntegerFrontEnd, IntegerLstm, QuantizedGru, QuantizedLstm, integer_classifier
+
+
+class Oracle:
+    """Streams N series through an integer model, from a reset."""
+
+    def __init__(self, model: QuantizedLstm | QuantizedGru, interface: StepInterface, series: int = 1) -> None:
+        self._classifier = integer_classifier(model, series)
+        self._front_end = IntegerFrontEnd(model.raw) if model.raw is not None else None
+        self._widen = interface.x.dtype == "int8"
+        self._narrow = interface.logits.dtype == "int8"
+
+    @property
+    def states(self) -> tuple[NDArray[np.int16], ...]:
+        """The state tensors [N, H] in the interface's order: h and, of an LSTM, c of each layer."""
+        if isinstance(self._classifier, IntegerLstm):
+            return tuple(state for layer in zip(self._classifier.h, self._classifier.c, strict=True) for state in layer)
+        return tuple(self._classifier.h)
+
+    def step(self, x: NDArray[np.integer]) -> NDArray[np.integer]:
+        """Take one sample per series, x [N, C]; return the logits after it, [N, K]."""
+        if self._front_end is not None:
+            wide = self._front_end.normalise(x.astype(np.int16))
+        else:
+            wide = self._classifier.widen(x) if self._widen else x.astype(np.int16)
+        logits = self._classifier.step(wide)
+        return self._classifier.narrow(logits) if self._narrow else logits
+
+    def run(self, x: NDArray[np.integer]) -> NDArray[np.integer]:
+        """Take whole series x [N, T, C]; return the logits after each sample, [N, T, K]."""
+        return np.stack([self.step(x[:, t]) for t in range(x.shape[1])], axis=1)
+
+
+def integer_logits(model: QuantizedLstm | QuantizedGru, arithmetic: str, x: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the real logits [N, K] of the integer model after series x [N, T, C] of what its x stands for.
+
+    Args:
+        arithmetic: "int8" or "int16x8".
+    """
+    interface = integer_step(model, arithmetic)
+    oracle = Oracle(model, interface, len(x))
+    return interface.logits.dequantize(oracle.run(interface.x.quantize(x))[:, -1])

@@ -1,0 +1,180 @@
+"""`QuantizedLstm` or `QuantizedGru` -> C99: <name>.h (the manual), <name>.c (weights, entry points) and the runtime.
+
+    files = emit_c(quantized, metadata, "gesture")        # text by file name
+
+The C computes exactly what `memkd_edge.quantization.reference` does, on every core and in every build of the runtime.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memkd_edge.assets import asset_dir
+from memkd_edge.errors import UsageError
+from memkd_edge.metadata import Metadata
+from memkd_edge.quantization.integer_model import (
+    Multiplier,
+    QuantizedDense,
+    QuantizedGru,
+    QuantizedGruLayer,
+    QuantizedLayer,
+    QuantizedLstm,
+    RawInput,
+)
+from memkd_edge.writers.c_text import check_name, content_id, render
+
+RUNTIME_FILES = ("memkd_lstm.h", "memkd_lstm.c", "memkd_state.h", "memkd_state.c")
+
+# The runtime has these built in (SPEC.md).
+_GATE_SCALE = 3 * 2.0**-12
+_CELL_RESCALE = Multiplier(0x55555400, -19)  # at cell_shift 0
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Consecutive rows (a unit's four gates, or two classes): biases modulo 2^32, and weights in the runtime's words."""
+
+    biases: list[int]
+    words: list[str]
+
+
+@dataclass(frozen=True)
+class _Dense:
+    blocks: list[_Block]
+    multiplier: int
+    shift: int
+    clamp: int
+    cell_shift: int = 0
+    hidden_shift: int = 0
+
+
+def emit_c(model: QuantizedLstm | QuantizedGru, metadata: Metadata | None, name: str) -> dict[str, str]:
+    """Return the C sources of `model`, text by file name.
+
+    Args:
+        model: the integer model.
+        metadata: labels, channels, normalisation and provenance for the header; None gives numbered labels and no
+            normalisation.
+        name: prefix of all functions, a lower-case C identifier.
+
+    Raises:
+        UsageError: `name` is no such identifier; metadata of another model; scales other than SPEC.md's or beyond the
+            runtime's range; a low-pass filter whose sums leave 32 bits.
+    """
+    check_name(name)
+    kind = "lstm" if isinstance(model, QuantizedLstm) else "gru"
+    layers = [_layer(layer) for layer in model.layers]
+    classes = [[row, row + 1] for row in range(0, model.num_classes, 2)]
+    head = _dense(model.head, classes, (model.hidden_size,))
+    raw = _raw_fields(model.raw) if model.raw else {}
+    taps = len(raw["taps"]) if model.raw and model.raw.factor > 1 else 0
+    states = {"lstm": 2, "gru": 1}[kind]
+    fields: dict[str, Any] = {
+        "integer": True,
+        "kind": kind,
+        "gates": {"lstm": "i, f, o, g", "gru": "reset, update, candidate of x, candidate of h"}[kind],
+        "channels": model.input_size,
+        "classes": model.num_classes,
+        "hidden": model.hidden_size,
+        "layers": len(layers),
+        "state_type": "int16_t",
+        "state_bytes": 2 * states * model.hidden_size * len(layers) + (2 * taps * model.input_size + 4 if taps else 0),
+        "cell_scale": model.layers[0].cell_scale if isinstance(model, QuantizedLstm) else None,
+        "input_scale_i16": model.layers[0].state_scale,
+        "logit_scale_i16": model.head.out_scale,
+        "input_scale_i8": model.input_scale,
+        "logit_scale_i8": model.logit_scale_int8,
+        "logit_zero_point_i8": model.logit_zero_point_int8,
+        "input_zero_point_i8": model.input_zero_point_int8,
+        "input_gain": model.input_gain,
+        "input_gain_f32": 1 / model.layers[0].state_scale,
+        "logit_mantissa": model.logit_rescale.mantissa,
+        "logit_shift": -model.logit_rescale.exponent,
+        "x_type_i8": "int16_t" if model.raw else "int8_t",
+        "raw": model.raw,
+        "factor": model.raw.factor if model.raw else 1,
+        "taps": taps,
+        "id": content_id(_contents(model)),
+    }
+    fields["interfaces"] = [("i8", fields["x_type_i8"], "int8_t"), ("i16", "int16_t", "int16_t"), ("f32", "float", "float")]
+    columns = max(sum((width + 1) // 2 for width in (layer.input_size, layer.hidden_size)) for layer in model.layers)
+    variables = {"layers": layers, "head": head, "columns": columns, "raw": raw, "means": _means(model.raw, metadata, model)}
+    files = {f"{name}.{suffix}": render(f"model.{suffix}.j2", name, fields, metadata, variables) for suffix in ("h", "c")}
+    return files | {file: (asset_dir("export") / "runtime" / file).read_text() for file in RUNTIME_FILES}
+
+
+def _layer(layer: QuantizedLayer | QuantizedGruLayer) -> _Dense:
+    built_in = layer.gate_scale == _GATE_SCALE and layer.hidden_rescale.mantissa == 1 << 30
+    cell_shift = 0
+    if isinstance(layer, QuantizedLayer):
+        cell_shift = layer.cell_shift
+        expected = Multiplier(_CELL_RESCALE.mantissa, _CELL_RESCALE.exponent - cell_shift)
+        built_in = built_in and -2 <= cell_shift <= 3 and layer.cell_rescale == expected
+    if not built_in:
+        raise UsageError("the C runtime computes with the scales of SPEC.md only; quantise the model with memkd-edge")
+    units = [list(range(unit, 4 * layer.hidden_size, layer.hidden_size)) for unit in range(layer.hidden_size)]
+    widths = (layer.input_size, layer.hidden_size)
+    dense = _dense(layer.gates, units, widths)
+    return replace(dense, cell_shift=cell_shift, hidden_shift=1 - layer.hidden_rescale.exponent)
+
+
+def _dense(layer: QuantizedDense, blocks: list[list[int]], widths: tuple[int, ...]) -> _Dense:
+    """Arrange a dense layer in blocks of rows over column pairs; each part of `widths` columns is padded to whole pairs."""
+    parts = np.split(layer.weight.astype(int), np.cumsum(widths)[:-1], axis=1)
+    weight = np.concatenate([np.pad(part, ((0, 1), (0, part.shape[1] % 2))) for part in parts], axis=1)
+    bias = np.pad(layer.bias, (0, 1))
+    if layer.shift < 1:
+        raise UsageError("a layer amplifies its input more than the C runtime can; normalise the data and distil again")
+    return _Dense(
+        [_Block([int(bias[row]) % (1 << 32) for row in rows], _words(weight[rows])) for rows in blocks],
+        layer.reduced,
+        layer.shift,
+        clamp=int(_may_overflow(layer)),
+    )
+
+
+def _words(rows: NDArray[Any]) -> list[str]:
+    """Return MEMKD_WEIGHTS(a, b, c, d) for every two columns and, within, every two rows: a, c of one row, b, d of the next."""
+    words = []
+    for column in range(0, rows.shape[1], 2):
+        for row in range(0, len(rows), 2):
+            block = rows[row : row + 2, column : column + 2].T.ravel()
+            words.append(f"MEMKD_WEIGHTS({', '.join(str(int(weight)) for weight in block)})")
+    return words
+
+
+def _may_overflow(layer: QuantizedDense) -> bool:
+    """Say whether 18 z + 2^17, which the activations compute, may leave 32 bits for some input."""
+    largest = int((np.abs(layer.weight.astype(np.int64)).sum(axis=1) * (1 << 15) + np.abs(layer.bias)).max())
+    z = (largest * layer.reduced >> layer.shift) + 1
+    return 18 * z + (1 << 17) >= 1 << 31
+
+
+def _raw_fields(raw: RawInput) -> dict[str, Any]:
+    if np.abs(raw.taps.astype(np.int64)).sum() >= 1 << 16:
+        raise UsageError("the decimation filter's taps are too large: their magnitudes add up to 2 or more; design it anew")
+    return {
+        "offset": raw.offset.tolist(),
+        "gain": raw.gain.tolist(),
+        "shift": 1 - raw.rescale.exponent,
+        "taps": raw.taps.tolist(),
+    }
+
+
+def _means(raw: RawInput | None, metadata: Metadata | None, model: QuantizedLstm | QuantizedGru) -> list[float]:
+    """Return what physical units are reduced by: the mean, of which a model for counts has the rest in its bias."""
+    if raw is not None:
+        return [float(offset) / per_unit for offset, per_unit in zip(raw.offset, raw.counts_per_unit, strict=True)]
+    return [0.0] * model.input_size if metadata is None else list(metadata.mean)
+
+
+def _contents(model: QuantizedLstm | QuantizedGru) -> list[NDArray[Any]]:
+    """Return everything that a saved state depends on."""
+    dense = [layer.gates for layer in model.layers]
+    arrays: list[NDArray[Any]] = [array for layer in dense for array in (layer.weight, layer.bias)]
+    arrays.append(np.array([(layer.reduced, layer.shift) for layer in dense]))
+    if model.raw:
+        arrays += [model.raw.offset, model.raw.gain, model.raw.taps, np.array([model.raw.factor, model.raw.rescale.exponent])]
+    return arrays

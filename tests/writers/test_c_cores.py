@@ -1,0 +1,124 @@
+"""Generated C on emulated cores: the reference's logits, and the promised size and speed."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from memkd_edge.bench.image import CModel
+from memkd_edge.bench.qemu_cortex_m import measure_cortex_m
+from memkd_edge.bench.qemu_user import measure_aarch64
+from memkd_edge.bench.reference_students import reference_inputs, reference_student
+from memkd_edge.nets.classifier import ModelSpec
+from memkd_edge.quantization import integer_classifier, quantize
+from memkd_edge.writers.c_integer import emit_c
+from tests.quantization.helpers import random_model, random_series
+from tests.writers.c_library import hard_values
+
+CORES = ("m0plus", "m3", "m4", "m7", "m33", "m55")
+SMALL = ("-DMEMKD_SMALL",)
+
+
+@pytest.fixture(autouse=True)
+def tools(request):
+    aarch64 = "aarch64" in request.node.name
+    needed = ("aarch64-linux-gnu-gcc", "qemu-aarch64") if aarch64 else ("arm-none-eabi-gcc", "qemu-system-arm")
+    packages = "gcc-aarch64-linux-gnu qemu-user" if aarch64 else "gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm"
+    if any(shutil.which(tool) is None for tool in needed):
+        pytest.skip(f"needs {' and '.join(needed)}: apt-get install {packages}")
+
+
+def hard_inputs(channels: int, steps: int = 200) -> np.ndarray:
+    return hard_values(np.random.default_rng(1), (steps, channels), np.int16)
+
+
+def expected(model, x: np.ndarray) -> np.ndarray:
+    return integer_classifier(model).run(x[None])[0]
+
+
+BUILDS = [(core, ()) for core in CORES] + [(core, SMALL) for core in ("m0plus", "m4", "m33")] + [("m4", ("-DMEMKD_PORTABLE",))]
+
+
+@pytest.mark.parametrize(
+    ("core", "flags"), BUILDS, ids=lambda value: value if isinstance(value, str) else "".join(value) or "fast"
+)
+def test_a_core_gives_the_references_logits(core, flags):
+    for spec in (ModelSpec(1, 8, 2), ModelSpec(5, 7, 3, num_layers=2)):
+        model = quantize(random_model(spec, 3, 1.5), random_series(1, 8, 50, spec.input_size))
+        x = hard_inputs(spec.input_size)
+        measured = measure_cortex_m(core, CModel("demo", emit_c(model, None, "demo")), x, flags=("-O2", *flags))
+        np.testing.assert_array_equal(measured.logits, expected(model, x))
+
+
+@pytest.mark.parametrize("level", ["-O0", "-Os", "-O3"])
+@pytest.mark.parametrize("core", ["m0plus", "m4"])
+def test_optimisation_levels_do_not_change_the_logits(core, level):
+    model = quantize(random_model(ModelSpec(3, 5, 3, kind="gru"), 3, 1.5), random_series(1, 8, 50, 3))
+    x = hard_inputs(3, 100)
+    measured = measure_cortex_m(core, CModel("demo", emit_c(model, None, "demo")), x, flags=(level,))
+    np.testing.assert_array_equal(measured.logits, expected(model, x))
+
+
+@pytest.mark.parametrize("core", ["m0plus", "m4"])
+def test_the_int8_interface_gives_the_references_logits(core):
+    model = reference_student("B")
+    x = hard_values(np.random.default_rng(2), (150, 6), np.int8)
+    measured = measure_cortex_m(core, CModel("demo", emit_c(model, None, "demo")), x)
+    np.testing.assert_array_equal(measured.logits, expected(model, x))
+
+
+@pytest.mark.parametrize("flags", [(), SMALL], ids=["fast", "small"])
+def test_aarch64_gives_the_references_logits(flags):
+    model = reference_student("B")
+    x = hard_inputs(6)
+    measured = measure_aarch64("cortex-a72", CModel("demo", emit_c(model, None, "demo")), x, flags=("-O2", *flags))
+    np.testing.assert_array_equal(measured.logits, expected(model, x))
+
+
+# ---- size and speed ----
+
+
+@pytest.fixture(scope="module")
+def cost():
+    """Measure a reference student, once for each core and form."""
+    known = {}
+
+    def measure(core: str, name: str, *flags: str):
+        key = (core, name, *flags)
+        if key not in known:
+            sources = CModel("student", emit_c(reference_student(name), None, "student"))
+            known[key] = measure_cortex_m(core, sources, reference_inputs(name), flags=("-O2", *flags))
+        return known[key]
+
+    return measure
+
+
+@pytest.mark.parametrize(
+    ("core", "name", "most"), [("m4", "A", 850), ("m4", "B", 2700), ("m0plus", "A", 3100), ("m0plus", "B", 10_200)]
+)
+def test_a_step_takes_few_instructions(core, name, most, cost):
+    assert cost(core, name).instructions_per_step <= most
+
+
+@pytest.mark.parametrize("core", ["m7", "m33"])
+@pytest.mark.parametrize("name", ["A", "B"])
+def test_a_step_takes_as_many_instructions_on_all_cores_with_the_dual_multiply(core, name, cost):
+    assert cost(core, name).instructions_per_step == pytest.approx(cost("m4", name).instructions_per_step, rel=0.02)
+
+
+def test_the_fast_form_fits_five_and_a_half_kibibytes(cost):
+    assert cost("m4", "A").sections.flash <= 5.5 * 1024
+
+
+def test_the_small_form_fits_two_and_a_half_kibibytes_at_half_the_speed(cost):
+    small = cost("m4", "A", *SMALL)
+    assert small.sections.flash <= 2.5 * 1024
+    assert small.instructions_per_step <= 2 * cost("m4", "A").instructions_per_step
+
+
+@pytest.mark.parametrize(("name", "most"), [("A", 128), ("B", 160)])
+def test_state_and_stack_are_small(name, most, cost):
+    measured = cost("m4", name)
+    assert measured.state_bytes == 4 * reference_student(name).hidden_size
+    assert measured.state_bytes + measured.stack_bytes <= most
+    assert measured.sections.static == 0
