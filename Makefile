@@ -65,7 +65,7 @@ ablation: setup ## Which of the training tricks pays, into models/ablation.md
 	python -m tests.ablation
 
 bench-c: setup tools ## Cost of the generated C against firmware_bench/figures.json
-	python -m memkd_edge.bench.figures
+	python -m experiments.pinned_costs
 
 evidence: setup ## Base, Hinton KD and MemKD on real data sets, into models/evidence.md
 	python -m tests.evidence

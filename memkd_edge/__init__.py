@@ -3,7 +3,7 @@
 # The packages `distill`, `export` and `bench` are bound first, so that the functions of those names replace them here for good.
 from typing import TYPE_CHECKING, Any
 
-import memkd_edge.bench
+import memkd_edge.benchmark
 import memkd_edge.distillation
 import memkd_edge.exporting  # noqa: F401
 from memkd_edge.api import bench, distill, export

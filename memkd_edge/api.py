@@ -17,7 +17,7 @@ from memkd_edge.ready_models import open_run
 from memkd_edge.runs import Run
 
 if TYPE_CHECKING:
-    from memkd_edge.bench.types import BenchReport
+    from memkd_edge.benchmark.report.figures import BenchReport
     from memkd_edge.distillation.teacher import TeacherModel
     from memkd_edge.exporting.pipeline import ExportReport
 
@@ -76,7 +76,7 @@ def bench(run: Run | str | Path, **options: Any) -> BenchReport:
     Raises:
         MissingToolError: an emulator or a compiler is not installed.
     """
-    from memkd_edge.bench.pipeline import bench as run_bench
+    from memkd_edge.benchmark.pipeline import bench as run_bench
 
     return run_bench(_opened(run), resolve(BenchConfig, "bench", flags=options))
 

@@ -245,9 +245,9 @@ def bench(
     as_json: Json = False,
 ) -> None:
     """Measure what the student costs on a device, against its teacher."""
-    from memkd_edge.bench.budget import BudgetError
-    from memkd_edge.bench.pipeline import bench as run_bench
-    from memkd_edge.bench.tables import print_report, to_csv
+    from memkd_edge.benchmark.pipeline import bench as run_bench
+    from memkd_edge.benchmark.report.budget import BudgetError
+    from memkd_edge.cli.bench_tables import print_report, to_csv
     from memkd_edge.config import BenchConfig, resolve
     from memkd_edge.ready_models import open_run
 
@@ -390,8 +390,8 @@ def devices(as_json: Json = False) -> None:
     """List the devices that `bench` knows."""
     from dataclasses import asdict
 
-    from memkd_edge.bench.profiles import device_names, load_device
-    from memkd_edge.bench.tables import print_devices
+    from memkd_edge.benchmark.devices.profiles import device_names, load_device
+    from memkd_edge.cli.bench_tables import print_devices
 
     known = [load_device(name) for name in device_names()]
     if as_json:
@@ -410,9 +410,9 @@ def doctor(
     """Say which tools are installed and how to get the missing ones; exit 3 when one is missing that `bench` needs."""
     from dataclasses import asdict
 
-    from memkd_edge.bench import arm64_root as arm64
-    from memkd_edge.bench.doctor import examine
-    from memkd_edge.bench.tables import print_checks
+    from memkd_edge.benchmark.doctor import examine
+    from memkd_edge.benchmark.emulation import arm64_root as arm64
+    from memkd_edge.cli.bench_tables import print_checks
 
     if arm64_root:
         arm64.build(arm64.location())

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from memkd_edge.bench import toolchain
+from memkd_edge import toolchain
 from memkd_edge.data import load_dataset
 from memkd_edge.errors import MemkdEdgeError
 from memkd_edge.exporting.pipeline import file_stem

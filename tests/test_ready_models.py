@@ -17,8 +17,8 @@ from sklearn.preprocessing import label_binarize
 
 import memkd_edge as me
 from memkd_edge import ready_models as ready
-from memkd_edge.bench import toolchain
-from memkd_edge.bench.pipeline import bench
+from memkd_edge import toolchain
+from memkd_edge.benchmark.pipeline import bench
 from memkd_edge.config import BenchConfig
 from memkd_edge.data import load_dataset
 from memkd_edge.errors import MemkdEdgeError, MissingToolError, UsageError

@@ -1,6 +1,6 @@
 /*
  * A workload of the kind that general processor benchmarks use: list, matrix, state machine, checksum. It has
- * the interface of a model, so that the same runner counts it; tests/bench/test_cycle_model.py says what is
+ * the interface of a model, so that the same runner counts it; tests/benchmark/test_cycle_model.py says what is
  * learnt from it.
  */
 #ifndef WORKLOAD_H

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from memkd_edge.bench.emulated import exact_figures
-from memkd_edge.bench.profiles import load_device
-from memkd_edge.bench.qemu_cortex_m import measure_cortex_m
-from memkd_edge.bench.subjects import NotExportableError, Subjects
+from memkd_edge.benchmark.backends.emulated import exact_figures
+from memkd_edge.benchmark.builds import NotExportableError, Subjects
+from memkd_edge.benchmark.devices.profiles import load_device
+from memkd_edge.benchmark.emulation.qemu_cortex_m import measure_cortex_m
 from memkd_edge.errors import MemkdEdgeError
 from memkd_edge.runs import Run
 from memkd_edge.scores import auc_prc

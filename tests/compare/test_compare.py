@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from memkd_edge.cli.main import main as cli
 
-from memkd_edge.bench.pipeline import bench
+from memkd_edge.benchmark.pipeline import bench
 from memkd_edge.compare.pipeline import compare
 from memkd_edge.compare.plan import lay_out, settled
 from memkd_edge.compare.rows import read_rows

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from memkd_edge.assets import asset_dir
-from memkd_edge.bench.qemu_cortex_m import CORES
+from memkd_edge.benchmark.emulation.qemu_cortex_m import CORES
 from memkd_edge.config import ExportConfig
 from memkd_edge.data.normalisation import normalise
 from memkd_edge.errors import UsageError

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from memkd_edge.bench.reference_students import reference_student
-from memkd_edge.bench.toolchain import PACKAGES
+from experiments.reference_students import reference_student
 from memkd_edge.metadata import Resampling
 from memkd_edge.nets.classifier import ModelSpec
 from memkd_edge.quantization import quantize
 from memkd_edge.quantization.sensor_front_end import Sensor
+from memkd_edge.toolchain import PACKAGES
 from memkd_edge.writers.c_float import emit_c_float
 from memkd_edge.writers.c_integer import emit_c
 from tests.quantization.helpers import random_model, random_series

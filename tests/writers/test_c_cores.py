@@ -5,10 +5,10 @@ import shutil
 import numpy as np
 import pytest
 
-from memkd_edge.bench.image import CModel
-from memkd_edge.bench.qemu_cortex_m import measure_cortex_m
-from memkd_edge.bench.qemu_user import measure_aarch64
-from memkd_edge.bench.reference_students import reference_inputs, reference_student
+from experiments.reference_students import reference_inputs, reference_student
+from memkd_edge.benchmark.emulation.image import CModel
+from memkd_edge.benchmark.emulation.qemu_cortex_m import measure_cortex_m
+from memkd_edge.benchmark.emulation.qemu_user import measure_aarch64
 from memkd_edge.nets.classifier import ModelSpec
 from memkd_edge.quantization import integer_classifier, quantize
 from memkd_edge.writers.c_integer import emit_c

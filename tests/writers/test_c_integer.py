@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from memkd_edge.bench.reference_students import reference_student
+from experiments.reference_students import reference_student
 from memkd_edge.data import load_dataset
 from memkd_edge.errors import UsageError
 from memkd_edge.metadata import Metadata, Resampling

@@ -1,5 +1,0 @@
-"""What a model costs on a device: measured where there is one, emulated exactly or estimated with an interval where not."""
-
-from memkd_edge.bench.types import BenchReport, DeviceReport, Figure, Row
-
-__all__ = ["BenchReport", "DeviceReport", "Figure", "Row"]

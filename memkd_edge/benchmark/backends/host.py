@@ -1,0 +1,44 @@
+"""Measures wall time per sample and peak memory on this machine: generated C, LiteRT and onnxruntime, each in its own process.
+
+A process per build, pinned to one CPU where that is allowed, gives each its own peak memory and keeps a native runtime that
+aborts away from ours.
+"""
+
+import platform
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+from memkd_edge import toolchain
+from memkd_edge.benchmark.backends.linux_rows import linux_makers, measured_row, write_bundle
+from memkd_edge.benchmark.builds import Subject, Subjects, collect
+from memkd_edge.benchmark.devices.profiles import Device
+from memkd_edge.benchmark.report.figures import DeviceReport, Row
+from memkd_edge.config import BenchConfig
+
+
+def bench_host(device: Device, subjects: Subjects, config: BenchConfig) -> DeviceReport:
+    """Measure every build that runs here."""
+    made, reasons = collect(linux_makers(subjects))
+    rows = tuple(measure_host(subject, timeout_s=config.timeout_s) for subject in made)
+    return DeviceReport(device.name, f"{device.title} ({_processor()})", rows, tuple(reasons))
+
+
+def measure_host(subject: Subject, *, timeout_s: float) -> Row:
+    """Run `subject` here and return its row.
+
+    Raises:
+        MissingToolError: no C compiler.
+        GateError: the outputs are not the reference's.
+        MemkdEdgeError: it does not build, run or end.
+    """
+    with tempfile.TemporaryDirectory(prefix="memkd-edge-") as name:
+        command, tool = write_bundle(Path(name), subject, compiler="cc", python=sys.executable)
+        text = toolchain.run(command, timeout_s=timeout_s, cwd=Path(name))
+    return measured_row(subject, text, tool, "this machine")
+
+
+def _processor() -> str:
+    model = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return model[1] if model else platform.machine()

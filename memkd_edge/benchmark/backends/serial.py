@@ -1,0 +1,109 @@
+"""Measures on a real microcontroller through its UART.
+
+`bench --device ./myboard.toml --firmware DIR` (backend = "serial", with port and baud) writes the firmware's sources: the model,
+the runner, and an output_*.c to replace by the board's own UART. Flash it; then `bench --device ./myboard.toml` reads what it
+says. Ticks are processor cycles: SysTick, or with -DPORT_TICKS_DWT the cycle counter of M3 and up.
+"""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from memkd_edge.benchmark.builds import Subject, Subjects
+from memkd_edge.benchmark.devices.profiles import Device
+from memkd_edge.benchmark.emulation.image import write_sources
+from memkd_edge.benchmark.protocol import Parser, Result
+from memkd_edge.benchmark.report.figures import MEASURED, DeviceReport, Figure, Row
+from memkd_edge.config import BenchConfig
+from memkd_edge.errors import MemkdEdgeError, MissingToolError, UsageError
+
+LONGEST_LINE = 4096
+
+
+def bench_serial(device: Device, subjects: Subjects, config: BenchConfig) -> DeviceReport:
+    """Read the measurement of the int8 student from the board, or write the firmware's sources."""
+    subject = subjects.student_int8_c()
+    if config.firmware:
+        return DeviceReport(device.name, device.title, (), (_write_firmware(Path(config.firmware), subject),))
+    print(f"waiting for {device.title} on {device.port}: reset the board", file=sys.stderr, flush=True)
+    with _open(device) as connection:
+        result = read_result(connection, floats=False, timeout_s=config.timeout_s, where=f"{device.title} on {device.port}")
+    subject.check(result.logits, device.name)
+    ticks = np.array(result.ticks, np.float64)
+    clock = device.quantities["clock_mhz"].value
+    tool = f"firmware on the board, {device.port}"
+    figures = {
+        "cycles": Figure(round(float(np.median(ticks)), 1), MEASURED, "cycles", tool),
+        "latency": Figure(round(float(np.median(ticks)) / clock, 3), MEASURED, "us", tool),
+        "latency_p99": Figure(round(float(np.percentile(ticks, 99)) / clock, 3), MEASURED, "us", tool),
+        "state": Figure(result.state_bytes, MEASURED, "B", tool),
+        "stack": Figure(result.stack, MEASURED, "B", tool),
+    }
+    return DeviceReport(
+        device.name, device.title, (Row(subject.model, subject.build, figures),), tuple(filter(None, [device.note]))
+    )
+
+
+def read_result(connection: Any, *, floats: bool, timeout_s: float, where: str) -> Result:
+    """Read lines until a measurement is complete.
+
+    Garbage and foreign lines are skipped; a board that resets begins anew.
+
+    Args:
+        connection: has read(size) -> bytes that returns what there is within its own short time limit.
+        floats: the logits are float32.
+        timeout_s: limit for the whole measurement.
+        where: names the board in messages.
+
+    Raises:
+        MemkdEdgeError: no complete measurement within the limit, a fault on the board, damaged lines, or the port vanished.
+    """
+    parser = Parser(floats=floats)
+    deadline = time.monotonic() + timeout_s
+    pending = b""
+    received = 0
+    while time.monotonic() < deadline:
+        try:
+            chunk = connection.read(256)
+        except OSError as error:
+            raise MemkdEdgeError(f"{where}: the port is gone ({error}); was the board unplugged?") from error
+        received += len(chunk)
+        *lines, pending = (pending + chunk).split(b"\n")
+        pending = pending[-LONGEST_LINE:]
+        for line in lines:
+            result = parser.push(line.decode("ascii", errors="replace"))
+            if result is not None:
+                return result
+    hint = (
+        "nothing came: check port, wiring and power"
+        if received == 0
+        else "check the baud rate, and that this run's firmware is on it"
+    )
+    raise MemkdEdgeError(f"{where}: no complete measurement within {timeout_s:g} s; {hint}")
+
+
+def _open(device: Device) -> Any:
+    try:
+        import serial
+    except ImportError as error:
+        raise MissingToolError("pyserial is not installed: pip install 'memkd-edge[serial]'") from error
+    try:
+        return serial.Serial(device.port, device.baud, timeout=0.1)
+    except (serial.SerialException, OSError) as error:
+        raise MemkdEdgeError(
+            f"cannot open {device.port}: {error}; the profile's `port` names the board's serial device"
+        ) from error
+
+
+def _write_firmware(folder: Path, subject: Subject) -> str:
+    if folder.exists() and any(folder.iterdir()):
+        raise UsageError(f"{folder} is not empty; name a new folder with --firmware")
+    assert subject.source is not None
+    folder.mkdir(parents=True, exist_ok=True)
+    write_sources(folder, subject.source, subject.inputs, passes=1)
+    return (
+        f"Firmware sources are in {folder}; replace output_cmsdk_uart.c by your board's UART, build, flash, and run bench again."
+    )

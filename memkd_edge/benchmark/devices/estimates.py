@@ -1,0 +1,105 @@
+"""Latency, energy and battery life, estimated from exact counts and the device profile; always with an interval."""
+
+import re
+from dataclasses import dataclass
+
+from memkd_edge.benchmark.devices.profiles import Device
+from memkd_edge.benchmark.report.figures import ESTIMATED, Figure
+from memkd_edge.errors import UsageError
+
+
+@dataclass(frozen=True)
+class DutyCycle:
+    """How the device is used: samples per second, battery capacity in Ah, current between samples in A.
+
+    battery and sleep_current may be None: then there is no battery life, or the profile's sleep current is taken.
+    """
+
+    rate_hz: float
+    battery_ah: float | None = None
+    sleep_current_a: float | None = None
+
+
+def latency_from_cycles(cycles: Figure, device: Device) -> Figure:
+    """Return the latency of a step on a microcontroller."""
+    clock = device.quantities["clock_mhz"]
+    return cycles.scaled(1 / clock.value, "us", f"{clock.value:g} MHz")
+
+
+def latency_from_instructions(instructions: Figure, weight_bytes: float, device: Device) -> Figure:
+    """Return the latency of a step on a Linux-class core.
+
+    Instructions over the sustained rate; weights that exceed the level 2 cache come from memory at each step, and then the time
+    to read them is the lower limit.
+    """
+    clock = device.quantities["clock_mhz"].value
+    rate = device.quantities["instructions_per_cycle"]
+    value, lo, hi = (instructions.value / (clock * per_cycle) for per_cycle in (rate.value, rate.hi, rate.lo))
+    tool = f"{rate.value:g} [{rate.lo:g}, {rate.hi:g}] instructions per cycle at {clock:g} MHz"
+    if weight_bytes > (device.bytes("l2_kib") or 0):
+        bandwidth = device.quantities["memory_mb_per_s"]
+        limits = (weight_bytes / bandwidth.value, weight_bytes / bandwidth.hi, weight_bytes / bandwidth.lo)
+        value, lo, hi = (max(pair) for pair in zip((value, lo, hi), limits, strict=True))
+        tool += f", weights from memory at {bandwidth.value:g} MB/s"
+    return Figure(value, ESTIMATED, "us", f"{instructions.tool}; {tool}", lo, hi)
+
+
+def energy(latency: Figure, device: Device) -> Figure | None:
+    """Return the energy of a step in microjoules: supply voltage x active current x latency; None without these."""
+    if not {"supply_v", "active_ma"} <= set(device.quantities):
+        return None
+    volt, current = device.quantities["supply_v"], device.quantities["active_ma"]
+    lo = latency.value if latency.lo is None else latency.lo
+    hi = latency.value if latency.hi is None else latency.hi
+    return Figure(
+        latency.value * volt.value * current.value / 1000,
+        ESTIMATED,
+        "uJ",
+        f"{latency.tool}; {current.value:g} mA at {volt.value:g} V",
+        lo * volt.lo * current.lo / 1000,
+        hi * volt.hi * current.hi / 1000,
+    )
+
+
+def battery_life(latency: Figure, device: Device, duty: DutyCycle) -> Figure | None:
+    """Return the battery life in days at `duty`; None when battery, active or sleep current are not known.
+
+    The device computes for `latency` at each sample and sleeps otherwise. Only the processor is counted: no sensor, no radio.
+    A device that cannot keep up with the rate never sleeps.
+    """
+    active = device.quantities.get("active_ma")
+    sleep = device.quantities.get("sleep_ua")
+    if duty.battery_ah is None or active is None or (sleep is None and duty.sleep_current_a is None):
+        return None
+
+    def days(latency_us: float, active_ma: float, sleep_ua: float) -> float:
+        if duty.sleep_current_a is not None:
+            sleep_ua = duty.sleep_current_a * 1e6
+        busy = min(1.0, latency_us * 1e-6 * duty.rate_hz)
+        ampere = max(1e-12, busy * active_ma * 1e-3 + (1 - busy) * sleep_ua * 1e-6)
+        return (duty.battery_ah or 0.0) / ampere / 24
+
+    value, lo, hi = (
+        days(time, current, idle)
+        for time, current, idle in (
+            (latency.value, active.value, sleep.value if sleep else 0.0),
+            (latency.value if latency.hi is None else latency.hi, active.hi, sleep.hi if sleep else 0.0),
+            (latency.value if latency.lo is None else latency.lo, active.lo, sleep.lo if sleep else 0.0),
+        )
+    )
+    return Figure(value, ESTIMATED, "days", f"{duty.battery_ah * 1000:g} mAh, {duty.rate_hz:g} samples/s; {latency.tool}", lo, hi)
+
+
+_PREFIX = {"": 1.0, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "m": 1e-3, "k": 1e3}
+
+
+def parse_quantity(text: str, unit: str, option: str) -> float:
+    """Return "100mAh" as 0.1 for unit "Ah"; a bare number is in the unit itself.
+
+    Raises:
+        UsageError: it is not a number >= 0 with that unit; the message names `option`.
+    """
+    match = re.fullmatch(rf"\s*(\d+\.?\d*(?:e-?\d+)?)\s*([nuµmk]?)(?:{unit})?\s*", text)
+    if match is None:
+        raise UsageError(f"{option}: {text!r} is not a quantity such as 100{unit} or 2.5m{unit}")
+    return float(match[1]) * _PREFIX[match[2]]

@@ -1,0 +1,220 @@
+"""Runs a model's C code on an emulated Cortex-M and returns what is exact there.
+
+    measurement = measure_cortex_m("m4", CModel("student", emit_c(...)), inputs)     # inputs: [steps, C] int8, int16 or float32
+    measurement.instructions_per_step, measurement.sections.flash, measurement.stack_bytes, measurement.logits
+
+Instruction counts, section sizes and stack use are those of the real core: QEMU executes its instruction set, the linker is given
+the device's memory sizes. QEMU has no timing model: cycles come from memkd_edge.benchmark.devices.cycles.
+"""
+
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memkd_edge import toolchain
+from memkd_edge.benchmark.emulation import plugin
+from memkd_edge.benchmark.emulation.elf import disassemble, symbols
+from memkd_edge.benchmark.emulation.image import CModel, compile_commands, cpp_commands, objects, write_sources
+from memkd_edge.benchmark.emulation.measurement import Measurement, from_windows
+from memkd_edge.benchmark.emulation.sections import model_sections
+from memkd_edge.benchmark.protocol import parse
+from memkd_edge.errors import MemkdEdgeError, UsageError
+
+KIB = 1024
+STACK_LIMIT = 8 * KIB
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A QEMU machine and the memory that takes the place of the device's flash and RAM."""
+
+    name: str
+    flash_origin: int
+    flash_bytes: int
+    ram_origin: int
+    ram_bytes: int
+
+
+@dataclass(frozen=True)
+class Core:
+    """A Cortex-M core: compiler flags, and the machines that execute its code, the most faithful one first."""
+
+    title: str
+    flags: tuple[str, ...]
+    machines: tuple[Machine, ...]
+
+
+_AN385 = Machine("mps2-an385", 0x0, 4096 * KIB, 0x20000000, 4096 * KIB)
+_HARD_FLOAT = "-mfloat-abi=hard"
+CORES = {
+    # The microbit's M0 refuses a stray Thumb-2 instruction. An image beyond its memory runs on the M3, which executes it too.
+    "m0plus": Core(
+        "Cortex-M0+",
+        ("-mcpu=cortex-m0plus", "-mthumb"),
+        (Machine("microbit", 0x0, 256 * KIB, 0x20000000, 16 * KIB), _AN385),
+    ),
+    "m3": Core("Cortex-M3", ("-mcpu=cortex-m3", "-mthumb"), (_AN385,)),
+    "m4": Core(
+        "Cortex-M4F",
+        ("-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", _HARD_FLOAT),
+        (Machine("mps2-an386", 0x0, 4096 * KIB, 0x20000000, 4096 * KIB),),
+    ),
+    "m7": Core(
+        "Cortex-M7",
+        ("-mcpu=cortex-m7", "-mthumb", "-mfpu=fpv5-d16", _HARD_FLOAT),
+        (Machine("mps2-an500", 0x0, 4096 * KIB, 0x20000000, 4096 * KIB),),
+    ),
+    "m33": Core(
+        "Cortex-M33",
+        ("-mcpu=cortex-m33", "-mthumb", "-mfpu=fpv5-sp-d16", _HARD_FLOAT),
+        (Machine("mps2-an505", 0x10000000, 4096 * KIB, 0x38000000, 4096 * KIB),),
+    ),
+    "m55": Core(
+        "Cortex-M55",
+        ("-mcpu=cortex-m55", "-mthumb", _HARD_FLOAT),
+        (Machine("mps3-an547", 0x10000000, 512 * KIB, 0x30000000, 512 * KIB),),
+    ),
+}
+
+
+class DoesNotFitError(MemkdEdgeError):
+    """The linker refused: the image is larger than the device's memory.
+
+    needed, available: bytes by region ("flash", "RAM").
+    """
+
+    def __init__(self, needed: dict[str, int], available: dict[str, int]) -> None:
+        self.needed, self.available = needed, available
+        parts = []
+        for region, count in needed.items():
+            excess = count - available[region]
+            parts.append(f"{region} needs {count:,} B and has {available[region]:,} B ({excess:,} B too many)")
+        super().__init__("the model does not fit: " + "; ".join(parts))
+
+
+def measure_cortex_m(
+    core: str,
+    model: CModel,
+    inputs: NDArray[np.generic],
+    *,
+    flags: Sequence[str] = ("-O2",),
+    flash_bytes: int | None = None,
+    ram_bytes: int | None = None,
+    timeout_s: float = 120.0,
+) -> Measurement:
+    """Build `model` for `core`, run it over `inputs` and return the exact results.
+
+    Args:
+        core: a key of `CORES`.
+        model: sources and name.
+        inputs: [steps, C] int8, int16 or float32 (physical units); the dtype chooses the step function.
+        flags: optimisation and preprocessor flags for the model.
+        flash_bytes, ram_bytes: the device's memory; the emulated machine's when None.
+        timeout_s: limit for the emulator.
+
+    Raises:
+        UsageError: unknown core.
+        DoesNotFitError: the image is larger than the memory.
+        MissingToolError: compiler or emulator is not installed.
+        MemkdEdgeError: the sources do not compile, the program faults, or the emulator does not end.
+    """
+    if core not in CORES:
+        raise UsageError(f"no core {core!r}; there are {', '.join(CORES)}")
+    with tempfile.TemporaryDirectory(prefix="memkd-edge-") as name:
+        folder = Path(name)
+        write_sources(folder, model, inputs, passes=1)
+        machine = build_cortex_m(
+            folder, core, model, flags=flags, flash_bytes=flash_bytes, ram_bytes=ram_bytes, output="output_semihosting.c"
+        )
+        counts, text = _emulate(folder, machine, timeout_s)
+        result = parse(text.splitlines(), floats=inputs.dtype == np.float32)
+        if model.library is not None and result.arena == 0:
+            raise MemkdEdgeError(
+                f"{model.library.archive} refused the model: it lacks a kernel, or more memory is needed than in other builds"
+            )
+        return from_windows(
+            counts,
+            result,
+            sections=model_sections(folder / "image.map", model),
+            disassembly=disassemble(folder / "image.elf", "arm-none-eabi-objdump"),
+            tool=f"{toolchain.version('arm-none-eabi-gcc')} {' '.join(flags)}, {toolchain.version('qemu-system-arm')}",
+        )
+
+
+def build_cortex_m(
+    folder: Path,
+    core: str,
+    model: CModel,
+    *,
+    flags: Sequence[str] = ("-O2",),
+    flash_bytes: int | None = None,
+    ram_bytes: int | None = None,
+    output: str,
+) -> Machine:
+    """Compile and link the sources in `folder` to image.elf and image.map; return the machine that can run it.
+
+    `output` names the runner's source file that carries text out.
+    """
+    spec = CORES[core]
+    compiler = toolchain.find("arm-none-eabi-gcc")
+    runner = ["runner.c", "port_cortex_m.c", output]
+    commands = compile_commands(compiler, [*spec.flags, *flags], model, runner)
+    libraries = ["-lm"]
+    linker = compiler
+    if model.library is not None:
+        linker = toolchain.find_cxx()
+        commands += cpp_commands(linker, [*spec.flags, *flags], model)
+        # What the library would print or allocate needs an operating system's calls: stubs that refuse.
+        libraries = [str(model.library.archive), "-lm", "-specs=nosys.specs"]
+    for command in commands:
+        toolchain.run(command, timeout_s=300, cwd=folder)
+    largest = spec.machines[-1]
+    flash = largest.flash_bytes if flash_bytes is None else flash_bytes
+    ram = largest.ram_bytes if ram_bytes is None else ram_bytes
+    layout = {
+        "FLASH_ORIGIN": largest.flash_origin,
+        "FLASH_LENGTH": flash,
+        "RAM_ORIGIN": largest.ram_origin,
+        "RAM_LENGTH": ram,
+        "STACK_LENGTH": min(STACK_LIMIT, ram // 4),
+    }
+    link = [linker, *spec.flags, "-nostartfiles", "-specs=nano.specs", "-Wl,--gc-sections,-Map=image.map"]
+    link += [f"-Wl,--defsym={symbol}={value}" for symbol, value in layout.items()]
+    link += ["-T", "cortex_m.ld", *objects(model, runner), *libraries, "-o", "image.elf"]
+    try:
+        toolchain.run(link, timeout_s=120, cwd=folder)
+    except toolchain.ToolFailedError as error:
+        over = {region: int(count) for region, count in re.findall(r"region `(\w+)' overflowed by (\d+) bytes", error.output)}
+        if not over:
+            raise
+        available = {"FLASH": flash, "RAM": ram}
+        raise DoesNotFitError({region: available[region] + over[region] for region in over}, available) from error
+    symbol = symbols(folder / "image.elf", "arm-none-eabi-nm")
+    flash_used = symbol["data_load"] + symbol["data_end"] - symbol["data_start"] - largest.flash_origin
+    ram_used = symbol["stack_top"] - largest.ram_origin
+    for machine in spec.machines:
+        if flash_used <= machine.flash_bytes and ram_used <= machine.ram_bytes:
+            return machine
+    raise MemkdEdgeError(
+        f"the image fits the device, but no emulated {spec.title} has {flash_used:,} B + {ram_used:,} B of memory"
+    )
+
+
+def _emulate(folder: Path, machine: Machine, timeout_s: float) -> tuple[plugin.Counts, str]:
+    symbol = symbols(folder / "image.elf", "arm-none-eabi-nm")
+    library = plugin.build("qemu-system-arm")
+    # fmt: off
+    command = [
+        toolchain.find("qemu-system-arm"), "-M", machine.name, "-kernel", "image.elf", "-nographic", "-monitor", "none",
+        "-serial", "none", "-semihosting-config", "enable=on,target=native",
+        "-plugin", f"{library},begin={symbol['bench_begin']},end={symbol['bench_end']},out=counts.txt",
+    ]
+    # fmt: on
+    # Semihosting's text comes out on stderr or stdout, depending on QEMU's version.
+    text = toolchain.run(command, timeout_s=timeout_s, cwd=folder, join_stderr=True)
+    return plugin.read(folder / "counts.txt"), text

@@ -1,0 +1,97 @@
+"""bench: a run's student and teacher on each device, checked against the reference, as figures."""
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+
+import numpy as np
+
+from memkd_edge.benchmark.backends.emulated import bench_aarch64, bench_cortex_m, bench_sizes
+from memkd_edge.benchmark.backends.host import bench_host
+from memkd_edge.benchmark.backends.serial import bench_serial
+from memkd_edge.benchmark.backends.ssh import bench_ssh
+from memkd_edge.benchmark.builds import NotExportableError, Subjects
+from memkd_edge.benchmark.devices import estimates
+from memkd_edge.benchmark.devices.estimates import DutyCycle, parse_quantity
+from memkd_edge.benchmark.devices.profiles import Device, load_device
+from memkd_edge.benchmark.report.budget import check_budget, parse_budget
+from memkd_edge.benchmark.report.figures import MEASURED, BenchReport, DeviceReport, Figure, Row
+from memkd_edge.config import BenchConfig
+from memkd_edge.errors import MemkdEdgeError, UsageError
+from memkd_edge.runs import Run
+from memkd_edge.verification.reference_runner import integer_logits
+
+DEFAULT_RATE_HZ = 50.0  # when neither the user nor the data tell
+
+_BACKENDS: dict[str, Callable[[Device, Subjects, BenchConfig], DeviceReport]] = {
+    "host": bench_host,
+    "qemu-user": bench_aarch64,
+    "qemu-cortex-m": bench_cortex_m,
+    "sizes": bench_sizes,
+    "ssh": bench_ssh,
+    "serial": bench_serial,
+}
+
+
+def bench(run: Run, config: BenchConfig) -> BenchReport:
+    """Measure the run's student and teacher on each device of `config` and write <run>/bench/<device>.json.
+
+    Raises:
+        UsageError: an unknown device, a damaged profile, an impossible option.
+        MissingToolError: an emulator or compiler is not installed; the message names the package.
+        GateError: a build's outputs are not the reference's, or the student exceeds the budget (BudgetError, with the report).
+        MemkdEdgeError: an emulator did not end in time, a build failed.
+    """
+    limits = parse_budget(config.budget)
+    for name, value, least in (("steps", config.steps, 2), ("timeout", config.timeout_s, 0), ("rate", config.rate, 0)):
+        if value < least:
+            raise UsageError(f"--{name} must be at least {least}, not {value:g}")
+    duty = DutyCycle(
+        rate_hz=config.rate or run.metadata.sample_rate_hz or DEFAULT_RATE_HZ,
+        battery_ah=parse_quantity(config.battery, "Ah", "--battery") if config.battery else None,
+        sleep_current_a=parse_quantity(config.sleep_current, "A", "--sleep-current") if config.sleep_current else None,
+    )
+    devices = [load_device(name) for name in config.device]
+    if config.tflm_dir and not any(device.backend == "qemu-cortex-m" for device in devices):
+        raise UsageError(
+            "--tflm-dir adds rows to emulated microcontrollers, as nrf52840 is; --device names none (memkd-edge devices)"
+        )
+    subjects = Subjects(run, config.steps)
+    accuracy = _accuracies(run, subjects)
+    reports = []
+    for device in devices:
+        report = _BACKENDS[device.backend](device, subjects, config)
+        rows = tuple(_complete(row, device, duty, accuracy) for row in report.rows)
+        caveats = (*report.caveats, *filter(None, [device.unchecked()]))
+        reports.append(replace(report, rows=rows, caveats=caveats))
+        run.write_json(f"bench/{device.name}.json", {"run": run.run_id, **asdict(reports[-1])})
+    result = BenchReport(run.run_id, tuple(reports))
+    check_budget(result, limits)
+    return result
+
+
+def _complete(row: Row, device: Device, duty: DutyCycle, accuracy: dict[str, Figure]) -> Row:
+    """Add what follows from the others: accuracy, energy, battery life."""
+    figures = dict(row.figures)
+    integer = row.model == "student" and row.build.startswith("int")
+    figures["accuracy"] = accuracy["student, integer" if integer and "student, integer" in accuracy else row.model]
+    if "latency" in figures:
+        spent = estimates.energy(figures["latency"], device)
+        life = estimates.battery_life(figures["latency"], device, duty)
+        figures |= {name: figure for name, figure in (("energy", spent), ("battery", life)) if figure is not None}
+    return replace(row, figures=figures)
+
+
+def _accuracies(run: Run, subjects: Subjects) -> dict[str, Figure]:
+    """Return test accuracies: of the float models from the run's metrics, of the integer student by its bit-exact reference."""
+    metrics = run.read_json("metrics.json")
+    try:
+        accuracy = {model: Figure(metrics[model]["test"]["accuracy"], MEASURED, "", "torch") for model in ("student", "teacher")}
+    except (KeyError, TypeError) as error:
+        raise MemkdEdgeError(f"{run.path / 'metrics.json'} has no test accuracies; distil the run again") from error
+    try:
+        predicted = integer_logits(subjects.quantized, "int8", subjects.x_test).argmax(-1)
+    except NotExportableError:
+        return accuracy
+    right = float(np.mean(predicted == subjects.y_test))
+    accuracy["student, integer"] = Figure(right, MEASURED, "", "integer reference, bit-exact")
+    return accuracy

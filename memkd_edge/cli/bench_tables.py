@@ -1,0 +1,166 @@
+"""Shows bench reports: rich tables for people, CSV for spreadsheets."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from memkd_edge.benchmark.devices.profiles import Device
+from memkd_edge.benchmark.doctor import Check
+from memkd_edge.benchmark.report.figures import EMULATED_EXACT, ESTIMATED, BenchReport, DeviceReport, Figure
+from memkd_edge.cli.main import tables
+
+# figure -> column title; the first table of a device shows cost, the second where the bytes lie
+COST = {
+    "accuracy": "test accuracy",
+    "flash": "flash",
+    "ram": "RAM",
+    "peak_memory": "peak memory",
+    "instructions": "instructions",
+    "cycles": "cycles",
+    "latency": "latency",
+    "latency_p90": "p90",
+    "latency_p99": "p99",
+    "energy": "energy",
+    "battery": "battery life",
+}
+BYTES = {
+    "file": "file",
+    "weights": "weights",
+    "tables": "tables",
+    "code": "code",
+    "library": "library",
+    "state": "state",
+    "stack": "stack",
+    "static": "static",
+    "arena": "arena",
+    "arena_used": "arena used",
+}
+RATIOS = ("weights", "flash", "ram", "instructions", "cycles", "latency", "energy")
+LEGEND = "All per sample. = emulated, exact on the device; ~ estimated [lowest, highest]; no mark: measured."
+BACKENDS = {
+    "host": "wall time here",
+    "qemu-user": "emulated: exact counts, estimated time",
+    "qemu-cortex-m": "emulated: exact counts, estimated time",
+    "sizes": "sizes only",
+    "ssh": "on the device, over ssh",
+    "serial": "on the device, over its UART",
+}
+_LARGER_UNIT = {"us": "ms", "ms": "s", "uJ": "mJ", "mJ": "J"}
+
+
+def print_report(report: BenchReport) -> None:
+    """Print two tables per device, and what must be known to read them."""
+    out = tables.console()
+    for device in report.devices:
+        out.print(_table(device, f"{device.title}: cost of one sample (run {report.run})", COST))
+        bytes_table = _table(device, f"{device.title}: bytes", BYTES)
+        if len(bytes_table.columns) > 1:
+            out.print(bytes_table)
+        for row in device.rows:
+            if row.note:
+                out.print(Text(f"{row.model}, {row.build}: {row.note}"))
+        for caveat in device.caveats:
+            out.print(Text(caveat))
+    if len(report.devices) > 1:
+        out.print(_comparison(report))
+    out.print(Text(LEGEND))
+
+
+def print_devices(devices: Sequence[Device]) -> None:
+    """Print the device profiles, one a line."""
+    grid = tables.table("Devices", "name", "device", "how it is measured", "clock", "flash", "RAM")
+    for device in devices:
+        clock = device.quantities.get("clock_mhz")
+        memory = [_memory(device.bytes(name)) for name in ("flash_kib", "ram_kib")]
+        grid.add_row(device.name, device.title, BACKENDS[device.backend], f"{clock.value:g} MHz" if clock else "", *memory)
+    _print_list(grid)
+
+
+def print_checks(checks: Sequence[Check]) -> None:
+    """Print what `doctor` found."""
+    grid = tables.table("Tools", "tool", "for", "found", "to get it")
+    for check in checks:
+        grid.add_row(check.name, check.purpose, check.found or "missing", "" if check.found else check.remedy)
+    _print_list(grid)
+
+
+def _print_list(grid: Table) -> None:
+    for column in grid.columns:
+        column.justify = "left"
+    tables.console().print(grid)
+
+
+def to_csv(report: BenchReport) -> str:
+    """Return one line per figure: device, model, build, figure, value, lo, hi, unit, kind, tool."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["device", "model", "build", "figure", "value", "lo", "hi", "unit", "kind", "tool"])
+    for device in report.devices:
+        for row in device.rows:
+            for name, figure in row.figures.items():
+                value = (figure.value, figure.lo, figure.hi, figure.unit, figure.kind, figure.tool)
+                writer.writerow([device.device, row.model, row.build, name, *value])
+    return buffer.getvalue()
+
+
+def show(figure: Figure) -> str:
+    """Return a figure as text with the mark of its kind and its unit; an interval stands on a second line. No unit: a share."""
+    value, lo, hi, unit = figure.value, figure.lo, figure.hi, figure.unit
+    while unit in _LARGER_UNIT and value >= 1000:
+        value, lo, hi = value / 1000, None if lo is None else lo / 1000, None if hi is None else hi / 1000
+        unit = _LARGER_UNIT[unit]
+    suffix = "" if unit in ("cycles", "instructions") else f" {unit}".rstrip()
+    if figure.kind == ESTIMATED and lo is not None and hi is not None:
+        return f"~{_rounded(value)}{suffix}\n[{_rounded(lo)}, {_rounded(hi)}]"
+    if not unit:
+        return f"{value:.3f}"
+    number = f"{value:,.0f}" if value == round(value) or value >= 1000 else _rounded(value)
+    return f"{'=' if figure.kind == EMULATED_EXACT else ''}{number}{suffix}"
+
+
+def _rounded(value: float) -> str:
+    """Three significant digits, thousands separated."""
+    return f"{float(f'{value:.3g}'):,.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+def _memory(size: int | None) -> str:
+    if size is None:
+        return ""
+    return f"{size // 1024:,} KiB" if size < 2**30 else f"{size / 2**30:g} GiB"
+
+
+def _table(device: DeviceReport, title: str, columns: Mapping[str, str]) -> Table:
+    # A column of zeros says nothing: most models have no static variables, most runtimes no arena.
+    shown = [name for name in columns if any(row.figures[name].value for row in device.rows if name in row.figures)]
+    titles = {**columns, "latency": "latency p50"} if "latency_p99" in shown else columns
+    grid = tables.table(title, "", *(titles[name] for name in shown))
+    for row in device.rows:
+        cells = [show(row.figures[name]) if name in row.figures else "" for name in shown]
+        grid.add_row(f"{row.model}, {row.build}", *cells)
+    ratios = {name: ratio for name in shown if name in RATIOS and (ratio := device.ratio(name)) is not None}
+    compared = device.compared()
+    if compared is not None and ratios:
+        grid.add_section()
+        grid.add_row(
+            f"teacher {compared[0].build} / student {compared[1].build}",
+            *(_times(ratios[name]) if name in ratios else "" for name in shown),
+        )
+    return grid
+
+
+def _comparison(report: BenchReport) -> Table:
+    """One line per device: the first row of the student, the build recommended there."""
+    students = {device.title: device.first_row("student") for device in report.devices}
+    rows = {title: row for title, row in students.items() if row is not None}
+    shown = [name for name in COST if any(name in row.figures for row in rows.values())]
+    grid = tables.table(f"The student on each device (run {report.run})", "", *(COST[name] for name in shown))
+    for title, row in rows.items():
+        grid.add_row(f"{title}: {row.build}", *(show(row.figures[name]) if name in row.figures else "" for name in shown))
+    return grid
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:,.0f}x" if ratio >= 10 else f"{ratio:.1f}x"

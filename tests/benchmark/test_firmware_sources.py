@@ -1,0 +1,48 @@
+"""The C sources that leave with a measurement compile without a warning, with both compilers, on every architecture."""
+
+import subprocess
+
+import pytest
+
+from memkd_edge.assets import asset_dir
+from memkd_edge.benchmark.emulation.image import write_sources
+from memkd_edge.benchmark.emulation.qemu_cortex_m import CORES
+
+from .tiny_model import TINY, inputs_int8
+
+WARNINGS = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wundef", "-Wcast-align", "-Werror", "-fsyntax-only"]
+
+
+def compile_all(folder, command, files):
+    subprocess.run([*command, *WARNINGS, *files], cwd=folder, check=True)
+
+
+@pytest.fixture
+def sources(tmp_path):
+    write_sources(tmp_path, TINY, inputs_int8(2), passes=1)
+    for path in (asset_dir("firmware_bench") / "workload").iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    return tmp_path
+
+
+@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("ticks", [[], ["-DPORT_TICKS_DWT"]], ids=["systick", "dwt"])
+def test_the_microcontroller_s_runner(sources, core, ticks, require_tool):
+    require_tool("arm-none-eabi-gcc", package="gcc-arm-none-eabi libnewlib-arm-none-eabi")
+    files = ["runner.c", "port_cortex_m.c", "output_semihosting.c", "output_cmsdk_uart.c", "workload.c"]
+    compile_all(sources, ["arm-none-eabi-gcc", *CORES[core].flags, *ticks], files)
+
+
+@pytest.mark.parametrize("compiler", ["cc", "clang", "aarch64-linux-gnu-gcc"])
+def test_the_linux_runner(sources, compiler, require_tool):
+    require_tool(compiler, package={"cc": "gcc", "clang": "clang"}.get(compiler, "gcc-aarch64-linux-gnu"))
+    compile_all(sources, [compiler], ["runner.c", "port_linux.c", "workload.c"])
+
+
+@pytest.mark.parametrize("compiler", ["cc", "clang"])
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_counting_plugin(compiler, version, require_tool):
+    require_tool(compiler, package={"cc": "gcc"}.get(compiler, compiler))
+    warnings = [flag for flag in WARNINGS if flag != "-std=c99"]
+    source = asset_dir("firmware_bench") / "plugin" / "count.c"
+    subprocess.run([compiler, "-std=gnu11", *warnings, f"-DPLUGIN_API={version}", source], check=True)

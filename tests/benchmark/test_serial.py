@@ -1,0 +1,119 @@
+"""The serial backend, through a pseudo-terminal: fed by an emulated UART, by a faulty line, and by nothing."""
+
+import os
+import pty
+import subprocess
+import threading
+import time
+import tty
+from contextlib import suppress
+
+import numpy as np
+import pytest
+
+from memkd_edge.benchmark.backends.serial import _open, read_result
+from memkd_edge.benchmark.devices.profiles import Device, read_profile
+from memkd_edge.benchmark.emulation.image import write_sources
+from memkd_edge.benchmark.emulation.qemu_cortex_m import build_cortex_m
+from memkd_edge.errors import MemkdEdgeError, UsageError
+
+from .test_protocol import message
+from .tiny_model import TINY, inputs_int8, reference_int8
+
+pytest.importorskip("serial", reason="needs pyserial: pip install 'memkd-edge[serial]'")
+
+
+@pytest.fixture
+def line():
+    """A pseudo-terminal: (the board's end, a Device whose port is our end)."""
+    board, port = pty.openpty()
+    tty.setraw(board)
+    tty.setraw(port)
+    yield board, Device("board", "Test board", "serial", port=os.ttyname(port))
+    os.close(board)
+    os.close(port)
+
+
+def read(device, timeout_s=5.0):
+    with _open(device) as connection:
+        return read_result(connection, floats=False, timeout_s=timeout_s, where="Test board")
+
+
+def test_a_microcontroller_s_uart_is_read(tmp_path, line, require_tool):
+    """Real firmware: the CMSDK UART of an emulated MPS2 board, connected to the terminal."""
+    require_tool("arm-none-eabi-gcc", package="gcc-arm-none-eabi libnewlib-arm-none-eabi")
+    require_tool("qemu-system-arm", package="qemu-system-arm")
+    board, device = line
+    inputs = inputs_int8(12)
+    write_sources(tmp_path, TINY, inputs, passes=2)
+    machine = build_cortex_m(tmp_path, "m4", TINY, output="output_cmsdk_uart.c")
+    command = ["qemu-system-arm", "-M", machine.name, "-kernel", "image.elf", "-display", "none", "-monitor", "none"]
+    emulator = subprocess.Popen([*command, "-serial", "stdio"], cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=board)
+    try:
+        result = read(device, timeout_s=30)
+    finally:
+        emulator.kill()
+        emulator.wait()
+    np.testing.assert_array_equal(result.logits, reference_int8(inputs))
+    assert len(result.ticks) == 24
+
+
+def test_garbage_and_a_reset_are_survived(line):
+    board, device = line
+
+    def send():
+        os.write(board, b"\xff\xfe boot\r\nprotocol=1\nsteps=2\nlogits.0=9 9\n")
+        time.sleep(0.1)
+        for text in ("noise\x00", *message()):
+            os.write(board, text.encode() + b"\r\n")
+            time.sleep(0.01)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    result = read(device)
+    sender.join()
+    assert result.ticks == [100, 90]
+
+
+def test_a_silent_board_ends_with_a_hint(line):
+    with pytest.raises(MemkdEdgeError, match=r"within 0\.3 s; nothing came"):
+        read(line[1], timeout_s=0.3)
+
+
+def test_foreign_firmware_ends_with_another_hint(line):
+    sender = threading.Timer(0.2, os.write, (line[0], b"hello\nworld\n"))
+    sender.start()
+    with pytest.raises(MemkdEdgeError, match="baud rate"):
+        read(line[1], timeout_s=0.6)
+
+
+def test_an_endless_line_does_not_fill_memory(line):
+    stop = threading.Event()
+    os.set_blocking(line[0], False)  # or the sender would wait for ever once nobody reads any more
+
+    def send():
+        while not stop.is_set():
+            with suppress(BlockingIOError):
+                os.write(line[0], b"x" * 256)
+            time.sleep(0.001)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        with pytest.raises(MemkdEdgeError, match="baud rate"):
+            read(line[1], timeout_s=0.5)
+    finally:
+        stop.set()
+        sender.join()
+
+
+def test_a_port_that_is_not_there_is_named():
+    with pytest.raises(MemkdEdgeError, match="cannot open /dev/nothing"):
+        _open(Device("board", "Test board", "serial", port="/dev/nothing"))
+
+
+def test_a_serial_profile_needs_its_port(tmp_path):
+    path = tmp_path / "board.toml"
+    path.write_text('title = "b"\nbackend = "serial"\n[clock_mhz]\nvalue = 64\nsource = "datasheet"\n')
+    with pytest.raises(UsageError, match="port is missing"):
+        read_profile(path)
