@@ -349,8 +349,8 @@ def compare(
         return
     others = ("context", "out", "config", "force", "as_json")
     flags = {key: value for key, value in locals().items() if key not in ("others", *others)}
-    from memkd_edge.compare.pipeline import compare as run_compare
-    from memkd_edge.compare.report import print_report
+    from memkd_edge.comparison.pipeline import compare as run_compare
+    from memkd_edge.comparison.report import print_report
     from memkd_edge.config import CompareConfig, resolve
     from memkd_edge.progress import reporter
 
@@ -375,8 +375,8 @@ def compare_report(
     as_json: Json = False,
 ) -> None:
     """Write the report of a comparison anew, finished or not."""
-    from memkd_edge.compare.folder import newest
-    from memkd_edge.compare.report import print_report, write_report
+    from memkd_edge.comparison.folder import newest
+    from memkd_edge.comparison.report import print_report, write_report
 
     report = write_report(folder or newest())
     if as_json:

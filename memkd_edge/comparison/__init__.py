@@ -1,4 +1,4 @@
 """Comparison of distillation methods over many data sets: runs, one tidy table of students, a report.
 
-Nothing is imported here. The entry is `memkd_edge.compare.pipeline.compare`.
+Nothing is imported here. The entry is `memkd_edge.comparison.pipeline.compare`.
 """

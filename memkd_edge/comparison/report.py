@@ -8,13 +8,13 @@ from typing import Any
 from rich.text import Text
 
 from memkd_edge.cli.main import tables
-from memkd_edge.compare.document import Document, Table
-from memkd_edge.compare.figures import NAMES, drawings
-from memkd_edge.compare.findings import Findings, findings
-from memkd_edge.compare.folder import CONFIGURATION, TABLE, read_configuration
-from memkd_edge.compare.page import FIGURES, to_html, to_markdown
-from memkd_edge.compare.rows import read_rows
-from memkd_edge.compare.sections import document
+from memkd_edge.comparison.document import Document, Table
+from memkd_edge.comparison.figures import NAMES, drawings
+from memkd_edge.comparison.findings import Findings, findings
+from memkd_edge.comparison.folder import CONFIGURATION, TABLE, read_configuration
+from memkd_edge.comparison.page import FIGURES, to_html, to_markdown
+from memkd_edge.comparison.rows import read_rows
+from memkd_edge.comparison.sections import document
 from memkd_edge.errors import UsageError
 from memkd_edge.runs import write_atomic
 

@@ -13,10 +13,10 @@ import pytest
 from memkd_edge.cli.main import main as cli
 
 from memkd_edge.benchmark.pipeline import bench
-from memkd_edge.compare.pipeline import compare
-from memkd_edge.compare.plan import lay_out, settled
-from memkd_edge.compare.rows import read_rows
-from memkd_edge.compare.suites import SUITES, Suite
+from memkd_edge.comparison.pipeline import compare
+from memkd_edge.comparison.plan import lay_out, settled
+from memkd_edge.comparison.rows import read_rows
+from memkd_edge.comparison.suites import SUITES, Suite
 from memkd_edge.config import BenchConfig, CompareConfig, DistillConfig
 from memkd_edge.data import load_dataset
 from memkd_edge.distillation.pipeline import distill
@@ -24,12 +24,12 @@ from memkd_edge.distillation.teacher import TeacherTraining
 from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.progress import Reporter
 from memkd_edge.runs import Run
-from tests.compare.small import CONFIG, scores
+from tests.comparison.small import CONFIG, scores
 
 KILL = """
 import os, signal, sys
 from pathlib import Path
-from memkd_edge.compare.pipeline import compare
+from memkd_edge.comparison.pipeline import compare
 from memkd_edge.config import CompareConfig
 from memkd_edge.distillation import study
 from memkd_edge.progress import Reporter

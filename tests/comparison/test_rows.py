@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas
 import pytest
 
-from memkd_edge.compare.rows import COLUMNS, Row, read_rows, write_rows
+from memkd_edge.comparison.rows import COLUMNS, Row, read_rows, write_rows
 from memkd_edge.errors import MemkdEdgeError
 
 ROW = Row(

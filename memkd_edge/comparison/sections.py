@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean, median
 
-from memkd_edge.compare.document import Code, Document, Picture, Section, Strong, Table
-from memkd_edge.compare.findings import (
+from memkd_edge.comparison.document import Code, Document, Picture, Section, Strong, Table
+from memkd_edge.comparison.findings import (
     FEWEST_SETS,
     REFERENCES,
     RETAINED,
@@ -16,7 +16,7 @@ from memkd_edge.compare.findings import (
     Spread,
     Standing,
 )
-from memkd_edge.compare.statistics import ALPHA, DRAW_DECIMALS, sets_needed
+from memkd_edge.comparison.statistics import ALPHA, DRAW_DECIMALS, sets_needed
 from memkd_edge.config import CompareConfig
 from memkd_edge.distillation.selection import teacher_warning
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 import jinja2
 
-from memkd_edge.compare.document import Code, Document, Picture, Strong, Table
-from memkd_edge.compare.figures import INK, PAPER
+from memkd_edge.comparison.document import Code, Document, Picture, Strong, Table
+from memkd_edge.comparison.figures import INK, PAPER
 
 FIGURES = "figures"  # folder beside the report
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|~&])")
@@ -21,7 +21,7 @@ _TESTS = {
 def to_html(document: Document, svgs: Mapping[str, bytes]) -> str:
     """Return the page; `svgs` are the figures by name, and become part of it."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("memkd_edge.compare", "."),
+        loader=jinja2.PackageLoader("memkd_edge.comparison", "."),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -13,8 +13,8 @@ from matplotlib.colors import same_color
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from memkd_edge.compare.findings import MEASURED_COSTS, Findings, score
-from memkd_edge.compare.statistics import ALPHA, pareto_front
+from memkd_edge.comparison.findings import MEASURED_COSTS, Findings, score
+from memkd_edge.comparison.statistics import ALPHA, pareto_front
 
 INK = "#1b1b1f"  # text and axes; the page turns it into its own text colour
 PAPER = "#ffffff"  # behind a figure; the page leaves it out

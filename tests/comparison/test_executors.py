@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from memkd_edge.compare.executors import LocalExecutor, RayExecutor, Task
-from memkd_edge.compare.pipeline import compare
-from memkd_edge.compare.rows import read_rows
+from memkd_edge.comparison.executors import LocalExecutor, RayExecutor, Task
+from memkd_edge.comparison.pipeline import compare
+from memkd_edge.comparison.rows import read_rows
 from memkd_edge.config import DistillConfig
 from memkd_edge.data import Dataset
 from memkd_edge.errors import MemkdEdgeError, MissingToolError, UsageError
 from memkd_edge.progress import Reporter
-from tests.compare.small import CONFIG, scores
+from tests.comparison.small import CONFIG, scores
 
 PATIENCE_S = 300.0
 

@@ -18,13 +18,13 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from memkd_edge.compare.device import device_figures
-from memkd_edge.compare.executors import Executor, LocalExecutor, RayExecutor, Task
-from memkd_edge.compare.findings import findings
-from memkd_edge.compare.folder import ROOT, TABLE, alone, claim, teachers_file
-from memkd_edge.compare.plan import lay_out, settled
-from memkd_edge.compare.report import Report, write_report
-from memkd_edge.compare.rows import Row, read_rows, write_rows
+from memkd_edge.comparison.device import device_figures
+from memkd_edge.comparison.executors import Executor, LocalExecutor, RayExecutor, Task
+from memkd_edge.comparison.findings import findings
+from memkd_edge.comparison.folder import ROOT, TABLE, alone, claim, teachers_file
+from memkd_edge.comparison.plan import lay_out, settled
+from memkd_edge.comparison.report import Report, write_report
+from memkd_edge.comparison.rows import Row, read_rows, write_rows
 from memkd_edge.config import CompareConfig, DistillConfig
 from memkd_edge.data import Dataset
 from memkd_edge.distillation.pipeline import distill

@@ -7,8 +7,8 @@ from itertools import combinations
 from statistics import fmean, pstdev
 from typing import TypeVar
 
-from memkd_edge.compare.rows import Row
-from memkd_edge.compare.statistics import mean_ranks, outcomes, pareto_front, sets_needed, wilcoxon_holm
+from memkd_edge.comparison.rows import Row
+from memkd_edge.comparison.statistics import mean_ranks, outcomes, pareto_front, sets_needed, wilcoxon_holm
 from memkd_edge.config import DistillConfig
 
 T = TypeVar("T")

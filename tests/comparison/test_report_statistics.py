@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memkd_edge.compare.statistics import holm, mean_ranks, outcomes, pareto_front, sets_needed, wilcoxon_holm
+from memkd_edge.comparison.statistics import holm, mean_ranks, outcomes, pareto_front, sets_needed, wilcoxon_holm
 
 
 def exact_p(difference: np.ndarray) -> float:

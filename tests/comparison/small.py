@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from memkd_edge.compare.rows import Row
+from memkd_edge.comparison.rows import Row
 from memkd_edge.config import CompareConfig
 
 CONFIG = CompareConfig(

@@ -15,10 +15,10 @@ from xml.etree import ElementTree
 import pytest
 from markdown_it import MarkdownIt
 
-from memkd_edge.compare.figures import method_styles
-from memkd_edge.compare.findings import findings
-from memkd_edge.compare.report import print_report, write_report
-from memkd_edge.compare.rows import Row, write_rows
+from memkd_edge.comparison.figures import method_styles
+from memkd_edge.comparison.findings import findings
+from memkd_edge.comparison.report import print_report, write_report
+from memkd_edge.comparison.rows import Row, write_rows
 from memkd_edge.config import CompareConfig, to_toml
 from memkd_edge.errors import MemkdEdgeError, UsageError
 
@@ -350,7 +350,7 @@ def test_json_holds_the_numbers(hostile: Path) -> None:
 def test_equal_rows_give_equal_bytes_also_in_another_process(hostile: Path, tmp_path: Path) -> None:
     for name in ("rows.csv", "compare.toml"):
         (tmp_path / name).write_bytes((hostile / name).read_bytes())
-    code = f"import pathlib; from memkd_edge.compare.report import write_report; write_report(pathlib.Path({str(tmp_path)!r}))"
+    code = f"import pathlib; from memkd_edge.comparison.report import write_report; write_report(pathlib.Path({str(tmp_path)!r}))"
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONHASHSEED": "77"})
     files = sorted(path.relative_to(hostile) for path in hostile.rglob("*") if path.is_file())
     assert len(files) == 2 + 3 + 6

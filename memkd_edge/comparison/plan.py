@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import fields, replace
 from itertools import product
 
-from memkd_edge.compare.executors import Task
-from memkd_edge.compare.suites import SUITES
+from memkd_edge.comparison.executors import Task
+from memkd_edge.comparison.suites import SUITES
 from memkd_edge.config import CompareConfig, DistillConfig
 from memkd_edge.data import load_dataset, prepare
 from memkd_edge.distillation.pipeline import candidates_of, student_spec, teacher_spec
