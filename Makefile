@@ -59,19 +59,19 @@ test-tools: ## Debian packages that only the tests need
 	@./.ci/debian $(TEST_TOOLS)
 
 bench-distill: setup ## Time population training against training each student alone
-	python -m tests.bench_distill
+	python -m experiments.bench_distill
 
 ablation: setup ## Which of the training tricks pays, into models/ablation.md
-	python -m tests.ablation
+	python -m experiments.ablation
 
 bench-c: setup tools ## Cost of the generated C against firmware_bench/figures.json
 	python -m experiments.pinned_costs
 
 evidence: setup ## Base, Hinton KD and MemKD on real data sets, into models/evidence.md
-	python -m tests.evidence
+	python -m experiments.evidence
 
 models: setup tools ## Make the ready-made students of models/cards.toml anew, into models/
-	$(if $(wildcard ../shared/data/npz),AEON_DATA=../shared/data/npz) python -m tests.ready_models
+	$(if $(wildcard ../shared/data/npz),AEON_DATA=../shared/data/npz) python -m experiments.ready_models
 
 exact: setup ## A million steps of the integer reference against the tflite-micro wheel
 	python -m tests.quantization.exact --steps 1000000

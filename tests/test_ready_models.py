@@ -16,6 +16,7 @@ from sklearn.metrics import average_precision_score
 from sklearn.preprocessing import label_binarize
 
 import memkd_edge as me
+from experiments import ready_models as maker
 from memkd_edge import ready_models as ready
 from memkd_edge import toolchain
 from memkd_edge.benchmark.pipeline import bench
@@ -29,7 +30,6 @@ from memkd_edge.runs import Run
 from memkd_edge.verification import pipeline as verify_module
 from memkd_edge.verification.runtime_check import one_stream
 from memkd_edge.verification.runtimes import Job, runners
-from tests import ready_models as maker
 from tests.conftest import SHARED
 
 MODELS = maker.MODELS

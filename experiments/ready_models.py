@@ -275,7 +275,7 @@ def write_figures(rows: list[ReadyModel]) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Make the models that are named, or all; one whose data set is not at hand is skipped and stays as it is."""
     every = cards()
-    parser = argparse.ArgumentParser(prog="python -m tests.ready_models", description="Make the ready-made students.")
+    parser = argparse.ArgumentParser(prog="python -m experiments.ready_models", description="Make the ready-made students.")
     parser.add_argument("names", nargs="*", help=", ".join(card.name for card in every))
     names = parser.parse_args(arguments).names
     if unknown := set(names) - {card.name for card in every}:
