@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from memkd_edge.cli.main.tables import console, table
 
+from memkd_edge.cli.tables import console, table
 from memkd_edge.distillation.population import Population, Recipe
 from memkd_edge.distillation.students import Candidate
 from memkd_edge.distillation.teacher import Series, Teacher

@@ -1,24 +1,65 @@
-"""memkd-edge: distil a large LSTM into a streaming int8 model of a few kilobytes, export it, and measure it on the device."""
+"""memkd-edge: distil a large LSTM into a streaming int8 model of a few kilobytes, export it, and measure it on the device.
 
-# The packages `distill`, `export` and `bench` are bound first, so that the functions of those names replace them here for good.
+`__all__` is the public interface. Its names are imported on first use, so `import memkd_edge` needs nothing but Python itself.
+"""
+
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-import memkd_edge.benchmark
-import memkd_edge.distillation
-import memkd_edge.exporting  # noqa: F401
-from memkd_edge.api import bench, distill, export
+from memkd_edge.version import __version__
 
 if TYPE_CHECKING:
+    from memkd_edge.api import bench, compare, distill, export, inspect, models, verify
+    from memkd_edge.benchmark.report.figures import BenchReport, DeviceReport, Figure, Row
+    from memkd_edge.comparison.report import ComparisonReport
+    from memkd_edge.exporting.pipeline import ExportReport
+    from memkd_edge.formats.inspection import Inspection
+    from memkd_edge.ready_models import ReadyModel
+    from memkd_edge.runs import Run
     from memkd_edge.streaming import StreamingClassifier
+    from memkd_edge.verification.pipeline import VerifyReport
 
-__version__ = "0.1.0"
-__all__ = ["StreamingClassifier", "bench", "distill", "export"]
+_PLACES = {
+    "memkd_edge.api": ("bench", "compare", "distill", "export", "inspect", "models", "verify"),
+    "memkd_edge.benchmark.report.figures": ("BenchReport", "DeviceReport", "Figure", "Row"),
+    "memkd_edge.comparison.report": ("ComparisonReport",),
+    "memkd_edge.exporting.pipeline": ("ExportReport",),
+    "memkd_edge.formats.inspection": ("Inspection",),
+    "memkd_edge.ready_models": ("ReadyModel",),
+    "memkd_edge.runs": ("Run",),
+    "memkd_edge.streaming": ("StreamingClassifier",),
+    "memkd_edge.verification.pipeline": ("VerifyReport",),
+}
+_HOME = {name: module for module, names in _PLACES.items() for name in names}
+
+__all__ = [
+    "BenchReport",
+    "ComparisonReport",
+    "DeviceReport",
+    "ExportReport",
+    "Figure",
+    "Inspection",
+    "ReadyModel",
+    "Row",
+    "Run",
+    "StreamingClassifier",
+    "VerifyReport",
+    "__version__",
+    "bench",
+    "compare",
+    "distill",
+    "export",
+    "inspect",
+    "models",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:
-    # Imported on first use: its runtimes are too heavy for `--help`.
-    if name == "StreamingClassifier":
-        from memkd_edge.streaming import StreamingClassifier
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
 
-        return StreamingClassifier
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

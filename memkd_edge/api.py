@@ -1,4 +1,4 @@
-"""The library's three verbs; the command line calls the same code.
+"""The library's verbs; the command line calls the same code.
 
 import memkd_edge as me
 
@@ -12,19 +12,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from memkd_edge.config import BenchConfig, DistillConfig, ExportConfig, resolve
-from memkd_edge.ready_models import open_run
-from memkd_edge.runs import Run
+from memkd_edge.config import BenchConfig, CompareConfig, DistillConfig, ExportConfig, resolve
+from memkd_edge.ready_models import PREFIX, ReadyModel, int8_file, open_run, ready_models
+from memkd_edge.runs import Run, default_run_root
 
 if TYPE_CHECKING:
     from memkd_edge.benchmark.report.figures import BenchReport
+    from memkd_edge.comparison.report import ComparisonReport
     from memkd_edge.distillation.teacher import TeacherModel
     from memkd_edge.exporting.pipeline import ExportReport
+    from memkd_edge.formats.inspection import Inspection
+    from memkd_edge.verification.pipeline import VerifyReport
 
 
 def distill(
     *,
-    run_root: str | Path = "runs",
+    run_root: str | Path | None = None,
     name: str | None = None,
     force: bool = False,
     teacher_model: TeacherModel | None = None,
@@ -33,7 +36,7 @@ def distill(
     """Train a teacher, distil it, and return the finished run.
 
     Args:
-        run_root: folder in which the run directory is made.
+        run_root: folder in which the run directory is made; MEMKD_EDGE_RUN_ROOT or "runs" when left out.
         name: of the run directory; numbered after the data set when left out.
         force: overwrite a run of that name.
         teacher_model: a trained torch module of your own that takes normalised series [B, T, C] to logits [B, K] and a hidden
@@ -47,7 +50,9 @@ def distill(
     from memkd_edge.distillation.pipeline import distill as run_distill
 
     config = resolve(DistillConfig, "distill", flags=options)
-    return run_distill(config, run_root=Path(run_root), name=name, force=force, teacher=teacher_model)
+    return run_distill(
+        config, run_root=default_run_root() if run_root is None else Path(run_root), name=name, force=force, teacher=teacher_model
+    )
 
 
 def export(run: Run | str | Path, *, force: bool = False, **options: Any) -> ExportReport:
@@ -81,5 +86,61 @@ def bench(run: Run | str | Path, **options: Any) -> BenchReport:
     return run_bench(_opened(run), resolve(BenchConfig, "bench", flags=options))
 
 
+def compare(out: str | Path | None = None, *, force: bool = False, **options: Any) -> ComparisonReport:
+    """Train what the comparison in folder `out` still lacks, and return its report.
+
+    Args:
+        out: folder of the comparison; compare/<suite> or compare/datasets when left out.
+        force: start anew in a folder that holds another comparison.
+        options: fields of `CompareConfig`.
+
+    Raises:
+        UsageError: an impossible option, or the folder holds a comparison of other settings.
+        MissingToolError: Ray was asked for and is not installed.
+    """
+    from memkd_edge.comparison.pipeline import compare as run_compare
+
+    config = resolve(CompareConfig, "compare", flags=options)
+    return run_compare(config, None if out is None else Path(out), force=force)
+
+
+def verify(target: Run | str | Path, *, min_agreement: float = 0.98) -> VerifyReport:
+    """Check exported files in every runtime that is installed: agreement, exactness, state.
+
+    Args:
+        target: a run, the path of its directory, "model:NAME" of a ready-made student, or one .tflite or .onnx file.
+        min_agreement: with the float student, below which it fails.
+
+    Raises:
+        GateError: an exported file agrees too rarely, or is not bit-exact where it must be.
+    """
+    from memkd_edge.verification.pipeline import verify as run_verify
+
+    is_run = isinstance(target, Run) or str(target).startswith(PREFIX) or Path(target).is_dir()
+    return run_verify(_opened(target) if is_run else Path(str(target)), min_agreement=min_agreement)
+
+
+def inspect(file: str | Path) -> Inspection:
+    """Return what a .tflite, .onnx or .safetensors file holds, or the int8 .tflite of "model:NAME"; nothing in it is executed.
+
+    Raises:
+        UsageError: no such file, or of no known kind.
+        MemkdEdgeError: the file is damaged.
+    """
+    from memkd_edge.formats.inspection import inspect as run_inspect
+
+    text = str(file)
+    return run_inspect(int8_file(text.removeprefix(PREFIX)) if text.startswith(PREFIX) else Path(file))
+
+
+def models() -> list[ReadyModel]:
+    """Return the ready-made students.
+
+    Raises:
+        MemkdEdgeError: models/figures.json is missing or damaged.
+    """
+    return ready_models()
+
+
 def _opened(run: Run | str | Path) -> Run:
-    return run if isinstance(run, Run) else open_run(str(run), Path("runs"))
+    return run if isinstance(run, Run) else open_run(str(run), default_run_root())

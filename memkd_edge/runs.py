@@ -42,6 +42,11 @@ _PACKAGES = (
 )
 
 
+def default_run_root() -> Path:
+    """Return the folder of runs where none is named: MEMKD_EDGE_RUN_ROOT, else "runs"."""
+    return Path(os.environ.get("MEMKD_EDGE_RUN_ROOT") or "runs")
+
+
 @dataclass(frozen=True)
 class Run:
     """A run directory, complete or in training."""
@@ -128,7 +133,7 @@ class Run:
         Args:
             seconds: that the call which completed the run took; one that was resumed took longer in all.
         """
-        import memkd_edge
+        from memkd_edge.version import __version__
 
         versions = {}
         for package in _PACKAGES:
@@ -143,7 +148,7 @@ class Run:
                 "state": state,
                 "id": self.run_id,
                 "time": datetime.now(UTC).isoformat(),
-                "version": memkd_edge.__version__,
+                "version": __version__,
                 "python": platform.python_version(),
                 "machine": f"{platform.system()} {platform.machine()}",
                 "host": platform.node(),

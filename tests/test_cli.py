@@ -8,9 +8,9 @@ import subprocess
 import sys
 
 import pytest
-from memkd_edge.cli.main import main as cli
 
 import memkd_edge
+from memkd_edge.cli import main as cli
 from memkd_edge.config import CompareConfig, DistillConfig
 
 HEAVY = ("torch", "sklearn", "aeon", "onnx", "onnxruntime", "ai_edge_litert", "matplotlib", "pandas", "scipy")

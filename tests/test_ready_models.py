@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from memkd_edge.cli.main import main as cli
 from sklearn.metrics import average_precision_score
 from sklearn.preprocessing import label_binarize
 
@@ -20,6 +19,7 @@ from experiments import ready_models as maker
 from memkd_edge import ready_models as ready
 from memkd_edge import toolchain
 from memkd_edge.benchmark.pipeline import bench
+from memkd_edge.cli import main as cli
 from memkd_edge.config import BenchConfig
 from memkd_edge.data import load_dataset
 from memkd_edge.errors import MemkdEdgeError, MissingToolError, UsageError

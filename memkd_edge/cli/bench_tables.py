@@ -10,7 +10,7 @@ from rich.text import Text
 from memkd_edge.benchmark.devices.profiles import Device
 from memkd_edge.benchmark.doctor import Check
 from memkd_edge.benchmark.report.figures import EMULATED_EXACT, ESTIMATED, BenchReport, DeviceReport, Figure
-from memkd_edge.cli.main import tables
+from memkd_edge.cli import tables
 
 # figure -> column title; the first table of a device shows cost, the second where the bytes lie
 COST = {

@@ -1,6 +1,6 @@
 """Prints what export, verify and inspect found, as tables on stdout."""
 
-from memkd_edge.cli.main.tables import console, table
+from memkd_edge.cli.tables import console, table
 from memkd_edge.exporting.pipeline import ExportReport
 from memkd_edge.formats.inspection import Inspection, TensorInfo
 from memkd_edge.verification.pipeline import FileReport, VerifyReport

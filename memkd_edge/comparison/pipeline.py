@@ -23,7 +23,7 @@ from memkd_edge.comparison.executors import Executor, LocalExecutor, RayExecutor
 from memkd_edge.comparison.findings import findings
 from memkd_edge.comparison.folder import ROOT, TABLE, alone, claim, teachers_file
 from memkd_edge.comparison.plan import lay_out, settled
-from memkd_edge.comparison.report import Report, write_report
+from memkd_edge.comparison.report import ComparisonReport, write_report
 from memkd_edge.comparison.rows import Row, read_rows, write_rows
 from memkd_edge.config import CompareConfig, DistillConfig
 from memkd_edge.data import Dataset
@@ -35,7 +35,7 @@ from memkd_edge.runs import Run
 
 def compare(
     config: CompareConfig, folder: Path | None = None, *, force: bool = False, progress: Reporter | None = None
-) -> Report:
+) -> ComparisonReport:
     """Train what the comparison still lacks, and write its table and its report.
 
     Args:

@@ -5,10 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.text import Text
-
-from memkd_edge.cli.main import tables
-from memkd_edge.comparison.document import Document, Table
+from memkd_edge.comparison.document import Document
 from memkd_edge.comparison.figures import NAMES, drawings
 from memkd_edge.comparison.findings import Findings, findings
 from memkd_edge.comparison.folder import CONFIGURATION, TABLE, read_configuration
@@ -20,7 +17,7 @@ from memkd_edge.runs import write_atomic
 
 
 @dataclass(frozen=True)
-class Report:
+class ComparisonReport:
     """What has been found, how it is put, and where it stands."""
 
     folder: Path
@@ -33,7 +30,7 @@ class Report:
         return {"summary": self.document.lead, "notice": self.document.notice, **found}
 
 
-def write_report(folder: Path) -> Report:
+def write_report(folder: Path) -> ComparisonReport:
     """Write the report of the comparison in `folder` from its rows.csv and compare.toml, and return it.
 
     An earlier one is replaced. Equal rows and configurations give equal files.
@@ -50,7 +47,7 @@ def write_report(folder: Path) -> Report:
     if not rows:
         raise UsageError(f"no data set of the comparison in {folder} has ended; run `memkd-edge compare` on")
     found = findings(rows)
-    report = Report(folder, found, document(found, config, configuration.read_text()))
+    report = ComparisonReport(folder, found, document(found, config, configuration.read_text()))
     figures = drawings(found)
     for name in NAMES:
         for kind in ("svg", "png"):
@@ -64,17 +61,3 @@ def write_report(folder: Path) -> Report:
     page = to_html(report.document, {name: drawing.svg for name, drawing in figures.items()})
     write_atomic(folder / "report.html", page.encode())
     return report
-
-
-def print_report(report: Report) -> None:
-    """Print the standings of the methods, the result in words, and where the report is."""
-    out = tables.console()
-    standings = next(block for section in report.document.sections for block in section.blocks if isinstance(block, Table))
-    grid = tables.table(report.document.title, *standings.columns)
-    for row in standings.rows:
-        grid.add_row(*(Text(cell) for cell in row))
-    out.print(grid)
-    for sentence in (report.document.notice, report.document.lead):
-        if sentence:
-            out.print(Text(sentence))
-    out.print(Text(f"Report: {report.folder / 'report.html'}"))

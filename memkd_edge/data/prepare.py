@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import memkd_edge
 from memkd_edge.config import DistillConfig
 from memkd_edge.data.dataset import Dataset
 from memkd_edge.data.normalisation import normalise, statistics
@@ -14,6 +13,7 @@ from memkd_edge.data.resampling import parse_resampling, resample
 from memkd_edge.data.splits import fold_numbers, hold_out
 from memkd_edge.errors import UsageError
 from memkd_edge.metadata import Metadata
+from memkd_edge.version import __version__
 
 GOLDEN_SERIES = 4
 CALIBRATION_SERIES = 256
@@ -78,7 +78,7 @@ def prepare(dataset: Dataset, config: DistillConfig) -> Prepared:
         dataset_sha256=dataset.sha256,
         dataset_terms=dataset.terms,
         dataset_split=dataset.split,
-        version=memkd_edge.__version__,
+        version=__version__,
     )
     return Prepared(
         x_train=normalise(x_train, mean, std),

@@ -14,7 +14,6 @@ from typing import Any
 
 import jinja2
 
-import memkd_edge
 from memkd_edge.assets import asset_dir
 from memkd_edge.errors import UsageError
 from memkd_edge.metadata import Metadata, Resampling
@@ -22,6 +21,7 @@ from memkd_edge.packages.flash import flash_rows
 from memkd_edge.packages.selftest import STEPS, self_test
 from memkd_edge.packages.tflm import tflm_fields
 from memkd_edge.quantization import QuantizedGru, QuantizedLstm
+from memkd_edge.version import __version__
 from memkd_edge.writers.c_integer import emit_c
 from memkd_edge.writers.c_text import c_float, c_string, check_name
 
@@ -89,7 +89,7 @@ def _fields(model: QuantizedLstm | QuantizedGru, metadata: Metadata, name: str) 
     return {
         "name": name,
         "upper": name.upper(),
-        "version": memkd_edge.__version__,
+        "version": __version__,
         "url": _URL,
         "sentence": f"Streaming classifier: {_count(model.input_size, 'channel')} into {_count(model.num_classes, 'class')}, "
         "one sample at a time.",

@@ -157,7 +157,7 @@ class _Graph:
     def finish(self, name: str, inputs: list[Any], states: list[Any], metadata: Metadata | None) -> bytes:
         from onnx import TensorProto, helper, numpy_helper
 
-        import memkd_edge
+        from memkd_edge.version import __version__
 
         logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", self._model.head.out_features])
         constants = [numpy_helper.from_array(value, key) for key, value in self._constants.items()]
@@ -167,7 +167,7 @@ class _Graph:
             opset_imports=[helper.make_opsetid("", OPSET)],
             ir_version=IR_VERSION,
             producer_name="memkd-edge",
-            producer_version=memkd_edge.__version__,
+            producer_version=__version__,
         )
         if metadata is not None:
             helper.set_model_props(model, {KEY: with_blank_check(metadata.to_json()).decode()})

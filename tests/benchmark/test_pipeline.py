@@ -12,7 +12,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from memkd_edge.cli.main import app
 from typer.testing import CliRunner
 
 from memkd_edge.benchmark.backends.litert_aarch64 import measure_file_aarch64
@@ -23,6 +22,7 @@ from memkd_edge.benchmark.pipeline import bench
 from memkd_edge.benchmark.report.budget import BudgetError, check_budget, parse_budget
 from memkd_edge.benchmark.report.figures import EMULATED_EXACT, ESTIMATED, MEASURED, BenchReport, DeviceReport, Figure, Row
 from memkd_edge.cli.bench_tables import print_report, show, to_csv
+from memkd_edge.cli.main import app
 from memkd_edge.config import BenchConfig
 from memkd_edge.errors import GateError, MemkdEdgeError, MissingToolError, UsageError
 

@@ -6,7 +6,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from memkd_edge.cli.main import app
 from typer.testing import CliRunner
 
 from memkd_edge import toolchain
@@ -16,6 +15,7 @@ from memkd_edge.benchmark.emulation.image import CppLibrary
 from memkd_edge.benchmark.emulation.qemu_cortex_m import CORES
 from memkd_edge.benchmark.pipeline import bench
 from memkd_edge.benchmark.report.figures import EMULATED_EXACT
+from memkd_edge.cli.main import app
 from memkd_edge.config import BenchConfig
 from memkd_edge.errors import MemkdEdgeError, MissingToolError
 from memkd_edge.writers.c_integer import emit_c

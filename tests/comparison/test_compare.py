@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from memkd_edge.cli.main import main as cli
 
 from memkd_edge.benchmark.pipeline import bench
+from memkd_edge.cli import main as cli
 from memkd_edge.comparison.pipeline import compare
 from memkd_edge.comparison.plan import lay_out, settled
 from memkd_edge.comparison.rows import read_rows

@@ -15,9 +15,10 @@ from xml.etree import ElementTree
 import pytest
 from markdown_it import MarkdownIt
 
+from memkd_edge.cli.comparison_tables import print_report
 from memkd_edge.comparison.figures import method_styles
 from memkd_edge.comparison.findings import findings
-from memkd_edge.comparison.report import print_report, write_report
+from memkd_edge.comparison.report import write_report
 from memkd_edge.comparison.rows import Row, write_rows
 from memkd_edge.config import CompareConfig, to_toml
 from memkd_edge.errors import MemkdEdgeError, UsageError

@@ -6,8 +6,8 @@ import sys
 from functools import partial
 
 import pytest
-from memkd_edge.cli.main import main as cli
 
+from memkd_edge.cli import main as cli
 from memkd_edge.verification import pipeline as verify_module
 from memkd_edge.verification.runtime_check import one_stream
 from tests.writers.toy import make_run, student

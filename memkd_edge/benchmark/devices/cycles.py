@@ -15,7 +15,8 @@ Compared with CoreMark, GCC 12 -O3 -funroll-loops, in CoreMark/MHz, against Arm'
 
 The model is 16 to 24 % below the publications; why was not examined. The errors of M0+, M3 and M4 are such that the published
 figures lie within the intervals. For M33 and M7 this is no independent check: their factors come from the same publications.
-tests/benchmark/test_cycle_model.py keeps checking what needs neither a board nor CoreMark: the ratio of two cores on the same work.
+tests/benchmark/test_cycle_model.py keeps checking what needs neither a board nor CoreMark: the ratio of two cores on the
+same work.
 """
 
 import re

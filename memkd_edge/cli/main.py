@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-import memkd_edge
 from memkd_edge.errors import MemkdEdgeError
+from memkd_edge.version import __version__
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 comparisons = typer.Typer(rich_markup_mode=None)
@@ -35,7 +35,7 @@ def root(
     memkd-edge bench --device rpi4. Each takes the newest run unless told otherwise.
     """
     if version:
-        typer.echo(memkd_edge.__version__)
+        typer.echo(__version__)
     elif context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
@@ -97,7 +97,7 @@ def distill(
     flags = {
         key: value for key, value in locals().items() if key not in ("name", "resume", "config", "run_root", "force", "as_json")
     }
-    from memkd_edge.cli.main.tables import print_distillation
+    from memkd_edge.cli.tables import print_distillation
     from memkd_edge.config import DistillConfig, resolve
     from memkd_edge.distillation.pipeline import distill as run_distill
     from memkd_edge.progress import reporter
@@ -283,7 +283,7 @@ def models(as_json: Json = False) -> None:
     """List the ready-made students, which `--run model:NAME` takes wherever a run is asked for."""
     from dataclasses import asdict
 
-    from memkd_edge.cli.main.tables import print_models
+    from memkd_edge.cli.tables import print_models
     from memkd_edge.ready_models import KINDS, ready_models
 
     known = ready_models()
@@ -349,8 +349,8 @@ def compare(
         return
     others = ("context", "out", "config", "force", "as_json")
     flags = {key: value for key, value in locals().items() if key not in ("others", *others)}
+    from memkd_edge.cli.comparison_tables import print_report
     from memkd_edge.comparison.pipeline import compare as run_compare
-    from memkd_edge.comparison.report import print_report
     from memkd_edge.config import CompareConfig, resolve
     from memkd_edge.progress import reporter
 
@@ -375,8 +375,9 @@ def compare_report(
     as_json: Json = False,
 ) -> None:
     """Write the report of a comparison anew, finished or not."""
+    from memkd_edge.cli.comparison_tables import print_report
     from memkd_edge.comparison.folder import newest
-    from memkd_edge.comparison.report import print_report, write_report
+    from memkd_edge.comparison.report import write_report
 
     report = write_report(folder or newest())
     if as_json:
