@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which of the training tricks pays: `make ablation` writes models/ablation.md.
 
 The same students are trained with each trick left out, and with each of two that were left out for good put in, on data sets that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measures population training against training each student alone with torch.nn.LSTM: `make bench-distill`.
 
 Both train the same students (of four methods) on the same cached teacher, one right after the other, several times; the fastest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Shows what the distillation claims: `make evidence` writes models/evidence.md and .json.
 
 For each data set one run with 5 seeds of each method, everything chosen on held-out training series; the figures are of the test

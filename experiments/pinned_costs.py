@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The cost of the generated C, pinned: `make bench-c`, or
 
     python -m experiments.pinned_costs             # measure, print, compare with firmware_bench/figures.json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What quantisation costs on many data sets: `make quant-report`, or
 
     python -m experiments.quantization_cost --data-root FOLDER --runs runs/quant --out models/quant

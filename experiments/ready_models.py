@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Makes the ready-made students: `make models` writes models/<name>/ and models/figures.json.
 
 For each entry of models/cards.toml: distil, export, bench by the commands that its model card repeats, then keep what is shipped.

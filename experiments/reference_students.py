@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The two students whose cost firmware_bench/figures.json pins: made from a formula, so that they are the same everywhere.
 
 Cost depends on sizes; on weights and inputs hardly at all, since the code has no branches that depend on data but saturation.

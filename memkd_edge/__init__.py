@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """memkd-edge: distil a large LSTM into a streaming int8 model of a few kilobytes, export it, and measure it on the device.
 
 `__all__` is the public interface. Its names are imported on first use, so `import memkd_edge` needs nothing but Python itself.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The library's verbs; the command line calls the same code.
 
 import memkd_edge as me

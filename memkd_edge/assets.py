@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Finds the resource folders `export`, `firmware_bench` and `models` in a checkout and in an installed wheel alike."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One dataclass per stage. A value comes from, in rising priority: the default here, a TOML file, the environment, a flag.
 
 The TOML file has one table per stage ([distill], [export], [bench], [compare]); an environment variable is

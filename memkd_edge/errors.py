@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The errors a user can cause or meet. Each carries the exit code the command line ends with.
 
 A message names what was wrong, where (file, line, column, sample, channel) and what to do about it. Anything that is not a

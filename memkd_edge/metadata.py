@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What an artefact says about itself: labels, channels, normalisation, resampling, provenance.
 
 The same JSON object travels with a run (`model.json`), inside a .tflite (metadata buffer `memkd_edge`), inside an ONNX file

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Progress on stderr: on a terminal a live line each for comparison, teachers and students; elsewhere a line now and then."""
 
 import signal

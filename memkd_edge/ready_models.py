@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ready-made students: the runs under models/, listed by `memkd-edge models` and opened wherever a run is asked for.
 
 A shipped run lacks two files: calibration.npz, the series of its data set, which are not ours to give, and teacher.safetensors,

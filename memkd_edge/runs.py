@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The run directory: what passes between the stages, as files.
 
     runs/<name>/  config.toml env.json model.json teacher.safetensors student.safetensors metrics.json calibration.npz

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How good a classifier is, from its logits alone: numpy in, plain numbers out."""
 
 from collections.abc import Mapping, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs an exported model on a live signal: `StreamingClassifier` takes one raw sample at a time and gives class scores.
 
     classifier = StreamingClassifier("model.tflite")

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How many threads torch computes with."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Finds and runs the external programs: compilers and emulators. Every run has a time limit."""
 
 import functools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command line's manners: help, versions, exit codes, streams, light imports."""
 
 import dataclasses

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Configuration: default < TOML file < environment < flag, and clear errors."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Metadata survives JSON, and a reader refuses what it would misread."""
 
 import json

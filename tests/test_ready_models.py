@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The ready-made students: each is checked again from its files, not trained again."""
 
 import hashlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The run directory: atomic writes, states, and clear errors for missing, damaged and newer runs."""
 
 import errno

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The streaming classifier: exported files, one raw sample at a time, against torch and the integer reference."""
 
 import struct

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The wheel carries everything: installed into a new environment, outside the checkout, the three commands run from it."""
 
 import os

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Measures a streaming .tflite or .onnx model on this Linux machine; needs numpy and a runtime, nothing else.
 
     python3 measure.py MODEL INPUTS.npy PASSES

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a bench measures: the run's student and teacher in each build, with inputs and the answers they must give."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Says which external programs and packages are installed, what each is for, and how to get the missing ones."""
 
 import importlib.metadata

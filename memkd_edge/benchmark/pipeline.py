@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """bench: a run's student and teacher on each device, checked against the reference, as figures."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parses what the runner (firmware_bench/runner/runner.c) says: `key=value` lines, from a pipe, a file or a UART alike."""
 
 import re

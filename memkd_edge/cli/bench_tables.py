@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Shows bench reports: rich tables for people, CSV for spreadsheets."""
 
 import csv

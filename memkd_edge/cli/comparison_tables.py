@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Shows the report of a comparison: the standings of the methods, and where the rest lies."""
 
 from rich.text import Text

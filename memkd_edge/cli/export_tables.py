@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Prints what export, verify and inspect found, as tables on stdout."""
 
 from memkd_edge.cli.tables import console, table

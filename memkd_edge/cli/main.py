@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command line: parse, call, print. Results go to stdout, logs and progress to stderr; heavy imports stay inside commands."""
 
 import json

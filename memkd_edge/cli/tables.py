@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Prints results on stdout as tables that read the same on a terminal and in a log."""
 
 from typing import Any

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a kept student costs as int8 code on a microcontroller, and how well it still classifies there."""
 
 from dataclasses import dataclass

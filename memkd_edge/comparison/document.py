@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a report is made of, whatever it is written as: sections of paragraphs, tables, figures and code."""
 
 from dataclasses import dataclass

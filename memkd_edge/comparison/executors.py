@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where a comparison trains: on this machine, one data set after the other, or on a Ray cluster, many at a time.
 
 A task is a data set with all its runs, because they share teachers. Either executor leaves the same files under the comparison's

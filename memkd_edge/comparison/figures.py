@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The report's figures. Equal findings give equal bytes of SVG; a method has one colour and one marker in all of them."""
 
 import io

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the rows of a comparison say, as numbers: per data set, method, pair of methods and size."""
 
 import math

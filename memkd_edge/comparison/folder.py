@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The folder of a comparison: whose it is, and one process at a time in it."""
 
 import fcntl

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes a report's document as Markdown and as one HTML file that needs nothing beside it."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """compare: methods x data sets x sizes and kinds of student, as run directories and one table of students.
 
 A comparison is a folder:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a comparison trains: its settings checked, its data sets loaded, their runs laid out."""
 
 import re

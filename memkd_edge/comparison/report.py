@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The report of a comparison: what its rows say, as report.md, report.html, report.json and figures."""
 
 import json

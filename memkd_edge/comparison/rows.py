@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The tidy table of a comparison, rows.csv: one line a student."""
 
 import csv

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Puts the findings of a comparison into words and tables."""
 
 from collections import Counter

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How methods compare over many data sets: ranks, wins, the Wilcoxon-Holm test, Pareto fronts. Arrays in, arrays out."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Suites of data sets that methods are compared on."""
 
 from collections.abc import Mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Data sets: reading, checking, splitting, resampling and normalising them."""
 
 from memkd_edge.data.dataset import Dataset

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The data set type, and the one place where raw series become one: every check on input data lives here."""
 
 import hashlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reader of the user's own recordings as one CSV file.
 
 One row per time step, in order of time; a header line names the columns:

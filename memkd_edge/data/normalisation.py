@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Per-channel normalisation: x_model = (x - mean) / std, with the statistics of the training part only."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reader of .npz data sets: the user's own and those of a folder with a MANIFEST.json.
 
 Arrays: X_train [N, T, C] (or [N, T] for one channel), y_train [N] (class names or numbers), X_test, y_test; or X and y alone, and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What training sees: split, resampled and normalised arrays, and the metadata from which a device repeats it."""
 
 from dataclasses import dataclass

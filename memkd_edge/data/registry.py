@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Finds a data set by name or path: a user's file, a folder of UCR/UEA sets, the sets that aeon carries, or a download."""
 
 import difflib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From raw samples to the model's time steps: the same arithmetic for a whole window and for one sample at a time.
 
 Everything is elementwise float32 in a fixed order, so that window and stream agree bit for bit, and C code can too.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Held-out parts: stratified by class, and by subject when subjects are known. The same seed gives the same split."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Readers of the archives' text formats: .ts and .arff (UCR/UEA), .tsv (UCR 2018) and the label-first text of UCR 2015.
 
 Own readers, because messages must name line and column, labels must keep their case, and importing aeon takes seconds.

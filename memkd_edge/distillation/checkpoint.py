@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checkpoints: one safetensors file per phase, written atomically, holding all that training further needs."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The memory discrepancy r(s, e): how far a hidden state moved from step s to step e, relative to where it was.
 
     r(h; s, e) = ||h_e - h_s||_2 / D(h, s)            h: hidden sequence [T, H] of one series, s < e

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The int8 grid on which recurrent students learn, so that exporting them has nothing left to round."""
 
 import torch

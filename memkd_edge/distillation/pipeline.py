@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """distill: data set -> teacher -> population of students -> the kept student, as files of a run."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Trains all candidate students at once, each exactly as if it were trained alone.
 
 Students never see each other: losses are summed, so each one's gradient is its own, and Adam works element by element. The

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Chooses method, loss weight, stopping epoch and seed, from figures on held-out series alone."""
 
 import itertools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The candidate students: their initial weights, and one forward pass for many of them."""
 
 import math

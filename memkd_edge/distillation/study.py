@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One data set's study: cross-validate every candidate, choose, and train the chosen ones again on all training series.
 
 Four phases, each resumable from its checkpoint:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The teacher: trained here or loaded, then frozen; its outputs on the training series are computed once.
 
 Training has no early stopping on held-out series: where there are few, the epoch that scores best on them is luck, and a teacher

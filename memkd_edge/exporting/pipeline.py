@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`memkd-edge export`: a run's student as files, verified at once in every runtime that is installed."""
 
 import copy

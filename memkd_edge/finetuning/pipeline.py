@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fine-tuning through exactly the exported integer arithmetic, with the distillation loss still on.
 
 In the forward pass every state and every logit is that of the nearest integer model of the weights of that moment, run by the

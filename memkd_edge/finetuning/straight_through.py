@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The integer model with gradients: exact values forward, the float model's gradients backward.
 
 The straight-through estimator of Bengio, Leonard and Courville 2013 (arXiv 1308.3432), used for quantisation by Jacob et al. 2018

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A check digest inside an exported file, so that a damaged one is told before a native runtime, which may crash on it, sees it.
 
 The embedded metadata carries `"file_check"`: the first 16 hex digits of the file's SHA-256, taken while those digits are 0.

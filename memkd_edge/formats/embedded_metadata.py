@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads the metadata that an exported model carries: the one place that knows where each file format keeps it.
 
 A .tflite keeps it in a metadata buffer, an ONNX file in metadata_props, both under the key `memkd_edge`, as `Metadata.to_json`.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`memkd-edge inspect`: what is in a .tflite, .onnx or .safetensors file, ours or foreign. Nothing in the file is executed."""
 
 import hashlib

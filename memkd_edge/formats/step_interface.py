@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a streaming model file takes and gives: the tensors of its step, whatever the format.
 
 A step graph takes one sample `x` and the states, and gives the logits and the next states. A .tflite says so in its signature

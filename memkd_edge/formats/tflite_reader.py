@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads the structure of a .tflite file, ours or foreign, without trusting it.
 
 The flatbuffer is walked with bounds, counts and indices checked before anything native sees the file. The walk runs no kernel and

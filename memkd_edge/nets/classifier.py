@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The classifiers: teacher and student are the same classes in different sizes.
 
 Parameter arithmetic is torch's (two bias vectors per recurrent layer), so that compression ratios compare with the paper's:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recurrent layers for many students at once, with hand-written backpropagation through time.
 
 On the CPU a compiled kernel runs all time steps (kernels.py). Elsewhere a step is one batched matrix product and a few

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Firmware folders, ready to build."""

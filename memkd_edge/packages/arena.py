@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The tensor arena that TFLite Micro needs for a model, found by trying. Also a script of its own: `arena.py MODEL.tflite`.
 
 What TFLite Micro reports after planning (`arena_used_bytes`) is less than planning itself needs, so only trying tells. The

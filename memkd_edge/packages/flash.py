@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How much flash a model's C takes on a Cortex-M4, as its compiler and linker say."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Firmware packages: a model as a folder that a build system takes as it stands.
 
     files = package_files("zephyr", quantized, metadata, name="gesture")        # bytes by path within the folder

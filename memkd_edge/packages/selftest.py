@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Self-test vectors: samples and the logits a device must give for them, bit for bit.
 
 They are seeded noise over the whole range of the input, saturation included, and no recording: noise exercises every weight, both

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the TFLite Micro package adds to the others: the file, the operators it needs, the arena and golden vectors."""
 
 import tempfile

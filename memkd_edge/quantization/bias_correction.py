@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Moves the biases to where the integer model's answers are the float model's again.
 
 Rounded weights, the tables of the activations, a saturating cell and its rounding all leave errors that point the same way at

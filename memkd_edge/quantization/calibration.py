@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The float classifier as numpy arrays, and its run along real state trajectories, from which the integer model is calibrated."""
 
 from dataclasses import dataclass

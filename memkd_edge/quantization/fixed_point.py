@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The scalar integer operations of the model, exactly as TensorFlow Lite Micro's reference kernels do them.
 
 Every function takes and returns int64 arrays whose values fit int32, so nothing overflows here; SPEC.md gives the same as

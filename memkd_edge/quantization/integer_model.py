@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`QuantizedLstm` and `QuantizedGru`: the one integer model that every emitter reads. SPEC.md states the arithmetic as formulas.
 
 All scales are float32 values held exactly in Python floats. Zero points of int16 tensors are 0. Rows of gate matrices are in

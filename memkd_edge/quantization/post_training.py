@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Post-training quantisation: float classifier + calibration series -> `QuantizedLstm` or `QuantizedGru`.
 
 The scales are chosen so that TensorFlow Lite Micro, tflite-runtime and LiteRT compute the same bits, and so that generated C is

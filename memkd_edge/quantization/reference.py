@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Executes an integer model in numpy, bit-exact with TensorFlow Lite Micro, for many series at once."""
 
 import numpy as np

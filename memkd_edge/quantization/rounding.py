@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rounds weights so that the model's answers change least, rather than the weights themselves.
 
 A recurrent step is applied hundreds of times to its own result, so the errors of nearest rounding add up. Here the weights are

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From real samples to the integers of a model's input.
 
 An int8 step is coarse. A signal that rests between two steps would be off by the same part of one for as long as it rests, and a

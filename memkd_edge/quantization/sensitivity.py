@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How much a model's answers move with each of its parameters: the Jacobian by one batched pass back through time.
 
 In double precision: rounding decides by small differences, and every machine has to find the same integers.

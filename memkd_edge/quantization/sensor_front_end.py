@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`--input raw`: the model takes what the sensor gives, int16 counts, and all that lies between is integer code.
 
 counts -> decimating low-pass (if the model was trained on decimated signals) -> (counts - offset) * gain / 2^k -> int16 x.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs generated C for verification: compiled for this machine, for aarch64 under qemu-user, and for emulated Cortex-M."""
 
 import shutil

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Golden vectors: a few raw samples and the logits they must give, inside every exported file, for a device to check itself."""
 
 from collections.abc import Callable

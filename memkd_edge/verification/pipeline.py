@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`memkd-edge verify`: every exported file of a run, or one file, up the ladder of runtimes; the report and its gates.
 
 A file of a run is measured against the run's float student on the run's test set. A file on its own is measured on seeded random

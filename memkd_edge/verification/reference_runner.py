@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The numpy reference behind the interface of an exported file: it takes and gives exactly that file's integers."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Takes one exported file up the ladder of runtimes and measures it on each rung against the float student.
 
     torch float32 -> numpy integer reference -> LiteRT x3, tflite-runtime, TFLite Micro, tf.lite | onnxruntime | compiled C

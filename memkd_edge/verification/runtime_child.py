@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs one model file in one native runtime, in a process of its own. A script, started by path: it must import nothing of ours.
 
 A runtime may abort on a damaged file, and some need an interpreter with other packages; so each gets its own process, under any

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The native runtimes an exported file is checked in, each in a child process.
 
 A runtime that is not installed, or that dies on a file, is an outcome to report and never takes this process down.

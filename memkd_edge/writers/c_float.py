@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Float LSTM classifier -> C99 in float32: for teachers, and for devices with a floating-point unit. Same API as the integer C.
 
 files = emit_c_float(model, metadata, "teacher")        # text by file name

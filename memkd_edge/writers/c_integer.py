@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`QuantizedLstm` or `QuantizedGru` -> C99: <name>.h (the manual), <name>.c (weights, entry points) and the runtime.
 
     files = emit_c(quantized, metadata, "gesture")        # text by file name

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the C emitters share: templates, C literals, names, and the header's fields."""
 
 import re

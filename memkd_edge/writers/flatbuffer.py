@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes a TensorFlow Lite flatbuffer, table by table: small, deterministic, and with buffers aligned as the kernels need.
 
 Equal strings, shapes, scales and constants are stored once. The object API of the generated schema is not used for the tables

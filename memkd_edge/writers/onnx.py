@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes ONNX files straight from the weights: a step graph and a whole-series graph, a few kilobytes each.
 
 The recurrent layers are ONNX's own LSTM or GRU operator. Exporters that trace the model give files several times larger with

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The streaming .tflite file: one LSTM step as a graph of basic operators, with the state passed in and out.
 
     x, h -> CONCATENATION -> FULLY_CONNECTED [4H, C+H] -> SPLIT -> LOGISTIC x3, TANH -> MUL, MUL -> ADD = c'

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A run directory with random weights: the bench measures cost, for which a trained model is not needed."""
 
 from pathlib import Path

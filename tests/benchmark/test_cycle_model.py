@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The cycle model against published results of real boards.
 
 Published are CoreMark/MHz: Cortex-M0+ 2.46, M3 3.34, M4 3.40 (Arm), that is cycles per unit of the same work. Our workload is

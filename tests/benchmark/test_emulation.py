@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The runner, the counting plugin and the linker's map, against a model that can be computed by hand."""
 
 import re

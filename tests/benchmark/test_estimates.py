@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Cycles, latency, energy and battery life against hand-computed values."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The C sources that leave with a measurement compile without a warning, with both compilers, on every architecture."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The whole bench on a small run: rows, kinds, files, gates and exit codes."""
 
 import csv

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Device profiles: all that ship are complete, and a damaged one is refused in words."""
 
 import pytest

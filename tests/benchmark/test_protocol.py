@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The runner's text, as it may arrive: whole, with garbage between, twice, damaged, cut off."""
 
 import contextlib

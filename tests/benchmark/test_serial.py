@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The serial backend, through a pseudo-terminal: fed by an emulated UART, by a faulty line, and by nothing."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The ssh backend against a real sshd on the loopback interface, started for the test with its own keys."""
 
 import shutil

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rows of TFLite Micro, on a stand-in: headers with its classes, and a library that is really cross-compiled, linked and run."""
 
 import json

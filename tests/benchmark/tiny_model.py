@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A model small enough to compute by hand, with the API of the generated C: the bench's tests need no exporter."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A comparison of two small data sets that takes a second or two."""
 
 from dataclasses import replace

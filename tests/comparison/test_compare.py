@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A comparison from names to table: continued after a kill, shared teachers, refusals, the figures on a device."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tasks on this machine and on a real Ray cluster of two nodes: same files, lost workers, errors, Ctrl-C."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The report of a comparison: what it says, against numbers worked out by hand, and that its files are sound."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The numbers of a report, against hand computation, enumeration and brute force."""
 
 from itertools import combinations, product

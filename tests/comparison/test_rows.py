@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The table of students: read back as written, and clear about damage."""
 
 from dataclasses import replace

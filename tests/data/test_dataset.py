@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every check on input data, each with the message a user sees."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The CSV reader: the documented convention, and what it says about damage."""
 
 import csv

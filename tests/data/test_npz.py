@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The .npz reader: the user's files, files with a manifest, and damage."""
 
 import json

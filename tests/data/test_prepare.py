@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What training sees: parts that do not leak, and metadata from which a device repeats the front end."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Finding data sets by name: bundled, in a folder, downloaded, or unknown."""
 
 import subprocess

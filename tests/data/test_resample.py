@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Resampling and normalisation against torch and scipy, and the stream against the window."""
 
 import numpy as np

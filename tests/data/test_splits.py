@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Held-out parts: every class on both sides, no subject on both, the same seed the same split."""
 
 import numpy as np

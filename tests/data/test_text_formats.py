@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Readers of the archives' text formats, against aeon's own readers and against damage."""
 
 from contextlib import suppress

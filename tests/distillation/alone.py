@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The reference that population training has to equal: one student, torch's own modules, optimiser and rounding."""
 
 from functools import partial

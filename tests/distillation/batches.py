@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random batches for the tests of the distillation methods."""
 
 from dataclasses import dataclass, field

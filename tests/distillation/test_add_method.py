@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The example of DESIGN.md, "Adding a method": it registers, trains and is found by name."""
 
 import torch

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The memory discrepancy against its printed formula, its gradients, the compiled loss, and the long pairs."""
 
 import itertools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Students live on the grid of their int8 weights."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What holds for every distillation method: the contract, the names, the combinations."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """MemKD on beliefs: its value against a loop over all sub-sequences, and the head that reads them."""
 
 import itertools

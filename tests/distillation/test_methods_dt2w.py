@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Soft-DTW, against a naive dynamic programme and against brute force over all alignment paths."""
 
 import math

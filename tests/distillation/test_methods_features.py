@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Methods on hidden sequences, against loops over plain numpy."""
 
 import itertools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Methods on logits, against torch's own divergence and against the published formulas in plain Python."""
 
 import math

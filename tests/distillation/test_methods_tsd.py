@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Temporal saliency distillation: the perturbation it makes, and its value against a loop."""
 
 from dataclasses import replace

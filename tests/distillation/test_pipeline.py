@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """distill from data set to run directory, on a data set of a few easy series."""
 
 import re

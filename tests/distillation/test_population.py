@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Population training against training each student alone with torch."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The choice of method, weight, stopping epoch and seed, on hand-made scores."""
 
 import numpy as np

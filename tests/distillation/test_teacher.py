@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Teachers: training, resuming, loading, and a user's own module."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The commands export, verify and inspect: what they print, and their exit codes."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Export: which files, how large, what is in them, and what is refused."""
 
 import json

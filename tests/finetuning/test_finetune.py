@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fine-tuning runs through the integer model itself."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The check digest inside an exported file."""
 
 import hashlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Corrupt, truncated, foreign and hostile files: one clear error or a valid answer, never a crash, never anything executed."""
 
 import json

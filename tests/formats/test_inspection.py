@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Inspect: our files, foreign ones, and what it warns of."""
 
 import json

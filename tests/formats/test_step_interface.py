@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The step interface of our files, of stripped ones and of broken ones."""
 
 import numpy as np

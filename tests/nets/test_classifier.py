@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Architectures: parameter arithmetic, causality, files."""
 
 import json

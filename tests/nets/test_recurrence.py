@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The batched recurrent layers against torch's own, one student at a time."""
 
 import math

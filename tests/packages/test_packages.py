@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Firmware packages: each is generated, built as its build system would build it, and run.
 
 CMake and make are the real ones. For Arduino, PlatformIO, Zephyr, ESP-IDF and TFLite Micro the folder stand_ins/ has the few

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A run small enough to make in a test."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A long comparison of the numpy reference with TensorFlow Lite Micro: `python -m tests.quantization.exact --steps 1000000`.
 
 Half of the steps are random and saturating states, half are streams that carry their state. Prints the steps and the mismatches

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Small models and independent runtimes to compare the integer model with."""
 
 from collections.abc import Iterator, Sequence

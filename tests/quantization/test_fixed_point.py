@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The integer primitives against the runtimes' own kernels, over every int16 value."""
 
 import math

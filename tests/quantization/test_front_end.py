@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`--input raw`: sensor counts to logits, all in integers."""
 
 import numpy as np

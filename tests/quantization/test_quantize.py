@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Post-training quantisation: the integer model against the float one, and its refusals."""
 
 import numpy as np

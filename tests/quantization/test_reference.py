@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The numpy reference against TensorFlow Lite Micro: not one bit differs."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Calibration: rounding by effect, biases that take errors back, ranges."""
 
 from dataclasses import replace

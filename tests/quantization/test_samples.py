@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Real samples as integers: rounding, saturation, and int8 samples that carry over."""
 
 from fractions import Fraction

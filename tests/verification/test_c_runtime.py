@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The runtime's tables and its arithmetic without 64-bit products, against their definitions."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Exported files in tflite-runtime 2.14, which old Raspberry Pi images have. It needs numpy < 2, so an environment of its own.
 
 `make runtimes` makes it; MEMKD_EDGE_TFLITE_RUNTIME_PYTHON names its Python.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The ladder: what it measures, and that it catches files that are wrong on purpose."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Generated C as a shared library of this machine, run over many states at once and compared with the integer reference."""
 
 import ctypes

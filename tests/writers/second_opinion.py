@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TensorFlow's converter as a second opinion on the graph we write. Run by a Python that has TensorFlow, see test_second_opinion.
 
     python second_opinion.py OURS.npz CONVERTED.tflite

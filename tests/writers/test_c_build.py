@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Generated C under many compilers: no warning, no sanitizer report, no library call, no variables of its own."""
 
 import itertools

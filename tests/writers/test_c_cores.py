@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Generated C on emulated cores: the reference's logits, and the promised size and speed."""
 
 import shutil

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`make bench-c`: the pinned cost of the generated C."""
 
 import json

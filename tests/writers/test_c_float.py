@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Generated float32 C, against torch."""
 
 import shutil

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Generated integer C on this machine, against the numpy reference and the TensorFlow Lite Micro wheel: not one bit differs."""
 
 import ctypes

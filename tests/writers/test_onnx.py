@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The ONNX writer against onnx.checker, onnxruntime and torch."""
 
 import logging

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TensorFlow as a second opinion, in its own environment: MEMKD_EDGE_TF_PYTHON names a Python that has it.
 
 That tf.lite gives the reference's bits on our files is in test_verify; here its converter's graph stands against ours.

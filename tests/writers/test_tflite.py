@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The streaming .tflite file: contract, contents, sizes, and its arithmetic in LiteRT."""
 
 import json

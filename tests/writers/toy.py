@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Small untrained students in complete run directories, for tests of everything that starts from a run."""
 
 from dataclasses import replace

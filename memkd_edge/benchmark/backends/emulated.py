@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The backends without a device: Cortex-M and Raspberry Pi class under QEMU, and sizes only."""
 
 import functools

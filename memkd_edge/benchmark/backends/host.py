@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measures wall time per sample and peak memory on this machine: generated C, LiteRT and onnxruntime, each in its own process.
 
 A process per build, pinned to one CPU where that is allowed, gives each its own peak memory and keeps a native runtime that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What runs on a Linux machine, here, emulated or over ssh: a static program for C sources, a Python script for model files."""
 
 from collections.abc import Sequence

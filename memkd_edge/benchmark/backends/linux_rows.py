@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the backends of real Linux machines, this one and those behind ssh, have in common: what to run, and the row it gives."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs a .tflite through LiteRT in an arm64 Python under qemu-user, as on a Raspberry Pi, and counts its instructions."""
 
 import statistics

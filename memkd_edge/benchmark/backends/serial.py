@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measures on a real microcontroller through its UART.
 
 `bench --device ./myboard.toml --firmware DIR` (backend = "serial", with port and baud) writes the firmware's sources: the model,

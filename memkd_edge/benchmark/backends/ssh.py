@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measures on a real Linux board, a Raspberry Pi for instance, over ssh; needs nothing there but a shell and tar.
 
 The profile names the board: backend = "ssh", host = "pi@raspberrypi.local" (or an alias of ~/.ssh/config, for port and key).

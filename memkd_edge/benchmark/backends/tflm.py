@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TFLite Micro, as the user built it: finds the library for a core, and makes the student's file a model for the runner.
 
     for build in find_builds(Path("tflite-micro"), "m4"):

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Estimates cycles from the exact, dynamic instruction profile: each core's published instruction timings, with an interval.
 
 Timings: Cortex-M0+ Technical Reference Manual (Arm DDI 0484), section 3.3; Cortex-M3 and M4 (DDI 0337, DDI 0439), section 3.3.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Latency, energy and battery life, estimated from exact counts and the device profile; always with an interval."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Device profiles: one TOML file per device (firmware_bench/devices), or a user's own.
 
 title = "My board, Cortex-M4F"

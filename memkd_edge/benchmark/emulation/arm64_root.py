@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An arm64 Python with LiteRT in a folder, to run .tflite files under qemu-user as on a Raspberry Pi.
 
 It is made of Debian's arm64 packages, unpacked, not installed: neither root nor a foreign architecture on this system is needed.

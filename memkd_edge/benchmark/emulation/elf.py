@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads linked programs with the binutils: symbols and disassembly."""
 
 import re

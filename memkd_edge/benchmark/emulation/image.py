@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Puts a model's C sources, the runner and the inputs together in a build folder."""
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The exact results of a run under emulation, the same for all cores."""
 
 from dataclasses import dataclass

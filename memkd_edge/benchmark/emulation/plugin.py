@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The counting plugin (firmware_bench/plugin/count.c): compiled once for the installed QEMU, and its results."""
 
 import hashlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs a model's C code on an emulated Cortex-M and returns what is exact there.
 
     measurement = measure_cortex_m("m4", CModel("student", emit_c(...)), inputs)     # inputs: [steps, C] int8, int16 or float32

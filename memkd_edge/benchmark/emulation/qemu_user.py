@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs a model's C code as an aarch64 Linux program under qemu-user, on the Cortex-A core of a Raspberry Pi.
 
     measurement = measure_aarch64("cortex-a72", CModel("student", emit_c(...)), inputs)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where a model's bytes lie, from the linker map: weights, tables, code, libraries; static RAM."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The budget gate: `--budget flash=8k,ram=1k,instructions=4000,latency=1ms` fails the command when the student costs more."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a bench reports: figures with their kind, rows of figures, one report per device."""
 
 from dataclasses import asdict, dataclass, field

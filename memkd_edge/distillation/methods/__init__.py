@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Distillation methods: one class per file, found by name.
 
 For the trainer:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Attention transfer: match where in time the hidden state is large."""
 
 from dataclasses import dataclass

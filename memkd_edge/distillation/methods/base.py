@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Base: no distillation."""
 
 from dataclasses import dataclass

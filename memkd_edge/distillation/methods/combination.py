@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Several methods at once."""
 
 import torch

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decoupled knowledge distillation: the target class and the others are matched separately."""
 
 from dataclasses import dataclass

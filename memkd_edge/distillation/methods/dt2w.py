@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """DT2W: soft dynamic time warping between the hidden sequences of student and teacher."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """FitNet: a trained regressor maps the student's hidden sequence onto the teacher's."""
 
 from dataclasses import dataclass

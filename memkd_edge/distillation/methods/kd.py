@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Hinton's knowledge distillation: match the teacher's softened class probabilities."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Comparisons that several methods share, each returning one value per student (and series)."""
 
 import torch.nn.functional as F

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """MemKD: match how far the hidden state moves over sub-sequences, relative to where it was."""
 
 import math

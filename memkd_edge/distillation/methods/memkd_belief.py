@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """MemKD read through the classification head: match how the belief moves over sub-sequences."""
 
 from dataclasses import dataclass

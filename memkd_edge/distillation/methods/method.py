@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The contract of a distillation method: what it receives, what it returns, where it registers.
 
 A method serves a slice of P students of the population at once: a leading axis P on everything of the student, none on the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Relational knowledge distillation: match distances and angles between the series of a batch."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Temporal saliency distillation: match how much each stretch of the input matters to the prediction."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The memory discrepancy of a teacher, and the MemKD loss of many students with its gradient, compiled for the CPU.
 
 Sixteen series of one student stand side by side, one per vector lane, as in kernels.py; their trajectory stays in the cache

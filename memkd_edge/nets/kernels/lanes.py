@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tensors whose last dimension, the series of a batch, lies in the lanes of vectors."""
 
 import torch.nn.functional as F

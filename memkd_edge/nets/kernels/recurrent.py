@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compiled passes over time for many small LSTMs or GRUs, on the CPU.
 
 Sixteen series of one student go through all time steps side by side, one per vector lane; their states and weights stay in the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sixteen float32 side by side, as one value in numba-compiled code.
 
 LLVM does not reliably vectorise loops over several arrays, because it cannot prove that they do not overlap, and a kernel is ten
