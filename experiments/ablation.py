@@ -16,7 +16,8 @@ import torch
 from torch import nn
 
 from memkd_edge.config import DistillConfig
-from memkd_edge.data import Prepared, load_dataset, prepare
+from memkd_edge.data.prepare import Prepared, prepare
+from memkd_edge.data.registry import load_dataset
 from memkd_edge.distillation import population as population_module
 from memkd_edge.distillation import students as students_module
 from memkd_edge.distillation import teacher as teacher_module

@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 
 from memkd_edge import toolchain
-from memkd_edge.data import load_dataset
+from memkd_edge.data.registry import load_dataset
 from memkd_edge.errors import MemkdEdgeError
 from memkd_edge.exporting.pipeline import file_stem
 from memkd_edge.nets.classifier import load_classifier
 from memkd_edge.packages.selftest import self_test
-from memkd_edge.quantization import quantize
+from memkd_edge.quantization.post_training import quantize
 from memkd_edge.ready_models import FIGURES, ReadyModel, ready_models
 from memkd_edge.runs import Run, write_atomic
 from memkd_edge.scores import classification_metrics, per_class_table

@@ -131,7 +131,8 @@ def _copy(shipped: Run, place: Path, series: dict[str, Any]) -> None:
 
 def _series(shipped: Run) -> dict[str, Any]:
     """Return the series that a run keeps, from the data set that the shipped run was trained on."""
-    from memkd_edge.data import load_dataset, prepare
+    from memkd_edge.data.prepare import prepare
+    from memkd_edge.data.registry import load_dataset
 
     config = from_table(DistillConfig, shipped.read_config()["distill"])
     name, what = shipped.path.name, "series of its data set, which are not shipped, are needed to quantise and to verify it"

@@ -22,7 +22,7 @@ from memkd_edge import toolchain
 from memkd_edge.benchmark.pipeline import bench
 from memkd_edge.cli import main as cli
 from memkd_edge.config import BenchConfig
-from memkd_edge.data import load_dataset
+from memkd_edge.data.registry import load_dataset
 from memkd_edge.errors import MemkdEdgeError, MissingToolError, UsageError
 from memkd_edge.formats.step_interface import tflite_step
 from memkd_edge.formats.tflite_reader import read_tflite

@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memkd_edge.config import DistillConfig
-from memkd_edge.data import load_dataset, prepare
 from memkd_edge.data.normalisation import normalise
+from memkd_edge.data.prepare import prepare
+from memkd_edge.data.registry import load_dataset
 from memkd_edge.data.resampling import resample
 from memkd_edge.errors import MemkdEdgeError, MissingToolError, UsageError
 from memkd_edge.nets.classifier import GruClassifier, LstmClassifier, ModelSpec
-from memkd_edge.quantization import quantize
+from memkd_edge.quantization.post_training import quantize
 from memkd_edge.quantization.reference import IntegerLstm
 from memkd_edge.quantization.sensor_front_end import Sensor
 from memkd_edge.streaming import StreamingClassifier

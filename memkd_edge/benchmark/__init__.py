@@ -1,6 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a model costs on a device: measured where there is one, emulated exactly or estimated with an interval where not."""
-
-from memkd_edge.benchmark.report.figures import BenchReport, DeviceReport, Figure, Row
-
-__all__ = ["BenchReport", "DeviceReport", "Figure", "Row"]

@@ -14,8 +14,8 @@ from memkd_edge.benchmark.emulation.image import CModel
 from memkd_edge.errors import GateError, MemkdEdgeError
 from memkd_edge.metadata import Metadata
 from memkd_edge.nets.classifier import Classifier, GruClassifier, LstmClassifier, load_classifier, logits_over_time
-from memkd_edge.quantization import quantize
 from memkd_edge.quantization.integer_model import QuantizedGru, QuantizedLstm
+from memkd_edge.quantization.post_training import quantize
 from memkd_edge.quantization.reference import integer_classifier
 from memkd_edge.runs import Run
 from memkd_edge.writers.c_float import emit_c_float

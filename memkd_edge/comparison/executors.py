@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from memkd_edge.config import DistillConfig
-from memkd_edge.data import Dataset
+from memkd_edge.data.dataset import Dataset
 from memkd_edge.errors import MemkdEdgeError, MissingToolError, UsageError
 from memkd_edge.progress import Reporter
 from memkd_edge.runs import write_atomic

@@ -27,7 +27,7 @@ from memkd_edge.comparison.plan import lay_out, settled
 from memkd_edge.comparison.report import ComparisonReport, write_report
 from memkd_edge.comparison.rows import Row, read_rows, write_rows
 from memkd_edge.config import CompareConfig, DistillConfig
-from memkd_edge.data import Dataset
+from memkd_edge.data.dataset import Dataset
 from memkd_edge.distillation.pipeline import distill
 from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.progress import Reporter

@@ -10,7 +10,8 @@ from itertools import product
 from memkd_edge.comparison.executors import Task
 from memkd_edge.comparison.suites import SUITES
 from memkd_edge.config import CompareConfig, DistillConfig
-from memkd_edge.data import load_dataset, prepare
+from memkd_edge.data.prepare import prepare
+from memkd_edge.data.registry import load_dataset
 from memkd_edge.distillation.pipeline import candidates_of, student_spec, teacher_spec
 from memkd_edge.distillation.population import batch_size, epochs
 from memkd_edge.errors import UsageError

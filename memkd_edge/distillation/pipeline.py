@@ -13,7 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from memkd_edge.config import DistillConfig, from_table, to_toml
-from memkd_edge.data import Dataset, Prepared, load_dataset, prepare
+from memkd_edge.data.dataset import Dataset
+from memkd_edge.data.prepare import Prepared, prepare
+from memkd_edge.data.registry import load_dataset
 from memkd_edge.distillation.methods import method_named
 from memkd_edge.distillation.population import predict
 from memkd_edge.distillation.selection import standings, teacher_warning

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from memkd_edge.config import DistillConfig, from_table
-from memkd_edge.data import load_dataset, prepare
+from memkd_edge.data.prepare import prepare
+from memkd_edge.data.registry import load_dataset
 from memkd_edge.distillation.methods import Outputs, StepContext, method_named
 from memkd_edge.distillation.population import Recipe, batch_size, batches, step_generator
 from memkd_edge.distillation.teacher import Series, Teacher, load_teacher

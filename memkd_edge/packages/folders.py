@@ -21,7 +21,7 @@ from memkd_edge.metadata import Metadata, Resampling
 from memkd_edge.packages.flash import flash_rows
 from memkd_edge.packages.selftest import STEPS, self_test
 from memkd_edge.packages.tflm import tflm_fields
-from memkd_edge.quantization import QuantizedGru, QuantizedLstm
+from memkd_edge.quantization.integer_model import QuantizedGru, QuantizedLstm
 from memkd_edge.version import __version__
 from memkd_edge.writers.c_integer import emit_c
 from memkd_edge.writers.c_text import c_float, c_string, check_name

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memkd_edge.metadata import Metadata
-from memkd_edge.quantization import QuantizedGru, QuantizedLstm, integer_classifier
-from memkd_edge.quantization.reference import IntegerClassifier
+from memkd_edge.quantization.integer_model import QuantizedGru, QuantizedLstm
+from memkd_edge.quantization.reference import IntegerClassifier, integer_classifier
 from memkd_edge.quantization.sensor_front_end import IntegerFrontEnd
 
 STEPS = 24

@@ -12,7 +12,7 @@ from memkd_edge.formats.tflite_reader import read_tflite
 from memkd_edge.metadata import Metadata
 from memkd_edge.packages.arena import ON_32_BITS, arena_bytes
 from memkd_edge.packages.selftest import SelfTest
-from memkd_edge.quantization import QuantizedGru, QuantizedLstm
+from memkd_edge.quantization.integer_model import QuantizedGru, QuantizedLstm
 from memkd_edge.writers.tflite import write_tflite
 
 

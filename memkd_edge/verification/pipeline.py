@@ -21,7 +21,8 @@ from memkd_edge.formats.step_interface import StepInterface, float_step, integer
 from memkd_edge.formats.tflite_reader import read_tflite
 from memkd_edge.metadata import Metadata
 from memkd_edge.nets.classifier import Classifier, load_classifier
-from memkd_edge.quantization import Sensor, quantize
+from memkd_edge.quantization.post_training import quantize
+from memkd_edge.quantization.sensor_front_end import Sensor
 from memkd_edge.runs import Run
 from memkd_edge.verification.c_runtime import c_runners
 from memkd_edge.verification.golden import as_input, read_golden

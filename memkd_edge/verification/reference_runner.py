@@ -5,7 +5,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memkd_edge.formats.step_interface import StepInterface, integer_step
-from memkd_edge.quantization import IntegerFrontEnd, IntegerLstm, QuantizedGru, QuantizedLstm, integer_classifier
+from memkd_edge.quantization.integer_model import QuantizedGru, QuantizedLstm
+from memkd_edge.quantization.reference import IntegerLstm, integer_classifier
+from memkd_edge.quantization.sensor_front_end import IntegerFrontEnd
 
 
 class Oracle:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from memkd_edge.errors import MemkdEdgeError, MissingToolError
 from memkd_edge.formats.step_interface import StepInterface
-from memkd_edge.quantization import QuantizedGru, QuantizedLstm
+from memkd_edge.quantization.integer_model import QuantizedGru, QuantizedLstm
 from memkd_edge.verification.reference_runner import Oracle
 from memkd_edge.verification.runtimes import Job, Runner, Streamed
 

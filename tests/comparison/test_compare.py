@@ -19,7 +19,7 @@ from memkd_edge.comparison.plan import lay_out, settled
 from memkd_edge.comparison.rows import read_rows
 from memkd_edge.comparison.suites import SUITES, Suite
 from memkd_edge.config import BenchConfig, CompareConfig, DistillConfig
-from memkd_edge.data import load_dataset
+from memkd_edge.data.registry import load_dataset
 from memkd_edge.distillation.pipeline import distill
 from memkd_edge.distillation.teacher import TeacherTraining
 from memkd_edge.errors import MemkdEdgeError, UsageError

@@ -20,7 +20,7 @@ from memkd_edge.comparison.executors import LocalExecutor, RayExecutor, Task
 from memkd_edge.comparison.pipeline import compare
 from memkd_edge.comparison.rows import read_rows
 from memkd_edge.config import DistillConfig
-from memkd_edge.data import Dataset
+from memkd_edge.data.dataset import Dataset
 from memkd_edge.errors import MemkdEdgeError, MissingToolError, UsageError
 from memkd_edge.progress import Reporter
 from tests.comparison.small import CONFIG, scores

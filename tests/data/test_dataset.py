@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from memkd_edge.config import DistillConfig
-from memkd_edge.data import prepare
 from memkd_edge.data.dataset import Description, RawPart, assemble
+from memkd_edge.data.prepare import prepare
 from memkd_edge.errors import UsageError
 
 

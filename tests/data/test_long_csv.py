@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memkd_edge.data import load_dataset
 from memkd_edge.data.long_csv import read_csv
+from memkd_edge.data.registry import load_dataset
 from memkd_edge.errors import UsageError
 
 HEADER = "series,label,subject,part,acc_x [m/s2],gyro\n"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memkd_edge.data import load_dataset
+from memkd_edge.data.registry import load_dataset
 from memkd_edge.errors import UsageError
 
 X = np.random.default_rng(0).normal(size=(12, 7, 2)).astype(np.float32)

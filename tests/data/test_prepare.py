@@ -6,9 +6,10 @@ import pytest
 
 import memkd_edge
 from memkd_edge.config import DistillConfig
-from memkd_edge.data import Dataset, load_dataset, prepare
-from memkd_edge.data.dataset import Description, RawPart, assemble
+from memkd_edge.data.dataset import Dataset, Description, RawPart, assemble
 from memkd_edge.data.normalisation import normalise
+from memkd_edge.data.prepare import prepare
+from memkd_edge.data.registry import load_dataset
 from memkd_edge.data.resampling import StreamingResampler
 from memkd_edge.errors import UsageError
 

@@ -7,8 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from memkd_edge.data import available, load_dataset
-from memkd_edge.data.registry import BUNDLED, _bundled_folder
+from memkd_edge.data.registry import BUNDLED, _bundled_folder, available, load_dataset
 from memkd_edge.errors import MemkdEdgeError, UsageError
 
 SERIES = "1 0.1 0.2 0.3\n2 0.3 0.1 0.2\n1 0.5 0.2 0.3\n2 0.7 0.1 0.2\n"
@@ -68,7 +67,8 @@ def test_only_swapped_can_stand_behind_an_at_sign_and_every_class_must_train(tmp
 
 def test_loading_a_set_imports_neither_aeon_nor_torch():
     code = (
-        "import sys; from memkd_edge.data import load_dataset, prepare; from memkd_edge.config import DistillConfig;"
+        "import sys; from memkd_edge.data.prepare import prepare; from memkd_edge.data.registry import load_dataset;"
+        "from memkd_edge.config import DistillConfig;"
         "prepare(load_dataset('GunPoint'), DistillConfig());"
         "print([name for name in ('aeon', 'torch', 'sklearn', 'pandas', 'scipy') if name in sys.modules])"
     )

@@ -10,7 +10,7 @@ from memkd_edge.distillation.population import Population
 from memkd_edge.distillation.students import Candidate, initial_parameters
 from memkd_edge.finetuning.straight_through import dequantized
 from memkd_edge.nets.classifier import ModelSpec, build
-from memkd_edge.quantization import quantize
+from memkd_edge.quantization.post_training import quantize
 from tests.distillation.test_population import RECIPE, make_teacher, series
 
 

@@ -8,9 +8,9 @@ import torch
 from memkd_edge.finetuning.pipeline import finetune, snap
 from memkd_edge.finetuning.straight_through import integer_outputs
 from memkd_edge.nets.classifier import ModelSpec
-from memkd_edge.quantization import integer_classifier, quantize
 from memkd_edge.quantization.calibration import FloatModel
-from memkd_edge.quantization.post_training import quantize_nearest, settings_of
+from memkd_edge.quantization.post_training import quantize, quantize_nearest, settings_of
+from memkd_edge.quantization.reference import integer_classifier
 from tests.quantization.helpers import random_model, random_series
 
 

@@ -21,7 +21,7 @@ from memkd_edge.formats.inspection import inspect
 from memkd_edge.formats.step_interface import onnx_step, tflite_step
 from memkd_edge.formats.tflite_reader import read_tflite
 from memkd_edge.nets.classifier import load_classifier, save_model
-from memkd_edge.quantization import quantize
+from memkd_edge.quantization.post_training import quantize
 from memkd_edge.verification.pipeline import verify
 from memkd_edge.verification.runtimes import RUNTIMES, Job, stream
 from memkd_edge.writers.flatbuffer import ModelWriter

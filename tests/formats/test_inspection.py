@@ -13,7 +13,7 @@ from memkd_edge.cli.export_tables import print_inspection
 from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.formats.inspection import MEMORYLESS, inspect
 from memkd_edge.nets.classifier import save_model
-from memkd_edge.quantization import quantize
+from memkd_edge.quantization.post_training import quantize
 from memkd_edge.writers.flatbuffer import ModelWriter
 from memkd_edge.writers.onnx import write_onnx_sequence, write_onnx_step
 from memkd_edge.writers.tflite import write_tflite, write_tflite_float

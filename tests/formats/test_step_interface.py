@@ -8,7 +8,7 @@ from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.formats.embedded_metadata import read_onnx, read_onnx_metadata, read_tflite_metadata
 from memkd_edge.formats.step_interface import onnx_sequence, onnx_step, tflite_step
 from memkd_edge.formats.tflite_reader import read_tflite
-from memkd_edge.quantization import quantize
+from memkd_edge.quantization.post_training import quantize
 from memkd_edge.writers.onnx import write_onnx_sequence, write_onnx_step
 from memkd_edge.writers.tflite import write_tflite, write_tflite_float
 from tests.writers.toy import metadata, series, student

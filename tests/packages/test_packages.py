@@ -30,7 +30,10 @@ from memkd_edge.packages import arena
 from memkd_edge.packages.folders import KINDS, package_files
 from memkd_edge.packages.selftest import STEPS, self_test
 from memkd_edge.packages.tflm import operator_methods
-from memkd_edge.quantization import QuantizedLstm, Sensor, integer_classifier, quantize
+from memkd_edge.quantization.integer_model import QuantizedLstm
+from memkd_edge.quantization.post_training import quantize
+from memkd_edge.quantization.reference import integer_classifier
+from memkd_edge.quantization.sensor_front_end import Sensor
 from memkd_edge.verification.runtimes import RUNTIMES, Job, stream
 from memkd_edge.writers.tflite import write_tflite
 from tests.writers import toy

@@ -11,7 +11,10 @@ import sys
 import numpy as np
 
 from memkd_edge.nets.classifier import ModelSpec
-from memkd_edge.quantization import IntegerFrontEnd, QuantizedClassifier, Sensor, integer_classifier, quantize
+from memkd_edge.quantization.integer_model import QuantizedClassifier
+from memkd_edge.quantization.post_training import quantize
+from memkd_edge.quantization.reference import integer_classifier
+from memkd_edge.quantization.sensor_front_end import IntegerFrontEnd, Sensor
 from memkd_edge.writers.tflite import write_tflite
 from tests.quantization.helpers import DTYPES, MicroStep, hard_states, random_model, random_series, reference_step, step_widths
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from memkd_edge.nets.classifier import Classifier, ModelSpec, build
-from memkd_edge.quantization import IntegerGru, IntegerLstm
+from memkd_edge.quantization.reference import IntegerGru, IntegerLstm
 
 RESOLVERS = ("XNNPACK", "builtin", "reference")
 DTYPES = {"int8": np.int8, "int16x8": np.int16}

@@ -9,8 +9,9 @@ from memkd_edge.data.resampling import low_pass, resample
 from memkd_edge.errors import UsageError
 from memkd_edge.metadata import Metadata, Resampling
 from memkd_edge.nets.classifier import ModelSpec
-from memkd_edge.quantization import IntegerFrontEnd, Sensor, integer_classifier, quantize
-from memkd_edge.quantization.sensor_front_end import raw_input
+from memkd_edge.quantization.post_training import quantize
+from memkd_edge.quantization.reference import integer_classifier
+from memkd_edge.quantization.sensor_front_end import IntegerFrontEnd, Sensor, raw_input
 from memkd_edge.writers.tflite import write_tflite, write_tflite_float
 from tests.quantization.helpers import (
     RESOLVERS,

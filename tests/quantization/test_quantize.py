@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from memkd_edge.errors import UsageError
 from memkd_edge.nets.classifier import ModelSpec
-from memkd_edge.quantization import integer_classifier, quantize
 from memkd_edge.quantization.calibration import DenseWeights, FloatModel
-from memkd_edge.quantization.post_training import dense_grid
+from memkd_edge.quantization.post_training import dense_grid, quantize
+from memkd_edge.quantization.reference import integer_classifier
 from tests.quantization.helpers import random_model, random_series
 
 

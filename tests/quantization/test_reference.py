@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memkd_edge.nets.classifier import ModelSpec
-from memkd_edge.quantization import integer_classifier, quantize
+from memkd_edge.quantization.post_training import quantize
+from memkd_edge.quantization.reference import integer_classifier
 from memkd_edge.writers.tflite import write_tflite
 from tests.quantization.helpers import (
     DTYPES,

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from memkd_edge.nets.classifier import ModelSpec
-from memkd_edge.quantization import integer_classifier, quantize
 from memkd_edge.quantization.bias_correction import correct_biases
 from memkd_edge.quantization.calibration import DenseWeights, FloatModel
-from memkd_edge.quantization.post_training import MAX_PARAMETERS, quantize_nearest, settings_of
+from memkd_edge.quantization.post_training import MAX_PARAMETERS, quantize, quantize_nearest, settings_of
+from memkd_edge.quantization.reference import integer_classifier
 from memkd_edge.quantization.rounding import round_weights
 from memkd_edge.quantization.sensitivity import sensitivity
 from tests.quantization.helpers import random_model, random_series

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from memkd_edge.nets.classifier import ModelSpec
-from memkd_edge.quantization import IntegerFrontEnd, Sensor, integer_classifier, quantize
+from memkd_edge.quantization.post_training import quantize
+from memkd_edge.quantization.reference import integer_classifier
+from memkd_edge.quantization.sensor_front_end import IntegerFrontEnd, Sensor
 from memkd_edge.writers.tflite import write_tflite, write_tflite_float
 from tests.quantization.helpers import DTYPES, LiteRtStep, hard_states, random_model, random_series, reference_step, step_widths
 

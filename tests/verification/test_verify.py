@@ -18,7 +18,7 @@ from memkd_edge.errors import GateError, MemkdEdgeError, MissingToolError, Usage
 from memkd_edge.exporting.pipeline import export
 from memkd_edge.formats.step_interface import tflite_step
 from memkd_edge.formats.tflite_reader import read_tflite
-from memkd_edge.quantization import quantize
+from memkd_edge.quantization.post_training import quantize
 from memkd_edge.runs import Run
 from memkd_edge.verification import pipeline as verify_module
 from memkd_edge.verification.pipeline import ParityError, verify

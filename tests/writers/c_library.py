@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from memkd_edge.quantization import IntegerLstm, integer_classifier
 from memkd_edge.quantization.integer_model import QuantizedGru, QuantizedLstm
+from memkd_edge.quantization.reference import IntegerLstm, integer_classifier
 from memkd_edge.writers.c_integer import emit_c
 
 STRICT = [

@@ -12,7 +12,7 @@ import pytest
 from experiments.reference_students import reference_student
 from memkd_edge.metadata import Resampling
 from memkd_edge.nets.classifier import ModelSpec
-from memkd_edge.quantization import quantize
+from memkd_edge.quantization.post_training import quantize
 from memkd_edge.quantization.sensor_front_end import Sensor
 from memkd_edge.toolchain import PACKAGES
 from memkd_edge.writers.c_float import emit_c_float

@@ -11,7 +11,8 @@ from memkd_edge.benchmark.emulation.image import CModel
 from memkd_edge.benchmark.emulation.qemu_cortex_m import measure_cortex_m
 from memkd_edge.benchmark.emulation.qemu_user import measure_aarch64
 from memkd_edge.nets.classifier import ModelSpec
-from memkd_edge.quantization import integer_classifier, quantize
+from memkd_edge.quantization.post_training import quantize
+from memkd_edge.quantization.reference import integer_classifier
 from memkd_edge.writers.c_integer import emit_c
 from tests.quantization.helpers import random_model, random_series
 from tests.writers.c_library import hard_values

@@ -10,7 +10,7 @@ import torch
 from memkd_edge.errors import UsageError
 from memkd_edge.metadata import Metadata
 from memkd_edge.nets.classifier import ModelSpec, build
-from memkd_edge.quantization import quantize
+from memkd_edge.quantization.post_training import quantize
 from memkd_edge.writers.c_float import emit_c_float
 from memkd_edge.writers.c_integer import emit_c
 from tests.quantization.helpers import random_model, random_series

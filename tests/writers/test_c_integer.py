@@ -13,14 +13,14 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from experiments.reference_students import reference_student
-from memkd_edge.data import load_dataset
+from memkd_edge.data.registry import load_dataset
 from memkd_edge.errors import UsageError
 from memkd_edge.metadata import Metadata, Resampling
 from memkd_edge.nets.classifier import ModelSpec
-from memkd_edge.quantization import integer_classifier, quantize
 from memkd_edge.quantization.calibration import FloatModel
 from memkd_edge.quantization.integer_model import Multiplier
-from memkd_edge.quantization.post_training import first_settings, quantize_nearest
+from memkd_edge.quantization.post_training import first_settings, quantize, quantize_nearest
+from memkd_edge.quantization.reference import integer_classifier
 from memkd_edge.quantization.sensor_front_end import IntegerFrontEnd, Sensor
 from memkd_edge.writers.c_integer import emit_c
 from memkd_edge.writers.tflite import write_tflite

@@ -11,7 +11,9 @@ from ai_edge_litert import schema_py_generated as schema
 from memkd_edge.errors import UsageError
 from memkd_edge.metadata import Metadata
 from memkd_edge.nets.classifier import ModelSpec
-from memkd_edge.quantization import QuantizedClassifier, QuantizedDense, integer_classifier, quantize
+from memkd_edge.quantization.integer_model import QuantizedClassifier, QuantizedDense
+from memkd_edge.quantization.post_training import quantize
+from memkd_edge.quantization.reference import integer_classifier
 from memkd_edge.writers.tflite import write_tflite, write_tflite_float
 from tests.quantization.helpers import (
     DTYPES,
