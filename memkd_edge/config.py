@@ -66,7 +66,7 @@ class ExportConfig:
     input: str = "normalised"  # normalised | raw: the sensor's int16 counts or, of a float32 model, physical units
     counts_per_unit: tuple[float, ...] = ()  # of raw counts: the counts of one physical unit, for each channel
     finetune: bool = False  # train on through the integer arithmetic before exporting
-    max_drop: float = 0.005  # validation AUC-PRC that rounding may cost before the command advises to fine-tune
+    max_drop: float = 0.005  # test AUC-PRC that rounding may cost before the command advises to fine-tune
     package: str = ""  # also a firmware package: c | cmake | arduino | platformio | zephyr | esp-idf | tflm
 
 
@@ -80,7 +80,7 @@ class BenchConfig:
     budget: str = ""  # flash=8k,ram=1k,instructions=4000,latency=1ms: beyond it, exit 4
     battery: str = ""  # capacity, as in 100mAh: gives battery life
     sleep_current: str = ""  # between samples, as in 2uA; the device profile's when empty
-    rate: float = 0.0  # samples per second; 0: the data set's, else 50
+    rate: float = 0.0  # samples per second; 0: the data set's
     firmware: str = ""  # write the sources for a serial board into this folder instead of measuring
     tflm_dir: str = ""  # TFLite Micro's library and headers, built for the core of the emulated Cortex-M devices: adds its rows
 

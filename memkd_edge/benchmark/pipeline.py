@@ -21,8 +21,6 @@ from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.runs import Run
 from memkd_edge.verification.reference_runner import integer_logits
 
-DEFAULT_RATE_HZ = 50.0  # when neither the user nor the data tell
-
 _BACKENDS: dict[str, Callable[[Device, Subjects, BenchConfig], DeviceReport]] = {
     "host": bench_host,
     "qemu-user": bench_aarch64,
@@ -46,11 +44,7 @@ def bench(run: Run, config: BenchConfig) -> BenchReport:
     for name, value, least in (("steps", config.steps, 2), ("timeout", config.timeout_s, 0), ("rate", config.rate, 0)):
         if value < least:
             raise UsageError(f"--{name} must be at least {least}, not {value:g}")
-    duty = DutyCycle(
-        rate_hz=config.rate or run.metadata.sample_rate_hz or DEFAULT_RATE_HZ,
-        battery_ah=parse_quantity(config.battery, "Ah", "--battery") if config.battery else None,
-        sleep_current_a=parse_quantity(config.sleep_current, "A", "--sleep-current") if config.sleep_current else None,
-    )
+    duty = _duty_cycle(run, config)
     devices = [load_device(name) for name in config.device]
     if config.tflm_dir and not any(device.backend == "qemu-cortex-m" for device in devices):
         raise UsageError(
@@ -62,7 +56,9 @@ def bench(run: Run, config: BenchConfig) -> BenchReport:
     for device in devices:
         report = _BACKENDS[device.backend](device, subjects, config)
         rows = tuple(_complete(row, device, duty, accuracy) for row in report.rows)
-        caveats = (*report.caveats, *filter(None, [device.unchecked()]))
+        timed = any("latency" in row.figures for row in rows)
+        on_battery = estimates.on_battery(device, duty, timed=timed) if duty else ""
+        caveats = (*report.caveats, *filter(None, [on_battery, device.unchecked()]))
         reports.append(replace(report, rows=rows, caveats=caveats))
         run.write_json(f"bench/{device.name}.json", {"run": run.run_id, **asdict(reports[-1])})
     result = BenchReport(run.run_id, tuple(reports))
@@ -70,14 +66,33 @@ def bench(run: Run, config: BenchConfig) -> BenchReport:
     return result
 
 
-def _complete(row: Row, device: Device, duty: DutyCycle, accuracy: dict[str, Figure]) -> Row:
+def _duty_cycle(run: Run, config: BenchConfig) -> DutyCycle | None:
+    """Return how the battery is used, None without one.
+
+    Raises:
+        UsageError: a quantity cannot be read, an option says nothing without a battery, or the rate is not known.
+    """
+    if not config.battery:
+        for option, value in (("rate", config.rate), ("sleep-current", config.sleep_current)):
+            if value:
+                raise UsageError(f"--{option} is for battery life alone: give --battery as well")
+        return None
+    battery = parse_quantity(config.battery, "Ah", "--battery")
+    sleep = parse_quantity(config.sleep_current, "A", "--sleep-current") if config.sleep_current else None
+    rate = config.rate or run.metadata.sample_rate_hz
+    if not rate:
+        raise UsageError(f"--battery needs --rate: {run.metadata.dataset} does not say how many samples there are in a second")
+    return DutyCycle(rate, battery, sleep)
+
+
+def _complete(row: Row, device: Device, duty: DutyCycle | None, accuracy: dict[str, Figure]) -> Row:
     """Add what follows from the others: accuracy, energy, battery life."""
     figures = dict(row.figures)
     integer = row.model == "student" and row.build.startswith("int")
     figures["accuracy"] = accuracy["student, integer" if integer and "student, integer" in accuracy else row.model]
     if "latency" in figures:
         spent = estimates.energy(figures["latency"], device)
-        life = estimates.battery_life(figures["latency"], device, duty)
+        life = estimates.battery_life(figures["latency"], device, duty) if duty else None
         figures |= {name: figure for name, figure in (("energy", spent), ("battery", life)) if figure is not None}
     return replace(row, figures=figures)
 

@@ -19,7 +19,7 @@ def print_export(report: ExportReport) -> None:
     out = console()
     out.print(files)
     if report.rounding is not None:
-        out.print(f"Validation AUC-PRC: {report.rounding.float32:.4f} in float, {report.rounding.integer:.4f} in integers")
+        out.print(f"Test AUC-PRC: {report.rounding.float32:.4f} in float, {report.rounding.integer:.4f} in integers")
     if report.advice:
         out.print(f"advice: {report.advice}", highlight=False)
 

@@ -138,7 +138,7 @@ def export(
         bool | None, typer.Option("--finetune", help="Train on through the exported integer arithmetic first.")
     ] = None,
     max_drop: Annotated[
-        float | None, typer.Option(help="Validation AUC-PRC lost to rounding above which --finetune is advised. Default: 0.005.")
+        float | None, typer.Option(help="Test AUC-PRC lost to rounding above which --finetune is advised. Default: 0.005.")
     ] = None,
     package: Annotated[
         str | None, typer.Option(help="Also a firmware package: c, cmake, arduino, platformio, zephyr, esp-idf or tflm.")
@@ -231,7 +231,7 @@ def bench(
     ] = None,
     battery: Annotated[str | None, typer.Option(help="Battery capacity, as in 100mAh; gives battery life.")] = None,
     sleep_current: Annotated[str | None, typer.Option(help="Current between samples, as in 2uA. Default: the profile's.")] = None,
-    rate: Annotated[float | None, typer.Option(help="Samples per second. Default: the data set's, else 50.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Samples per second. Default: the data set's; --battery needs one.")] = None,
     firmware: Annotated[
         str | None, typer.Option(help="Write the sources for a board on a serial port into this folder, and measure nothing.")
     ] = None,

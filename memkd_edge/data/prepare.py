@@ -40,12 +40,10 @@ class Prepared:
     x_raw_golden: NDArray[np.float32]
 
     def kept_series(self) -> dict[str, NDArray[Any]]:
-        """Return what a run keeps (calibration.npz): series to calibrate on, the first held-out part, the test part."""
+        """Return what a run keeps (calibration.npz): series to calibrate on, the test part."""
         some = np.linspace(0, len(self.x_train) - 1, min(CALIBRATION_SERIES, len(self.x_train))).astype(np.int64)
         return {
             "x_calibration": self.x_train[some],
-            "x_val": self.x_train[self.folds == 0],
-            "y_val": self.y_train[self.folds == 0],
             "x_test": self.x_test,
             "y_test": self.y_test,
             "x_raw_golden": self.x_raw_golden,

@@ -32,7 +32,10 @@ Answer = Callable[[NDArray[np.float32]], NDArray[Any]]
 
 @dataclass(frozen=True)
 class Rounding:
-    """What integers cost: AUC-PRC on the validation series, of the float student and of the exported integer model."""
+    """What integers cost: AUC-PRC on the test series, of the float student and of the exported integer model.
+
+    The student was trained on all others, so only these are held out.
+    """
 
     float32: float
     integer: float
@@ -56,7 +59,7 @@ class ExportReport:
         return {
             "run": self.run,
             "files": [{"path": str(path), "bytes": path.stat().st_size} for path in self.files],
-            "validation_auc_prc": None if self.rounding is None else vars(self.rounding),
+            "test_auc_prc": None if self.rounding is None else vars(self.rounding),
             "advice": self.advice,
             "verification": self.verification.as_dict(),
         }
@@ -126,7 +129,9 @@ def export(run: Run, config: ExportConfig, *, force: bool = False) -> ExportRepo
     report = verify_run(run, verifiable, config.min_agreement, metadata)
     if report.failures:
         raise ParityError(report)
-    rounding = None if arithmetic == "float32" or config.format == "onnx" else _rounding(model, arrays["x_val"], arrays["y_val"])
+    rounding = (
+        None if arithmetic == "float32" or config.format == "onnx" else _rounding(model, arrays["x_test"], arrays["y_test"])
+    )
     return ExportReport(str(run.path), paths, report, rounding, _advice(rounding, config))
 
 
@@ -296,7 +301,7 @@ def _advice(rounding: Rounding | None, config: ExportConfig) -> str:
         return ""
     finer = ", or with --quantize int16x8, whose samples and logits are finer" if config.quantize in ("", "int8") else ""
     return (
-        f"rounding costs {100 * (rounding.float32 - rounding.integer):.1f} points of validation AUC-PRC ({rounding.float32:.4f} "
+        f"rounding costs {100 * (rounding.float32 - rounding.integer):.1f} points of test AUC-PRC ({rounding.float32:.4f} "
         f"-> {rounding.integer:.4f}), more than --max-drop {config.max_drop:g}: export again with --finetune{finer}"
     )
 

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from memkd_edge.benchmark.devices.cycles import TIMINGS, estimate_cycles
-from memkd_edge.benchmark.devices.estimates import DutyCycle, battery_life, energy, latency_from_instructions, parse_quantity
+from memkd_edge.benchmark.devices.estimates import (
+    DutyCycle,
+    battery_life,
+    energy,
+    latency_from_instructions,
+    on_battery,
+    parse_quantity,
+)
 from memkd_edge.benchmark.devices.profiles import Device, Quantity
 from memkd_edge.benchmark.emulation.measurement import Measurement
 from memkd_edge.benchmark.emulation.plugin import Execution
@@ -122,7 +129,13 @@ def test_no_current_no_energy():
     latency = Figure(1.0, MEASURED, "us", "test")
     assert energy(latency, bare) is None
     assert battery_life(latency, bare, DutyCycle(50, battery_ah=1.0)) is None
-    assert battery_life(latency, PI, DutyCycle(50)) is None
+    said = on_battery(bare, DutyCycle(50, battery_ah=1.0), timed=False)
+    assert said.startswith("No battery life")
+    assert all(word in said for word in (bare.name, "latency", "active_ma", "--sleep-current"))
+
+
+def test_battery_life_names_its_rate():
+    assert "1500 mAh at 12.5 samples per second" in on_battery(PI, DutyCycle(12.5, battery_ah=1.5), timed=True)
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,26 @@ def test_a_microcontroller_is_emulated_with_cycles_and_battery_life(run, cortex_
     assert life.lo == pytest.approx(0.1 / (busy * 6.3e-3 + (1 - busy) * 2e-6) / 24)
     assert life.lo < life.value < life.hi
     assert student["ram"].value == student["state"].value + student["stack"].value + student["static"].value
+    assert any("100 mAh at 50 samples per second" in caveat for caveat in report.devices[0].caveats)
+
+
+def test_a_device_without_a_sleep_current_says_why_it_has_no_battery_life(run, aarch64):
+    report = bench(run, BenchConfig(device=("rpi4",), steps=4, battery="1Ah"))
+    assert not any("battery" in row.figures for row in report.devices[0].rows)
+    assert any("No battery life" in caveat and "--sleep-current" in caveat for caveat in report.devices[0].caveats)
+
+
+def test_battery_life_needs_a_rate_that_somebody_has_told(tmp_path):
+    run = make_run(tmp_path)
+    run.write_text("model.json", replace(run.metadata, sample_rate_hz=None).to_json())
+    with pytest.raises(UsageError, match="--battery needs --rate"):
+        bench(run, BenchConfig(device=("rpi4",), battery="100mAh"))
+
+
+@pytest.mark.parametrize(("option", "config"), [("--rate", {"rate": 50.0}), ("--sleep-current", {"sleep_current": "2uA"})])
+def test_an_option_that_would_change_nothing_without_a_battery_is_refused(run, option, config):
+    with pytest.raises(UsageError, match=f"{option} is for battery life alone"):
+        bench(run, BenchConfig(device=("rpi4",), **config))
 
 
 def test_a_teacher_too_large_for_the_board_is_a_note_with_bytes(run, cortex_m, tmp_path):

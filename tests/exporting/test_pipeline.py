@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import average_precision_score
 
 import memkd_edge as me
 from memkd_edge.config import ExportConfig
@@ -201,6 +202,19 @@ def test_a_large_loss_to_rounding_is_told_with_what_helps(run):
     assert export(run, ExportConfig(quantize="int16x8", max_drop=-1.0)).advice.endswith("--finetune")
     assert export(run, ExportConfig(max_drop=1.0)).advice == ""
     assert export(run, ExportConfig(format="onnx")).rounding is None
+
+
+def test_the_loss_to_rounding_is_that_of_the_test_series_which_the_student_never_saw(run):
+    arrays = run.read_arrays("calibration.npz")
+    x, y = arrays["x_test"], np.roll(arrays["y_test"], 5)  # labels that the student is far from knowing
+    run.write_arrays("calibration.npz", {**arrays, "y_test": y})
+    report = export(run, ExportConfig(min_agreement=0.5))
+    with torch.no_grad():
+        share = load_classifier(run.path / "student.safetensors")(torch.from_numpy(x))[0].softmax(-1).numpy()
+    expected = np.mean([average_precision_score(y == label, share[:, label]) for label in np.unique(y)])
+    assert report.rounding.float32 == pytest.approx(expected)
+    assert report.rounding.float32 < 0.9
+    assert report.as_dict()["test_auc_prc"]["float32"] == report.rounding.float32
 
 
 def test_a_fine_tuned_file_is_verified_against_its_own_float_weights(run, monkeypatch):

@@ -13,11 +13,11 @@ from memkd_edge.errors import UsageError
 class DutyCycle:
     """How the device is used: samples per second, battery capacity in Ah, current between samples in A.
 
-    battery and sleep_current may be None: then there is no battery life, or the profile's sleep current is taken.
+    Without a sleep_current the profile's is taken.
     """
 
     rate_hz: float
-    battery_ah: float | None = None
+    battery_ah: float
     sleep_current_a: float | None = None
 
 
@@ -63,14 +63,14 @@ def energy(latency: Figure, device: Device) -> Figure | None:
 
 
 def battery_life(latency: Figure, device: Device, duty: DutyCycle) -> Figure | None:
-    """Return the battery life in days at `duty`; None when battery, active or sleep current are not known.
+    """Return the battery life in days at `duty`; None when active or sleep current are not known.
 
     The device computes for `latency` at each sample and sleeps otherwise. Only the processor is counted: no sensor, no radio.
     A device that cannot keep up with the rate never sleeps.
     """
     active = device.quantities.get("active_ma")
     sleep = device.quantities.get("sleep_ua")
-    if duty.battery_ah is None or active is None or (sleep is None and duty.sleep_current_a is None):
+    if active is None or (sleep is None and duty.sleep_current_a is None):
         return None
 
     def days(latency_us: float, active_ma: float, sleep_ua: float) -> float:
@@ -78,7 +78,7 @@ def battery_life(latency: Figure, device: Device, duty: DutyCycle) -> Figure | N
             sleep_ua = duty.sleep_current_a * 1e6
         busy = min(1.0, latency_us * 1e-6 * duty.rate_hz)
         ampere = max(1e-12, busy * active_ma * 1e-3 + (1 - busy) * sleep_ua * 1e-6)
-        return (duty.battery_ah or 0.0) / ampere / 24
+        return duty.battery_ah / ampere / 24
 
     value, lo, hi = (
         days(time, current, idle)
@@ -89,6 +89,18 @@ def battery_life(latency: Figure, device: Device, duty: DutyCycle) -> Figure | N
         )
     )
     return Figure(value, ESTIMATED, "days", f"{duty.battery_ah * 1000:g} mAh, {duty.rate_hz:g} samples/s; {latency.tool}", lo, hi)
+
+
+def on_battery(device: Device, duty: DutyCycle, *, timed: bool) -> str:
+    """Say at which rate the battery life on a device holds, or why there is none; timed: there is a latency to go by."""
+    missing = [] if timed else ["latency"]
+    if "active_ma" not in device.quantities:
+        missing.append("active current (active_ma in its profile)")
+    if "sleep_ua" not in device.quantities and duty.sleep_current_a is None:
+        missing.append("sleep current (--sleep-current, or sleep_ua in its profile)")
+    if missing:
+        return f"No battery life: of {device.name} there is no {' and no '.join(missing)}."
+    return f"Battery life: {duty.battery_ah * 1000:g} mAh at {duty.rate_hz:g} samples per second, the processor alone."
 
 
 _PREFIX = {"": 1.0, "n": 1e-9, "u": 1e-6, "µ": 1e-6, "m": 1e-3, "k": 1e3}
