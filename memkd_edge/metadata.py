@@ -14,6 +14,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 from memkd_edge.errors import MemkdEdgeError
 
 FORMAT = 1
+RESETS = ("never", "window", "event")
+DECISIONS = ("every_sample", "window_end")
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,9 @@ class Metadata:
     window_length: raw samples of one training series (0 when they vary). warm_up: model time steps after a reset until the
     decision is final for 90 % of the test series. accuracy: test accuracy of the float student.
     dataset_split: how the test part was held out, "" when the data set brings its own.
+    reset: when the state is reset in use. "never": trained on streams; "window": on windows of window_length samples that may be
+    cut anywhere; "event": the caller starts each series. decides: what the model was taught to decide, "every_sample" or
+    "window_end".
     arithmetic: "float32", "int8" or "int16x8"; input_scale, input_zero_point: of the tensor `x`, real = scale * (q - zero_point).
     input: what a step takes: "normalised" x; "raw" with `counts_per_unit` [C] int16 sensor counts (counts of one physical unit),
     at the model's own rate; "raw" without, physical units (float32). golden: test vectors, [{"x": [[...] per raw sample],
@@ -69,11 +74,20 @@ class Metadata:
     input: str = "normalised"
     counts_per_unit: tuple[float, ...] = ()
     golden: tuple[dict[str, Any], ...] = ()
+    reset: str = "window"
+    decides: str = "window_end"
     format: int = FORMAT
 
     def to_json(self) -> str:
-        """Serialise to compact JSON with sorted keys, so that equal metadata gives equal bytes."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        """Serialise to compact JSON with sorted keys, so that equal metadata gives equal bytes.
+
+        What a model is for stands there unless it is for windows, as models were before metadata said so.
+        """
+        values = asdict(self)
+        for name in ("reset", "decides"):
+            if values[name] == getattr(Metadata, name):
+                del values[name]
+        return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str | bytes, *, source: str = "metadata") -> "Metadata":
@@ -97,6 +111,9 @@ class Metadata:
             _check(resampling)
             if not len(found.channels) == len(found.units) == len(found.mean) == len(found.std):
                 raise ValueError("channels, units, mean and std differ in number")
+            for name, known_words in (("reset", RESETS), ("decides", DECISIONS)):
+                if getattr(found, name) not in known_words:
+                    raise ValueError(f"{name} is {getattr(found, name)!r:.60}, none of {', '.join(known_words)}")
             return found
         except (ValueError, KeyError, TypeError) as error:
             raise MemkdEdgeError(f"{source}: not memkd-edge metadata ({error})") from error

@@ -26,6 +26,13 @@ def test_metadata_survives_the_round_trip_through_json():
     assert Metadata.from_json(EXAMPLE.to_json()) == EXAMPLE
 
 
+def test_a_model_of_windows_says_what_it_always_said_and_a_model_of_streams_says_more():
+    assert not {"reset", "decides"} & set(json.loads(EXAMPLE.to_json()))
+    stream = replace(EXAMPLE, reset="never", decides="every_sample")
+    assert Metadata.from_json(stream.to_json()) == stream
+    assert Metadata.from_json(EXAMPLE.to_json()).reset == "window"
+
+
 def test_equal_metadata_gives_equal_bytes():
     assert EXAMPLE.to_json() == replace(EXAMPLE).to_json()
 
@@ -59,6 +66,8 @@ def test_anything_else_is_refused_by_name(text):
         ("golden", [3]),
         ("sample_rate_hz", "50"),
         ("dataset", None),
+        ("reset", "sometimes"),
+        ("decides", "never"),
         ("resampling", {"kind": "none", "factor": "2", "taps": []}),
     ],
 )

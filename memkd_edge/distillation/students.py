@@ -76,7 +76,7 @@ def forward(spec: ModelSpec, parameters: Parameters, x: Tensor, parts: list[int]
             parameters[f"rnn.{name}_l0"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         )
         if spec.kind == "lstm":
-            hidden, summary, excess = lstm(x, weight_ih, weight_hh, bias_ih, bias_hh, parts)
+            hidden, summary, excess, _ = lstm(x, weight_ih, weight_hh, bias_ih, bias_hh, parts)
         else:
             hidden, summary = gru(x, weight_ih, weight_hh, bias_ih, bias_hh, parts)
     logits = torch.baddbmm(parameters["head.bias"].unsqueeze(1), summary, parameters["head.weight"].transpose(1, 2))

@@ -13,11 +13,12 @@ Layouts (P students, T steps, C channels, H units, B series, a multiple of LANES
                                     reset, update, candidate of a GRU
     bias           [P, H, 4]        of the four gates; of a GRU: reset, update, candidate's input side, candidate's recurrent side
     hidden, cells  [P, T, H, B]
+    hidden_before, cells_before    [P, H, B] of the step before the first; or [0, 0, 0], which stands for zeros
     excess         [P]             by which an LSTM's cells go beyond +-limit, squared; summed over units, steps and series
 
 Only the first `count` series are the batch's, the others fill up the lanes: they count in no sum, whatever their gradients are.
 Gradients have the layout of what they belong to. That of `hidden` is in two parts: `grad_hidden`, which is empty where there is
-none, and on top of it `grad_last` [P, H, B] of the last step.
+none, and on top of it `grad_last` [P, H, B] of the last step. The states before the first step get none.
 """
 
 from typing import Any
@@ -37,9 +38,9 @@ _TWO = np.float32(2)
 
 @njit(inline="always")
 def _read(value: Floats, x: Floats, hidden: Floats, units: int, channels: int, series: int, at_x: int, at_hidden: int) -> None:
-    """Gather one step's inputs: the previous hidden state (zero when `at_hidden` is negative), then x."""
+    """Gather one step's inputs: the previous hidden state, zeros when `hidden` is empty, then x."""
     for unit in range(units):
-        store(value, unit * LANES, load(hidden, at_hidden + unit * series) if at_hidden >= 0 else splat(_ZERO))
+        store(value, unit * LANES, load(hidden, at_hidden + unit * series) if hidden.size > 0 else splat(_ZERO))
     for channel in range(channels):
         store(value, (units + channel) * LANES, load(x, at_x + channel * series))
 
@@ -76,7 +77,16 @@ def _beyond(cell: Any, limit: Any) -> Any:
 
 @njit(nogil=True, error_model="numpy", cache=True)
 def lstm_forward(
-    x: Floats, weight: Floats, bias: Floats, count: int, limit: np.float32, hidden: Floats, cells: Floats, excess: Floats
+    x: Floats,
+    weight: Floats,
+    bias: Floats,
+    hidden_before: Floats,
+    cells_before: Floats,
+    count: int,
+    limit: np.float32,
+    hidden: Floats,
+    cells: Floats,
+    excess: Floats,
 ) -> None:
     """Fill `hidden`, `cells` and `excess`."""
     students, units, inputs, _ = weight.shape
@@ -88,6 +98,7 @@ def lstm_forward(
         hidden.ravel(),
         cells.ravel(),
     )
+    flat_hidden_before, flat_cells_before = hidden_before.ravel(), cells_before.ravel()
     value = np.empty(inputs * LANES, np.float32)
     live = np.empty(LANES, np.float32)
     sums = np.empty(LANES, np.float32)
@@ -97,13 +108,20 @@ def lstm_forward(
             _alive(live, block, count)
             for step in range(steps):
                 here = (student * steps + step) * units * series + block
-                before = here - units * series if step > 0 else -1
-                _read(value, flat_x, flat_hidden, units, channels, series, step * channels * series + block, before)
+                at_x = step * channels * series + block
+                if step > 0:
+                    before = here - units * series
+                    _read(value, flat_x, flat_hidden, units, channels, series, at_x, before)
+                else:
+                    before = student * units * series + block
+                    _read(value, flat_x, flat_hidden_before, units, channels, series, at_x, before)
                 for unit in range(units):
                     candidate, into, forget, out = _lstm_gates(flat_weight, flat_bias, value, student * units + unit, inputs)
                     cell = into * candidate
                     if step > 0:
                         cell = cell + forget * load(flat_cells, before + unit * series)
+                    elif flat_cells_before.size > 0:
+                        cell = cell + forget * load(flat_cells_before, before + unit * series)
                     store(flat_cells, here + unit * series, cell)
                     store(flat_hidden, here + unit * series, out * tanh(cell))
                     beyond = _beyond(cell, splat(limit))
@@ -116,6 +134,8 @@ def lstm_backward(
     x: Floats,
     weight: Floats,
     bias: Floats,
+    hidden_before: Floats,
+    cells_before: Floats,
     count: int,
     limit: np.float32,
     hidden: Floats,
@@ -136,6 +156,7 @@ def lstm_backward(
         hidden.ravel(),
         cells.ravel(),
     )
+    flat_hidden_before, flat_cells_before = hidden_before.ravel(), cells_before.ravel()
     flat_grad, flat_last = grad_hidden.ravel(), grad_last.ravel()
     flat_grad_weight, flat_grad_bias = grad_weight.ravel(), grad_bias.ravel()
     one = splat(_ONE)
@@ -159,8 +180,13 @@ def lstm_backward(
                 store(grad_cell, unit * LANES, zero)
             for step in range(steps - 1, -1, -1):
                 here = (student * steps + step) * units * series + block
-                before = here - units * series if step > 0 else -1
-                _read(value, flat_x, flat_hidden, units, channels, series, step * channels * series + block, before)
+                at_x = step * channels * series + block
+                if step > 0:
+                    before = here - units * series
+                    _read(value, flat_x, flat_hidden, units, channels, series, at_x, before)
+                else:
+                    before = student * units * series + block
+                    _read(value, flat_x, flat_hidden_before, units, channels, series, at_x, before)
                 for unit in range(units):
                     candidate, into, forget, out = _lstm_gates(flat_weight, flat_bias, value, student * units + unit, inputs)
                     cell = load(flat_cells, here + unit * series)
@@ -170,7 +196,12 @@ def lstm_backward(
                         from_state = from_state + load(live, 0) * load(flat_grad, here + unit * series)
                     from_cell = load(grad_cell, unit * LANES) + from_state * out * (one - squashed * squashed)
                     from_cell = from_cell + by_beyond * load(live, 0) * _beyond(cell, splat(limit))
-                    old_cell = load(flat_cells, before + unit * series) if step > 0 else zero
+                    if step > 0:
+                        old_cell = load(flat_cells, before + unit * series)
+                    elif flat_cells_before.size > 0:
+                        old_cell = load(flat_cells_before, before + unit * series)
+                    else:
+                        old_cell = zero
                     store(grad_cell, unit * LANES, from_cell * forget)
                     store(delta, unit * 4 * LANES, from_cell * into * (one - candidate * candidate))
                     store(delta, (unit * 4 + 1) * LANES, from_cell * candidate * into * (one - into))
@@ -225,19 +256,25 @@ def _gru_gates(weight: Floats, bias: Floats, value: Floats, row: int, units: int
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
-def gru_forward(x: Floats, weight: Floats, bias: Floats, hidden: Floats) -> None:
+def gru_forward(x: Floats, weight: Floats, bias: Floats, hidden_before: Floats, hidden: Floats) -> None:
     """Fill `hidden`."""
     students, units, inputs, _ = weight.shape
     steps, channels, series = x.shape
     flat_x, flat_weight, flat_bias, flat_hidden = x.ravel(), weight.ravel(), bias.ravel(), hidden.ravel()
+    flat_hidden_before = hidden_before.ravel()
     one = splat(_ONE)
     value = np.empty(inputs * LANES, np.float32)
     for student in range(students):
         for block in range(0, series, LANES):
             for step in range(steps):
                 here = (student * steps + step) * units * series + block
-                before = here - units * series if step > 0 else -1
-                _read(value, flat_x, flat_hidden, units, channels, series, step * channels * series + block, before)
+                at_x = step * channels * series + block
+                if step > 0:
+                    before = here - units * series
+                    _read(value, flat_x, flat_hidden, units, channels, series, at_x, before)
+                else:
+                    before = student * units * series + block
+                    _read(value, flat_x, flat_hidden_before, units, channels, series, at_x, before)
                 for unit in range(units):
                     _, update, candidate, _ = _gru_gates(flat_weight, flat_bias, value, student * units + unit, units, inputs)
                     state = (one - update) * candidate + update * load(value, unit * LANES)
@@ -249,6 +286,7 @@ def gru_backward(
     x: Floats,
     weight: Floats,
     bias: Floats,
+    hidden_before: Floats,
     count: int,
     hidden: Floats,
     grad_hidden: Floats,
@@ -260,6 +298,7 @@ def gru_backward(
     students, units, inputs, _ = weight.shape
     steps, channels, series = x.shape
     flat_x, flat_weight, flat_bias, flat_hidden = x.ravel(), weight.ravel(), bias.ravel(), hidden.ravel()
+    flat_hidden_before = hidden_before.ravel()
     flat_grad, flat_last = grad_hidden.ravel(), grad_last.ravel()
     flat_grad_weight, flat_grad_bias = grad_weight.ravel(), grad_bias.ravel()
     one = splat(_ONE)
@@ -280,8 +319,13 @@ def gru_backward(
                 store(grad_state, unit * LANES, load(live, 0) * load(flat_last, at))
             for step in range(steps - 1, -1, -1):
                 here = (student * steps + step) * units * series + block
-                before = here - units * series if step > 0 else -1
-                _read(value, flat_x, flat_hidden, units, channels, series, step * channels * series + block, before)
+                at_x = step * channels * series + block
+                if step > 0:
+                    before = here - units * series
+                    _read(value, flat_x, flat_hidden, units, channels, series, at_x, before)
+                else:
+                    before = student * units * series + block
+                    _read(value, flat_x, flat_hidden_before, units, channels, series, at_x, before)
                 for unit in range(units):
                     reset, update, candidate, recurrent = _gru_gates(
                         flat_weight, flat_bias, value, student * units + unit, units, inputs
