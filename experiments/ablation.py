@@ -210,7 +210,7 @@ def main() -> None:
         f"{METHODS[0][0]} students.",
         "",
         "What that changes, mean over data sets, methods and seeds, and the standard error of that mean over the pairs of data",
-        "set and method. Clipping and the course of the learning rate did not pay; `distill` trains students without them.",
+        "set and method. Clipping and the schedule of the learning rate did not pay; `distill` trains students without them.",
         "",
         "| | change of AUC-PRC | standard error | change of agreement |",
         "|---|---|---|---|",

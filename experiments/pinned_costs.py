@@ -30,7 +30,7 @@ _COMPILER = "arm-none-eabi-gcc"
 
 
 @dataclass(frozen=True)
-class Row:
+class PinnedCost:
     """Cost of one model on one core: instructions per step; flash, ram (state + stack) and stack in bytes."""
 
     core: str
@@ -47,7 +47,7 @@ class Row:
         return (self.core, self.model, self.build)
 
 
-def measure() -> Iterator[Row]:
+def measure() -> Iterator[PinnedCost]:
     """Measure every reference student in every build on every core.
 
     Raises:
@@ -59,10 +59,10 @@ def measure() -> Iterator[Row]:
             for build, flags in BUILDS.items():
                 cost = measure_cortex_m(core, sources, reference_inputs(model), flags=flags)
                 ram = cost.state_bytes + cost.stack_bytes
-                yield Row(core, model, build, cost.instructions_per_step, cost.sections.flash, ram, cost.stack_bytes)
+                yield PinnedCost(core, model, build, cost.instructions_per_step, cost.sections.flash, ram, cost.stack_bytes)
 
 
-def differences(measured: list[Row], pinned: list[Row]) -> list[str]:
+def differences(measured: list[PinnedCost], pinned: list[PinnedCost]) -> list[str]:
     """Return one line for each figure that is not as pinned."""
     before, now = ({row.key: row for row in rows} for rows in (pinned, measured))
     lines = []
@@ -75,7 +75,7 @@ def differences(measured: list[Row], pinned: list[Row]) -> list[str]:
     return lines
 
 
-def read(path: Path) -> tuple[str, list[Row]]:
+def read(path: Path) -> tuple[str, list[PinnedCost]]:
     """Return the compiler and the rows that `path` pins.
 
     Raises:
@@ -83,18 +83,18 @@ def read(path: Path) -> tuple[str, list[Row]]:
     """
     try:
         content = json.loads(path.read_text())
-        return content["compiler"], [Row(**row) for row in content["rows"]]
+        return content["compiler"], [PinnedCost(**row) for row in content["rows"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise MemkdEdgeError(f"{path}: no readable figures ({error}); write it with --update") from error
 
 
-def write(path: Path, compiler: str, rows: list[Row]) -> None:
+def write(path: Path, compiler: str, rows: list[PinnedCost]) -> None:
     """Write figures.json, a row a line, so that a diff shows what changed."""
     lines = ",\n".join("  " + json.dumps(asdict(row)) for row in rows)
     write_atomic(path, f'{{"compiler": "{compiler}", "rows": [\n{lines}\n]}}\n'.encode())
 
 
-def show(rows: list[Row]) -> None:
+def show(rows: list[PinnedCost]) -> None:
     """Print the table."""
     print(f"{'core':8}{'model':7}{'build':7}{'instructions':>13}{'flash B':>9}{'RAM B':>7}{'stack B':>9}")
     for row in rows:

@@ -100,7 +100,7 @@ class Loss:
 
 
 @dataclass(frozen=True)
-class Row:
+class QuantizationCost:
     """One data set.
 
     close: test series whose two best float logits are less than `CLOSE` apart. x_alone, logits_alone: the float student with
@@ -144,7 +144,7 @@ def student_run(name: str, data_root: str, root: Path) -> Run:
     return distill(config, run_root=root, name=name, force=True)
 
 
-def measure(run: Run) -> Row:
+def measure(run: Run) -> QuantizationCost:
     """Quantise a run's student and stream the test set through it."""
     arrays = run.read_arrays("calibration.npz")
     x, y = arrays["x_test"], arrays["y_test"]
@@ -170,7 +170,7 @@ def measure(run: Run) -> Row:
         "logits_alone": (narrow.astype(np.float64) - model.logit_zero_point_int8) * model.logit_scale_int8,
     }
     runners_up, winners = np.sort(expected, axis=1)[:, -2:].T
-    return Row(
+    return QuantizationCost(
         name=run.metadata.name,
         channels=x.shape[2],
         classes=expected.shape[1],
@@ -183,7 +183,7 @@ def measure(run: Run) -> Row:
     )
 
 
-def summary(rows: list[Row]) -> dict[str, dict[str, float]]:
+def summary(rows: list[QuantizationCost]) -> dict[str, dict[str, float]]:
     """Mean and worst loss and agreement, per interface."""
     result = {}
     for interface in INTERFACES:
@@ -197,7 +197,7 @@ def summary(rows: list[Row]) -> dict[str, dict[str, float]]:
     return result
 
 
-def to_markdown(rows: list[Row]) -> str:
+def to_markdown(rows: list[QuantizationCost]) -> str:
     """Return the report as Markdown."""
     lines = [
         "# What quantisation costs",

@@ -11,7 +11,7 @@ from memkd_edge.version import __version__
 
 if TYPE_CHECKING:
     from memkd_edge.api import bench, compare, distill, export, inspect, models, verify
-    from memkd_edge.benchmark.report.figures import BenchReport, DeviceReport, Figure, Row
+    from memkd_edge.benchmark.report.figures import BenchReport, BuildFigures, DeviceReport, Figure
     from memkd_edge.comparison.report import ComparisonReport
     from memkd_edge.exporting.pipeline import ExportReport
     from memkd_edge.formats.inspection import Inspection
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "memkd_edge.api": ("bench", "compare", "distill", "export", "inspect", "models", "verify"),
-    "memkd_edge.benchmark.report.figures": ("BenchReport", "DeviceReport", "Figure", "Row"),
+    "memkd_edge.benchmark.report.figures": ("BenchReport", "DeviceReport", "Figure", "BuildFigures"),
     "memkd_edge.comparison.report": ("ComparisonReport",),
     "memkd_edge.exporting.pipeline": ("ExportReport",),
     "memkd_edge.formats.inspection": ("Inspection",),
@@ -35,13 +35,13 @@ _HOME = {name: module for module, names in _PLACES.items() for name in names}
 
 __all__ = [
     "BenchReport",
+    "BuildFigures",
     "ComparisonReport",
     "DeviceReport",
     "ExportReport",
     "Figure",
     "Inspection",
     "ReadyModel",
-    "Row",
     "Run",
     "StreamingClassifier",
     "VerifyReport",

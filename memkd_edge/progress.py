@@ -61,7 +61,7 @@ class _Live(Reporter):
     def __init__(self, bars: Progress) -> None:
         self.bars = bars
         self.tasks: dict[str, TaskID] = {}
-        self.standing = ""
+        self.overview = ""
         self.noted: set[str] = set()
 
     def teacher(self, epoch: int, epochs: int, loss: float) -> None:
@@ -76,11 +76,11 @@ class _Live(Reporter):
     def study(self, run: str) -> None:
         for name in [name for name in self.tasks if name != "sets"]:
             self.bars.remove_task(self.tasks.pop(name))
-        self.bars.update(self.tasks["sets"], note="; ".join(filter(None, [f"training {run}", self.standing])))
+        self.bars.update(self.tasks["sets"], note="; ".join(filter(None, [f"training {run}", self.overview])))
 
     def compared(self, done: int, total: int, left_s: float | None, leader: str) -> None:
-        self.standing = "; ".join(filter(None, [_left(left_s), leader]))
-        self._show("sets", done, total, self.standing)
+        self.overview = "; ".join(filter(None, [_left(left_s), leader]))
+        self._show("sets", done, total, self.overview)
 
     def note(self, text: str) -> None:
         if text not in self.noted:

@@ -164,13 +164,13 @@ class _OnnxStepModel:
 
 
 def _load_tflite(path: Path) -> tuple[Metadata, _StepModel]:
-    from memkd_edge.formats.digest import is_sealed
+    from memkd_edge.formats.digest import digest_holds
     from memkd_edge.formats.embedded_metadata import read_tflite_metadata
     from memkd_edge.formats.step_interface import tflite_step
     from memkd_edge.formats.tflite_reader import read_file, read_tflite
 
     metadata = read_tflite_metadata(path)
-    if not is_sealed(read_file(path)):
+    if not digest_holds(read_file(path)):
         raise MemkdEdgeError(f"{path}: damaged .tflite file (its content does not match its check digest); export it again")
     file = read_tflite(path)
     interface = tflite_step(file)

@@ -134,9 +134,9 @@ def test_the_ladder_holds_and_int8_scores_what_is_pinned(name, opened, monkeypat
     paths = [run.path / "export" / f"{name}_{ending}" for ending in ("int8.tflite", "step.onnx")]
     report = verify_module.verify_run(run, paths, 0.98)
     assert report.failures == []
-    for rung in report.files[0].rungs:
-        if rung.status == "ok":
-            assert rung.accuracy == pytest.approx(pinned(name).accuracy_int8, abs=1e-4), rung.title
+    for result in report.files[0].results:
+        if result.status == "ok":
+            assert result.accuracy == pytest.approx(pinned(name).accuracy_int8, abs=1e-4), result.title
     # The same by scikit-learn.
     logits, y = maker.int8_logits(run)
     shares = np.exp(logits - logits.max(1, keepdims=True))

@@ -28,16 +28,16 @@ LITERT_TOLERANCE = 1  # LSB: LiteRT rounds rare exact ties otherwise than TFLite
 
 
 @dataclass(frozen=True)
-class Subject:
-    """One model in one build.
+class Build:
+    """One model in one build: the generated C, a .tflite, an ONNX file.
 
-    inputs: [steps, C] as the build takes them. expected: [steps, K], the reference's logits. tolerance: largest allowed
-    difference, 0 for bit-exact builds. source: C sources, or None; flags: how to compile them. file: bytes of a .tflite or .onnx,
-    named by `suffix`. weight_bytes: of all weights and biases in this build.
+    name: of the build, "int8 C", "float32 .tflite". inputs: [steps, C] as it takes them. expected: [steps, K], the reference's
+    logits. tolerance: largest allowed difference, 0 for bit-exact builds. source: C sources, or None; flags: how to compile them.
+    file: bytes of a .tflite or .onnx, named by `suffix`. weight_bytes: of all weights and biases in this build.
     """
 
     model: str
-    build: str
+    name: str
     inputs: NDArray[np.generic]
     expected: NDArray[np.generic]
     tolerance: float
@@ -47,8 +47,8 @@ class Subject:
     suffix: str = ""
     flags: tuple[str, ...] = ("-O2",)
 
-    def first(self, steps: int) -> "Subject":
-        """Return this subject with its first `steps` inputs only."""
+    def first(self, steps: int) -> "Build":
+        """Return this build with its first `steps` inputs only."""
         return replace(self, inputs=self.inputs[:steps], expected=self.expected[:steps])
 
     def check(self, logits: NDArray[np.generic], where: str) -> None:
@@ -58,9 +58,7 @@ class Subject:
             GateError: they differ by more than the tolerance; the message names the first step and class.
         """
         if logits.shape != self.expected.shape:
-            raise GateError(
-                f"{where}: {self.model}, {self.build}: logits of shape {logits.shape}, expected {self.expected.shape}"
-            )
+            raise GateError(f"{where}: {self.model}, {self.name}: logits of shape {logits.shape}, expected {self.expected.shape}")
         difference = np.abs(logits.astype(np.float64) - self.expected.astype(np.float64))
         wrong = ~(difference <= self.tolerance)  # NaN is wrong, too
         if wrong.any():
@@ -68,13 +66,13 @@ class Subject:
             got, wanted = logits[step, label], self.expected[step, label]
             hint = "; right from a reset, wrong with a state carried over: is it kept between calls?" if step else ""
             raise GateError(
-                f"{where}: {self.model}, {self.build}: {int(wrong.sum())} of {wrong.size} logits differ from the reference; the "
+                f"{where}: {self.model}, {self.name}: {int(wrong.sum())} of {wrong.size} logits differ from the reference; the "
                 f"first at step {step}, class {label}: {got} instead of {wanted}{hint}"
             )
 
 
-class Subjects:
-    """Makes the subjects of a run; each property is computed once, when it is asked for."""
+class Builds:
+    """Makes the builds of a run; each property is computed once, when it is asked for."""
 
     def __init__(self, run: Run, steps: int) -> None:
         self._run = run
@@ -109,33 +107,33 @@ class Subjects:
         """The integer student."""
         return quantize(_recurrent(self.student, "student"), self.x_calibration)
 
-    def student_int8_c(self) -> Subject:
+    def student_int8_c(self) -> Build:
         """The generated C, int8 in and out."""
         sources = emit_c(self.quantized, self.metadata, "student")
         return self._integer("int8 C", "int8", 0, source=CModel("student", sources))
 
-    def student_small_c(self) -> Subject:
+    def student_small_c(self) -> Build:
         """The generated C in its smallest form."""
-        return replace(self.student_int8_c(), build="int8 C, MEMKD_SMALL", flags=("-Os", "-DMEMKD_SMALL"))
+        return replace(self.student_int8_c(), name="int8 C, MEMKD_SMALL", flags=("-Os", "-DMEMKD_SMALL"))
 
-    def student_int8_tflite(self) -> Subject:
+    def student_int8_tflite(self) -> Build:
         """The int8 .tflite."""
         data = write_tflite(self.quantized, self.metadata, interface="int8")
         return self._integer("int8 .tflite", "int8", LITERT_TOLERANCE, file=data)
 
-    def student_tflm(self, interface: str, build: TflmBuild) -> Subject:
+    def student_tflm(self, interface: str, library: TflmBuild) -> Build:
         """The .tflite for `interface` ("int8", "int16x8") in the user's build of TFLite Micro, to be exact to the bit."""
-        name = f"{interface} .tflite, TFLite Micro, {build.kernels}"
+        name = f"{interface} .tflite, TFLite Micro, {library.kernels}"
         data = write_tflite(self.quantized, None, interface=interface, strip=True)
-        return self._integer(name, interface, 0, source=tflm_model(self.quantized, data, interface, build), file=data)
+        return self._integer(name, interface, 0, source=tflm_model(self.quantized, data, interface, library), file=data)
 
-    def student_int16_tflite(self) -> Subject:
+    def student_int16_tflite(self) -> Build:
         """The int16x8 .tflite."""
         data = write_tflite(self.quantized, self.metadata, interface="int16x8")
         # A state that differs by one LSB moves int16 logits by a few.
         return self._integer("int16x8 .tflite", "int16x8", 64 * LITERT_TOLERANCE, file=data)
 
-    def float_c(self, model: str) -> Subject:
+    def float_c(self, model: str) -> Build:
         """`model` ("student", "teacher") as generated float32 C; its inputs are in physical units."""
         classifier = self._classifier(model)
         sources = emit_c_float(_lstm(classifier, model), self.metadata, model)
@@ -143,12 +141,12 @@ class Subjects:
         physical = (self.x * std + mean).astype(np.float32)
         return self._float(model, "float32 C", physical, (physical - mean) / std, source=CModel(model, sources))
 
-    def float_tflite(self, model: str) -> Subject:
+    def float_tflite(self, model: str) -> Build:
         """`model` as a float32 .tflite."""
         data = write_tflite_float(_recurrent(self._classifier(model), model), self.metadata)
         return self._float(model, "float32 .tflite", self.x, self.x, file=data, suffix=".tflite")
 
-    def float_onnx(self, model: str) -> Subject:
+    def float_onnx(self, model: str) -> Build:
         """`model` as an ONNX step graph."""
         data = write_onnx_step(_recurrent(self._classifier(model), model), self.metadata)
         return self._float(model, "float32 ONNX", self.x, self.x, file=data, suffix=".onnx")
@@ -156,33 +154,31 @@ class Subjects:
     def _classifier(self, model: str) -> Classifier:
         return self.student if model == "student" else self.teacher
 
-    def _integer(
-        self, build: str, interface: str, tolerance: float, *, source: CModel | None = None, file: bytes = b""
-    ) -> Subject:
+    def _integer(self, name: str, interface: str, tolerance: float, *, source: CModel | None = None, file: bytes = b"") -> Build:
         reference = integer_classifier(self.quantized)
         series = reference.quantize_input(self.x[None], interface)
         inputs, expected = series[0], reference.run(series)[0]
         dense = [*(layer.gates for layer in self.quantized.layers), self.quantized.head]
         weight_bytes = sum(part.weight.nbytes + 4 * part.bias.size for part in dense)
-        return Subject("student", build, inputs, expected, tolerance, weight_bytes, source, file, ".tflite" if file else "")
+        return Build("student", name, inputs, expected, tolerance, weight_bytes, source, file, ".tflite" if file else "")
 
     def _float(
         self,
         model: str,
-        build: str,
+        name: str,
         inputs: NDArray[np.float32],
         normalised: NDArray[np.float32],
         *,
         source: CModel | None = None,
         file: bytes = b"",
         suffix: str = "",
-    ) -> Subject:
+    ) -> Build:
         classifier = self._classifier(model)
         with torch.no_grad():
             expected = logits_over_time(classifier, torch.from_numpy(normalised)[None])[0].numpy()
         tolerance = FLOAT_TOLERANCE * max(1.0, float(np.abs(expected).max()))
         weight_bytes = 4 * sum(parameter.numel() for parameter in classifier.parameters())
-        return Subject(model, build, inputs, expected, tolerance, weight_bytes, source, file, suffix)
+        return Build(model, name, inputs, expected, tolerance, weight_bytes, source, file, suffix)
 
 
 def _lstm(model: Classifier, name: str) -> LstmClassifier:
@@ -201,8 +197,8 @@ class NotExportableError(MemkdEdgeError):
     """The model has no build of this kind."""
 
 
-def collect(makers: list[Callable[[], Subject]]) -> tuple[list[Subject], list[str]]:
-    """Make the subjects that can be made; return them and why the others cannot."""
+def collect(makers: list[Callable[[], Build]]) -> tuple[list[Build], list[str]]:
+    """Make the builds that can be made; return them and why the others cannot."""
     made, reasons = [], []
     for maker in makers:
         try:

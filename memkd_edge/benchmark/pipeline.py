@@ -10,18 +10,18 @@ from memkd_edge.benchmark.backends.emulated import bench_aarch64, bench_cortex_m
 from memkd_edge.benchmark.backends.host import bench_host
 from memkd_edge.benchmark.backends.serial import bench_serial
 from memkd_edge.benchmark.backends.ssh import bench_ssh
-from memkd_edge.benchmark.builds import NotExportableError, Subjects
+from memkd_edge.benchmark.builds import Builds, NotExportableError
 from memkd_edge.benchmark.devices import estimates
 from memkd_edge.benchmark.devices.estimates import DutyCycle, parse_quantity
 from memkd_edge.benchmark.devices.profiles import Device, load_device
 from memkd_edge.benchmark.report.budget import check_budget, parse_budget
-from memkd_edge.benchmark.report.figures import MEASURED, BenchReport, DeviceReport, Figure, Row
+from memkd_edge.benchmark.report.figures import MEASURED, BenchReport, BuildFigures, DeviceReport, Figure
 from memkd_edge.config import BenchConfig
 from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.runs import Run
 from memkd_edge.verification.reference_runner import integer_logits
 
-_BACKENDS: dict[str, Callable[[Device, Subjects, BenchConfig], DeviceReport]] = {
+_BACKENDS: dict[str, Callable[[Device, Builds, BenchConfig], DeviceReport]] = {
     "host": bench_host,
     "qemu-user": bench_aarch64,
     "qemu-cortex-m": bench_cortex_m,
@@ -50,11 +50,11 @@ def bench(run: Run, config: BenchConfig) -> BenchReport:
         raise UsageError(
             "--tflm-dir adds rows to emulated microcontrollers, as nrf52840 is; --device names none (memkd-edge devices)"
         )
-    subjects = Subjects(run, config.steps)
-    accuracy = _accuracies(run, subjects)
+    builds = Builds(run, config.steps)
+    accuracy = _accuracies(run, builds)
     reports = []
     for device in devices:
-        report = _BACKENDS[device.backend](device, subjects, config)
+        report = _BACKENDS[device.backend](device, builds, config)
         rows = tuple(_complete(row, device, duty, accuracy) for row in report.rows)
         timed = any("latency" in row.figures for row in rows)
         on_battery = estimates.on_battery(device, duty, timed=timed) if duty else ""
@@ -85,7 +85,7 @@ def _duty_cycle(run: Run, config: BenchConfig) -> DutyCycle | None:
     return DutyCycle(rate, battery, sleep)
 
 
-def _complete(row: Row, device: Device, duty: DutyCycle | None, accuracy: dict[str, Figure]) -> Row:
+def _complete(row: BuildFigures, device: Device, duty: DutyCycle | None, accuracy: dict[str, Figure]) -> BuildFigures:
     """Add what follows from the others: accuracy, energy, battery life."""
     figures = dict(row.figures)
     integer = row.model == "student" and row.build.startswith("int")
@@ -97,7 +97,7 @@ def _complete(row: Row, device: Device, duty: DutyCycle | None, accuracy: dict[s
     return replace(row, figures=figures)
 
 
-def _accuracies(run: Run, subjects: Subjects) -> dict[str, Figure]:
+def _accuracies(run: Run, builds: Builds) -> dict[str, Figure]:
     """Return test accuracies: of the float models from the run's metrics, of the integer student by its bit-exact reference."""
     metrics = run.read_json("metrics.json")
     try:
@@ -105,9 +105,9 @@ def _accuracies(run: Run, subjects: Subjects) -> dict[str, Figure]:
     except (KeyError, TypeError) as error:
         raise MemkdEdgeError(f"{run.path / 'metrics.json'} has no test accuracies; distil the run again") from error
     try:
-        predicted = integer_logits(subjects.quantized, "int8", subjects.x_test).argmax(-1)
+        predicted = integer_logits(builds.quantized, "int8", builds.x_test).argmax(-1)
     except NotExportableError:
         return accuracy
-    right = float(np.mean(predicted == subjects.y_test))
+    right = float(np.mean(predicted == builds.y_test))
     accuracy["student, integer"] = Figure(right, MEASURED, "", "integer reference, bit-exact")
     return accuracy

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shows the report of a comparison: the standings of the methods, and where the rest lies."""
+"""Shows the report of a comparison: the ranking of the methods, and where the rest lies."""
 
 from rich.text import Text
 
@@ -9,11 +9,11 @@ from memkd_edge.comparison.report import ComparisonReport
 
 
 def print_report(report: ComparisonReport) -> None:
-    """Print the standings of the methods, the result in words, and where the report is."""
+    """Print the ranking of the methods, the result in words, and where the report is."""
     out = tables.console()
-    standings = next(block for section in report.document.sections for block in section.blocks if isinstance(block, Table))
-    grid = tables.table(report.document.title, *standings.columns)
-    for row in standings.rows:
+    ranking = next(block for section in report.document.sections for block in section.blocks if isinstance(block, Table))
+    grid = tables.table(report.document.title, *ranking.columns)
+    for row in ranking.rows:
         grid.add_row(*(Text(cell) for cell in row))
     out.print(grid)
     for sentence in (report.document.notice, report.document.lead):

@@ -5,7 +5,7 @@ from memkd_edge.cli.tables import console, table
 from memkd_edge.exporting.pipeline import ExportReport
 from memkd_edge.formats.inspection import Inspection, TensorInfo
 from memkd_edge.verification.pipeline import FileReport, VerifyReport
-from memkd_edge.verification.runtime_check import Accuracy, Rung
+from memkd_edge.verification.runtime_check import Accuracy, RuntimeResult
 
 MAX_TENSORS = 200  # rows; --json has all
 
@@ -25,10 +25,10 @@ def print_export(report: ExportReport) -> None:
 
 
 def print_verification(report: VerifyReport) -> None:
-    """Print the ladder of each file."""
+    """Print what each runtime gave for each file."""
     out = console()
     for file in report.files:
-        out.print(_ladder(report, file))
+        out.print(_table(report, file))
     out.print(
         f"measured, against the {report.baseline}: {report.series} series of {report.steps} steps, each from a reset, and one "
         f"stream of {report.stream_steps:,} steps without a reset. Integers are compared with the numpy reference; * in single "
@@ -37,7 +37,7 @@ def print_verification(report: VerifyReport) -> None:
     )
 
 
-def _ladder(report: VerifyReport, file: FileReport) -> object:
+def _table(report: VerifyReport, file: FileReport) -> object:
     rows = table(
         f"{file.file}: {file.bytes:,} bytes, {file.arithmetic}",
         "runtime",
@@ -49,19 +49,19 @@ def _ladder(report: VerifyReport, file: FileReport) -> object:
         "differing integers",
         "state",
     )
-    for rung in file.rungs:
-        if rung.status != "ok":
-            rows.add_row(rung.title, rung.status)
+    for result in file.results:
+        if result.status != "ok":
+            rows.add_row(result.title, result.status)
             continue
         rows.add_row(
-            rung.title,
-            _share(rung.test),
-            "" if rung.accuracy is None else f"{rung.accuracy:.4f}",
-            _error(rung.test),
-            _share(rung.stream),
-            _error(rung.stream),
-            _integers(rung),
-            {True: "kept", False: "LOST", None: ""}[rung.state_kept],
+            result.title,
+            _share(result.test),
+            "" if result.accuracy is None else f"{result.accuracy:.4f}",
+            _error(result.test),
+            _share(result.stream),
+            _error(result.stream),
+            _integers(result),
+            {True: "kept", False: "LOST", None: ""}[result.state_kept],
         )
     return rows
 
@@ -74,10 +74,10 @@ def _error(accuracy: Accuracy | None) -> str:
     return "" if accuracy is None else f"{accuracy.max_error:.2g} ({accuracy.mean_error:.2g})"
 
 
-def _integers(rung: Rung) -> str:
-    if rung.mismatches is None:
+def _integers(result: RuntimeResult) -> str:
+    if result.mismatches is None:
         return ""
-    return f"{rung.mismatches:,} of {rung.compared:,}" + (" " if rung.exact else "*")
+    return f"{result.mismatches:,} of {result.compared:,}" + (" " if result.exact else "*")
 
 
 def print_inspection(found: Inspection) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from memkd_edge.benchmark.backends.emulated import exact_figures
-from memkd_edge.benchmark.builds import NotExportableError, Subjects
+from memkd_edge.benchmark.builds import Builds, NotExportableError
 from memkd_edge.benchmark.devices.profiles import load_device
 from memkd_edge.benchmark.emulation.qemu_cortex_m import measure_cortex_m
 from memkd_edge.errors import MemkdEdgeError
@@ -40,19 +40,19 @@ def device_figures(run: Run) -> DeviceFigures:
     Raises:
         MemkdEdgeError: the run is damaged.
     """
-    subjects = Subjects(run, STEPS)
+    builds = Builds(run, STEPS)
     try:
-        subject = subjects.student_int8_c()
+        build = builds.student_int8_c()
     except NotExportableError:
-        return DeviceFigures(note=f"no int8 figures, flash, RAM and instructions of {subjects.student.spec.kind} students")
-    logits = integer_logits(subjects.quantized, "int8", subjects.x_test)
-    area = float(auc_prc(logits[None], subjects.y_test)[0])
-    accuracy = float(np.mean(logits.argmax(-1) == subjects.y_test))
+        return DeviceFigures(note=f"no int8 figures, flash, RAM and instructions of {builds.student.spec.kind} students")
+    logits = integer_logits(builds.quantized, "int8", builds.x_test)
+    area = float(auc_prc(logits[None], builds.y_test)[0])
+    accuracy = float(np.mean(logits.argmax(-1) == builds.y_test))
     device = load_device(DEVICE)
-    assert subject.source is not None
+    assert build.source is not None
     try:
-        measurement = measure_cortex_m(device.core, subject.source, subject.inputs)
-        subject.check(measurement.logits, device.name)
+        measurement = measure_cortex_m(device.core, build.source, build.inputs)
+        build.check(measurement.logits, device.name)
     except MemkdEdgeError as error:
         return DeviceFigures(area, accuracy, note=f"no flash, RAM and instructions: {error}")
     figures = exact_figures(measurement)

@@ -8,7 +8,7 @@ from itertools import combinations
 from statistics import fmean, pstdev
 from typing import TypeVar
 
-from memkd_edge.comparison.rows import Row
+from memkd_edge.comparison.rows import StudentResult
 from memkd_edge.comparison.statistics import mean_ranks, outcomes, pareto_front, sets_needed, wilcoxon_holm
 from memkd_edge.config import DistillConfig
 
@@ -67,7 +67,7 @@ class SetResult:
     teacher_test_auc_prc: float
     teacher_test_accuracy: float
     methods: tuple[MethodResult, ...]
-    kept: Row | None
+    kept: StudentResult | None
 
     def of(self, method: str) -> MethodResult | None:
         """The result of one method, None where it was not run."""
@@ -80,7 +80,7 @@ class SetResult:
 
 
 @dataclass(frozen=True)
-class Standing:
+class MethodRanking:
     """One method over the data sets that have every method; None where there is no such set.
 
     against: for each reference method (wins, draws, losses) over the data sets that have both.
@@ -136,7 +136,7 @@ class Findings:
     setting: Setting  # the one that methods are compared at
     methods: tuple[str, ...]  # there, in the order of the rows
     complete: tuple[str, ...]  # data sets that have every method there
-    standings: tuple[Standing, ...]  # best first
+    ranking: tuple[MethodRanking, ...]  # best first
     pairs: tuple[Pair, ...]
     int8: bool  # whether sizes are those of int8 models
     sizes: tuple[Size, ...]  # means over the data sets that have every setting
@@ -166,9 +166,9 @@ class Findings:
         return self.tested and len(self.methods) >= 3 and any(len(set(scores)) > 1 for scores in self.scores)
 
 
-def findings(rows: Sequence[Row]) -> Findings:
+def findings(rows: Sequence[StudentResult]) -> Findings:
     """Return what `rows` (at least one) say."""
-    groups: dict[tuple[str, Setting], list[Row]] = {}
+    groups: dict[tuple[str, Setting], list[StudentResult]] = {}
     for row in rows:
         groups.setdefault((row.dataset, Setting(row.student, row.compression)), []).append(row)
     runs = tuple(_set_result(setting, group) for (_, setting), group in groups.items())
@@ -188,7 +188,7 @@ def findings(rows: Sequence[Row]) -> Findings:
         setting=main,
         methods=methods,
         complete=tuple(run.dataset for run in complete),
-        standings=_standings(methods, sets, complete),
+        ranking=_ranking(methods, sets, complete),
         pairs=_pairs(methods, sets, complete),
         int8=int8,
         sizes=_sizes([run for run in kept if run.dataset in everywhere]),
@@ -199,13 +199,13 @@ def findings(rows: Sequence[Row]) -> Findings:
     )
 
 
-def _prominence(setting: Setting, rows: Sequence[Row]) -> tuple[float, ...]:
+def _prominence(setting: Setting, rows: Sequence[StudentResult]) -> tuple[float, ...]:
     """Order settings: most rows first, then the compression nearest to distill's default."""
     count = sum(Setting(row.student, row.compression) == setting for row in rows)
     return count, -abs(math.log(max(setting.compression, 1) / DistillConfig.compression))
 
 
-def _set_result(setting: Setting, rows: list[Row]) -> SetResult:
+def _set_result(setting: Setting, rows: list[StudentResult]) -> SetResult:
     first = rows[0]
     return SetResult(
         dataset=first.dataset,
@@ -226,7 +226,7 @@ def _set_result(setting: Setting, rows: list[Row]) -> SetResult:
     )
 
 
-def _method_result(rows: list[Row]) -> MethodResult:
+def _method_result(rows: list[StudentResult]) -> MethodResult:
     return MethodResult(
         method=rows[0].method,
         weight=rows[0].weight,
@@ -243,14 +243,14 @@ def _spread(values: list[float]) -> Spread:
     return Spread(fmean(values), pstdev(values) if len(values) > 1 else None)
 
 
-def _standings(methods: Sequence[str], sets: Sequence[SetResult], complete: Sequence[SetResult]) -> tuple[Standing, ...]:
+def _ranking(methods: Sequence[str], sets: Sequence[SetResult], complete: Sequence[SetResult]) -> tuple[MethodRanking, ...]:
     ranks = mean_ranks(_scores(methods, complete)) if complete else [None] * len(methods)
-    standings = []
+    ranking = []
     for method, rank in zip(methods, ranks, strict=True):
         results = [(result, one) for result in complete if (one := result.of(method))]
         ratios = [one.test_auc_prc.mean / result.teacher_test_auc_prc for result, one in results]
-        standings.append(
-            Standing(
+        ranking.append(
+            MethodRanking(
                 method=method,
                 rank=None if rank is None else float(rank),
                 auc_prc=_mean(one.test_auc_prc.mean for _, one in results),
@@ -266,7 +266,7 @@ def _standings(methods: Sequence[str], sets: Sequence[SetResult], complete: Sequ
             )
         )
     # Of equal ranks the higher mean stands first.
-    return tuple(sorted(standings, key=lambda one: (one.rank or 0.0, -(one.auc_prc or 0.0))))
+    return tuple(sorted(ranking, key=lambda one: (one.rank or 0.0, -(one.auc_prc or 0.0))))
 
 
 def _pairs(methods: Sequence[str], sets: Sequence[SetResult], complete: Sequence[SetResult]) -> tuple[Pair, ...]:
@@ -319,7 +319,7 @@ def _size(results: Sequence[SetResult]) -> Size:
     )
 
 
-def score(kept: Row) -> tuple[float, float]:
+def score(kept: StudentResult) -> tuple[float, float]:
     """Return test AUC-PRC and accuracy of a kept student, of its int8 model where that was measured."""
     if kept.int8_test_auc_prc is None or kept.int8_test_accuracy is None:
         return kept.test_auc_prc, kept.test_accuracy

@@ -25,7 +25,7 @@ from memkd_edge.comparison.findings import findings
 from memkd_edge.comparison.folder import ROOT, TABLE, alone, claim, teachers_file
 from memkd_edge.comparison.plan import lay_out, settled
 from memkd_edge.comparison.report import ComparisonReport, write_report
-from memkd_edge.comparison.rows import Row, read_rows, write_rows
+from memkd_edge.comparison.rows import StudentResult, read_rows, write_rows
 from memkd_edge.config import CompareConfig, DistillConfig
 from memkd_edge.data.dataset import Dataset
 from memkd_edge.distillation.pipeline import distill
@@ -78,7 +78,7 @@ def train(task: Task, folder: Path, progress: Reporter) -> None:
         )
 
 
-def run_rows(run: Run, data: Dataset, config: DistillConfig, progress: Reporter) -> list[Row]:
+def run_rows(run: Run, data: Dataset, config: DistillConfig, progress: Reporter) -> list[StudentResult]:
     """Return the rows of a finished run on `data`; what its kept student costs on a device is measured now.
 
     Raises:
@@ -91,7 +91,7 @@ def run_rows(run: Run, data: Dataset, config: DistillConfig, progress: Reporter)
     try:
         kept, teacher = metrics["student"], metrics["teacher"]
         return [
-            Row(
+            StudentResult(
                 dataset=data.name,
                 student=kept["kind"],
                 compression=config.compression,
@@ -154,7 +154,7 @@ def _executor(config: CompareConfig) -> Executor:
     return LocalExecutor()
 
 
-def _record(folder: Path, task: Task, rows: list[Row], progress: Reporter) -> list[Row]:
+def _record(folder: Path, task: Task, rows: list[StudentResult], progress: Reporter) -> list[StudentResult]:
     """Return the table with the rows of the task's runs, and write it if they are new."""
     known = {(row.dataset, row.student, row.compression) for row in rows}
     new = [
@@ -168,7 +168,7 @@ def _record(folder: Path, task: Task, rows: list[Row], progress: Reporter) -> li
     return [*rows, *new]
 
 
-def _leader(rows: Sequence[Row]) -> str:
+def _leader(rows: Sequence[StudentResult]) -> str:
     """Return the method of the best mean rank in words, "" while no data set has ended."""
-    best = findings(rows).standings[0] if rows else None
+    best = findings(rows).ranking[0] if rows else None
     return "" if best is None or best.rank is None else f"{best.method} leads with a mean rank of {best.rank:.2f}"

@@ -15,7 +15,7 @@ from memkd_edge.runs import write_atomic
 
 
 @dataclass(frozen=True)
-class Row:
+class StudentResult:
     """One student: a data set, a size and kind, a method at its best weight, and a seed.
 
     Validation figures are of held-out training series, test figures of all test series; AUC-PRC, accuracy and agreement lie in
@@ -55,12 +55,12 @@ class Row:
     version: str
 
 
-COLUMNS = tuple(field.name for field in fields(Row))
-_TYPES = typing.get_type_hints(Row)
+COLUMNS = tuple(field.name for field in fields(StudentResult))
+_TYPES = typing.get_type_hints(StudentResult)
 _BOOLEANS = {"true": True, "false": False}
 
 
-def write_rows(path: Path, rows: Iterable[Row]) -> Path:
+def write_rows(path: Path, rows: Iterable[StudentResult]) -> Path:
     """Write the table atomically and return its path; numbers are written so that they read back the same."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -69,7 +69,7 @@ def write_rows(path: Path, rows: Iterable[Row]) -> Path:
     return write_atomic(path, text.getvalue().encode())
 
 
-def read_rows(path: Path) -> list[Row]:
+def read_rows(path: Path) -> list[StudentResult]:
     """Return the rows in the file's order; none when there is no file yet.
 
     Raises:
@@ -77,7 +77,7 @@ def read_rows(path: Path) -> list[Row]:
     """
     if not path.is_file():
         return []
-    rows: list[Row] = []
+    rows: list[StudentResult] = []
     reader = csv.reader(io.StringIO(path.read_bytes().decode(errors="replace")), strict=True)
     try:
         if tuple(next(reader, ())) != COLUMNS:
@@ -85,7 +85,7 @@ def read_rows(path: Path) -> list[Row]:
         for cells in reader:
             if len(cells) != len(COLUMNS):
                 raise ValueError(f"{len(cells)} cells where there are {len(COLUMNS)} columns")
-            rows.append(Row(*(_value(name, cell) for name, cell in zip(COLUMNS, cells, strict=True))))
+            rows.append(StudentResult(*(_value(name, cell) for name, cell in zip(COLUMNS, cells, strict=True))))
     except (ValueError, csv.Error) as error:
         raise MemkdEdgeError(
             f"{path}, line {max(reader.line_num, 1)}: {error}; delete the file and compare again: it is made anew from the "

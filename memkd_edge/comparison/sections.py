@@ -12,10 +12,10 @@ from memkd_edge.comparison.findings import (
     REFERENCES,
     RETAINED,
     Findings,
+    MethodRanking,
     Setting,
     Size,
     Spread,
-    Standing,
 )
 from memkd_edge.comparison.statistics import ALPHA, DRAW_DECIMALS, sets_needed
 from memkd_edge.config import CompareConfig
@@ -70,7 +70,7 @@ def summary(found: Findings) -> list[str]:
     """Return the result in a few plain sentences: who leads, by how much, and whether that can be chance."""
     if not found.complete:
         return [f"No data set has results of all {len(found.methods)} methods, so they cannot be ranked yet."]
-    leader, *others = found.standings
+    leader, *others = found.ranking
     on = f"{count(len(found.complete), 'data set')}"
     sentences = []
     if others:
@@ -81,7 +81,7 @@ def summary(found: Findings) -> list[str]:
             + "".join(f", and {_distance(leader, one)}" for one in others[1:] if one.method == "base")
             + "."
         )
-        highest = max(found.standings, key=lambda one: one.auc_prc or 0)
+        highest = max(found.ranking, key=lambda one: one.auc_prc or 0)
         if (highest.auc_prc or 0) > (leader.auc_prc or 0):
             sentences.append(f"The highest mean AUC-PRC is that of {highest.method}, {highest.auc_prc:.3f}.")
         sentences.append(_verdict(found, leader, others[0]))
@@ -96,12 +96,12 @@ def summary(found: Findings) -> list[str]:
     return sentences
 
 
-def _distance(leader: Standing, other: Standing) -> str:
+def _distance(leader: MethodRanking, other: MethodRanking) -> str:
     difference = (leader.auc_prc or 0) - (other.auc_prc or 0)
     return f"{abs(difference):.3f} {'below' if difference < 0 else 'above'} {other.method}"
 
 
-def _verdict(found: Findings, leader: Standing, second: Standing) -> str:
+def _verdict(found: Findings, leader: MethodRanking, second: MethodRanking) -> str:
     """Say whether the leader's differences from the second and from the others can be chance."""
     if not found.tested:
         return f"Whether that is more than chance is open: {_untested(found)}"
@@ -110,7 +110,7 @@ def _verdict(found: Findings, leader: Standing, second: Standing) -> str:
         for pair in found.pairs
         if leader.method in (pair.first, pair.second) and pair.p is not None
     }
-    beaten = [one.method for one in found.standings if one.method in p and p[one.method] <= ALPHA]
+    beaten = [one.method for one in found.ranking if one.method in p and p[one.method] <= ALPHA]
     significant = second.method in beaten
     test = f"p {_p(p[second.method], '= ')}, Wilcoxon signed-rank, Holm-corrected over {count(len(found.pairs), 'pair')}"
     sentence = f"The lead over {second.method} is {'' if significant else 'not '}significant ({test})"
@@ -145,9 +145,9 @@ def _methods(found: Findings) -> Section:
         f"sets ≥ {_percent(RETAINED, 0)}",
         *(f"against {name}: won/drawn/lost" for name in references),
     )
-    best = {name: _best(found.standings, name) for name in ("rank", "auc_prc", "accuracy", "agreement", "retention", "retained")}
+    best = {name: _best(found.ranking, name) for name in ("rank", "auc_prc", "accuracy", "agreement", "retention", "retained")}
     rows = []
-    for one in found.standings:
+    for one in found.ranking:
         cells = [one.method, _number(one.rank, 2), *(_number(value) for value in (one.auc_prc, one.accuracy, one.agreement))]
         cells += [_percent(one.retention), _percent(one.retained, 0)]
         for index, (name, value) in enumerate(best.items(), 1):
@@ -166,9 +166,9 @@ def _methods(found: Findings) -> Section:
     return Section("Methods", (setting, Table(columns, tuple(rows), note)))
 
 
-def _best(standings: Sequence[Standing], name: str) -> float | None:
+def _best(ranking: Sequence[MethodRanking], name: str) -> float | None:
     """Return the best value of one column, None when there is none or all are equal."""
-    values: set[float] = {value for one in standings if (value := getattr(one, name)) is not None}
+    values: set[float] = {value for one in ranking if (value := getattr(one, name)) is not None}
     if len(values) < 2:
         return None
     return min(values) if name == "rank" else max(values)
@@ -195,7 +195,7 @@ def _significance(found: Findings) -> Section:
         )
         blocks.append(Picture("critical-difference", caption))
     p = {frozenset((pair.first, pair.second)): pair.p or 0.0 for pair in found.pairs}
-    order = [one.method for one in found.standings]
+    order = [one.method for one in found.ranking]
     rows = []
     for index, method in enumerate(order[:-1]):
         values = [p[frozenset((method, other))] for other in order[index + 1 :]]
@@ -209,7 +209,7 @@ def _significance(found: Findings) -> Section:
 
 
 def _per_set(found: Findings, metric: str) -> Section:
-    methods = [one.method for one in found.standings]
+    methods = [one.method for one in found.ranking]
     rows = []
     for result in found.sets:
         spreads = {one.method: one.test_auc_prc if metric == "AUC-PRC" else one.test_accuracy for one in result.methods}

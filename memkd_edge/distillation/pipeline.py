@@ -18,9 +18,9 @@ from memkd_edge.data.prepare import Prepared, prepare
 from memkd_edge.data.registry import load_dataset
 from memkd_edge.distillation.methods import method_named
 from memkd_edge.distillation.population import predict
-from memkd_edge.distillation.selection import standings, teacher_warning
+from memkd_edge.distillation.selection import method_scores, teacher_warning
 from memkd_edge.distillation.students import Candidate, Parameters
-from memkd_edge.distillation.study import Fold, Job, Study, Teachers, given_teacher, study, train_teachers
+from memkd_edge.distillation.study import Fold, Study, Teachers, TrainingContext, given_teacher, study, train_teachers
 from memkd_edge.distillation.teacher import Series, TeacherModel, load_teacher, noise_levels
 from memkd_edge.errors import UsageError
 from memkd_edge.nets.classifier import Classifier, ModelSpec, build, hidden_size_for, logits_over_time, save_model
@@ -93,10 +93,10 @@ def distill(
     progress = progress or Reporter()
     progress.started(run.path)
     everything, folds = _parts(prepared, config, device)
-    job = Job(config, run, data.sha256, everything, folds, teachers, progress)
+    context = TrainingContext(config, run, data.sha256, everything, folds, teachers, progress)
     with torch_threads(config.threads):
-        taught_by = train_teachers(job, spec_of_teacher) if teacher is None else given_teacher(job, teacher)
-        _finish(job, prepared, spec, candidates, taught_by, study(job, spec, candidates, taught_by))
+        taught_by = train_teachers(context, spec_of_teacher) if teacher is None else given_teacher(context, teacher)
+        _finish(context, prepared, spec, candidates, taught_by, study(context, spec, candidates, taught_by))
     shutil.rmtree(run.path / "checkpoint", ignore_errors=True)
     run.set_state("complete", seconds=time.monotonic() - began)
     return run
@@ -193,16 +193,18 @@ def student_spec(config: DistillConfig, channels: int, classes: int, teacher_par
     return replace(spec, hidden_size=hidden_size_for(config.compression, teacher_parameters, spec))
 
 
-def _finish(job: Job, prepared: Prepared, spec: ModelSpec, candidates: list[Candidate], teachers: Teachers, found: Study) -> None:
+def _finish(
+    context: TrainingContext, prepared: Prepared, spec: ModelSpec, candidates: list[Candidate], teachers: Teachers, found: Study
+) -> None:
     """Measure everything on the test series, once, and write the run's files."""
     choice, kept_students = found.choice, found.population.kept
     index = found.refitted.index(candidates[choice.index])
     student = _single(spec, kept_students, index)
-    job.run.write_bytes("student.safetensors", save_model(student))
+    context.run.write_bytes("student.safetensors", save_model(student))
     if isinstance(teachers.final, Classifier):
-        job.run.write_bytes("teacher.safetensors", save_model(teachers.final))
+        context.run.write_bytes("teacher.safetensors", save_model(teachers.final))
 
-    x_test = torch.from_numpy(prepared.x_test).to(job.all.x.device)
+    x_test = torch.from_numpy(prepared.x_test).to(context.all.x.device)
     test_logits = predict(spec, kept_students, x_test).cpu().numpy()
     with torch.no_grad():
         teacher_test = torch.cat([teachers.final(part)[0] for part in torch.split(x_test, 256)]).cpu().numpy()
@@ -213,12 +215,12 @@ def _finish(job: Job, prepared: Prepared, spec: ModelSpec, candidates: list[Cand
     teacher_parameters = _parameters(teachers.final)
     warm_up = int(np.quantile(warm_up_samples(over_time.numpy()), WARM_UP_SHARE, method="higher"))
     member = choice.kept.members.index(choice.index)
-    teacher_validation = classification_metrics(teachers.held_out_logits, job.held_out_labels)
-    job.run.write_json(
+    teacher_validation = classification_metrics(teachers.held_out_logits, context.held_out_labels)
+    context.run.write_json(
         "metrics.json",
         {
-            "protocol": job.config.protocol,
-            "folds": len(job.folds),
+            "protocol": context.config.protocol,
+            "folds": len(context.folds),
             "teacher": {
                 "parameters": teacher_parameters,
                 "noise": teachers.noise,
@@ -249,9 +251,9 @@ def _finish(job: Job, prepared: Prepared, spec: ModelSpec, candidates: list[Cand
             ),
         },
     )
-    metadata = replace(prepared.metadata, warm_up=warm_up, accuracy=student_metrics["accuracy"], run_id=job.run.run_id)
-    job.run.write_text("model.json", metadata.to_json() + "\n")
-    job.run.write_arrays("calibration.npz", prepared.kept_series())
+    metadata = replace(prepared.metadata, warm_up=warm_up, accuracy=student_metrics["accuracy"], run_id=context.run.run_id)
+    context.run.write_text("model.json", metadata.to_json() + "\n")
+    context.run.write_arrays("calibration.npz", prepared.kept_series())
 
 
 def _single(spec: ModelSpec, parameters: Parameters, index: int) -> Classifier:
@@ -268,19 +270,19 @@ def _method_rows(
         "test_auc_prc": auc_prc(test_logits, prepared.y_test),
         "test_accuracy": (test_logits.argmax(-1) == prepared.y_test).mean(-1),
     }
-    chosen = {(standing.method, standing.weight) for standing in found.choice.methods}
+    chosen = {(score.method, score.weight) for score in found.choice.methods}
     kept = (found.choice.kept.method, found.choice.kept.weight)
     rows = []
-    for standing in standings(candidates, found.course):
-        key = (standing.method, standing.weight)
+    for score in method_scores(candidates, found.history):
+        key = (score.method, score.weight)
         row: dict[str, Any] = {
-            "method": standing.method,
-            "weight": standing.weight,
-            "seeds": len(standing.members),
-            "stop_epoch": standing.epoch,
+            "method": score.method,
+            "weight": score.weight,
+            "seeds": len(score.members),
+            "stop_epoch": score.epoch,
             "kept": key == kept,
-            "validation_auc_prc_mean": float(standing.auc.mean()),
-            "validation_auc_prc_std": float(standing.auc.std()),
+            "validation_auc_prc_mean": float(score.auc.mean()),
+            "validation_auc_prc_std": float(score.auc.std()),
         }
         if key in chosen:
             members = [number for number, one in enumerate(found.refitted) if (one.method, one.weight) == key]
@@ -294,7 +296,7 @@ def _student_rows(
     prepared: Prepared, found: Study, test_logits: NDArray[np.float32], teacher_test: NDArray[np.float32]
 ) -> list[dict[str, Any]]:
     """Return one row per student trained again on all training series: its held-out score as a candidate, its test figures."""
-    validation = [(standing.epoch, score) for standing in found.choice.methods for score in standing.auc]
+    validation = [(score.epoch, score) for score in found.choice.methods for score in score.auc]
     return [
         {
             "method": one.method,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The course of the teachers' learning rate. Students keep theirs: for them it did not pay (models/ablation.md)."""
+"""The teachers' learning rate over the epochs. Students keep theirs: for them it did not pay (models/ablation.md)."""
 
 import math
 

@@ -16,8 +16,8 @@ SMOOTHING = 3  # neighbouring scores averaged before a stopping epoch is read of
 
 
 @dataclass(frozen=True)
-class Course:
-    """How the students scored on held-out series in the course of training.
+class ScoreHistory:
+    """How the students scored on held-out series while they were trained.
 
     epochs: int64 [V], finished epochs at each scoring; auc, loss: [V, P], AUC-PRC and cross-entropy of each student.
     """
@@ -28,7 +28,7 @@ class Course:
 
 
 @dataclass(frozen=True)
-class Standing:
+class MethodScore:
     """One (method, weight): its students, the scoring at which it should stop, and its students' scores there."""
 
     method: str
@@ -40,7 +40,7 @@ class Standing:
 
     @property
     def rank(self) -> tuple[float, float]:
-        """What standings are compared by: mean AUC-PRC, then the lower mean cross-entropy."""
+        """What scores are compared by: mean AUC-PRC, then the lower mean cross-entropy."""
         return round(float(self.auc.mean()), 9), -float(self.loss.mean())
 
 
@@ -48,14 +48,14 @@ class Standing:
 class Choice:
     """The best weight of each method, the method to keep, the student of it to keep, and the reason in words."""
 
-    methods: tuple[Standing, ...]
-    kept: Standing
+    methods: tuple[MethodScore, ...]
+    kept: MethodScore
     index: int
     reason: str
 
 
-def standings(candidates: list[Candidate], course: Course) -> list[Standing]:
-    """Return a standing for each (method, weight), in the population's order.
+def method_scores(candidates: list[Candidate], history: ScoreHistory) -> list[MethodScore]:
+    """Return a score for each (method, weight), in the population's order.
 
     The stopping epoch is that of the highest mean AUC-PRC over the seeds, smoothed, in the second half of training; the latest of
     equal ones. Single students have no stopping epoch of their own: on few series its score would be luck.
@@ -64,33 +64,33 @@ def standings(candidates: list[Candidate], course: Course) -> list[Standing]:
     indices = itertools.groupby(range(len(candidates)), key=lambda index: (candidates[index].method, candidates[index].weight))
     for (method, weight), run in indices:
         members = tuple(run)
-        mean = course.auc[:, members].mean(1)
+        mean = history.auc[:, members].mean(1)
         smooth = np.array([mean[max(0, v - SMOOTHING // 2) : v + SMOOTHING // 2 + 1].mean() for v in range(len(mean))])
-        late = np.flatnonzero(2 * course.epochs >= course.epochs[-1])
+        late = np.flatnonzero(2 * history.epochs >= history.epochs[-1])
         at = late[len(late) - 1 - int(np.argmax(np.round(smooth[late], 9)[::-1]))]
-        epoch = int(course.epochs[at])
-        result.append(Standing(method, weight, members, epoch, course.auc[at, members], course.loss[at, members]))
+        epoch = int(history.epochs[at])
+        result.append(MethodScore(method, weight, members, epoch, history.auc[at, members], history.loss[at, members]))
     return result
 
 
-def choose(candidates: list[Candidate], course: Course, part: str = "validation") -> Choice:
+def choose(candidates: list[Candidate], history: ScoreHistory, part: str = "validation") -> Choice:
     """Choose the best weight of each method, then the method, then the seed.
 
     The score is the mean AUC-PRC over the seeds: a single seed is luck as much as merit. Methods whose score is equal to
     `DIGITS` decimals are tied; of tied ones a MemKD method is kept. Of its students the one with the best score is kept.
 
     Args:
-        course: scores on the held-out series, which `part` names.
+        history: scores on the held-out series, which `part` names.
     """
-    best_of_method: dict[str, Standing] = {}
-    for standing in standings(candidates, course):
-        known = best_of_method.get(standing.method)
-        if known is None or standing.rank > known.rank:
-            best_of_method[standing.method] = standing
+    best_of_method: dict[str, MethodScore] = {}
+    for score in method_scores(candidates, history):
+        known = best_of_method.get(score.method)
+        if known is None or score.rank > known.rank:
+            best_of_method[score.method] = score
     methods = tuple(best_of_method.values())
-    best = max(methods, key=lambda standing: standing.rank)
+    best = max(methods, key=lambda score: score.rank)
     tied = [one for one in methods if round(one.auc.mean(), DIGITS) == round(best.auc.mean(), DIGITS)]
-    kept = max(tied, key=lambda standing: (standing.method.startswith("memkd"), standing.rank))
+    kept = max(tied, key=lambda score: (score.method.startswith("memkd"), score.rank))
     index = max(range(len(kept.members)), key=lambda seed: (kept.auc[seed], -kept.loss[seed]))
     scores = f"{kept.auc.mean():.3f} over {len(kept.members)} seeds"
     if kept is best:

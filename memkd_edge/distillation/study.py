@@ -27,7 +27,7 @@ from memkd_edge.config import DistillConfig
 from memkd_edge.distillation.checkpoint import read_checkpoint, write_checkpoint
 from memkd_edge.distillation.methods import cross_entropy
 from memkd_edge.distillation.population import Population, Recipe, batch_size, epochs, one_thread_each, train_epoch
-from memkd_edge.distillation.selection import Choice, Course, choose
+from memkd_edge.distillation.selection import Choice, ScoreHistory, choose
 from memkd_edge.distillation.students import Candidate
 from memkd_edge.distillation.teacher import Series, Teacher, TeacherModel, TeacherRecipe, TeacherTraining, noise_levels
 from memkd_edge.errors import MemkdEdgeError
@@ -37,7 +37,7 @@ from memkd_edge.runs import Run
 from memkd_edge.scores import auc_prc
 from memkd_edge.threads import torch_threads
 
-SCORINGS = 20  # of the students, in the course of their training
+SCORINGS = 20  # of the students, while they are trained
 CHECKPOINT_EVERY_S = 10.0
 NOISE_MARGIN = 0.05  # of held-out AUC-PRC, by which another noise level must be better than the one before it
 MIB = 2**20
@@ -52,7 +52,7 @@ class Fold:
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingContext:
     """One run's data on its device, and how it is trained.
 
     teachers: the file that keeps the trained teachers beyond the run; without one a checkpoint of the run does.
@@ -109,15 +109,15 @@ class Study:
     """What came of it: the choice, each candidate's scores, and the students `refitted` on all series, in `population`."""
 
     choice: Choice
-    course: Course
+    history: ScoreHistory
     refitted: list[Candidate]
     population: Population
 
 
-def given_teacher(job: Job, model: TeacherModel) -> Teachers:
+def given_teacher(context: TrainingContext, model: TeacherModel) -> Teachers:
     """Let one trained model teach everywhere, with the first noise level. Its own training series are its maker's business."""
-    noise = noise_levels(job.config.noise)[0]
-    return Teachers((model,) * len(job.folds), model, _logits([model] * len(job.folds), job), noise)
+    noise = noise_levels(context.config.noise)[0]
+    return Teachers((model,) * len(context.folds), model, _logits([model] * len(context.folds), context), noise)
 
 
 class _Tries:
@@ -126,9 +126,9 @@ class _Tries:
     Now and then a deep LSTM does not; its training loss shows that without any held-out series. The last one goes on to the end.
     """
 
-    def __init__(self, job: Job, spec: ModelSpec, part: Series, noise: float) -> None:
-        config = job.config
-        recipe = TeacherRecipe(job.teacher_epochs, config.teacher_learning_rate, job.batch_size, noise)
+    def __init__(self, context: TrainingContext, spec: ModelSpec, part: Series, noise: float) -> None:
+        config = context.config
+        recipe = TeacherRecipe(context.teacher_epochs, config.teacher_learning_rate, context.batch_size, noise)
         seeds = [config.seed * 1_009 + number for number in range(config.teacher_seeds)]
         self.trainings = [TeacherTraining(spec, recipe, seed, part) for seed in seeds]
         self.epochs = recipe.epochs
@@ -151,18 +151,18 @@ class _Tries:
         return min(self.trainings, key=lambda training: training.loss).result()
 
 
-def train_teachers(job: Job, spec: ModelSpec) -> Teachers:
+def train_teachers(context: TrainingContext, spec: ModelSpec) -> Teachers:
     """Train, for each noise level, a teacher for every fold; keep one level; train one with it on all training series.
 
     Noise on its inputs keeps a large teacher from learning a small training set by heart, which its student then copies; on other
     sets it blurs what tells the classes apart. The first level stands unless a later one is clearly better on held-out series.
     """
-    levels = noise_levels(job.config.noise)
-    parts = (*(fold.train for fold in job.folds), job.all)
+    levels = noise_levels(context.config.noise)
+    parts = (*(fold.train for fold in context.folds), context.all)
     with torch_threads(1):  # orthogonal weights are rounded by the number of threads, and what follows is chaotic
-        tries = {noise: [_Tries(job, spec, part, noise) for part in parts] for noise in levels}
+        tries = {noise: [_Tries(context, spec, part, noise) for part in parts] for noise in levels}
     flat = [training for of_level in tries.values() for one in of_level for training in one.trainings]
-    checkpoint = Checkpoint(job.teachers or job.checkpoint("teachers"), job.data_sha256)
+    checkpoint = Checkpoint(context.teachers or context.checkpoint("teachers"), context.data_sha256)
     for name, state in checkpoint.groups().items():
         flat[int(name)].load(state)
 
@@ -171,11 +171,11 @@ def train_teachers(job: Job, spec: ModelSpec) -> Teachers:
 
     def train(wanted: list[_Tries]) -> None:
         complete = not any(one.current for one in wanted)
-        while now := [training for one in wanted if (training := one.current)][: job.config.threads]:
-            with one_thread_each(job.config.threads) as pool:
+        while now := [training for one in wanted if (training := one.current)][: context.config.threads]:
+            with one_thread_each(context.config.threads) as pool:
                 for finished in [pool.submit(training.train_epoch) for training in now]:
                     finished.result()
-            job.progress.teacher(sum(one.done for one in wanted), sum(one.epochs for one in wanted), now[0].loss)
+            context.progress.teacher(sum(one.done for one in wanted), sum(one.epochs for one in wanted), now[0].loss)
             checkpoint.save_when_due(trained)
         if not complete:
             checkpoint.save(trained())
@@ -184,8 +184,8 @@ def train_teachers(job: Job, spec: ModelSpec) -> Teachers:
     train([one for of_level in tries.values() for one in of_level[:-1]] + [tries[levels[0]][-1]])
     kept, kept_auc, kept_logits = levels[0], -math.inf, np.empty(0, np.float32)
     for noise, of_level in tries.items():
-        logits = _logits([one.best for one in of_level[:-1]], job)
-        auc = float(auc_prc(logits[None], job.held_out_labels)[0])
+        logits = _logits([one.best for one in of_level[:-1]], context)
+        auc = float(auc_prc(logits[None], context.held_out_labels)[0])
         if auc > kept_auc + NOISE_MARGIN:
             kept, kept_auc, kept_logits = noise, auc, logits
     train([tries[kept][-1]])
@@ -193,54 +193,56 @@ def train_teachers(job: Job, spec: ModelSpec) -> Teachers:
     return Teachers(tuple(of_fold), final, kept_logits, kept)
 
 
-def _logits(models: list[Any], job: Job) -> NDArray[np.float32]:
+def _logits(models: list[Any], context: TrainingContext) -> NDArray[np.float32]:
     with torch.no_grad():
-        parts = [model(fold.held_out.x)[0] for model, fold in zip(models, job.folds, strict=True)]
+        parts = [model(fold.held_out.x)[0] for model, fold in zip(models, context.folds, strict=True)]
     return torch.cat(parts).cpu().numpy()
 
 
-def study(job: Job, spec: ModelSpec, candidates: list[Candidate], teachers: Teachers) -> Study:
+def study(context: TrainingContext, spec: ModelSpec, candidates: list[Candidate], teachers: Teachers) -> Study:
     """Train, choose, and train again."""
-    course = _cross_validate(job, spec, candidates, teachers)
-    choice = choose(candidates, course, "test" if job.config.protocol == "paper" else "validation")
-    refitted = [candidates[member] for standing in choice.methods for member in standing.members]
-    stops = torch.tensor([standing.epoch for standing in choice.methods for _ in standing.members])
-    return Study(choice, course, refitted, _refit(job, spec, refitted, stops, teachers))
+    history = _cross_validate(context, spec, candidates, teachers)
+    choice = choose(candidates, history, "test" if context.config.protocol == "paper" else "validation")
+    refitted = [candidates[member] for score in choice.methods for member in score.members]
+    stops = torch.tensor([score.epoch for score in choice.methods for _ in score.members])
+    return Study(choice, history, refitted, _refit(context, spec, refitted, stops, teachers))
 
 
-def _cross_validate(job: Job, spec: ModelSpec, candidates: list[Candidate], teachers: Teachers) -> Course:
-    config = job.config
-    limit = config.memory_limit * MIB // len(job.folds)
+def _cross_validate(context: TrainingContext, spec: ModelSpec, candidates: list[Candidate], teachers: Teachers) -> ScoreHistory:
+    config = context.config
+    limit = config.memory_limit * MIB // len(context.folds)
     populations = [
         Population(
             spec,
             candidates,
             Teacher(model, fold.train, memory_limit=limit, noise=teachers.noise, seed=config.seed),
-            recipe(job),
-            threads=-(-job.config.threads // len(job.folds)),
+            recipe(context),
+            threads=-(-context.config.threads // len(context.folds)),
             memory_limit=limit,
         )
-        for model, fold in zip(teachers.of_fold, job.folds, strict=True)
+        for model, fold in zip(teachers.of_fold, context.folds, strict=True)
     ]
-    checkpoint = Checkpoint(job.checkpoint("students"), job.data_sha256)
+    checkpoint = Checkpoint(context.checkpoint("students"), context.data_sha256)
     saved = checkpoint.groups()
     scores: dict[str, list[Any]] = {"epochs": [], "auc": [], "loss": []}
     if saved:
         scores = {name: list(tensor.numpy()) for name, tensor in saved.pop("scores").items()}
         for number, population in enumerate(populations):
             population.load(saved[str(number)])
-    labels = torch.from_numpy(job.held_out_labels)
-    every = max(1, job.epochs // SCORINGS)
-    for epoch in range(checkpoint.epoch, job.epochs):
-        train_epoch(populations, epoch, job.config.threads)
-        if (epoch + 1) % every == 0 or epoch + 1 == job.epochs:
-            parts = [one.predict(fold.held_out.x).cpu() for one, fold in zip(populations, job.folds, strict=True)]
+    labels = torch.from_numpy(context.held_out_labels)
+    every = max(1, context.epochs // SCORINGS)
+    for epoch in range(checkpoint.epoch, context.epochs):
+        train_epoch(populations, epoch, context.config.threads)
+        if (epoch + 1) % every == 0 or epoch + 1 == context.epochs:
+            parts = [one.predict(fold.held_out.x).cpu() for one, fold in zip(populations, context.folds, strict=True)]
             logits = torch.cat(parts, 1)
             scores["epochs"].append(epoch + 1)
             scores["auc"].append(auc_prc(logits.numpy(), labels.numpy()))
             scores["loss"].append(cross_entropy(logits, labels).double().numpy())
         if scores["auc"]:
-            job.progress.population(epoch + 1, job.epochs, float(scores["auc"][-1].max()), float(np.median(scores["auc"][-1])))
+            context.progress.population(
+                epoch + 1, context.epochs, float(scores["auc"][-1].max()), float(np.median(scores["auc"][-1]))
+            )
         checkpoint.save_when_due(
             lambda: (
                 {str(number): population.state() for number, population in enumerate(populations)}
@@ -248,14 +250,16 @@ def _cross_validate(job: Job, spec: ModelSpec, candidates: list[Candidate], teac
             ),
             epoch + 1,
         )
-    return Course(np.array(scores["epochs"]), np.array(scores["auc"]), np.array(scores["loss"]))
+    return ScoreHistory(np.array(scores["epochs"]), np.array(scores["auc"]), np.array(scores["loss"]))
 
 
-def _refit(job: Job, spec: ModelSpec, candidates: list[Candidate], stops: Tensor, teachers: Teachers) -> Population:
-    limit = job.config.memory_limit * MIB
-    taught = Teacher(teachers.final, job.all, memory_limit=limit, noise=teachers.noise, seed=job.config.seed)
-    population = Population(spec, candidates, taught, recipe(job), threads=job.config.threads, memory_limit=limit)
-    checkpoint = Checkpoint(job.checkpoint("refit"), job.data_sha256)
+def _refit(
+    context: TrainingContext, spec: ModelSpec, candidates: list[Candidate], stops: Tensor, teachers: Teachers
+) -> Population:
+    limit = context.config.memory_limit * MIB
+    taught = Teacher(teachers.final, context.all, memory_limit=limit, noise=teachers.noise, seed=context.config.seed)
+    population = Population(spec, candidates, taught, recipe(context), threads=context.config.threads, memory_limit=limit)
+    checkpoint = Checkpoint(context.checkpoint("refit"), context.data_sha256)
     saved = checkpoint.groups()
     if saved:
         population.load(saved["0"])
@@ -263,14 +267,14 @@ def _refit(job: Job, spec: ModelSpec, candidates: list[Candidate], stops: Tensor
     for epoch in range(checkpoint.epoch, last):
         population.train_epoch(epoch)
         population.keep(stops == epoch + 1)
-        job.progress.refit(epoch + 1, last)
+        context.progress.refit(epoch + 1, last)
         checkpoint.save_when_due(lambda: {"0": population.state()}, epoch + 1)
     return population
 
 
-def recipe(job: Job) -> Recipe:
+def recipe(context: TrainingContext) -> Recipe:
     """Return how the run trains its students."""
-    return Recipe(job.epochs, job.config.learning_rate, job.batch_size, job.config.seed)
+    return Recipe(context.epochs, context.config.learning_rate, context.batch_size, context.config.seed)
 
 
 class Checkpoint:

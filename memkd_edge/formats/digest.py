@@ -16,13 +16,13 @@ def with_blank_check(metadata: str) -> bytes:
     return metadata.removesuffix("}").encode() + b"," + _BLANK + b"}"
 
 
-def seal(data: bytes) -> bytes:
+def with_digest(data: bytes) -> bytes:
     """Return the file `data` with its digest filled in, or renewed; a file without room for one is returned as it is."""
     blank = _CHECK.sub(_BLANK, data, count=1)
     return blank.replace(_BLANK, _BLANK.replace(b"0" * 16, _digest(blank)), 1)
 
 
-def is_sealed(data: bytes) -> bool:
+def digest_holds(data: bytes) -> bool:
     """Return whether the file holds a digest, and just that of its content."""
     found = _CHECK.search(data)
     if found is None:
@@ -33,7 +33,7 @@ def is_sealed(data: bytes) -> bool:
 
 def is_broken(data: bytes) -> bool:
     """Return whether the file holds a digest that is not that of its content. One that other programs wrote may hold none."""
-    return _CHECK.search(data) is not None and not is_sealed(data)
+    return _CHECK.search(data) is not None and not digest_holds(data)
 
 
 def _digest(data: bytes) -> bytes:

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from memkd_edge.errors import MemkdEdgeError, UsageError
-from memkd_edge.formats.digest import is_broken, is_sealed
+from memkd_edge.formats.digest import digest_holds, is_broken
 from memkd_edge.formats.embedded_metadata import KEY, onnx_metadata, read_onnx, tflite_metadata
 from memkd_edge.formats.step_interface import onnx_sequence, onnx_step, tflite_step
 from memkd_edge.formats.tflite_reader import TfliteFile, TfliteSubgraph, read_file, read_tflite
 from memkd_edge.metadata import Metadata
 
-BROKEN_SEAL = "the content does not match the check digest in the metadata: the file is damaged or was edited"
+CHANGED = "the content does not match the check digest in the metadata: the file is damaged or was edited"
 MEMORYLESS = (
     "UNIDIRECTIONAL_SEQUENCE_LSTM keeps its state inside the operator. TFLite Micro's CMSIS-NN kernel for it clears that state "
     "on every Invoke() (tflite-micro#3564, CMSIS-NN#219): on a Cortex-M built with OPTIMIZED_KERNEL_DIR=cmsis_nn a stream is "
@@ -121,8 +121,8 @@ def _inspect_tflite(path: Path, sha256: str) -> Inspection:
 
 def _tflite_warnings(file: TfliteFile, operators: Iterable[str]) -> list[str]:
     warnings = []
-    if KEY in file.metadata and not is_sealed(read_file(file.path)):
-        warnings.append(BROKEN_SEAL)
+    if KEY in file.metadata and not digest_holds(read_file(file.path)):
+        warnings.append(CHANGED)
     if "UNIDIRECTIONAL_SEQUENCE_LSTM" in operators:
         warnings.append(MEMORYLESS)
     step = file.signature("step")
@@ -173,7 +173,7 @@ def _inspect_onnx(path: Path, sha256: str) -> Inspection:
         tuple(constant(tensor) for tensor in graph.initializer),
         dict(Counter(node.op_type for node in graph.node)),
         onnx_metadata(model, path),
-        (BROKEN_SEAL,) if is_broken(read_file(path)) else (),
+        (CHANGED,) if is_broken(read_file(path)) else (),
         {
             "opset": ", ".join(f"{opset.domain or 'ai.onnx'} {opset.version}" for opset in model.opset_import),
             "IR version": str(model.ir_version),

@@ -20,7 +20,7 @@ _TYPES = {"int8": ("i8", "int8_t"), "int16": ("i16", "int16_t"), "float32": ("f3
 
 
 @dataclass(frozen=True)
-class Build:
+class Target:
     """One way to build and run generated C.
 
     package: what apt-get installs to have it; sources: what it needs beside stream.c; needs: a file of the compiler's library.
@@ -38,8 +38,8 @@ class Build:
 _SEMIHOSTING = ("-nographic", "-monitor", "none", "-serial", "none", "-semihosting-config", "enable=on,target=native", "-kernel")
 
 
-def _cortex_m(title: str, cpu: str, machine: str) -> Build:
-    return Build(
+def _cortex_m(title: str, cpu: str, machine: str) -> Target:
+    return Target(
         title,
         "arm-none-eabi-gcc",
         "gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm",
@@ -50,10 +50,10 @@ def _cortex_m(title: str, cpu: str, machine: str) -> Build:
     )
 
 
-BUILDS = (
-    Build("C, host", "cc", "gcc libc6-dev"),
-    Build("C, host, small", "cc", "gcc libc6-dev", ("-DMEMKD_SMALL",)),
-    Build("C, aarch64 (QEMU)", "aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu qemu-user", ("-static",), ("qemu-aarch64",)),
+TARGETS = (
+    Target("C, host", "cc", "gcc libc6-dev"),
+    Target("C, host, small", "cc", "gcc libc6-dev", ("-DMEMKD_SMALL",)),
+    Target("C, aarch64 (QEMU)", "aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu qemu-user", ("-static",), ("qemu-aarch64",)),
     _cortex_m("C, Cortex-M4 (QEMU)", "cortex-m4", "mps2-an386"),
     _cortex_m("C, Cortex-M0+ (QEMU)", "cortex-m0plus", "mps2-an385"),  # an M3, which executes all of an M0+'s instructions
 )
@@ -63,25 +63,25 @@ def c_runners(source: Path, interface: StepInterface) -> list[Runner]:
     """Return the ways to run the model `source` (<name>.c beside its runtime) through the entry that `interface` describes."""
     exact = interface.logits.dtype != "float32"
     entry, _ = _TYPES[interface.logits.dtype]
-    builds = [build for build in BUILDS if exact or "-DMEMKD_SMALL" not in build.flags]  # the float runtime has one size
-    return [Runner(f"{build.title}, _{entry}", exact, partial(_stream, build, source, interface)) for build in builds]
+    targets = [target for target in TARGETS if exact or "-DMEMKD_SMALL" not in target.flags]  # the float runtime has one size
+    return [Runner(f"{target.title}, _{entry}", exact, partial(_stream, target, source, interface)) for target in targets]
 
 
-def _stream(build: Build, source: Path, interface: StepInterface, jobs: Sequence[Job]) -> list[Streamed]:
-    for tool in (build.compiler, *build.emulator[:1]):
+def _stream(target: Target, source: Path, interface: StepInterface, jobs: Sequence[Job]) -> list[Streamed]:
+    for tool in (target.compiler, *target.emulator[:1]):
         if shutil.which(tool) is None:
-            raise MissingToolError(f"{tool} is missing: apt-get install {build.package}")
-    if build.needs:
-        place = _run([build.compiler, f"-print-file-name={build.needs}"], b"", build.compiler).decode().strip()
+            raise MissingToolError(f"{tool} is missing: apt-get install {target.package}")
+    if target.needs:
+        place = _run([target.compiler, f"-print-file-name={target.needs}"], b"", target.compiler).decode().strip()
         if not Path(place).is_file():  # the bare name comes back when there is none
-            raise MissingToolError(f"{build.compiler} has no {build.needs}: apt-get install {build.package}")
+            raise MissingToolError(f"{target.compiler} has no {target.needs}: apt-get install {target.package}")
     request = b"".join(
         np.array([*job.x.shape[:2], job.every], np.uint32).tobytes() + np.ascontiguousarray(job.x).tobytes() for job in jobs
     )
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "stream"
-        _compile(build, source, interface, program)
-        answer = _run([*build.emulator, str(program)], request, f"{build.title}: {source}")
+        _compile(target, source, interface, program)
+        answer = _run([*target.emulator, str(program)], request, f"{target.title}: {source}")
     results, at = [], 0
     width = interface.logits.width
     for job in jobs:
@@ -94,7 +94,7 @@ def _stream(build: Build, source: Path, interface: StepInterface, jobs: Sequence
             + [(kind, state.dtype, (layers, state.width)) for kind in kinds]
         )
         if len(answer) < at + series * record.itemsize:
-            raise MemkdEdgeError(f"{build.title}: {source} gave {len(answer)} bytes, fewer than its interface promises")
+            raise MemkdEdgeError(f"{target.title}: {source} gave {len(answer)} bytes, fewer than its interface promises")
         found = np.frombuffer(answer, record, series, at)
         at += series * record.itemsize
         states = tuple(found[kind][:, layer] for layer in range(layers) for kind in kinds)
@@ -102,13 +102,13 @@ def _stream(build: Build, source: Path, interface: StepInterface, jobs: Sequence
     return results
 
 
-def _compile(build: Build, source: Path, interface: StepInterface, program: Path) -> None:
+def _compile(target: Target, source: Path, interface: StepInterface, program: Path) -> None:
     name, (entry, logit_type) = source.stem, _TYPES[interface.logits.dtype]
     command = [
-        build.compiler,
+        target.compiler,
         "-std=c99",
         "-O2",
-        *build.flags,
+        *target.flags,
         f'-DMODEL_HEADER="{name}.h"',
         f"-DMODEL(x)={name}_##x",
         f"-DSIZE(x)={name.upper()}_##x",
@@ -118,12 +118,12 @@ def _compile(build: Build, source: Path, interface: StepInterface, program: Path
         *(["-DCELLS"] if any(before.name.startswith("c") for before, _ in interface.states) else []),
         f"-I{source.parent}",
         *(str(path) for path in sorted(source.parent.glob("*.c"))),
-        *(str(asset_dir("firmware_bench") / "verify" / name) for name in ("stream.c", *build.sources)),
+        *(str(asset_dir("firmware_bench") / "verify" / name) for name in ("stream.c", *target.sources)),
         "-lm",
         "-o",
         str(program),
     ]
-    _run(command, b"", f"{build.compiler} cannot build {source}")
+    _run(command, b"", f"{target.compiler} cannot build {source}")
 
 
 def _run(command: Sequence[str], request: bytes, what: str) -> bytes:

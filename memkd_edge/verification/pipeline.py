@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`memkd-edge verify`: every exported file of a run, or one file, up the ladder of runtimes; the report and its gates.
+"""`memkd-edge verify`: checks every exported file of a run, or one file, in each runtime; the report and its gates.
 
 A file of a run is measured against the run's float student on the run's test set. A file on its own is measured on seeded random
 series against the first runtime that runs it, and against the golden vectors it carries.
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memkd_edge.errors import GateError, MemkdEdgeError, UsageError
-from memkd_edge.formats.digest import is_broken, is_sealed
+from memkd_edge.formats.digest import digest_holds, is_broken
 from memkd_edge.formats.embedded_metadata import onnx_metadata, read_onnx, tflite_metadata
 from memkd_edge.formats.step_interface import StepInterface, float_step, integer_step, onnx_sequence, onnx_step, tflite_step
 from memkd_edge.formats.tflite_reader import read_tflite
@@ -32,9 +32,9 @@ from memkd_edge.verification.runtime_check import (
     Feed,
     GoldenVector,
     IntegerModel,
-    Material,
-    Rung,
-    climb,
+    ReferenceData,
+    RuntimeResult,
+    check_runtimes,
     first_answer,
     one_stream,
     same,
@@ -47,7 +47,7 @@ C_FOLDERS = ("c", "c_float32")
 
 @dataclass(frozen=True)
 class FileReport:
-    """One file: its size, hash, arithmetic and what each rung found. failures: the gates that failed, in words.
+    """One file: its size, hash, arithmetic and what each runtime gave. failures: the gates that failed, in words.
 
     input, counts_per_unit: what its x stands for, as in `Metadata`.
     """
@@ -58,18 +58,18 @@ class FileReport:
     arithmetic: str
     input: str
     counts_per_unit: tuple[float, ...]
-    rungs: tuple[Rung, ...]
+    results: tuple[RuntimeResult, ...]
     failures: tuple[str, ...]
 
     @property
     def agreement(self) -> float | None:
-        """The lowest agreement with the float student over the rungs that ran, in [0, 1]; None if none ran."""
-        return min((rung.test.agreement for rung in self.rungs if rung.test is not None), default=None)
+        """The lowest agreement with the float student over the runtimes that ran, in [0, 1]; None if none ran."""
+        return min((result.test.agreement for result in self.results if result.test is not None), default=None)
 
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """The whole ladder. series x steps: the test set each file streamed; stream_steps: the stream without a reset."""
+    """All files. series x steps: the test set each file streamed; stream_steps: the stream without a reset."""
 
     target: str
     baseline: str
@@ -152,14 +152,14 @@ def verify_run(run: Run, paths: Sequence[Path], min_agreement: float, described:
         weights = path.with_suffix(".safetensors")  # stand beside a file that was fine-tuned
         tuned = weights.is_file()
         student = load_classifier(weights if tuned else run.path / "student.safetensors")
-        material = float_material(student, arrays["x_test"], arrays["y_test"])
+        data = float_reference(student, arrays["x_test"], arrays["y_test"])
         metadata = described or _as_recorded(run.metadata, known.get(name))
         if path.suffix == ".c":
             ways = _open_c(path, student, metadata, arrays["x_calibration"], tuned)
         else:
             opened = _open(path, metadata)
             ways = [replace(opened, model=_integer_model(opened, student, arrays["x_calibration"], tuned))]
-        files.append(_measured(path, name, ways, material, min_agreement))
+        files.append(_measured(path, name, ways, data, min_agreement))
     series, steps, _ = arrays["x_test"].shape
     report = VerifyReport(str(run.path), "float student in torch", min_agreement, series, steps, STREAM_STEPS, tuple(files))
     record = report.as_dict()
@@ -178,12 +178,12 @@ def verify_file(path: Path, min_agreement: float) -> VerifyReport:
     x = (spread * np.random.default_rng(0).standard_normal((8, 100, opened.interface.x.width))).astype(np.float32)
     long = one_stream(x)
     baseline, after_series, along_stream = first_answer(opened.runners, opened.interface, x, long)
-    file = _measured(path, path.name, [opened], Material(x, None, long, after_series, along_stream), min_agreement)
+    file = _measured(path, path.name, [opened], ReferenceData(x, None, long, after_series, along_stream), min_agreement)
     series, steps, _ = x.shape
     return VerifyReport(str(path), baseline, min_agreement, series, steps, STREAM_STEPS, (file,))
 
 
-def float_material(student: Classifier, x: NDArray[np.float32], y: NDArray[np.int64] | None) -> Material:
+def float_reference(student: Classifier, x: NDArray[np.float32], y: NDArray[np.int64] | None) -> ReferenceData:
     """Return what to measure on, answered by the float student in torch: x [N, T, C] normalised, y [N]."""
     import torch
 
@@ -192,7 +192,7 @@ def float_material(student: Classifier, x: NDArray[np.float32], y: NDArray[np.in
         logits, _ = student(torch.from_numpy(x))
         _, hidden = student(torch.from_numpy(long))
         stream_logits = student.head(hidden[0])
-    return Material(x, y, long, logits.numpy(), stream_logits.numpy())
+    return ReferenceData(x, y, long, logits.numpy(), stream_logits.numpy())
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,7 @@ def _open(path: Path, described: Metadata | None = None) -> _Opened:
         file = read_tflite(path)
         interface, metadata = tflite_step(file), tflite_metadata(file)
         arithmetic = {"int8": "int8", "int16": "int16x8"}.get(interface.logits.dtype, "float32")
-        damaged = metadata is not None and not is_sealed(path.read_bytes())
+        damaged = metadata is not None and not digest_holds(path.read_bytes())
     elif path.suffix == ".onnx":
         model = read_onnx(path)
         interface = onnx_sequence(model, str(path)) or onnx_step(model, str(path))
@@ -281,31 +281,31 @@ def _feed(metadata: Metadata | None) -> Feed:
     return lambda x: as_input(metadata, x * std + mean)
 
 
-def _measured(path: Path, name: str, ways: Sequence[_Opened], material: Material, min_agreement: float) -> FileReport:
-    rungs: list[Rung] = []
-    failures: dict[str, list[str]] = {}  # what failed: on which rungs
+def _measured(path: Path, name: str, ways: Sequence[_Opened], data: ReferenceData, min_agreement: float) -> FileReport:
+    results: list[RuntimeResult] = []
+    failures: dict[str, list[str]] = {}  # what failed: in which runtimes
     for opened in ways:
         interface = opened.interface
-        if interface.x.width != material.x.shape[2] or interface.logits.width != material.logits.shape[1]:
+        if interface.x.width != data.x.shape[2] or interface.logits.width != data.logits.shape[1]:
             raise MemkdEdgeError(
                 f"{path}: it takes {interface.x.width} channels and gives {interface.logits.width} classes; the run has "
-                f"{material.x.shape[2]} and {material.logits.shape[1]}: the file belongs to another run"
+                f"{data.x.shape[2]} and {data.logits.shape[1]}: the file belongs to another run"
             )
-        climbed = climb(opened.runners, interface, material, feed=opened.feed, model=opened.model, golden=opened.golden)
-        limit = FLOAT_TOLERANCE * max(1.0, float(np.abs(material.logits).max())) if opened.arithmetic == "float32" else np.inf
-        rungs += climbed
-        for rung in climbed:
-            for failure in rung.failures(min_agreement, limit):
-                failures.setdefault(failure, []).append(rung.title)
-    data, known = path.read_bytes(), ways[0].metadata
+        found = check_runtimes(opened.runners, interface, data, feed=opened.feed, model=opened.model, golden=opened.golden)
+        limit = FLOAT_TOLERANCE * max(1.0, float(np.abs(data.logits).max())) if opened.arithmetic == "float32" else np.inf
+        results += found
+        for result in found:
+            for failure in result.failures(min_agreement, limit):
+                failures.setdefault(failure, []).append(result.title)
+    content, known = path.read_bytes(), ways[0].metadata
     return FileReport(
         name,
-        len(data),
-        hashlib.sha256(data).hexdigest(),
+        len(content),
+        hashlib.sha256(content).hexdigest(),
         ", ".join(opened.arithmetic for opened in ways),
         "normalised" if known is None else known.input,
         () if known is None else known.counts_per_unit,
-        tuple(rungs),
+        tuple(results),
         tuple(f"{', '.join(titles)}: {failure}" for failure, titles in failures.items()),
     )
 

@@ -10,7 +10,7 @@ from memkd_edge.quantization.reference import IntegerLstm, integer_classifier
 from memkd_edge.quantization.sensor_front_end import IntegerFrontEnd
 
 
-class Oracle:
+class ReferenceRunner:
     """Streams N series through an integer model, from a reset."""
 
     def __init__(self, model: QuantizedLstm | QuantizedGru, interface: StepInterface, series: int = 1) -> None:
@@ -47,5 +47,5 @@ def integer_logits(model: QuantizedLstm | QuantizedGru, arithmetic: str, x: NDAr
         arithmetic: "int8" or "int16x8".
     """
     interface = integer_step(model, arithmetic)
-    oracle = Oracle(model, interface, len(x))
-    return interface.logits.dequantize(oracle.run(interface.x.quantize(x))[:, -1])
+    runner = ReferenceRunner(model, interface, len(x))
+    return interface.logits.dequantize(runner.run(interface.x.quantize(x))[:, -1])

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Takes one exported file up the ladder of runtimes and measures it on each rung against the float student.
+"""Runs one exported file in each runtime and measures it there against the float student.
 
     torch float32 -> numpy integer reference -> LiteRT x3, tflite-runtime, TFLite Micro, tf.lite | onnxruntime | compiled C
 
-Each rung streams the whole test set from reset, one stream of 10,000 steps without a reset, and the state probe: from a zero
+Each runtime streams the whole test set from reset, one stream of 10,000 steps without a reset, and the state probe: from a zero
 state one sample must leave a state that is not zero (some kernel sets forget the state without an error).
 """
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from memkd_edge.errors import MemkdEdgeError, MissingToolError
 from memkd_edge.formats.step_interface import StepInterface
 from memkd_edge.quantization.integer_model import QuantizedGru, QuantizedLstm
-from memkd_edge.verification.reference_runner import Oracle
+from memkd_edge.verification.reference_runner import ReferenceRunner
 from memkd_edge.verification.runtimes import Job, Runner, Streamed
 
 STREAM_STEPS = 10_000
@@ -32,7 +32,7 @@ Results = dict[str, Streamed]
 
 
 @dataclass(frozen=True)
-class Material:
+class ReferenceData:
     """What a file is measured on.
 
     x: normalised float32 [N, T, C]; y: int64 [N] or None; stream: float32 [1, 10000, C], series after series. logits [N, K] and
@@ -69,7 +69,7 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
-class Rung:
+class RuntimeResult:
     """The outcome of one runtime on one file.
 
     status: "ok", "not installed" or "failed", with detail saying why. test: over the test set; stream: over the long stream
@@ -94,7 +94,7 @@ class Rung:
     seconds: float = 0.0
 
     def failures(self, min_agreement: float, error_limit: float) -> list[str]:
-        """Return the gates this rung fails, in words. error_limit: the largest logit error allowed."""
+        """Return the gates this runtime fails, in words. error_limit: the largest logit error allowed."""
         if self.status == "not installed":
             return []
         if self.status == "failed" or self.test is None:
@@ -132,15 +132,15 @@ def one_stream(x: NDArray[np.float32], steps: int = STREAM_STEPS) -> NDArray[np.
     return np.take(samples, np.arange(steps) % len(samples), axis=0)[None]
 
 
-def climb(
+def check_runtimes(
     runners: Sequence[Runner],
     interface: StepInterface,
-    material: Material,
+    data: ReferenceData,
     *,
     feed: Feed = same,
     model: IntegerModel | None = None,
     golden: Sequence[GoldenVector] = (),
-) -> list[Rung]:
+) -> list[RuntimeResult]:
     """Measure one file on each of its runners.
 
     Args:
@@ -149,18 +149,18 @@ def climb(
         model: the integer model the file was written from, if there is one to compare with bit by bit.
         golden: the vectors the file carries.
     """
-    jobs = {"test": Job(interface.x.quantize(feed(material.x)))}
+    jobs = {"test": Job(interface.x.quantize(feed(data.x)))}
     if interface.states:
-        jobs["stream"] = Job(interface.x.quantize(feed(material.stream)), every=True)
-        jobs["probe"] = Job(interface.x.quantize(feed(material.probe)))
+        jobs["stream"] = Job(interface.x.quantize(feed(data.stream)), every=True)
+        jobs["probe"] = Job(interface.x.quantize(feed(data.probe)))
     jobs |= {f"golden{n}": Job(interface.x.quantize(x)) for n, (x, _) in enumerate(golden)}
-    rungs = []
+    outcomes = []
     reference: Results = {}
     if model is not None:
         start = time.perf_counter()
         reference = {name: _reference(model, interface, job) for name, job in jobs.items() if name != "stream"}
         reference["stream"], jobs["single steps"], reference["single steps"] = _reference_stream(model, interface, jobs["stream"])
-        rungs.append(_rung("numpy reference", interface, material, golden, reference, {}, start))
+        outcomes.append(_result("numpy reference", interface, data, golden, reference, {}, start))
     for runner in runners:
         start = time.perf_counter()
         # Where bits are promised, free-running streams are compared; elsewhere single steps, or one tie would count for ever.
@@ -170,12 +170,12 @@ def climb(
             results = dict(zip(wanted, runner.stream(list(wanted.values())), strict=True))
         except MemkdEdgeError as error:
             status = "not installed" if isinstance(error, MissingToolError) else "failed"
-            rungs.append(Rung(runner.title, status, str(error), exact=runner.exact))
+            outcomes.append(RuntimeResult(runner.title, status, str(error), exact=runner.exact))
             continue
         expected = {name: result for name, result in reference.items() if name in compared}
-        rung = _rung(runner.title, interface, material, golden, results, expected, start)
-        rungs.append(replace(rung, exact=runner.exact))
-    return rungs
+        result = _result(runner.title, interface, data, golden, results, expected, start)
+        outcomes.append(replace(result, exact=runner.exact))
+    return outcomes
 
 
 def first_answer(
@@ -201,30 +201,30 @@ def first_answer(
     raise next((error for error in refusals if not isinstance(error, MissingToolError)), refusals[0])
 
 
-def _rung(
+def _result(
     title: str,
     interface: StepInterface,
-    material: Material,
+    data: ReferenceData,
     golden: Sequence[GoldenVector],
     results: Results,
     expected: Results,
     start: float,
-) -> Rung:
+) -> RuntimeResult:
     real = interface.logits.dequantize
     logits = real(results["test"].logits[:, -1])
     mismatches, compared, largest = _mismatches(results, expected)
     streamed, kept = None, None
     if interface.states:
-        streamed = Accuracy.of(real(results["stream"].logits[0]), material.stream_logits)
+        streamed = Accuracy.of(real(results["stream"].logits[0]), data.stream_logits)
         # The cell state where there is one: an LSTM's h can be rounded to 0 while c is not.
         (_, port), state = interface.states[-1], results["probe"].states[-1]
         kept = bool((state != port.zero_point).any())
-    return Rung(
+    return RuntimeResult(
         title,
         "ok",
-        test=Accuracy.of(logits, material.logits),
+        test=Accuracy.of(logits, data.logits),
         stream=streamed,
-        accuracy=None if material.y is None else float((logits.argmax(-1) == material.y).mean()),
+        accuracy=None if data.y is None else float((logits.argmax(-1) == data.y).mean()),
         mismatches=mismatches if expected else None,
         compared=compared,
         largest_mismatch=largest,
@@ -257,19 +257,19 @@ def _mismatches(got: Results, wanted: Results) -> tuple[int, int, int]:
 
 
 def _reference(model: IntegerModel, interface: StepInterface, job: Job) -> Streamed:
-    oracle = Oracle(model, interface, len(job.x))
-    logits = oracle.run(job.x)
-    return Streamed(logits if job.every else logits[:, -1:], oracle.states)
+    runner = ReferenceRunner(model, interface, len(job.x))
+    logits = runner.run(job.x)
+    return Streamed(logits if job.every else logits[:, -1:], runner.states)
 
 
 def _reference_stream(model: IntegerModel, interface: StepInterface, job: Job) -> tuple[Streamed, Job, Streamed]:
     """Run the one series of `job`; return the result, and all its steps as series of length 1 with their result."""
-    oracle = Oracle(model, interface)
+    runner = ReferenceRunner(model, interface)
     before, after, logits = [], [], []
     for t in range(job.x.shape[1]):
-        before.append(oracle.states)
-        logits.append(oracle.step(job.x[:, t]))
-        after.append(oracle.states)
+        before.append(runner.states)
+        logits.append(runner.step(job.x[:, t]))
+        after.append(runner.states)
     answers = np.stack(logits, axis=1)  # [1, S, K]
     steps = Job(np.moveaxis(job.x, 1, 0), tuple(np.concatenate(states) for states in zip(*before, strict=True)))
     outcome = Streamed(np.moveaxis(answers, 1, 0), tuple(np.concatenate(states) for states in zip(*after, strict=True)))

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memkd_edge.errors import UsageError
-from memkd_edge.formats.digest import seal, with_blank_check
+from memkd_edge.formats.digest import with_blank_check, with_digest
 from memkd_edge.formats.embedded_metadata import KEY
 from memkd_edge.metadata import Metadata
 from memkd_edge.nets.classifier import GruClassifier, LstmClassifier
@@ -100,7 +100,7 @@ def quantize_dynamic(data: bytes) -> bytes:
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder) / "model.onnx"
             quantize(model, target, weight_type=QuantType.QInt8)
-            return seal(onnx.load_model(target).SerializeToString(deterministic=True))
+            return with_digest(onnx.load_model(target).SerializeToString(deterministic=True))
     finally:
         logging.disable(silenced)
 
@@ -172,7 +172,7 @@ class _Graph:
         )
         if metadata is not None:
             helper.set_model_props(model, {KEY: with_blank_check(metadata.to_json()).decode()})
-        return seal(model.SerializeToString(deterministic=True))
+        return with_digest(model.SerializeToString(deterministic=True))
 
     def _gates(self, name: str) -> NDArray[np.float32]:
         blocks = np.split(self._weights[name], len(_GATES[self._kind]))

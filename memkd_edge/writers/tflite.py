@@ -23,7 +23,7 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from memkd_edge.errors import UsageError
-from memkd_edge.formats.digest import seal, with_blank_check
+from memkd_edge.formats.digest import with_blank_check, with_digest
 from memkd_edge.formats.embedded_metadata import KEY
 from memkd_edge.metadata import Metadata
 from memkd_edge.nets.classifier import Classifier
@@ -179,7 +179,7 @@ def _write(graph: _Graph, metadata: Metadata | None, interface: "_Interface | No
         writer.metadata("min_runtime_version", _OLDEST_RUNTIME)
         if metadata is not None:
             writer.metadata(KEY, with_blank_check(metadata.to_json()))
-    return seal(writer.finish())
+    return with_digest(writer.finish())
 
 
 def _write_step(step: Subgraph, graph: _Graph, interface: "_Interface | None") -> None:

@@ -16,12 +16,20 @@ import pytest
 from typer.testing import CliRunner
 
 from memkd_edge.benchmark.backends.litert_aarch64 import measure_file_aarch64
-from memkd_edge.benchmark.builds import Subjects
+from memkd_edge.benchmark.builds import Builds
 from memkd_edge.benchmark.emulation import arm64_root
 from memkd_edge.benchmark.emulation.qemu_cortex_m import CORES
 from memkd_edge.benchmark.pipeline import bench
 from memkd_edge.benchmark.report.budget import BudgetError, check_budget, parse_budget
-from memkd_edge.benchmark.report.figures import EMULATED_EXACT, ESTIMATED, MEASURED, BenchReport, DeviceReport, Figure, Row
+from memkd_edge.benchmark.report.figures import (
+    EMULATED_EXACT,
+    ESTIMATED,
+    MEASURED,
+    BenchReport,
+    BuildFigures,
+    DeviceReport,
+    Figure,
+)
 from memkd_edge.cli.bench_tables import print_report, show, to_csv
 from memkd_edge.cli.main import app
 from memkd_edge.config import BenchConfig
@@ -180,19 +188,19 @@ def test_this_machine_is_measured(run, require_tool):
 
 
 def test_wrong_outputs_fail_the_gate(run, aarch64, monkeypatch):
-    right = Subjects.student_int8_c
-    monkeypatch.setattr(Subjects, "student_int8_c", lambda self: replace(s := right(self), expected=s.expected + 1))
+    right = Builds.student_int8_c
+    monkeypatch.setattr(Builds, "student_int8_c", lambda self: replace(s := right(self), expected=s.expected + 1))
     with pytest.raises(GateError, match=r"rpi4: student, int8 C: 24 of 24 logits differ .* step 0, class 0"):
         bench(run, BenchConfig(device=("rpi4",), steps=8))
 
 
 def test_not_a_number_is_a_wrong_output(run):
-    subject = Subjects(run, 4).float_tflite("student")
-    subject.check(subject.expected, "here")
-    broken = subject.expected.copy()
+    build = Builds(run, 4).float_tflite("student")
+    build.check(build.expected, "here")
+    broken = build.expected.copy()
     broken[2, 1] = np.nan
     with pytest.raises(GateError, match="step 2, class 1: nan"):
-        subject.check(broken, "here")
+        build.check(broken, "here")
 
 
 def test_a_tflite_runs_through_litert_on_an_emulated_pi(run, require_tool):
@@ -200,9 +208,9 @@ def test_a_tflite_runs_through_litert_on_an_emulated_pi(run, require_tool):
     root = arm64_root.location()
     if not arm64_root.is_built(root):
         pytest.skip("needs the arm64 Python: memkd-edge doctor --arm64-root")
-    subject = Subjects(run, 6).student_int8_tflite()
-    first, second = (measure_file_aarch64(root, "cortex-a72", subject, timeout_s=300) for _ in range(2))
-    subject.check(first.result.logits, "rpi4")
+    build = Builds(run, 6).student_int8_tflite()
+    first, second = (measure_file_aarch64(root, "cortex-a72", build, timeout_s=300) for _ in range(2))
+    build.check(first.result.logits, "rpi4")
     assert first.instructions_per_step == second.instructions_per_step > 5000
     assert first.runtime == "ai_edge_litert"
 
@@ -265,7 +273,7 @@ def test_a_board_s_firmware_is_written_built_and_read(run, tmp_path, cortex_m, m
 
 
 def a_report(**figures) -> BenchReport:
-    student = Row("student", "int8 C", figures)
+    student = BuildFigures("student", "int8 C", figures)
     return BenchReport("id", (DeviceReport("board", "Board", (student,)),))
 
 
@@ -385,7 +393,7 @@ def test_figures_read_well():
 
 
 def test_several_devices_are_compared_in_one_table(capsys):
-    row = Row("student", "int8 C", {"flash": exact(5064, "B")})
+    row = BuildFigures("student", "int8 C", {"flash": exact(5064, "B")})
     print_report(BenchReport("id", tuple(DeviceReport(name, f"Board {name}", (row,)) for name in "ab")))
     comparison = capsys.readouterr().out.split("The student on each device")[1]
     assert "Board a: int8 C" in comparison
@@ -394,5 +402,5 @@ def test_several_devices_are_compared_in_one_table(capsys):
 
 
 def test_csv_quotes_what_it_must():
-    report = BenchReport("id", (DeviceReport("b", "B", (Row("student", 'int8 "C", fast', {"flash": exact(1, "B")}),)),))
+    report = BenchReport("id", (DeviceReport("b", "B", (BuildFigures("student", 'int8 "C", fast', {"flash": exact(1, "B")}),)),))
     assert list(csv.reader(io.StringIO(to_csv(report))))[1][2] == 'int8 "C", fast'

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from memkd_edge.benchmark.backends.ssh import Board, _caveats, _compiler, measure_ssh
-from memkd_edge.benchmark.builds import Subject
+from memkd_edge.benchmark.builds import Build
 from memkd_edge.benchmark.pipeline import bench
 from memkd_edge.config import BenchConfig
 from memkd_edge.errors import GateError, MemkdEdgeError
@@ -22,9 +22,9 @@ from .tiny_model import TINY, inputs_int8, reference_int8
 SSHD = shutil.which("sshd") or ("/usr/sbin/sshd" if Path("/usr/sbin/sshd").exists() else None)
 
 
-def tiny_subject(expected=None) -> Subject:
+def tiny_build(expected=None) -> Build:
     inputs = inputs_int8(16)
-    return Subject("student", "int8 C", inputs, reference_int8(inputs) if expected is None else expected, 0, 6, source=TINY)
+    return Build("student", "int8 C", inputs, reference_int8(inputs) if expected is None else expected, 0, 6, source=TINY)
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def board(tmp_path, monkeypatch, require_tool):
 
 
 def test_a_program_is_copied_run_fetched_and_removed(board, tmp_path):
-    row = measure_ssh(board, tiny_subject(), "cc", timeout_s=60)
+    row = measure_ssh(board, tiny_build(), "cc", timeout_s=60)
     assert row.figures["latency"].kind == "measured"
     assert 0 <= row.figures["latency"].value <= row.figures["latency_p99"].value
     assert row.figures["peak_memory"].value > 0
@@ -80,15 +80,15 @@ def test_wrong_outputs_fail_and_are_cleaned_up(board, tmp_path):
     wrong = reference_int8(inputs_int8(16))
     wrong[3, 2] += 1
     with pytest.raises(GateError, match=r"board: student, int8 C: 1 of 48 logits differ .* step 3, class 2"):
-        measure_ssh(board, tiny_subject(wrong), "cc", timeout_s=60)
+        measure_ssh(board, tiny_build(wrong), "cc", timeout_s=60)
     assert list((tmp_path / "board").iterdir()) == []
 
 
 def test_a_model_file_runs_in_the_board_s_python(board, tmp_path):
     """A stand-in for the runtime: the board's Python has none, and says so on its last line."""
-    subject = Subject("student", "int8 .tflite", inputs_int8(2), np.zeros((2, 3), np.int8), 1, 6, file=b"x", suffix=".tflite")
+    build = Build("student", "int8 .tflite", inputs_int8(2), np.zeros((2, 3), np.int8), 1, 6, file=b"x", suffix=".tflite")
     with pytest.raises(MemkdEdgeError, match=r"python3|Error"):
-        measure_ssh(board, subject, "cc", timeout_s=60)
+        measure_ssh(board, build, "cc", timeout_s=60)
     assert list((tmp_path / "board").iterdir()) == []
 
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from memkd_edge import toolchain
 from memkd_edge.benchmark.backends.tflm import TflmBuild
-from memkd_edge.benchmark.builds import Subjects
+from memkd_edge.benchmark.builds import Builds
 from memkd_edge.benchmark.emulation.image import CppLibrary
 from memkd_edge.benchmark.emulation.qemu_cortex_m import CORES
 from memkd_edge.benchmark.pipeline import bench
@@ -65,8 +65,8 @@ def _tools(require_tool):
 def stand_in(folder, run, *, arena=ARENA, off=0, forgets=False):
     """Write headers whose interpreter computes with the generated C of the run's student, which `library` compiles."""
     shutil.copytree(STAND_IN_HEADERS, folder / "tensorflow")
-    subjects = Subjects(run, 4)
-    for name, text in emit_c(subjects.quantized, subjects.metadata, "standin").items():
+    builds = Builds(run, 4)
+    for name, text in emit_c(builds.quantized, builds.metadata, "standin").items():
         (folder / name).write_text(text)
     model = MODEL.format(arena=arena, used=ARENA_USED, off=off)
     (folder / "stand_in_model.h").write_text(model + ("#define STAND_IN_FORGETS\n" if forgets else ""))
@@ -105,7 +105,7 @@ def test_each_library_for_the_core_gives_a_row_for_each_file(run, tmp_path):
         for interface in ("int8", "int16x8")
     ]
     assert [build for build in rows if "tflite" in build] == names
-    subjects = Subjects(run, 6)
+    builds = Builds(run, 6)
     places = {name: "gen/a_reference" if "reference" in name else "gen/b_cmsis_nn" for name in names}
     for name in names:
         figures = {key: figure.value for key, figure in rows[name].figures.items()}
@@ -113,7 +113,7 @@ def test_each_library_for_the_core_gives_a_row_for_each_file(run, tmp_path):
         assert rows[name].note == (
             f"{places[name]}/lib/libtensorflow-microlite.a: state kept between calls, 6 steps equal to the integer reference"
         )
-        file = write_tflite(subjects.quantized, None, interface=name.split()[0], strip=True)
+        file = write_tflite(builds.quantized, None, interface=name.split()[0], strip=True)
         assert figures["file"] == pytest.approx(len(file), abs=3)  # padded to words
         assert figures["flash"] == figures["file"] + figures["tables"] + figures["code"] + figures["library"]
         assert (figures["arena"], figures["arena_used"]) == (672, ARENA_USED)
@@ -130,9 +130,9 @@ def test_each_library_for_the_core_gives_a_row_for_each_file(run, tmp_path):
 
 
 def test_a_gru_brings_its_own_operators_and_one_state(tmp_path):
-    subjects = Subjects(make_run(tmp_path, student="gru", teacher="gru"), 4)
+    builds = Builds(make_run(tmp_path, student="gru", teacher="gru"), 4)
     build = TflmBuild(CppLibrary(Path("unused.a")), "unused.a", "reference kernels")
-    header = subjects.student_tflm("int16x8", build).source.sources["student.h"]
+    header = builds.student_tflm("int16x8", build).source.sources["student.h"]
     assert "to->AddSub() == kTfLiteOk" in header
     assert "#define TFLM_STATES 1\n" in header
     assert "void student_step_i16(student_state_t *state, const int16_t x[], int16_t logits[]);" in header

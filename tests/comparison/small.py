@@ -3,7 +3,7 @@
 
 from dataclasses import replace
 
-from memkd_edge.comparison.rows import Row
+from memkd_edge.comparison.rows import StudentResult
 from memkd_edge.config import CompareConfig
 
 CONFIG = CompareConfig(
@@ -22,6 +22,6 @@ CONFIG = CompareConfig(
 )
 
 
-def scores(rows: list[Row]) -> list[Row]:
+def scores(rows: list[StudentResult]) -> list[StudentResult]:
     """The rows without what differs from one time to the next."""
     return [replace(row, seconds=0.0) for row in rows]

@@ -54,7 +54,7 @@ class Notes(Reporter):
     def __init__(self) -> None:
         self.notes: list[str] = []
         self.runs: list[str] = []
-        self.standings: list[tuple[int, int, bool, str]] = []
+        self.told: list[tuple[int, int, bool, str]] = []
 
     def note(self, text: str) -> None:
         self.notes.append(text)
@@ -63,7 +63,7 @@ class Notes(Reporter):
         self.runs.append(run)
 
     def compared(self, done: int, total: int, left_s: float | None, leader: str) -> None:
-        self.standings.append((done, total, left_s is not None, leader))
+        self.told.append((done, total, left_s is not None, leader))
 
 
 @pytest.fixture(autouse=True)
@@ -139,7 +139,7 @@ def test_a_finished_comparison_is_left_alone_and_a_lost_table_is_made_anew_from_
 def test_progress_tells_sets_done_the_time_left_and_the_leader(tmp_path: Path) -> None:
     progress = Notes()
     compare(CONFIG, tmp_path, progress=progress)
-    assert [(done, total, told) for done, total, told, _ in progress.standings] == [(0, 2, False), (1, 2, True), (2, 2, True)]
+    assert [(done, total, told) for done, total, told, _ in progress.told] == [(0, 2, False), (1, 2, True), (2, 2, True)]
     means = {
         (row.dataset, row.method): np.mean(
             [
@@ -151,7 +151,7 @@ def test_progress_tells_sets_done_the_time_left_and_the_leader(tmp_path: Path) -
         for row in read_rows(tmp_path / "rows.csv")
     }
     first = "base" if means["ItalyPowerDemand", "base"] > means["ItalyPowerDemand", "kd"] else "kd"
-    assert [leader for *_, leader in progress.standings][:2] == ["", f"{first} leads with a mean rank of 1.00"]
+    assert [leader for *_, leader in progress.told][:2] == ["", f"{first} leads with a mean rank of 1.00"]
 
 
 def test_other_settings_in_the_same_folder_are_refused_with_their_names(undisturbed: Path) -> None:

@@ -20,16 +20,16 @@ from memkd_edge.cli.comparison_tables import print_report
 from memkd_edge.comparison.figures import method_styles
 from memkd_edge.comparison.findings import findings
 from memkd_edge.comparison.report import write_report
-from memkd_edge.comparison.rows import Row, write_rows
+from memkd_edge.comparison.rows import StudentResult, write_rows
 from memkd_edge.config import CompareConfig, to_toml
 from memkd_edge.errors import MemkdEdgeError, UsageError
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 
 
-def row(dataset: str, method: str, seed: int, test: float, **changes: Any) -> Row:
+def row(dataset: str, method: str, seed: int, test: float, **changes: Any) -> StudentResult:
     """A student of accuracy 0.1 below its AUC-PRC; the teacher has .9."""
-    plain = Row(
+    plain = StudentResult(
         dataset=dataset,
         student="lstm",
         compression=500.0,
@@ -63,7 +63,7 @@ def row(dataset: str, method: str, seed: int, test: float, **changes: Any) -> Ro
     return replace(plain, **changes)
 
 
-def comparison(folder: Path, rows: Sequence[Row], **config: Any) -> Path:
+def comparison(folder: Path, rows: Sequence[StudentResult], **config: Any) -> Path:
     """A folder as `compare` leaves it."""
     asked = {"datasets": tuple(dict.fromkeys(one.dataset for one in rows)), **config}
     folder.mkdir(exist_ok=True)
@@ -79,7 +79,7 @@ SMALL = {
 }
 
 
-def small_rows() -> list[Row]:
+def small_rows() -> list[StudentResult]:
     rows = [
         row(dataset, method, seed, score)
         for dataset, methods in SMALL.items()
@@ -89,7 +89,7 @@ def small_rows() -> list[Row]:
     return [replace(one, kept=one.method == "memkd" and one.seed == 1) for one in rows]
 
 
-def many_rows(sets: int, methods: Sequence[str]) -> list[Row]:
+def many_rows(sets: int, methods: Sequence[str]) -> list[StudentResult]:
     """Each method better than the one before it on every data set, by steps of its own."""
     return [
         row(f"Set{number}", method, 0, 0.3 + 0.05 * place + 0.001 * number * place + 0.01 * number, kept=place == 0)
@@ -98,7 +98,7 @@ def many_rows(sets: int, methods: Sequence[str]) -> list[Row]:
     ]
 
 
-def sweep_rows() -> list[Row]:
+def sweep_rows() -> list[StudentResult]:
     """Two kinds at three sizes: of gru students the largest is no better than the middle one, in int8; in float it is."""
     int8 = {"lstm": {1600.0: 0.5, 500.0: 0.6, 50.0: 0.8}, "gru": {1600.0: 0.4, 500.0: 0.7, 50.0: 0.7}}
     return [
@@ -159,9 +159,9 @@ class Page(HTMLParser):
 
 def test_ranks_means_outcomes_and_retention_are_those_worked_out_by_hand() -> None:
     found = findings(small_rows())
-    by_method = {one.method: one for one in found.standings}
+    by_method = {one.method: one for one in found.ranking}
     # Seed means: Alpha .65 .75 .85 (ranks 3 2 1), Beta .50 .50 .45 (ranks 1.5 1.5 3).
-    assert [(one.method, one.rank) for one in found.standings] == [("kd", 1.75), ("memkd", 2.0), ("base", 2.25)]
+    assert [(one.method, one.rank) for one in found.ranking] == [("kd", 1.75), ("memkd", 2.0), ("base", 2.25)]
     assert by_method["memkd"].auc_prc == pytest.approx(0.65)
     assert by_method["memkd"].accuracy == pytest.approx(0.55)
     assert by_method["memkd"].retention == pytest.approx((0.85 / 0.9 + 0.45 / 0.9) / 2)
@@ -174,15 +174,15 @@ def test_ranks_means_outcomes_and_retention_are_those_worked_out_by_hand() -> No
 
 def test_the_share_of_data_sets_that_keep_97_percent_counts_the_limit_itself() -> None:
     rows = [row(name, "memkd", 0, score, teacher_test_auc_prc=1.0) for name, score in (("A", 0.97), ("B", 0.9699))]
-    assert findings(rows).standings[0].retained == 0.5
+    assert findings(rows).ranking[0].retained == 0.5
 
 
 def test_a_data_set_without_all_methods_counts_in_no_mean_but_in_the_outcomes_of_those_it_has() -> None:
     rows = [*small_rows(), row("Gamma", "base", 0, 0.1), row("Gamma", "memkd", 0, 0.9)]
     found = findings(rows)
     assert found.complete == ("Alpha", "Beta")
-    assert [one.rank for one in found.standings] == [1.75, 2.0, 2.25]
-    assert {one.method: one.against["base"] for one in found.standings if one.method != "base"}["memkd"] == (2, 0, 1)
+    assert [one.rank for one in found.ranking] == [1.75, 2.0, 2.25]
+    assert {one.method: one.against["base"] for one in found.ranking if one.method != "base"}["memkd"] == (2, 0, 1)
 
 
 def test_the_report_says_who_leads_by_how_much_and_that_two_data_sets_prove_nothing(tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_with_too_many_methods_for_the_data_sets_the_report_says_that_nothing_co
 def test_methods_that_are_equal_everywhere_are_reported_without_a_diagram_or_a_crash(tmp_path: Path) -> None:
     rows = [row(f"Set{number}", method, 0, 0.5) for number in range(6) for method in ("base", "kd", "memkd")]
     report = write_report(comparison(tmp_path, rows))
-    assert {one.rank for one in report.found.standings} == {2.0}
+    assert {one.rank for one in report.found.ranking} == {2.0}
     assert {pair.p for pair in report.found.pairs} == {1.0}
     assert not (tmp_path / "figures" / "critical-difference.svg").exists()
 
@@ -345,7 +345,7 @@ def test_figures_are_sound_xml_with_one_colour_a_method(hostile: Path) -> None:
 def test_json_holds_the_numbers(hostile: Path) -> None:
     report = json.loads((hostile / "report.json").read_text())
     assert report["summary"].startswith("memkd leads")
-    assert report["standings"][0]["against"] == {"base": [7, 0, 0], "kd": [7, 0, 0]}
+    assert report["ranking"][0]["against"] == {"base": [7, 0, 0], "kd": [7, 0, 0]}
     assert len(report["pairs"]) == 3
 
 

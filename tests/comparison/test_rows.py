@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas
 import pytest
 
-from memkd_edge.comparison.rows import COLUMNS, Row, read_rows, write_rows
+from memkd_edge.comparison.rows import COLUMNS, StudentResult, read_rows, write_rows
 from memkd_edge.errors import MemkdEdgeError
 
-ROW = Row(
+ROW = StudentResult(
     dataset="GunPoint",
     student="lstm",
     compression=500.0,

@@ -4,14 +4,14 @@
 import numpy as np
 import pytest
 
-from memkd_edge.distillation.selection import Course, choose, standings
+from memkd_edge.distillation.selection import ScoreHistory, choose, method_scores
 from memkd_edge.distillation.students import Candidate
 
 
-def course(auc, loss=None):
+def history(auc, loss=None):
     """Scores [V, P] at epochs 10, 20, ...; all losses 1 unless given."""
     auc = np.array(auc, float)
-    return Course(10 * np.arange(1, len(auc) + 1), auc, np.ones_like(auc) if loss is None else np.array(loss, float))
+    return ScoreHistory(10 * np.arange(1, len(auc) + 1), auc, np.ones_like(auc) if loss is None else np.array(loss, float))
 
 
 def candidates(*groups, seeds=2):
@@ -21,19 +21,19 @@ def candidates(*groups, seeds=2):
 def test_the_stopping_epoch_is_that_of_the_best_smoothed_mean_in_the_second_half():
     # Means .9 .2 .3 .8 .5 .7: smoothed .55 .467 .433 .533 .667 .6; the first three lie in the first half.
     scores = [[0.9, 0.9], [0.2, 0.2], [0.2, 0.4], [0.8, 0.8], [0.4, 0.6], [0.7, 0.7]]
-    (standing,) = standings(candidates(("base", 0.0)), course(scores))
-    assert standing.epoch == 50
-    np.testing.assert_array_equal(standing.auc, [0.4, 0.6])
+    (score,) = method_scores(candidates(("base", 0.0)), history(scores))
+    assert score.epoch == 50
+    np.testing.assert_array_equal(score.auc, [0.4, 0.6])
 
 
 def test_of_equal_scorings_the_latest_stops():
-    (standing,) = standings(candidates(("base", 0.0)), course([[1.0, 1.0]] * 6))
-    assert standing.epoch == 60
+    (score,) = method_scores(candidates(("base", 0.0)), history([[1.0, 1.0]] * 6))
+    assert score.epoch == 60
 
 
 def test_each_method_keeps_its_best_weight_and_the_mean_decides_not_a_single_seed():
     students = candidates(("kd", 1.0), ("kd", 3.0), ("base", 0.0))
-    choice = choose(students, course([[1.0, 0.5, 0.8, 0.84, 0.7, 0.7]]))
+    choice = choose(students, history([[1.0, 0.5, 0.8, 0.84, 0.7, 0.7]]))
     assert [(one.method, one.weight) for one in choice.methods] == [("kd", 3.0), ("base", 0.0)]
     assert (choice.kept.method, choice.kept.weight) == ("kd", 3.0)
     assert students[choice.index] == Candidate("kd", 3.0, 1)
@@ -43,16 +43,16 @@ def test_each_method_keeps_its_best_weight_and_the_mean_decides_not_a_single_see
 @pytest.mark.parametrize(("memkd", "kept"), [(0.8998, "memkd"), (0.898, "kd")])
 def test_of_methods_tied_to_three_decimals_a_memkd_method_is_kept_and_the_reason_says_so(memkd, kept):
     students = candidates(("kd", 1.0), ("memkd", 10.0))
-    choice = choose(students, course([[0.8, 1.0, memkd, memkd]]))
+    choice = choose(students, history([[0.8, 1.0, memkd, memkd]]))
     assert choice.kept.method == kept
     assert ("ties go to MemKD" in choice.reason) == (kept == "memkd")
 
 
 def test_equal_scores_are_decided_by_the_lower_cross_entropy():
     students = candidates(("base", 0.0), ("kd", 1.0))
-    choice = choose(students, course([[1.0] * 4], [[0.3, 0.4, 0.2, 0.1]]))
+    choice = choose(students, history([[1.0] * 4], [[0.3, 0.4, 0.2, 0.1]]))
     assert students[choice.index] == Candidate("kd", 1.0, 1)
 
 
 def test_the_reason_names_the_series_that_were_chosen_on():
-    assert "highest mean test AUC-PRC" in choose(candidates(("base", 0.0)), course([[0.5, 0.6]]), "test").reason
+    assert "highest mean test AUC-PRC" in choose(candidates(("base", 0.0)), history([[0.5, 0.6]]), "test").reason

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from experiments import quantization_cost as report
-from experiments.quantization_cost import Loss, Row, measure, student_run, summary, to_markdown
+from experiments.quantization_cost import Loss, QuantizationCost, measure, student_run, summary, to_markdown
 from memkd_edge.distillation import study
 
 
-def row(name: str, int8: Loss, int16x8: Loss) -> Row:
+def row(name: str, int8: Loss, int16x8: Loss) -> QuantizationCost:
     alone = Loss(0.95, 0.0, 0, 1.0), Loss(0.94, 1.0, 3, 0.97)
-    return Row(name, 1, 2, 24, 100, 0.9, 0.95, 7, int8, int16x8, *alone)
+    return QuantizationCost(name, 1, 2, 24, 100, 0.9, 0.95, 7, int8, int16x8, *alone)
 
 
 def test_the_summary_gives_mean_and_worst():

@@ -81,7 +81,7 @@ def test_c_is_compiled_and_run(run, require_tool, quantize, folder):
     assert {"toy_set_1.c", "toy_set_1.h"} <= {path.name for path in report.files}
     (file,) = report.verification.files
     assert file.file == f"{folder}/toy_set_1.c"
-    ran = {rung.title: rung for rung in file.rungs if rung.status == "ok"}
+    ran = {result.title: result for result in file.results if result.status == "ok"}
     if quantize == "int8":
         for title in ("C, host, _i8", "C, host, small, _i8", "C, host, _i16"):
             assert (ran[title].mismatches, ran[title].test.agreement) == (0, 1.0)
@@ -94,16 +94,16 @@ def test_c_is_compiled_and_run(run, require_tool, quantize, folder):
 def test_c_runs_on_emulated_cortex_m_cores(run, require_tool, quantize, entries):
     require_tool("arm-none-eabi-gcc", "qemu-system-arm", package="gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm")
     report = export(run, ExportConfig(format="c", quantize=quantize))
-    rungs = {rung.title: rung for rung in report.verification.files[0].rungs}
+    results = {result.title: result for result in report.verification.files[0].results}
     for core in ("Cortex-M4", "Cortex-M0+"):
         for entry in entries:
-            rung = rungs[f"C, {core} (QEMU), _{entry}"]
-            assert (rung.status, rung.test.agreement, rung.state_kept) == ("ok", 1.0, True)
+            result = results[f"C, {core} (QEMU), _{entry}"]
+            assert (result.status, result.test.agreement, result.state_kept) == ("ok", 1.0, True)
             if quantize == "int8":
-                assert (rung.exact, rung.mismatches) == (True, 0)
-                assert rung.compared > 1000
+                assert (result.exact, result.mismatches) == (True, 0)
+                assert result.compared > 1000
             else:
-                assert rung.test.max_error < 1e-4
+                assert result.test.max_error < 1e-4
 
 
 def test_without_an_emulator_the_rung_says_what_to_install(run, tmp_path, monkeypatch):
@@ -149,7 +149,7 @@ def test_a_gru_student_leaves_in_the_same_manner(tmp_path, config):
     report = export(run, config)
     for file in report.verification.files:
         assert file.agreement == 1
-        assert all(rung.mismatches in (0, None) for rung in file.rungs)
+        assert all(result.mismatches in (0, None) for result in file.results)
 
 
 COUNTS = (16384.0, 8192.0, 131.0)
@@ -171,9 +171,9 @@ def test_raw_files_take_counts_or_physical_units_and_decide_the_same(run, config
         assert file.agreement == 1
         assert file.input == "raw"
         assert len(file.counts_per_unit) == (3 if config.counts_per_unit else 0)
-        ran = [rung for rung in file.rungs if rung.status == "ok"]
-        assert all(rung.mismatches in (0, None) and rung.state_kept is not False for rung in ran)
-        assert all(rung.golden is (None if config.strip else True) for rung in ran)
+        ran = [result for result in file.results if result.status == "ok"]
+        assert all(result.mismatches in (0, None) and result.state_kept is not False for result in ran)
+        assert all(result.golden is (None if config.strip else True) for result in ran)
     again = verify_module.verify(run)  # without being told again
     assert [file.counts_per_unit for file in again.files] == [file.counts_per_unit for file in report.verification.files]
 
@@ -222,8 +222,8 @@ def test_a_fine_tuned_file_is_verified_against_its_own_float_weights(run, monkey
     tuned = build(student().spec).eval()
     monkeypatch.setattr(pipeline_module, "_finetuned", lambda run, arithmetic: tuned)
     report = export(run, ExportConfig(finetune=True, min_agreement=0.5))
-    assert all(rung.mismatches in (0, None) for rung in report.verification.files[0].rungs)
-    assert report.verification.files[0].rungs[0].accuracy < 1  # other weights, other decisions than the student's
+    assert all(result.mismatches in (0, None) for result in report.verification.files[0].results)
+    assert report.verification.files[0].results[0].accuracy < 1  # other weights, other decisions than the student's
     assert verify_module.verify(run, min_agreement=0.5).files[0].agreement == report.verification.files[0].agreement
     export(run, ExportConfig(), force=True)
     assert not list((run.path / "export").glob("*.safetensors"))
@@ -351,8 +351,8 @@ def test_exporting_imports_neither_tensorflow_nor_aeon(run):
 
 def test_torch_answers_the_stream_as_it_answers_step_by_step():
     model, x = student(), series()
-    material = verify_module.float_material(model, x, None)
+    data = verify_module.float_reference(model, x, None)
     with torch.no_grad():
         for t in (0, 17, 299):
-            expected = model(torch.from_numpy(material.stream[:, : t + 1]))[0][0].numpy()
-            np.testing.assert_allclose(material.stream_logits[t], expected, atol=1e-5)
+            expected = model(torch.from_numpy(data.stream[:, : t + 1]))[0][0].numpy()
+            np.testing.assert_allclose(data.stream_logits[t], expected, atol=1e-5)

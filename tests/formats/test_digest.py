@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memkd_edge.errors import MemkdEdgeError
-from memkd_edge.formats.digest import is_broken, is_sealed, seal, with_blank_check
+from memkd_edge.formats.digest import digest_holds, is_broken, with_blank_check, with_digest
 from memkd_edge.formats.inspection import inspect
 from memkd_edge.streaming import StreamingClassifier
 from memkd_edge.verification.pipeline import verify
@@ -25,35 +25,35 @@ def test_the_metadata_stays_a_json_object():
 
 
 def test_a_sealed_file_holds_the_digest_of_itself_with_the_digest_blank():
-    sealed = seal(b"head" + METADATA + b"tail")
+    written = with_digest(b"head" + METADATA + b"tail")
     digest = hashlib.sha256(b"head" + METADATA + b"tail").hexdigest()[:16].encode()
-    assert sealed == b"head" + METADATA.replace(b"0" * 16, digest) + b"tail"
-    assert is_sealed(sealed)
+    assert written == b"head" + METADATA.replace(b"0" * 16, digest) + b"tail"
+    assert digest_holds(written)
 
 
 @settings(max_examples=100, deadline=None)
 @given(content=st.binary(max_size=60), place=st.floats(0, 0.9999), mask=st.integers(1, 255))
 def test_every_change_of_a_byte_breaks_the_seal(content, place, mask):
-    sealed = bytearray(seal(content + METADATA + content))
-    sealed[int(place * len(sealed))] ^= mask
-    assert not is_sealed(bytes(sealed))
+    written = bytearray(with_digest(content + METADATA + content))
+    written[int(place * len(written))] ^= mask
+    assert not digest_holds(bytes(written))
 
 
 def test_a_file_without_metadata_is_left_alone_and_counts_as_unsealed():
-    assert seal(b"bare") == b"bare"
-    assert not is_sealed(b"bare")
-    assert not is_sealed(b"head" + METADATA)
+    assert with_digest(b"bare") == b"bare"
+    assert not digest_holds(b"bare")
+    assert not digest_holds(b"head" + METADATA)
 
 
 def test_a_seal_can_be_renewed():
-    sealed = seal(b"head" + METADATA + b"tail")
-    assert seal(sealed) == sealed
-    assert is_sealed(seal(sealed.replace(b"tail", b"toes")))
+    written = with_digest(b"head" + METADATA + b"tail")
+    assert with_digest(written) == written
+    assert digest_holds(with_digest(written.replace(b"tail", b"toes")))
 
 
 def test_a_file_of_another_program_is_not_broken():
     assert not is_broken(b"bare")
-    assert not is_broken(seal(b"head" + METADATA))
+    assert not is_broken(with_digest(b"head" + METADATA))
     assert is_broken(b"head" + METADATA)
 
 
@@ -62,8 +62,8 @@ def test_a_file_of_another_program_is_not_broken():
 )
 def test_onnx_files_are_sealed_and_stay_whole_to_onnx(write):
     data = write(student(), metadata())
-    assert is_sealed(data)
-    assert not is_sealed(onnx.load_model_from_string(data).SerializeToString() + b" ")
+    assert digest_holds(data)
+    assert not digest_holds(onnx.load_model_from_string(data).SerializeToString() + b" ")
     onnx.checker.check_model(data)
 
 

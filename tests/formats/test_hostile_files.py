@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from memkd_edge.cli.export_tables import print_inspection
 from memkd_edge.errors import MemkdEdgeError
-from memkd_edge.formats.digest import seal, with_blank_check
+from memkd_edge.formats.digest import with_blank_check, with_digest
 from memkd_edge.formats.embedded_metadata import read_onnx, read_onnx_metadata, read_tflite_metadata
 from memkd_edge.formats.inspection import inspect
 from memkd_edge.formats.step_interface import onnx_step, tflite_step
@@ -210,7 +210,7 @@ def test_sealed_metadata_with_entries_of_the_wrong_kind_is_refused(tmp_path, suf
         writer = ModelWriter(names=True)
         writer.subgraph("step")
         writer.metadata("memkd_edge", with_blank_check(Hostile().to_json()))
-        path.write_bytes(seal(writer.finish()))
+        path.write_bytes(with_digest(writer.finish()))
     for action in (inspect, verify):
         with pytest.raises(MemkdEdgeError, match=path.name):
             action(path)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ladder: what it measures, and that it catches files that are wrong on purpose."""
+"""The runtime checks: what they measure, and that they catch files that are wrong on purpose."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from memkd_edge.quantization.post_training import quantize
 from memkd_edge.runs import Run
 from memkd_edge.verification import pipeline as verify_module
 from memkd_edge.verification.pipeline import ParityError, verify
-from memkd_edge.verification.runtime_check import Accuracy, Rung, one_stream
+from memkd_edge.verification.runtime_check import Accuracy, RuntimeResult, one_stream
 from memkd_edge.verification.runtimes import RUNTIMES, Job, stream
 from memkd_edge.writers.onnx import write_onnx_step
 from memkd_edge.writers.tflite import write_tflite, write_tflite_float
@@ -66,26 +66,26 @@ def swap_state_outputs(model):
     h.tensorIndex, c.tensorIndex = c.tensorIndex, h.tensorIndex
 
 
-def rungs_of(report, file):
-    return {rung.title: rung for rung in next(f for f in report.files if f.file == file).rungs}
+def results_of(report, file):
+    return {result.title: result for result in next(f for f in report.files if f.file == file).results}
 
 
 def test_every_runtime_gives_the_references_bits_and_keeps_the_state(report):
-    rungs = rungs_of(report, "toy_set_1_int8.tflite")
-    assert {"numpy reference", "LiteRT (XNNPACK)", "LiteRT (builtin)", "LiteRT (reference)"} <= set(rungs)
-    for rung in rungs.values():
-        if rung.status == "not installed":
-            assert "pip install" in rung.detail
+    results = results_of(report, "toy_set_1_int8.tflite")
+    assert {"numpy reference", "LiteRT (XNNPACK)", "LiteRT (builtin)", "LiteRT (reference)"} <= set(results)
+    for result in results.values():
+        if result.status == "not installed":
+            assert "pip install" in result.detail
             continue
-        assert rung.status == "ok"
-        assert rung.test.agreement == 1.0
-        assert rung.accuracy == rung.test.agreement  # the toy's labels are the float student's decisions
-        assert 0 < rung.test.mean_error <= rung.test.max_error < 0.05
-        assert rung.stream.agreement > 0.98
-        assert rung.state_kept is True
-        assert rung.golden is True
-        assert rung.mismatches in (0, None)
-        assert rung.compared > 40_000 or rung.mismatches is None
+        assert result.status == "ok"
+        assert result.test.agreement == 1.0
+        assert result.accuracy == result.test.agreement  # the toy's labels are the float student's decisions
+        assert 0 < result.test.mean_error <= result.test.max_error < 0.05
+        assert result.stream.agreement > 0.98
+        assert result.state_kept is True
+        assert result.golden is True
+        assert result.mismatches in (0, None)
+        assert result.compared > 40_000 or result.mismatches is None
 
 
 def test_the_report_is_recorded_in_the_run(run, report):
@@ -125,9 +125,9 @@ def test_a_file_on_its_own_is_measured_against_its_first_runtime_and_its_golden_
     path.write_bytes((run.path / "export" / "toy_set_1_int8.tflite").read_bytes())
     alone = verify(path)
     assert alone.baseline == "LiteRT (XNNPACK)"
-    rungs = rungs_of(alone, "m.tflite")
-    assert rungs["LiteRT (reference)"].test.max_error == 0
-    assert rungs["LiteRT (reference)"].golden is True
+    results = results_of(alone, "m.tflite")
+    assert results["LiteRT (reference)"].test.max_error == 0
+    assert results["LiteRT (reference)"].golden is True
     assert not (tmp_path / "export").exists()
 
 
@@ -146,9 +146,9 @@ def test_files_of_every_kind_are_verified_on_their_own(tmp_path, config):
         alone = tmp_path / path.name
         alone.write_bytes(path.read_bytes())
         (file,) = verify(alone).files
-        ran = [rung for rung in file.rungs if rung.status == "ok"]
+        ran = [result for result in file.results if result.status == "ok"]
         assert ran
-        assert all(rung.test.agreement == 1 and rung.golden is not False for rung in ran)
+        assert all(result.test.agreement == 1 and result.golden is not False for result in ran)
 
 
 def test_a_damaged_digest_is_refused_before_a_runtime_sees_the_file(tmp_path):
@@ -172,7 +172,7 @@ def test_swapped_float_state_outputs_fail_the_gate(tmp_path):
     with pytest.raises(ParityError, match=r"LiteRT .*float student") as failure:
         verify(run)
     assert failure.value.exit_code == GateError.exit_code == 4
-    assert all(rung.test.max_error > 0.1 for rung in failure.value.report.files[0].rungs if rung.status == "ok")
+    assert all(result.test.max_error > 0.1 for result in failure.value.report.files[0].results if result.status == "ok")
     assert run.read_json("export/verify.json")["passed"] is False
 
 
@@ -291,8 +291,8 @@ def test_a_runtime_of_another_environment_gives_the_references_bits(tmp_path, va
         pytest.skip(f"needs {variable} to name a Python: {BY_NAME[name].install}")
     run = make_run(tmp_path, student(layers=layers))
     report = export(run, ExportConfig(format="tflite", quantize="int8")).verification
-    rung = rungs_of(report, "toy_set_1_int8.tflite")[BY_NAME[name].title]
-    assert (rung.status, rung.mismatches) == ("ok", 0)
+    result = results_of(report, "toy_set_1_int8.tflite")[BY_NAME[name].title]
+    assert (result.status, result.mismatches) == ("ok", 0)
 
 
 def test_one_stream_joins_series_end_to_end_and_over_again():
@@ -301,10 +301,10 @@ def test_one_stream_joins_series_end_to_end_and_over_again():
 
 
 def test_gates_of_a_rung():
-    good = Rung("R", "ok", test=Accuracy(1.0, 0.1, 0.01), state_kept=True, golden=True)
+    good = RuntimeResult("R", "ok", test=Accuracy(1.0, 0.1, 0.01), state_kept=True, golden=True)
     assert good.failures(0.98, np.inf) == []
-    assert Rung("R", "not installed").failures(0.98, np.inf) == []
-    assert Rung("R", "failed", "it crashed").failures(0.98, np.inf) == ["it crashed"]
+    assert RuntimeResult("R", "not installed").failures(0.98, np.inf) == []
+    assert RuntimeResult("R", "failed", "it crashed").failures(0.98, np.inf) == ["it crashed"]
     tie = replace(good, mismatches=1, compared=10_000, largest_mismatch=1)
     assert tie.failures(0.98, np.inf) == []
     for bad in (

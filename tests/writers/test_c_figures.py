@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 
 from experiments import pinned_costs as figures
-from experiments.pinned_costs import Row
+from experiments.pinned_costs import PinnedCost
 from memkd_edge import toolchain
 from memkd_edge.assets import asset_dir
 from memkd_edge.errors import GateError, MemkdEdgeError
 
-ROWS = [Row("m4", "A", "fast", 771.0, 5448, 100, 68), Row("m4", "B", "fast", 2182.5, 8188, 156, 92)]
+ROWS = [PinnedCost("m4", "A", "fast", 771.0, 5448, 100, 68), PinnedCost("m4", "B", "fast", 2182.5, 8188, 156, 92)]
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 from memkd_edge import toolchain
 from memkd_edge.benchmark.backends.litert_aarch64 import measure_file_aarch64
 from memkd_edge.benchmark.backends.tflm import explain, find_builds
-from memkd_edge.benchmark.builds import Subject, Subjects, collect
+from memkd_edge.benchmark.builds import Build, Builds, collect
 from memkd_edge.benchmark.devices import estimates
 from memkd_edge.benchmark.devices.cycles import estimate_cycles
 from memkd_edge.benchmark.devices.profiles import Device
@@ -18,63 +18,60 @@ from memkd_edge.benchmark.emulation import arm64_root
 from memkd_edge.benchmark.emulation.measurement import Measurement
 from memkd_edge.benchmark.emulation.qemu_cortex_m import DoesNotFitError, measure_cortex_m
 from memkd_edge.benchmark.emulation.qemu_user import measure_aarch64
-from memkd_edge.benchmark.report.figures import EMULATED_EXACT, DeviceReport, Figure, Row
+from memkd_edge.benchmark.report.figures import EMULATED_EXACT, BuildFigures, DeviceReport, Figure
 from memkd_edge.config import BenchConfig
 
 TEACHER_STEPS = 4
 
 
-def bench_aarch64(device: Device, subjects: Subjects, config: BenchConfig) -> DeviceReport:
+def bench_aarch64(device: Device, builds: Builds, config: BenchConfig) -> DeviceReport:
     """Measure the generated C as aarch64 programs under qemu-user."""
     rows = []
-    made, reasons = _c_subjects(subjects)
-    for subject in made:
-        assert subject.source is not None
-        measurement = measure_aarch64(
-            device.core, subject.source, subject.inputs, flags=subject.flags, timeout_s=config.timeout_s
-        )
-        subject.check(measurement.logits, device.name)
+    made, reasons = _c_builds(builds)
+    for build in made:
+        assert build.source is not None
+        measurement = measure_aarch64(device.core, build.source, build.inputs, flags=build.flags, timeout_s=config.timeout_s)
+        build.check(measurement.logits, device.name)
         figures = exact_figures(measurement)
         latency = estimates.latency_from_instructions(figures["instructions"], measurement.sections.weights, device)
-        rows.append(Row(subject.model, subject.build, {**figures, "latency": latency}))
+        rows.append(BuildFigures(build.model, build.name, {**figures, "latency": latency}))
     root = arm64_root.location()
     if arm64_root.is_built(root):
-        rows += _litert_rows(root, device, subjects, config)
+        rows += _litert_rows(root, device, builds, config)
     else:
         reasons.append("For .tflite rows through LiteRT on this device: memkd-edge doctor --arm64-root")
     return DeviceReport(device.name, device.title, tuple(rows), (*reasons, *filter(None, [device.note])))
 
 
-def bench_cortex_m(device: Device, subjects: Subjects, config: BenchConfig) -> DeviceReport:
+def bench_cortex_m(device: Device, builds: Builds, config: BenchConfig) -> DeviceReport:
     """Measure firmware under qemu-system-arm, linked with the device's memory sizes: generated C, and TFLite Micro if given."""
-    builds = find_builds(Path(config.tflm_dir), device.core) if config.tflm_dir else []
-    made, reasons = _c_subjects(subjects, subjects.student_small_c)
-    rows = [_cortex_m_row(device, subject, config) for subject in made]
-    for build in builds:
-        makers: list[Callable[[], Subject]] = [
-            partial(subjects.student_tflm, interface, build) for interface in ("int8", "int16x8")
+    made, reasons = _c_builds(builds, builds.student_small_c)
+    rows = [_cortex_m_row(device, build, config) for build in made]
+    for library in find_builds(Path(config.tflm_dir), device.core) if config.tflm_dir else []:
+        makers: list[Callable[[], Build]] = [
+            partial(builds.student_tflm, interface, library) for interface in ("int8", "int16x8")
         ]
-        rows += [_tflm_row(device, subject, config, build.place) for subject in collect(makers)[0]]
+        rows += [_tflm_row(device, build, config, library.place) for build in collect(makers)[0]]
     return DeviceReport(device.name, device.title, tuple(rows), (*reasons, *filter(None, [device.note])))
 
 
-def bench_sizes(device: Device, subjects: Subjects, config: BenchConfig) -> DeviceReport:
+def bench_sizes(device: Device, builds: Builds, config: BenchConfig) -> DeviceReport:
     """Give the bytes of constants and state for a core that no emulator here runs.
 
     They are those of the portable C for any 32-bit core, taken from a Cortex-M3 build; code size is the device compiler's affair.
     """
     rows = []
-    made, reasons = _c_subjects(subjects)
-    for subject in made:
-        assert subject.source is not None
-        measurement = measure_cortex_m("m3", subject.source, subject.inputs, timeout_s=config.timeout_s)
-        subject.check(measurement.logits, device.name)
+    made, reasons = _c_builds(builds)
+    for build in made:
+        assert build.source is not None
+        measurement = measure_cortex_m("m3", build.source, build.inputs, timeout_s=config.timeout_s)
+        build.check(measurement.logits, device.name)
         figures = exact_figures(measurement)
         kept = {name: figures[name] for name in ("weights", "tables", "state", "static")}
         constants = kept["weights"].value + kept["tables"].value
         available = device.bytes("flash_kib") or 0
         note = "" if constants <= available else f"does not fit: constants of {constants:,.0f} B, flash of {available:,} B"
-        rows.append(Row(subject.model, subject.build, kept, note))
+        rows.append(BuildFigures(build.model, build.name, kept, note))
     return DeviceReport(device.name, device.title, tuple(rows), (*reasons, *filter(None, [device.note])))
 
 
@@ -101,77 +98,77 @@ def exact_figures(measurement: Measurement) -> dict[str, Figure]:
     return figures
 
 
-def _c_subjects(subjects: Subjects, *more: Callable[[], Subject]) -> tuple[list[Subject], list[str]]:
-    makers: list[Callable[[], Subject]] = [
-        subjects.student_int8_c,
+def _c_builds(builds: Builds, *more: Callable[[], Build]) -> tuple[list[Build], list[str]]:
+    makers: list[Callable[[], Build]] = [
+        builds.student_int8_c,
         *more,
-        partial(subjects.float_c, "student"),
-        partial(subjects.float_c, "teacher"),
+        partial(builds.float_c, "student"),
+        partial(builds.float_c, "teacher"),
     ]
     made, reasons = collect(makers)
     # A teacher takes millions of emulated instructions a step, the same at each.
-    return [subject.first(TEACHER_STEPS) if subject.model == "teacher" else subject for subject in made], reasons
+    return [build.first(TEACHER_STEPS) if build.model == "teacher" else build for build in made], reasons
 
 
-def _litert_rows(root: Path, device: Device, subjects: Subjects, config: BenchConfig) -> list[Row]:
-    makers: list[Callable[[], Subject]] = [
-        subjects.student_int8_tflite,
-        subjects.student_int16_tflite,
-        partial(subjects.float_tflite, "student"),
-        partial(subjects.float_tflite, "teacher"),
+def _litert_rows(root: Path, device: Device, builds: Builds, config: BenchConfig) -> list[BuildFigures]:
+    makers: list[Callable[[], Build]] = [
+        builds.student_int8_tflite,
+        builds.student_int16_tflite,
+        partial(builds.float_tflite, "student"),
+        partial(builds.float_tflite, "teacher"),
     ]
     rows = []
-    for subject in collect(makers)[0]:
+    for build in collect(makers)[0]:
         try:
-            measurement = measure_file_aarch64(root, device.core, subject, timeout_s=config.timeout_s)
+            measurement = measure_file_aarch64(root, device.core, build, timeout_s=config.timeout_s)
         except toolchain.ToolFailedError as error:
-            rows.append(Row(subject.model, subject.build, note=f"did not run in {root}: {error.last_line}"))
+            rows.append(BuildFigures(build.model, build.name, note=f"did not run in {root}: {error.last_line}"))
             continue
-        subject.check(measurement.result.logits, device.name)
+        build.check(measurement.result.logits, device.name)
         exact = functools.partial(Figure, kind=EMULATED_EXACT, tool=measurement.tool)
         figures = {
-            "file": exact(len(subject.file), unit="B"),
-            "weights": exact(subject.weight_bytes, unit="B"),
+            "file": exact(len(build.file), unit="B"),
+            "weights": exact(build.weight_bytes, unit="B"),
             "state": exact(measurement.result.state_bytes, unit="B"),
             "instructions": exact(measurement.instructions_per_step, unit="instructions"),
         }
-        figures["latency"] = estimates.latency_from_instructions(figures["instructions"], subject.weight_bytes, device)
-        rows.append(Row(subject.model, f"{subject.build}, {measurement.runtime}", figures))
+        figures["latency"] = estimates.latency_from_instructions(figures["instructions"], build.weight_bytes, device)
+        rows.append(BuildFigures(build.model, f"{build.name}, {measurement.runtime}", figures))
     return rows
 
 
-def _cortex_m_row(device: Device, subject: Subject, config: BenchConfig) -> Row:
-    assert subject.source is not None
+def _cortex_m_row(device: Device, build: Build, config: BenchConfig) -> BuildFigures:
+    assert build.source is not None
     try:
         measurement = measure_cortex_m(
             device.core,
-            subject.source,
-            subject.inputs,
-            flags=subject.flags,
+            build.source,
+            build.inputs,
+            flags=build.flags,
             flash_bytes=device.bytes("flash_kib"),
             ram_bytes=device.bytes("ram_kib"),
             timeout_s=config.timeout_s,
         )
     except DoesNotFitError as error:
-        weights = Figure(subject.weight_bytes, EMULATED_EXACT, "B", "arm-none-eabi-gcc")
-        return Row(subject.model, subject.build, {"weights": weights}, str(error))
-    subject.check(measurement.logits, device.name)
+        weights = Figure(build.weight_bytes, EMULATED_EXACT, "B", "arm-none-eabi-gcc")
+        return BuildFigures(build.model, build.name, {"weights": weights}, str(error))
+    build.check(measurement.logits, device.name)
     figures = exact_figures(measurement)
     penalty = device.quantities.get("fetch_penalty")
     figures["cycles"] = estimate_cycles(measurement, device.core, (penalty.lo, penalty.hi) if penalty else (0.0, 0.0))
     figures["latency"] = estimates.latency_from_cycles(figures["cycles"], device)
-    return Row(subject.model, subject.build, figures)
+    return BuildFigures(build.model, build.name, figures)
 
 
-def _tflm_row(device: Device, subject: Subject, config: BenchConfig, library: str) -> Row:
+def _tflm_row(device: Device, build: Build, config: BenchConfig, place: str) -> BuildFigures:
     """The row of a file in TFLite Micro. The file is what the linker sees as constants; the weights are a part of it."""
     try:
-        row = _cortex_m_row(device, subject, config)
+        row = _cortex_m_row(device, build, config)
     except toolchain.ToolFailedError as error:
         raise explain(error, Path(config.tflm_dir)) from error
     if "instructions" not in row.figures:
         return row
-    exact = replace(row.figures["weights"], value=subject.weight_bytes)
+    exact = replace(row.figures["weights"], value=build.weight_bytes)
     figures = {"file": row.figures["weights"], **row.figures, "weights": exact}
-    note = f"{library}: state kept between calls, {len(subject.inputs)} steps equal to the integer reference"
+    note = f"{place}: state kept between calls, {len(build.inputs)} steps equal to the integer reference"
     return replace(row, figures=figures, note=note)

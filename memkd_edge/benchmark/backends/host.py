@@ -13,21 +13,21 @@ from pathlib import Path
 
 from memkd_edge import toolchain
 from memkd_edge.benchmark.backends.linux_rows import linux_makers, measured_row, write_bundle
-from memkd_edge.benchmark.builds import Subject, Subjects, collect
+from memkd_edge.benchmark.builds import Build, Builds, collect
 from memkd_edge.benchmark.devices.profiles import Device
-from memkd_edge.benchmark.report.figures import DeviceReport, Row
+from memkd_edge.benchmark.report.figures import BuildFigures, DeviceReport
 from memkd_edge.config import BenchConfig
 
 
-def bench_host(device: Device, subjects: Subjects, config: BenchConfig) -> DeviceReport:
+def bench_host(device: Device, builds: Builds, config: BenchConfig) -> DeviceReport:
     """Measure every build that runs here."""
-    made, reasons = collect(linux_makers(subjects))
-    rows = tuple(measure_host(subject, timeout_s=config.timeout_s) for subject in made)
+    made, reasons = collect(linux_makers(builds))
+    rows = tuple(measure_host(build, timeout_s=config.timeout_s) for build in made)
     return DeviceReport(device.name, f"{device.title} ({_processor()})", rows, tuple(reasons))
 
 
-def measure_host(subject: Subject, *, timeout_s: float) -> Row:
-    """Run `subject` here and return its row.
+def measure_host(build: Build, *, timeout_s: float) -> BuildFigures:
+    """Run `build` here and return its row.
 
     Raises:
         MissingToolError: no C compiler.
@@ -35,9 +35,9 @@ def measure_host(subject: Subject, *, timeout_s: float) -> Row:
         MemkdEdgeError: it does not build, run or end.
     """
     with tempfile.TemporaryDirectory(prefix="memkd-edge-") as name:
-        command, tool = write_bundle(Path(name), subject, compiler="cc", python=sys.executable)
+        command, tool = write_bundle(Path(name), build, compiler="cc", python=sys.executable)
         text = toolchain.run(command, timeout_s=timeout_s, cwd=Path(name))
-    return measured_row(subject, text, tool, "this machine")
+    return measured_row(build, text, tool, "this machine")
 
 
 def _processor() -> str:

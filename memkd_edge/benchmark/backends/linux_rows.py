@@ -10,53 +10,53 @@ import numpy as np
 
 from memkd_edge import toolchain
 from memkd_edge.benchmark.backends.linux import build_linux, write_python_bundle
-from memkd_edge.benchmark.builds import Subject, Subjects
+from memkd_edge.benchmark.builds import Build, Builds
 from memkd_edge.benchmark.protocol import parse
-from memkd_edge.benchmark.report.figures import MEASURED, Figure, Row
+from memkd_edge.benchmark.report.figures import MEASURED, BuildFigures, Figure
 
 TIMED_STEPS = 4096
 WARM_UP_PART = 0.1  # of the timed steps, not counted
 
 
-def linux_makers(subjects: Subjects) -> list[Callable[[], Subject]]:
+def linux_makers(builds: Builds) -> list[Callable[[], Build]]:
     """Return the makers of all builds that a Linux machine can run, the recommended one first."""
     return [
-        subjects.student_int8_c,
-        subjects.student_int8_tflite,
-        subjects.student_int16_tflite,
-        *(partial(build, "student") for build in (subjects.float_c, subjects.float_tflite, subjects.float_onnx)),
-        *(partial(build, "teacher") for build in (subjects.float_c, subjects.float_tflite, subjects.float_onnx)),
+        builds.student_int8_c,
+        builds.student_int8_tflite,
+        builds.student_int16_tflite,
+        *(partial(make, "student") for make in (builds.float_c, builds.float_tflite, builds.float_onnx)),
+        *(partial(make, "teacher") for make in (builds.float_c, builds.float_tflite, builds.float_onnx)),
     ]
 
 
-def write_bundle(folder: Path, subject: Subject, *, compiler: str, python: str) -> tuple[list[str], str]:
-    """Write into `folder` all that a machine needs to measure `subject`.
+def write_bundle(folder: Path, build: Build, *, compiler: str, python: str) -> tuple[list[str], str]:
+    """Write into `folder` all that a machine needs to measure `build`.
 
     Args:
         folder: an existing folder.
-        subject: what to measure.
+        build: what to measure.
         compiler: for the machine's architecture; C sources become a static program.
         python: the machine's interpreter, for model files.
 
     Returns:
         The command to run in the folder, and the versions of the tools used here.
     """
-    passes = -(-TIMED_STEPS // len(subject.inputs))
-    if subject.source is not None:
-        build_linux(folder, compiler, subject.source, subject.inputs, flags=subject.flags, passes=passes)
-        return ["./image.elf"], f"{toolchain.version(compiler)} {' '.join(subject.flags)}"
-    return [python, *write_python_bundle(folder, subject.file, subject.suffix, subject.inputs, passes=passes)], ""
+    passes = -(-TIMED_STEPS // len(build.inputs))
+    if build.source is not None:
+        build_linux(folder, compiler, build.source, build.inputs, flags=build.flags, passes=passes)
+        return ["./image.elf"], f"{toolchain.version(compiler)} {' '.join(build.flags)}"
+    return [python, *write_python_bundle(folder, build.file, build.suffix, build.inputs, passes=passes)], ""
 
 
-def measured_row(subject: Subject, text: str, tool: str, where: str) -> Row:
+def measured_row(build: Build, text: str, tool: str, where: str) -> BuildFigures:
     """Return the row of a run on the machine `where`, from all that it said: latency p50/p90/p99, peak memory, bytes.
 
     Raises:
         GateError: the outputs are not the reference's.
         MemkdEdgeError: the measurement is not complete.
     """
-    result = parse(text.splitlines(), floats=subject.expected.dtype == np.float32)
-    subject.check(result.logits, where)
+    result = parse(text.splitlines(), floats=build.expected.dtype == np.float32)
+    build.check(result.logits, where)
     runtime = re.search(r"^runtime=(.+)$", text, re.MULTILINE)
     memory = re.search(r"^rss=(\d+)$", text, re.MULTILINE)
     tool = runtime[1] if runtime else tool
@@ -65,11 +65,11 @@ def measured_row(subject: Subject, text: str, tool: str, where: str) -> Row:
         "latency": Figure(round(float(np.percentile(ticks, 50)), 3), MEASURED, "us", tool),
         "latency_p90": Figure(round(float(np.percentile(ticks, 90)), 3), MEASURED, "us", tool),
         "latency_p99": Figure(round(float(np.percentile(ticks, 99)), 3), MEASURED, "us", tool),
-        "weights": Figure(subject.weight_bytes, MEASURED, "B", tool),
+        "weights": Figure(build.weight_bytes, MEASURED, "B", tool),
         "state": Figure(result.state_bytes, MEASURED, "B", tool),
     }
-    if subject.file:
-        figures["file"] = Figure(len(subject.file), MEASURED, "B", tool)
+    if build.file:
+        figures["file"] = Figure(len(build.file), MEASURED, "B", tool)
     if memory:
         figures["peak_memory"] = Figure(round(int(memory[1]) / 2**20, 1), MEASURED, "MiB", tool)
-    return Row(subject.model, f"{subject.build}, {runtime[1].split()[0]}" if runtime else subject.build, figures)
+    return BuildFigures(build.model, f"{build.name}, {runtime[1].split()[0]}" if runtime else build.name, figures)

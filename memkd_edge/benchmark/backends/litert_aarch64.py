@@ -10,7 +10,7 @@ import numpy as np
 
 from memkd_edge import toolchain
 from memkd_edge.benchmark.backends.linux import write_python_bundle
-from memkd_edge.benchmark.builds import Subject
+from memkd_edge.benchmark.builds import Build
 from memkd_edge.benchmark.emulation import arm64_root, plugin
 from memkd_edge.benchmark.protocol import Result, parse
 from memkd_edge.errors import MemkdEdgeError
@@ -31,7 +31,7 @@ class FileMeasurement:
     tool: str
 
 
-def measure_file_aarch64(root: Path, core: str, subject: Subject, *, timeout_s: float = 120.0) -> FileMeasurement:
+def measure_file_aarch64(root: Path, core: str, build: Build, *, timeout_s: float = 120.0) -> FileMeasurement:
     """Run a .tflite through the arm64 Python in `root` on `core` and return the exact instructions of a step.
 
     Raises:
@@ -41,7 +41,7 @@ def measure_file_aarch64(root: Path, core: str, subject: Subject, *, timeout_s: 
     with tempfile.TemporaryDirectory(prefix="memkd-edge-") as name:
         folder = Path(name)
         library = plugin.build("qemu-aarch64")
-        arguments = write_python_bundle(folder, subject.file, subject.suffix, subject.inputs, passes=1)
+        arguments = write_python_bundle(folder, build.file, build.suffix, build.inputs, passes=1)
         windows = f"{library},syscall={GETPPID},out=counts.txt"
         command = [toolchain.find("qemu-aarch64"), "-cpu", core, "-L", str(root), "-plugin", windows]
         environment = {"PYTHONPATH": str(root / arm64_root.SITE_PACKAGES), "PYTHONHASHSEED": "0", "PYTHONNOUSERSITE": "1"}
@@ -49,7 +49,7 @@ def measure_file_aarch64(root: Path, core: str, subject: Subject, *, timeout_s: 
             [*command, str(root / arm64_root.PYTHON), *arguments], timeout_s=timeout_s, cwd=folder, environment=environment
         )
         counts = plugin.read(folder / "counts.txt").windows
-    result = parse(text.splitlines(), floats=subject.expected.dtype == np.float32)
+    result = parse(text.splitlines(), floats=build.expected.dtype == np.float32)
     # The calls come in pairs around each measurement: every second window is what lies between two measurements.
     measured = counts[::2]
     if len(measured) <= result.steps:

@@ -13,26 +13,26 @@ from typing import Any
 
 import numpy as np
 
-from memkd_edge.benchmark.builds import Subject, Subjects
+from memkd_edge.benchmark.builds import Build, Builds
 from memkd_edge.benchmark.devices.profiles import Device
 from memkd_edge.benchmark.emulation.image import write_sources
 from memkd_edge.benchmark.protocol import Parser, Result
-from memkd_edge.benchmark.report.figures import MEASURED, DeviceReport, Figure, Row
+from memkd_edge.benchmark.report.figures import MEASURED, BuildFigures, DeviceReport, Figure
 from memkd_edge.config import BenchConfig
 from memkd_edge.errors import MemkdEdgeError, MissingToolError, UsageError
 
 LONGEST_LINE = 4096
 
 
-def bench_serial(device: Device, subjects: Subjects, config: BenchConfig) -> DeviceReport:
+def bench_serial(device: Device, builds: Builds, config: BenchConfig) -> DeviceReport:
     """Read the measurement of the int8 student from the board, or write the firmware's sources."""
-    subject = subjects.student_int8_c()
+    build = builds.student_int8_c()
     if config.firmware:
-        return DeviceReport(device.name, device.title, (), (_write_firmware(Path(config.firmware), subject),))
+        return DeviceReport(device.name, device.title, (), (_write_firmware(Path(config.firmware), build),))
     print(f"waiting for {device.title} on {device.port}: reset the board", file=sys.stderr, flush=True)
     with _open(device) as connection:
         result = read_result(connection, floats=False, timeout_s=config.timeout_s, where=f"{device.title} on {device.port}")
-    subject.check(result.logits, device.name)
+    build.check(result.logits, device.name)
     ticks = np.array(result.ticks, np.float64)
     clock = device.quantities["clock_mhz"].value
     tool = f"firmware on the board, {device.port}"
@@ -44,7 +44,7 @@ def bench_serial(device: Device, subjects: Subjects, config: BenchConfig) -> Dev
         "stack": Figure(result.stack, MEASURED, "B", tool),
     }
     return DeviceReport(
-        device.name, device.title, (Row(subject.model, subject.build, figures),), tuple(filter(None, [device.note]))
+        device.name, device.title, (BuildFigures(build.model, build.name, figures),), tuple(filter(None, [device.note]))
     )
 
 
@@ -99,12 +99,12 @@ def _open(device: Device) -> Any:
         ) from error
 
 
-def _write_firmware(folder: Path, subject: Subject) -> str:
+def _write_firmware(folder: Path, build: Build) -> str:
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty; name a new folder with --firmware")
-    assert subject.source is not None
+    assert build.source is not None
     folder.mkdir(parents=True, exist_ok=True)
-    write_sources(folder, subject.source, subject.inputs, passes=1)
+    write_sources(folder, build.source, build.inputs, passes=1)
     return (
         f"Firmware sources are in {folder}; replace output_cmsdk_uart.c by your board's UART, build, flash, and run bench again."
     )

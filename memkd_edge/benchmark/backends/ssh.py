@@ -15,9 +15,9 @@ from pathlib import Path
 
 from memkd_edge import toolchain
 from memkd_edge.benchmark.backends.linux_rows import linux_makers, measured_row, write_bundle
-from memkd_edge.benchmark.builds import Subject, Subjects, collect
+from memkd_edge.benchmark.builds import Build, Builds, collect
 from memkd_edge.benchmark.devices.profiles import Device
-from memkd_edge.benchmark.report.figures import DeviceReport, Row
+from memkd_edge.benchmark.report.figures import BuildFigures, DeviceReport
 from memkd_edge.config import BenchConfig
 from memkd_edge.errors import MemkdEdgeError
 
@@ -57,26 +57,26 @@ class Board:
             raise
 
 
-def bench_ssh(device: Device, subjects: Subjects, config: BenchConfig) -> DeviceReport:
+def bench_ssh(device: Device, builds: Builds, config: BenchConfig) -> DeviceReport:
     """Measure every build that the board can run."""
     board = Board(device.host)
     machine = board.run("uname -m", timeout_s=60).strip()
     compiler = _compiler(machine, device.host)
-    made, caveats = collect(linux_makers(subjects))
+    made, caveats = collect(linux_makers(builds))
     before = _conditions(board)
     rows = []
-    for subject in made:
+    for build in made:
         try:
-            rows.append(measure_ssh(board, subject, compiler, timeout_s=config.timeout_s))
+            rows.append(measure_ssh(board, build, compiler, timeout_s=config.timeout_s))
         except toolchain.ToolFailedError as error:
-            if subject.source is not None:
+            if build.source is not None:
                 raise
-            rows.append(Row(subject.model, subject.build, note=f"did not run on the board: {error.last_line}"))
+            rows.append(BuildFigures(build.model, build.name, note=f"did not run on the board: {error.last_line}"))
     caveats += _caveats(before, _conditions(board))
     return DeviceReport(device.name, f"{device.title} ({before.get('model', machine)})", tuple(rows), tuple(caveats))
 
 
-def measure_ssh(board: Board, subject: Subject, compiler: str, *, timeout_s: float) -> Row:
+def measure_ssh(board: Board, build: Build, compiler: str, *, timeout_s: float) -> BuildFigures:
     """Copy a self-contained bundle to the board, run it, remove it, and return its row.
 
     Raises:
@@ -84,7 +84,7 @@ def measure_ssh(board: Board, subject: Subject, compiler: str, *, timeout_s: flo
         MemkdEdgeError: the board is out of reach, or the measurement did not complete.
     """
     with tempfile.TemporaryDirectory(prefix="memkd-edge-") as name:
-        command, tool = write_bundle(Path(name), subject, compiler=compiler, python="python3")
+        command, tool = write_bundle(Path(name), build, compiler=compiler, python="python3")
         archive = io.BytesIO()
         with tarfile.open(fileobj=archive, mode="w") as tar:
             for path in sorted(Path(name).iterdir()):
@@ -98,7 +98,7 @@ def measure_ssh(board: Board, subject: Subject, compiler: str, *, timeout_s: flo
         text = board.run(limited, timeout_s=timeout_s + CONNECT_TIMEOUT_S)
     finally:
         board.run(f"rm -rf {shlex.quote(folder)}", timeout_s=60)
-    return measured_row(subject, text, tool, board.host)
+    return measured_row(build, text, tool, board.host)
 
 
 def _compiler(machine: str, host: str) -> str:

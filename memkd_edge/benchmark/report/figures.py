@@ -35,7 +35,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Row:
+class BuildFigures:
     """One model in one build on one device.
 
     model: "student" or "teacher". build: "int8 C", "float32 C", "int8 .tflite, LiteRT", ... figures: by name (`tables.COLUMNS`).
@@ -54,14 +54,14 @@ class DeviceReport:
 
     device: str
     title: str
-    rows: tuple[Row, ...]
+    rows: tuple[BuildFigures, ...]
     caveats: tuple[str, ...] = ()
 
-    def first_row(self, model: str) -> Row | None:
+    def first_row(self, model: str) -> BuildFigures | None:
         """Return the first row of `model` that has figures: the build recommended for it."""
         return next((row for row in self.rows if row.model == model and row.figures), None)
 
-    def compared(self) -> tuple[Row, Row] | None:
+    def compared(self) -> tuple[BuildFigures, BuildFigures] | None:
         """Return the teacher's and the student's first rows, which ratios compare; None without both."""
         teacher, student = self.first_row("teacher"), self.first_row("student")
         return None if teacher is None or student is None else (teacher, student)
