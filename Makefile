@@ -79,7 +79,7 @@ exact: setup ## A million steps of the integer reference against the tflite-micr
 quant-report: setup ## What quantisation costs on all data sets at hand, into models/quant
 	python -m experiments.quantization_cost --out models/quant $(if $(wildcard ../shared/data/npz),--data-root ../shared/data/npz)
 
-runtimes: $(VENV)-tf/.installed $(VENV)-tflite/.installed ## TensorFlow and tflite-runtime, each in an environment of its own
+runtimes: $(VENV)-tf/.installed $(VENV)-tflite/.installed $(VENV)-bare/.installed ## Environments of their own: TensorFlow, tflite-runtime, a bare Pi
 
 $(VENV)-tf/.installed:
 	$(PYTHON) -m venv $(VENV)-tf
@@ -91,5 +91,10 @@ $(VENV)-tflite/.installed:
 	$(VENV)-tflite/bin/python -m pip install --quiet --disable-pip-version-check tflite-runtime==2.14.0 'numpy<2'
 	touch $@
 
+$(VENV)-bare/.installed: constraints.txt
+	$(PYTHON) -m venv $(VENV)-bare
+	$(VENV)-bare/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt numpy ai-edge-litert
+	touch $@
+
 clean: ## Remove the virtual environment and caches, never a run
-	rm -rf $(VENV) $(VENV)-tf $(VENV)-tflite .pytest_cache .mypy_cache .ruff_cache build dist
+	rm -rf $(VENV) $(VENV)-tf $(VENV)-tflite $(VENV)-bare .pytest_cache .mypy_cache .ruff_cache build dist

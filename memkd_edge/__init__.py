@@ -59,7 +59,10 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    from memkd_edge.toolchain import naming_missing_packages
+
+    with naming_missing_packages():
+        return getattr(import_module(_HOME[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -1,6 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m memkd_edge` is the command line."""
+"""`python -m memkd_edge` and `memkd-edge`: the command line, where its packages are installed."""
 
-from memkd_edge.cli.main import main
+import sys
 
-main()
+from memkd_edge.errors import MissingToolError
+from memkd_edge.toolchain import naming_missing_packages
+
+
+def main() -> None:
+    """Run the command line; a package that it lacks ends it with one message and exit code 3."""
+    try:
+        with naming_missing_packages():
+            from memkd_edge.cli.main import main as run
+
+            run()
+    except MissingToolError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from memkd_edge.config import BenchConfig, CompareConfig, DistillConfig, ExportConfig, resolve
 from memkd_edge.ready_models import PREFIX, ReadyModel, int8_file, open_run, ready_models
 from memkd_edge.runs import Run, default_run_root
+from memkd_edge.toolchain import naming_missing_packages
 
 if TYPE_CHECKING:
     from memkd_edge.benchmark.report.figures import BenchReport
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from memkd_edge.verification.pipeline import VerifyReport
 
 
+@naming_missing_packages()
 def distill(
     *,
     run_root: str | Path | None = None,
@@ -56,6 +58,7 @@ def distill(
     )
 
 
+@naming_missing_packages()
 def export(run: Run | str | Path, *, force: bool = False, **options: Any) -> ExportReport:
     """Write the run's student as a deployable file, verify it in its runtimes, and return the report.
 
@@ -72,6 +75,7 @@ def export(run: Run | str | Path, *, force: bool = False, **options: Any) -> Exp
     return run_export(_opened(run), resolve(ExportConfig, "export", flags=options), force=force)
 
 
+@naming_missing_packages()
 def bench(run: Run | str | Path, **options: Any) -> BenchReport:
     """Measure the run's student against its teacher on one or more devices.
 
@@ -87,6 +91,7 @@ def bench(run: Run | str | Path, **options: Any) -> BenchReport:
     return run_bench(_opened(run), resolve(BenchConfig, "bench", flags=options))
 
 
+@naming_missing_packages()
 def compare(out: str | Path | None = None, *, force: bool = False, **options: Any) -> ComparisonReport:
     """Train what the comparison in folder `out` still lacks, and return its report.
 
@@ -105,6 +110,7 @@ def compare(out: str | Path | None = None, *, force: bool = False, **options: An
     return run_compare(config, None if out is None else Path(out), force=force)
 
 
+@naming_missing_packages()
 def verify(target: Run | str | Path, *, min_agreement: float = 0.98) -> VerifyReport:
     """Check exported files in every runtime that is installed: agreement, exactness, state.
 
@@ -121,6 +127,7 @@ def verify(target: Run | str | Path, *, min_agreement: float = 0.98) -> VerifyRe
     return run_verify(_opened(target) if is_run else Path(str(target)), min_agreement=min_agreement)
 
 
+@naming_missing_packages()
 def inspect(file: str | Path) -> Inspection:
     """Return what a .tflite, .onnx or .safetensors file holds, or the int8 .tflite of "model:NAME"; nothing in it is executed.
 

@@ -1,17 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Progress on stderr: on a terminal a live line each for comparison, teachers and students; elsewhere a line now and then."""
+"""What the long commands report while they run; `cli/progress.py` shows it."""
 
-import signal
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-
-LINE_EVERY_S = 10.0
 
 
 class Reporter:
@@ -21,18 +11,9 @@ class Reporter:
     """
 
     run: Path | None = None
-    interrupted = False
-
-    def interrupt(self, *_: object) -> None:
-        """Handle Ctrl-C: stop when the epoch in progress has ended, between threads and files; the second time, at once."""
-        if self.interrupted:
-            raise KeyboardInterrupt
-        self.interrupted = True
 
     def stop_if_interrupted(self) -> None:
-        """Raise KeyboardInterrupt if Ctrl-C was pressed; called when an epoch has ended."""
-        if self.interrupted:
-            raise KeyboardInterrupt
+        """Raise KeyboardInterrupt if the user asked to stop; called between threads and files."""
 
     def started(self, run: Path) -> None:
         """The run directory exists; from here on the run can be resumed."""
@@ -55,107 +36,3 @@ class Reporter:
 
     def note(self, text: str) -> None:
         """Something the user should know; the same text is shown once."""
-
-
-class _Live(Reporter):
-    def __init__(self, bars: Progress) -> None:
-        self.bars = bars
-        self.tasks: dict[str, TaskID] = {}
-        self.overview = ""
-        self.noted: set[str] = set()
-
-    def teacher(self, epoch: int, epochs: int, loss: float) -> None:
-        self._show("teachers", epoch, epochs, f"training loss {loss:.3f}")
-
-    def population(self, epoch: int, epochs: int, best: float, median: float) -> None:
-        self._show("students", epoch, epochs, f"validation AUC-PRC best {best:.3f}  median {median:.3f}")
-
-    def refit(self, epoch: int, epochs: int) -> None:
-        self._show("refit", epoch, epochs, "the chosen students, on all training series")
-
-    def study(self, run: str) -> None:
-        for name in [name for name in self.tasks if name != "sets"]:
-            self.bars.remove_task(self.tasks.pop(name))
-        self.bars.update(self.tasks["sets"], note="; ".join(filter(None, [f"training {run}", self.overview])))
-
-    def compared(self, done: int, total: int, left_s: float | None, leader: str) -> None:
-        self.overview = "; ".join(filter(None, [_left(left_s), leader]))
-        self._show("sets", done, total, self.overview)
-
-    def note(self, text: str) -> None:
-        if text not in self.noted:
-            self.noted.add(text)
-            self.bars.console.print(text, highlight=False, markup=False)
-
-    def _show(self, name: str, epoch: int, epochs: int, note: str) -> None:
-        self.stop_if_interrupted()
-        if name not in self.tasks:
-            self.tasks[name] = self.bars.add_task(name, total=epochs, note="")
-        self.bars.update(self.tasks[name], completed=epoch, note=note)
-
-
-class _Lines(Reporter):
-    def __init__(self) -> None:
-        self.last = 0.0
-        self.noted: set[str] = set()
-
-    def teacher(self, epoch: int, epochs: int, loss: float) -> None:
-        self._show(f"teachers: epoch {epoch}/{epochs}, training loss {loss:.3f}", epoch == epochs)
-
-    def population(self, epoch: int, epochs: int, best: float, median: float) -> None:
-        text = f"students: epoch {epoch}/{epochs}, validation AUC-PRC best {best:.3f}, median {median:.3f}"
-        self._show(text, epoch == epochs)
-
-    def refit(self, epoch: int, epochs: int) -> None:
-        self._show(f"refit: epoch {epoch}/{epochs} of the chosen students on all training series", epoch == epochs)
-
-    def study(self, run: str) -> None:
-        self._show(run, True)
-
-    def compared(self, done: int, total: int, left_s: float | None, leader: str) -> None:
-        self._show("; ".join(filter(None, [f"{done} of {total} data sets", _left(left_s), leader])), True)
-
-    def note(self, text: str) -> None:
-        if text not in self.noted:
-            self.noted.add(text)
-            self._show(text, True)
-
-    def _show(self, text: str, last: bool) -> None:
-        self.stop_if_interrupted()
-        if last or time.monotonic() - self.last >= LINE_EVERY_S:
-            self.last = time.monotonic()
-            print(text, file=sys.stderr, flush=True)
-
-
-def _left(seconds: float | None) -> str:
-    """Return the time to go in words: to the hour, minute or second, "" when it is unknown or over."""
-    if not seconds:
-        return ""
-    for unit, length in (("h", 3600), ("min", 60), ("s", 1)):
-        if seconds >= 2 * length or unit == "s":
-            break
-    return f"about {seconds / length:.0f} {unit} left"
-
-
-@contextmanager
-def reporter() -> Iterator[Reporter]:
-    """Yield a reporter that suits stderr, bars on a terminal and plain lines elsewhere, and that takes Ctrl-C meanwhile."""
-    if not sys.stderr.isatty():
-        with _taking_interrupts(_Lines()) as lines:
-            yield lines
-        return
-    columns = (TextColumn("{task.description:>8}"), BarColumn(), TextColumn("{task.completed}/{task.total}"), TimeElapsedColumn())
-    with (
-        Progress(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True)) as bars,
-        _taking_interrupts(_Live(bars)) as live,
-    ):
-        yield live
-
-
-@contextmanager
-def _taking_interrupts(reporter: Reporter) -> Iterator[Reporter]:
-    before = signal.signal(signal.SIGINT, reporter.interrupt)
-    try:
-        yield reporter
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -22,6 +22,7 @@ from memkd_edge.data.normalisation import normalise
 from memkd_edge.data.resampling import StreamingResampler
 from memkd_edge.errors import MemkdEdgeError, MissingToolError, UsageError
 from memkd_edge.metadata import Metadata
+from memkd_edge.toolchain import naming_missing_packages
 
 if TYPE_CHECKING:
     from memkd_edge.formats.step_interface import StepInterface
@@ -35,6 +36,7 @@ class StreamingClassifier:
     metadata: what the file says about itself. labels: class names, in the order of the scores.
     """
 
+    @naming_missing_packages()
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Load the file; it is checked whole before a native runtime sees it.
 
@@ -196,10 +198,8 @@ def _load_onnx(path: Path) -> tuple[Metadata, _StepModel]:
         raise MemkdEdgeError(f"{path}: damaged .onnx file (its content does not match its check digest); export it again")
     interface = onnx_step(read_onnx(path), str(path))
     _check_widths(path, metadata, interface)
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingToolError("onnxruntime is not installed; pip install onnxruntime") from error
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     try:

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds and runs the external programs: compilers and emulators. Every run has a time limit."""
+"""The external programs and Python packages: how each is installed, and the one place that runs programs, within a time limit."""
 
 import functools
 import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from memkd_edge.errors import MemkdEdgeError, MissingToolError
@@ -28,6 +29,35 @@ PACKAGES = {
     "dpkg-deb": "dpkg",
     "apt-get": "apt",
 }
+
+# module -> how pip installs it. A Raspberry Pi has only numpy and ai-edge-litert of these.
+MODULES = {
+    **{name: f"pip install {name}" for name in ("aeon", "flatbuffers", "jinja2", "matplotlib", "numba", "onnx", "onnxruntime")},
+    **{name: f"pip install {name}" for name in ("pandas", "rich", "safetensors", "scipy", "torch", "typer")},
+    "ai_edge_litert": "pip install ai-edge-litert",
+    "google": "pip install protobuf",
+    "ray": "pip install 'memkd-edge[ray]'",
+    "serial": "pip install 'memkd-edge[serial]'",
+    "sklearn": "pip install scikit-learn",
+    "tflite_micro": "pip install 'memkd-edge[tflm]'",
+}
+
+
+@contextmanager
+def naming_missing_packages() -> Iterator[None]:
+    """Turn the import error of a package that is not installed into a MissingToolError that says how to install it.
+
+    Also a decorator. An import error of any other module is a defect and passes.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        module = (error.name or "").partition(".")[0]
+        if module not in MODULES:
+            raise
+        raise MissingToolError(
+            f"{module} is not installed; {MODULES[module]}, or pip install memkd-edge for all that it works with"
+        ) from error
 
 
 def find(program: str) -> str:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
 # The three commands as the README has them; the environment makes the training short.
 SHORT = {
     "MEMKD_EDGE_DISTILL_EPOCHS": "30",
@@ -23,14 +22,9 @@ COMMANDS = ("distill", "export --format tflite --quantize int8 --min-agreement 0
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory) -> Path:
+def environment(wheel: Path, tmp_path_factory) -> Path:
     """A new virtual environment with the wheel, and this environment's dependencies on its path."""
-    folder = tmp_path_factory.mktemp("wheel")
-    subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT], check=True, capture_output=True
-    )
-    (wheel,) = folder.glob("*.whl")
-    venv = folder / "venv"
+    venv = tmp_path_factory.mktemp("environment") / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
     python = venv / "bin" / "python"
     subprocess.run([sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", wheel], check=True)
@@ -40,8 +34,15 @@ def environment(tmp_path_factory) -> Path:
     return venv
 
 
+@pytest.fixture(autouse=True)
+def _outside_the_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+
+
 def test_the_wheel_puts_only_memkd_edge_into_site_packages(environment):
-    names = {path.name for path in environment.glob("lib/python*/site-packages/*")}
+    (site,) = environment.glob("lib/python*/site-packages")
+    assert (site / "memkd_edge" / "py.typed").is_file()
+    names = {path.name for path in site.iterdir()}
     assert {name for name in names if not name.startswith("memkd_edge")} == {"dependencies.pth"}
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from memkd_edge.benchmark.backends.tflm import TflmBuild, tflm_model
@@ -173,6 +172,8 @@ class Builds:
         file: bytes = b"",
         suffix: str = "",
     ) -> Build:
+        import torch
+
         classifier = self._classifier(model)
         with torch.no_grad():
             expected = logits_over_time(classifier, torch.from_numpy(normalised)[None])[0].numpy()

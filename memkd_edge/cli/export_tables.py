@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prints what export, verify and inspect found, as tables on stdout."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from memkd_edge.cli.tables import console, table
-from memkd_edge.exporting.pipeline import ExportReport
 from memkd_edge.formats.inspection import Inspection, TensorInfo
-from memkd_edge.verification.pipeline import FileReport, VerifyReport
-from memkd_edge.verification.runtime_check import Accuracy, RuntimeResult
+
+if TYPE_CHECKING:  # they load torch, which `inspect` has no use for
+    from memkd_edge.exporting.pipeline import ExportReport
+    from memkd_edge.verification.pipeline import FileReport, VerifyReport
+    from memkd_edge.verification.runtime_check import Accuracy, RuntimeResult
 
 MAX_TENSORS = 200  # rows; --json has all
 

@@ -98,10 +98,10 @@ def distill(
     flags = {
         key: value for key, value in locals().items() if key not in ("name", "resume", "config", "run_root", "force", "as_json")
     }
+    from memkd_edge.cli.progress import reporter
     from memkd_edge.cli.tables import print_distillation
     from memkd_edge.config import DistillConfig, resolve
     from memkd_edge.distillation.pipeline import distill as run_distill
-    from memkd_edge.progress import reporter
     from memkd_edge.runs import Run
 
     resolved = resolve(DistillConfig, "distill", toml=config, flags=flags)
@@ -351,9 +351,9 @@ def compare(
     others = ("context", "out", "config", "force", "as_json")
     flags = {key: value for key, value in locals().items() if key not in ("others", *others)}
     from memkd_edge.cli.comparison_tables import print_report
+    from memkd_edge.cli.progress import reporter
     from memkd_edge.comparison.pipeline import compare as run_compare
     from memkd_edge.config import CompareConfig, resolve
-    from memkd_edge.progress import reporter
 
     resolved = resolve(CompareConfig, "compare", toml=config, flags=flags)
     with reporter() as progress:

@@ -3,7 +3,6 @@
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata, wilcoxon
 
 Floats = NDArray[np.float64]
 
@@ -17,6 +16,8 @@ def mean_ranks(scores: ArrayLike) -> Floats:
     Args:
         scores: [N data sets, M methods], higher is better.
     """
+    from scipy.stats import rankdata
+
     result: Floats = rankdata(-np.asarray(scores, np.float64), axis=1).mean(0)
     return result
 
@@ -45,6 +46,8 @@ def wilcoxon_holm(scores: ArrayLike) -> Floats:
 
 
 def _wilcoxon(difference: Floats) -> float:
+    from scipy.stats import wilcoxon
+
     # Without any difference the statistic is not defined, and nothing speaks against equality.
     return float(wilcoxon(difference).pvalue) if difference.any() else 1.0
 

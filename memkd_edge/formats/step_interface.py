@@ -6,16 +6,18 @@ A step graph takes one sample `x` and the states, and gives the logits and the n
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from memkd_edge.errors import MemkdEdgeError
 from memkd_edge.formats.tflite_reader import TfliteFile, TfliteSubgraph
-from memkd_edge.nets.classifier import ModelSpec
 from memkd_edge.quantization.integer_model import QuantizedClassifier, QuantizedLayer
 from memkd_edge.quantization.samples import quantize_array, quantize_sample, quantize_series
+
+if TYPE_CHECKING:
+    from memkd_edge.nets.classifier import ModelSpec  # loads torch, which who only runs a model has no use for
 
 _DTYPES = {"FLOAT32": "float32", "INT16": "int16", "INT8": "int8"}
 
@@ -87,7 +89,7 @@ def integer_step(model: QuantizedClassifier, arithmetic: str) -> StepInterface:
     return StepInterface(x, logits, tuple((state, state) for state in states))
 
 
-def float_step(spec: ModelSpec) -> StepInterface:
+def float_step(spec: "ModelSpec") -> StepInterface:
     """Return the step of a float LSTM."""
     x, logits = Port("x", "x", 0, spec.input_size, "float32"), Port("logits", "logits", 0, spec.num_classes, "float32")
     states = [Port(name, name, 0, spec.hidden_size, "float32") for name in ("h", "c") * spec.num_layers]
