@@ -39,7 +39,14 @@ _NAMES = {
     Role.PART: "part split partition",
 }
 _ROLE = {name: role for role, names in _NAMES.items() for name in names.split()}
-_TIME_UNIT = "s|sec|secs|second|seconds|ms|msec|millis|milliseconds|us|µs|micros|microseconds|ns|nanos|nanoseconds|min|minutes|h"
+_SECONDS_PER = {
+    **dict.fromkeys(("ns", "nanos", "nanoseconds"), 1e-9),
+    **dict.fromkeys(("us", "µs", "micros", "microseconds"), 1e-6),
+    **dict.fromkeys(("ms", "msec", "millis", "milliseconds"), 1e-3),
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds", "utc", "unix"), 1.0),
+    **dict.fromkeys(("min", "minutes"), 60.0),
+}
+_TIME_UNIT = "|".join(_SECONDS_PER)
 _ONCE = (Role.SERIES, Role.LABEL, Role.SUBJECT, Role.RECORDING, Role.PART)
 _TELLING = {"subject", "participant", "label", "timestamp"}  # first or last words that no channel's name should have
 _OFTEN_MISSPELT = (
@@ -54,16 +61,24 @@ def split_unit(column: str) -> tuple[str, str]:
     return (match[1], match[2]) if match else (column.strip(), "")
 
 
+def seconds_per(column: str) -> float | None:
+    """Return the unit of time in a column's name, in seconds: .001 for `time [ms]`, `Time (ms)`, `time_ms`; else None."""
+    for form in (rf"\[({_TIME_UNIT})\]$", rf"\(({_TIME_UNIT})\)$", rf"[\s_.-]({_TIME_UNIT})$"):
+        if unit := re.search(form, column.strip(), re.IGNORECASE):
+            return _SECONDS_PER[unit[1].lower()]
+    return None
+
+
 def role(column: str) -> Role:
     """Return what a column of that name holds; CHANNEL for every name that tells nothing else."""
     name, unit = split_unit(column)
-    if unit and not re.fullmatch(_TIME_UNIT, unit.strip(), re.IGNORECASE):
+    if unit and unit.lower() not in _SECONDS_PER:
         return Role.CHANNEL
     name = re.sub(rf"\s*\(({_TIME_UNIT})\)$", "", name, flags=re.IGNORECASE)
     plain = re.sub(r"[\s_.-]+", "", name.lower())
-    if re.fullmatch(rf"({_NAMES[Role.TIME].replace(' ', '|')})({_TIME_UNIT}|utc|unix)", plain):
+    if re.fullmatch(rf"({_NAMES[Role.TIME].replace(' ', '|')})({_TIME_UNIT})", plain):
         return Role.TIME
-    if re.fullmatch(r"unnamed:?\d+(level\d+)?|level\d+", plain):  # what pandas calls an index without a name
+    if re.fullmatch(r"unnamed:?\d+(level\d+)?|(index)?level\d+", plain):  # what pandas calls an index without a name
         return Role.INDEX
     return _ROLE.get(plain, Role.CHANNEL)
 
