@@ -63,6 +63,8 @@ def lay_out(config: CompareConfig, progress: Reporter) -> Iterator[Task]:
         if data.name in names:
             raise UsageError(f"--datasets: two are named {data.name}; compare them in folders of their own")
         names.add(data.name)
+        for note in data.notes:
+            progress.note(note)
         channels, classes, length = data.x_train.shape[2], len(data.labels), data.x_train.shape[1]
         runs = {}
         for student, compression in variants:

@@ -2,7 +2,6 @@
 """The data set type, and the one place where raw series become one: every check on input data lives here."""
 
 import hashlib
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from memkd_edge.data.labels import class_name, sorted_labels, subject_name
+from memkd_edge.data.signal_checks import check_signals, other_scales
 from memkd_edge.data.splits import hold_out
 from memkd_edge.errors import UsageError
 
@@ -26,7 +27,8 @@ class Dataset:
     x_train, x_test: float32 [N, T, C]. y_train, y_test: int64 [N], index into `labels`. groups_train, groups_test: int64 [N],
     the subject of each series, or None; no subject is in both parts. channels, units: one per channel, "" for an unknown unit.
     sample_rate_hz: None when the source does not tell. terms: terms of use. source: where it came from.
-    split: how the test part was held out here, "" when the source brings one.
+    split: how the test part was held out here, "" when the source brings one. notes: what is odd about the data or was decided
+    on reading them, one sentence each, to be shown to the user.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Dataset:
     terms: str = ""
     source: str = ""
     split: str = ""
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def sha256(self) -> str:
@@ -58,14 +61,15 @@ class Dataset:
 class RawPart:
     """Labelled series as a reader found them, unchecked.
 
-    series: one array [T, C] each, of any length. labels, places (where each series stands, for messages) and, when known,
-    subjects: one per series.
+    series: one array [T, C] each, of any length; NaN is a missing value, and time steps without any value at the end are padding.
+    labels, places (where each series stands, for messages) and, when known, subjects: one per series; labels and subjects as
+    the file holds them (see labels.py).
     """
 
     series: Sequence[NDArray[np.floating]]
-    labels: Sequence[str]
+    labels: Sequence[object]
     places: Sequence[str]
-    subjects: Sequence[str] | None = None
+    subjects: Sequence[object] | None = None
 
 
 @dataclass(frozen=True)
@@ -78,20 +82,22 @@ class Description:
     sample_rate_hz: float | None = None
     terms: str = ""
     source: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def assemble(name: str, train: RawPart, test: RawPart | None, description: Description) -> Dataset:
     """Check raw parts and make a Dataset of them. Without `test`, a quarter of the series is held out, by subject if known.
 
     Raises:
-        UsageError: no series, ragged series, fewer than 3 time steps, NaN or infinity, a single class, a class with too
-            few series to hold one out, a test label that training lacks, a subject in both parts. The message names the place.
+        UsageError: no series, ragged series, fewer than 3 time steps, NaN or infinity, a missing label or subject, a single
+            class, a class with too few series to hold one out, a test label that training lacks, a subject in both parts,
+            signals that cannot be learnt from (see signal_checks.py). The message names the place.
     """
-    parts = [train] if test is None else [train, test]
-    for part in parts:
-        if not part.series:
-            raise UsageError(f"{name}: the {'training' if part is train else 'test'} part holds no series")
-    length, channel_count = train.series[0].shape
+    for part, word in ((train, "training"), (test, "test")):
+        if part is not None and not part.series:
+            raise UsageError(f"{name}: the {word} part holds no series")
+    parts = [_named_and_unpadded(part) for part in (train, test) if part is not None]
+    length, channel_count = parts[0].series[0].shape
     channels = description.channels or tuple(f"channel {index}" for index in range(channel_count))
     if len(channels) != channel_count:
         raise UsageError(f"{name}: {len(channels)} channel names are given for {channel_count} channels")
@@ -99,14 +105,16 @@ def assemble(name: str, train: RawPart, test: RawPart | None, description: Descr
     if len(units) != channel_count:
         raise UsageError(f"{name}: {len(units)} units are given for {channel_count} channels")
     if length < MINIMUM_STEPS:
-        raise UsageError(f"{train.places[0]}: the series has {length} time steps; at least {MINIMUM_STEPS} are needed")
-    arrays = [_stack(part, train, channels) for part in parts]
+        raise UsageError(f"{parts[0].places[0]}: the series has {length} time steps; at least {MINIMUM_STEPS} are needed")
+    arrays = [_stack(part, parts[0], channels) for part in parts]
 
-    labels = description.labels or _sorted_labels(train.labels)
-    _check_labels(name, train, test, labels)
+    labels = description.labels or sorted_labels(parts[0].labels)
+    _check_labels(name, parts, labels)
     index = {label: position for position, label in enumerate(labels)}
     targets = [np.array([index[label] for label in part.labels], dtype=np.int64) for part in parts]
     groups = _subject_indices(name, parts)
+    notes = check_signals(name, [series for part in parts for series in part.series], channels, units)
+    notes += other_scales(name, _by_subject(parts), channels)
 
     split = ""
     if test is None:
@@ -133,10 +141,49 @@ def assemble(name: str, train: RawPart, test: RawPart | None, description: Descr
         terms=description.terms,
         source=description.source,
         split=split,
+        notes=description.notes + notes,
     )
 
 
-def _stack(part: RawPart, train: RawPart, channels: tuple[str, ...]) -> NDArray[np.float32]:
+@dataclass(frozen=True)
+class _Part:
+    """Series [T, C] without their padding; classes, places and, when known, subjects, one name per series."""
+
+    series: list[NDArray[np.floating]]
+    labels: list[str]
+    places: list[str]
+    subjects: list[str] | None
+
+
+def _named_and_unpadded(part: RawPart) -> _Part:
+    places = list(part.places)
+    return _Part(
+        series=[_without_padding(series, place) for series, place in zip(part.series, places, strict=True)],
+        labels=[class_name(label, place) for label, place in zip(part.labels, places, strict=True)],
+        places=places,
+        subjects=None if part.subjects is None else [subject_name(*pair) for pair in zip(part.subjects, places, strict=True)],
+    )
+
+
+def _without_padding(series: NDArray[np.floating], place: str) -> NDArray[np.floating]:
+    """Return the series without the time steps at its end that have no value in any channel."""
+    filled = np.flatnonzero(~np.isnan(series).all(axis=1))
+    if not filled.size:
+        raise UsageError(f"{place}: the series has no values; leave it out")
+    return series[: filled[-1] + 1]
+
+
+def _by_subject(parts: list[_Part]) -> dict[str, list[NDArray[np.floating]]]:
+    """Return the series of each subject; of each part, where subjects are unknown."""
+    found: dict[str, list[NDArray[np.floating]]] = {}
+    for part, word in zip(parts, ("the training part", "the test part"), strict=False):
+        names = [word] * len(part.series) if part.subjects is None else [f"subject {subject!r}" for subject in part.subjects]
+        for series, subject in zip(part.series, names, strict=True):
+            found.setdefault(subject, []).append(series)
+    return found
+
+
+def _stack(part: _Part, train: _Part, channels: tuple[str, ...]) -> NDArray[np.float32]:
     """Return the series as float32 [N, T, C], in the shape of the first training series."""
     expected = train.series[0].shape
     for series, place in zip(part.series, part.places, strict=True):
@@ -147,8 +194,8 @@ def _stack(part: RawPart, train: RawPart, channels: tuple[str, ...]) -> NDArray[
         if series.shape[0] != expected[0]:
             raise UsageError(
                 f"{place}: the series has {series.shape[0]} time steps where the first ({train.places[0]}) has {expected[0]}; "
-                "cut, pad or interpolate all series to one length first (UCR/UEA sets of unequal length come with an "
-                "equal-length version named NAME_eq)"
+                "cut or interpolate all series to one length first (steps without values at the end do not count; UCR/UEA sets "
+                "of unequal length come with an equal-length version named NAME_eq)"
             )
     with np.errstate(over="ignore"):  # a value beyond float32 becomes infinity, which is reported below
         stacked = np.stack([np.asarray(series, dtype=np.float32) for series in part.series])
@@ -163,22 +210,11 @@ def _stack(part: RawPart, train: RawPart, channels: tuple[str, ...]) -> NDArray[
     return stacked
 
 
-def _sorted_labels(labels: Sequence[str]) -> tuple[str, ...]:
-    """Return the distinct labels, in numerical order if all are numbers."""
-    distinct = sorted(set(labels))
-    try:
-        numbers = {label: float(label) for label in distinct}
-    except ValueError:
-        return tuple(distinct)
-    if not all(math.isfinite(number) for number in numbers.values()):  # words such as `nan` and `inf`
-        return tuple(distinct)
-    return tuple(sorted(distinct, key=numbers.__getitem__))
-
-
-def _check_labels(name: str, train: RawPart, test: RawPart | None, labels: tuple[str, ...]) -> None:
+def _check_labels(name: str, parts: list[_Part], labels: tuple[str, ...]) -> None:
+    train = parts[0]
     counts = Counter(train.labels)
-    needed = 2 if test is not None else 3  # one to train on, one to validate with, and one to test with
-    for part in [train] if test is None else [train, test]:
+    needed = 2 if len(parts) == 2 else 3  # one to train on, one to validate with, and one to test with
+    for part in parts:
         for label, place in zip(part.labels, part.places, strict=True):
             if label not in labels:
                 raise UsageError(f"{place}: class {label!r} is not one of {', '.join(labels)}")
@@ -192,14 +228,14 @@ def _check_labels(name: str, train: RawPart, test: RawPart | None, labels: tuple
         if counts[label] == 0:
             raise UsageError(f"{name}: class {label!r} has no series in the training part; it cannot be learned")
         if counts[label] < needed:
-            place = train.places[list(train.labels).index(label)]
+            place = train.places[train.labels.index(label)]
             raise UsageError(
                 f"{name}: class {label!r} has only {counts[label]} series ({place}); {needed} are needed, so that each held-out "
                 "part has one: add series of that class or leave it out"
             )
 
 
-def _subject_indices(name: str, parts: list[RawPart]) -> list[NDArray[np.int64] | None]:
+def _subject_indices(name: str, parts: list[_Part]) -> list[NDArray[np.int64] | None]:
     """Return per part the index of each series' subject among all subjects, or None where unknown."""
     known = [part.subjects for part in parts if part.subjects is not None]
     if len(known) == 2 and (shared := sorted(set(known[0]) & set(known[1]))):
@@ -207,7 +243,7 @@ def _subject_indices(name: str, parts: list[RawPart]) -> list[NDArray[np.int64] 
             f"{name}: subject {shared[0]!r} is in both the training and the test part, so the test would not measure new "
             "subjects; split the parts by subject"
         )
-    distinct = _sorted_labels([subject for subjects in known for subject in subjects])
+    distinct = sorted_labels([subject for subjects in known for subject in subjects])
     index = {subject: position for position, subject in enumerate(distinct)}
     return [
         None if part.subjects is None else np.array([index[subject] for subject in part.subjects], dtype=np.int64)

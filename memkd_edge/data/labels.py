@@ -29,7 +29,7 @@ def label_text(value: object, place: str) -> str:
         try:
             value = value.decode()
         except UnicodeDecodeError as error:
-            raise UsageError(f"{place}: class label {value!r} is not UTF-8") from error
+            raise UsageError(f"{place}: {value!r} is not UTF-8") from error
     text = "" if value is None else str(value).strip()
     if text.lower() in _MISSING:
         return ""
@@ -44,11 +44,24 @@ def class_name(value: object, place: str) -> str:
     Raises:
         UsageError: the label is missing (empty, `?`, NaN, None), or bytes that are no UTF-8.
     """
-    text = label_text(value, place)
-    if not text:
-        shown = repr(value.item() if isinstance(value, np.generic) else value)
-        raise UsageError(f"{place}: the class label is missing ({shown}); label the series or leave it out")
-    return text
+    if text := label_text(value, place):
+        return text
+    raise UsageError(f"{place}: the class label is missing ({_shown(value)}); label the series or leave it out")
+
+
+def subject_name(value: object, place: str) -> str:
+    """Return the name of a subject that has to be there; missing and spelt alike are what a label is.
+
+    Raises:
+        UsageError: it is missing (empty, `?`, NaN, None), or bytes that are no UTF-8.
+    """
+    if text := label_text(value, place):
+        return text
+    raise UsageError(f"{place}: the subject is missing ({_shown(value)}); name it, leave the series out, or drop the subjects")
+
+
+def _shown(value: object) -> str:
+    return repr(value.item() if isinstance(value, np.generic) else value)
 
 
 def sorted_labels(labels: Iterable[str]) -> tuple[str, ...]:

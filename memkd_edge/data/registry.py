@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from memkd_edge.data import tables
 from memkd_edge.data.dataset import Dataset, Description, RawPart, assemble
-from memkd_edge.data.long_csv import read_csv
 from memkd_edge.data.npz import read_npz
 from memkd_edge.data.text_formats import read_arff, read_label_first, read_ts
+from memkd_edge.data.windows_table import read_windows
 from memkd_edge.errors import MemkdEdgeError, UsageError
 
 ARCHIVE_TERMS = "UCR/UEA archive: free for research; cite Dau et al. 2019 (UCR) or Bagnall et al. 2018 (UEA)"
@@ -54,20 +55,21 @@ def load_dataset(name_or_path: str, *, data_root: str = "", groups: str = "") ->
     """Load a classification data set.
 
     Args:
-        name_or_path: path of a .npz (see npz.py) or .csv file (see long_csv.py), or the name of a UCR/UEA set, looked for in
-            `data_root`, then among those that aeon carries, then in aeon's download folder ($AEON_DATA or ~/aeon_data), and
-            else downloaded there. NAME@swapped has training and test part exchanged: the UCR archive of 2015 has some sets so.
+        name_or_path: path of a .npz (see npz.py), .csv or .parquet file (see windows_table.py), or the name of a UCR/UEA set,
+            looked for in `data_root`, then among those that aeon carries, then in aeon's download folder ($AEON_DATA or
+            ~/aeon_data), and else downloaded there. NAME@swapped has training and test part exchanged: the UCR archive of 2015
+            has some sets so.
         data_root: folder with NAME.npz, or NAME_TRAIN and NAME_TEST as .ts, .tsv, .arff or 2015 text, or a folder NAME of these.
-        groups: column (.csv) or array (.npz, without _train/_test) that names the subject of a series.
+        groups: column (.csv, .parquet) or array (.npz, without _train/_test) that names the subject of a series.
 
     Raises:
         UsageError: no such data set (near names are suggested), or its content cannot be used (the place is named).
-        MemkdEdgeError: a known set could not be downloaded.
+        MemkdEdgeError: a known set could not be downloaded. MissingToolError: reading .parquet needs an optional package.
     """
     if data_root and not Path(data_root).is_dir():
         raise UsageError(f"--data-root {data_root}: no such folder")
     path = Path(name_or_path)
-    if path.suffix.lower() in (".npz", ".csv"):
+    if path.suffix.lower() in (".npz", *tables.ENDINGS):
         if not path.is_file():
             raise UsageError(f"no data file at {path.absolute()}")
         return _load_file(path, groups)
@@ -80,7 +82,7 @@ def load_dataset(name_or_path: str, *, data_root: str = "", groups: str = "") ->
 
 def _load_named(name: str, data_root: str, groups: str) -> Dataset:
     if not re.fullmatch(r"[\w.+-]+", name):
-        raise UsageError(f"{name!r} is neither the name of a data set nor the path of a .npz or .csv file")
+        raise UsageError(f"{name!r} is neither the name of a data set nor the path of a .npz, .csv or .parquet file")
     folders = [Path(data_root)] if data_root else []
     for folder in [*folders, *_bundled_folder(), _download_folder()]:
         found = _find(folder, name)
@@ -125,13 +127,13 @@ def available(data_root: str = "") -> list[str]:
 
 
 def _load_file(path: Path, groups: str) -> Dataset:
-    reader = read_npz if path.suffix.lower() == ".npz" else read_csv
+    reader = read_npz if path.suffix.lower() == ".npz" else read_windows
     return assemble(path.stem, *reader(path, groups))
 
 
 def _load_pair(name: str, pair: tuple[Path, Path], groups: str) -> Dataset:
     if groups:
-        raise UsageError(f"--groups {groups}: {pair[0]} cannot name subjects; only .npz and .csv files can")
+        raise UsageError(f"--groups {groups}: {pair[0]} cannot name subjects; only .npz, .csv and .parquet files can")
     train, test = (_READERS[path.suffix if path.suffix in _READERS else ""](path) for path in pair)
     known = _KNOWN.get(name, Description())
     description = Description(

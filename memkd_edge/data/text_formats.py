@@ -2,7 +2,7 @@
 """Readers of the archives' text formats: .ts and .arff (UCR/UEA), .tsv (UCR 2018) and the label-first text of UCR 2015.
 
 Own readers, because messages must name line and column, labels must keep their case, and importing aeon takes seconds.
-The values are those of aeon's readers.
+The values are those of aeon's readers. A missing value is NaN, `?` or an empty field.
 """
 
 import math
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memkd_edge.data.dataset import RawPart
+from memkd_edge.data.labels import label_text
 from memkd_edge.errors import UsageError
 
 
@@ -34,11 +35,13 @@ def read_text(path: Path) -> str:
 def read_ts(path: Path) -> RawPart:
     """Read a .ts file: `@` header lines, `@data`, then `v,v,...:v,v,...:label` with one `:`-separated field per channel.
 
+    Class names may hold blanks, as they do in files that aeon or sktime wrote, although the header separates names by blanks.
+
     Raises:
         UsageError: damaged, without class labels, or with time stamps; the message names line and column.
     """
     classes: list[str] | None = None
-    in_data = False
+    in_data = has_classes = has_no_target = False
     series, labels, places = [], [], []
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         line = line.strip()
@@ -49,7 +52,12 @@ def read_ts(path: Path) -> RawPart:
             *fields, label = [field.strip() for field in line.split(":")]
             if not fields:
                 raise UsageError(f"{place}: a series needs its values and, after a ':', its class")
-            if classes is not None and label not in classes:
+            if _is_series(label):
+                raise UsageError(
+                    f"{place}: after the last ':' stand values ({label[:20]}...) where the class is expected"
+                    + ("" if has_classes else "; the header has no @classLabel line, perhaps the file has no classes")
+                )
+            if classes is not None and not _stands_in(classes, label_text(label, place).split()):
                 raise UsageError(f"{place}: class {label!r} is not one of the header's: {', '.join(classes)}")
             series.append(_channels([field.split(",") for field in fields], place))
             labels.append(label)
@@ -59,12 +67,17 @@ def read_ts(path: Path) -> RawPart:
         match key.lower():
             case "@data":
                 in_data = True
+                if has_no_target and not has_classes:  # what aeon writes when it is given no labels
+                    raise UsageError(f"{place}: the file has no class labels; a classification data set is needed")
             case "@classlabel":
+                has_classes = True
                 if not values or values[0].lower() != "true":
                     raise UsageError(f"{place}: the file has no class labels; a classification data set is needed")
-                classes = values[1:] or None
+                classes = [label_text(value, place) for value in values[1:]] or None
             case "@targetlabel" if values and values[0].lower() == "true":
                 raise UsageError(f"{place}: this is a regression data set; a classification data set is needed")
+            case "@targetlabel":
+                has_no_target = True
             case "@timestamps" if values and values[0].lower() == "true":
                 raise UsageError(f"{place}: time-stamped series are not supported; sample them evenly first")
             case _ if not key.startswith("@"):
@@ -72,6 +85,19 @@ def read_ts(path: Path) -> RawPart:
     if not in_data:
         raise UsageError(f"{path}: no @data line; this is not a .ts file")
     return RawPart(series, labels, places)
+
+
+def _is_series(label: str) -> bool:
+    """Tell whether what stands for the class is a list of numbers."""
+    try:
+        return len([_number(field) for field in label.split(",")]) > 1
+    except ValueError:
+        return False
+
+
+def _stands_in(words: list[str], label: list[str]) -> bool:
+    """Tell whether the words of a class name follow each other in the header's; a missing label is reported elsewhere."""
+    return any(words[start : start + len(label)] == label for start in range(len(words))) or not label
 
 
 def read_arff(path: Path) -> RawPart:
@@ -92,8 +118,9 @@ def read_arff(path: Path) -> RawPart:
                 raise UsageError(f"{place}: {line[:40]!r} stands before @data")
             in_data = line.lower() == "@data"
             continue
-        values, comma, label = line.rpartition(",")
-        if not comma or not label.strip():
+        quoted_class = re.search(r",\s*('[^']*'|\"[^\"]*\")$", line)
+        values, comma, label = (line[: quoted_class.start()], ",", quoted_class[1]) if quoted_class else line.rpartition(",")
+        if not comma:
             raise UsageError(f"{place}: a series needs its values and, after a ',', its class")
         quoted = re.fullmatch(r"(['\"])(.*)\1", values.strip())
         rows = re.split(r"\\n", quoted.group(2)) if quoted else [values]
@@ -106,7 +133,9 @@ def read_arff(path: Path) -> RawPart:
 
 
 def read_label_first(path: Path) -> RawPart:
-    """Read one univariate series a line, its class first; separated by commas, tabs or blanks. A tail of NaN is padding.
+    """Read one univariate series a line, its class first; separated by commas, tabs or blanks.
+
+    Nothing between two commas or two tabs is a missing value, as in files that pandas writes.
 
     Raises:
         UsageError: damaged; the message names line and column.
@@ -116,14 +145,12 @@ def read_label_first(path: Path) -> RawPart:
         if not line.strip():
             continue
         place = f"{path}, line {number}"
-        fields = line.split(",") if "," in line else line.split()
+        fields = line.split(",") if "," in line else re.split(r" *\t *| +", line.strip(" "))
         label, *values = [field.strip() for field in fields]
         if not values:
             raise UsageError(f"{place}: a series needs its class and, after it, its values")
-        row = parse_numbers(values, place, range(2, len(fields) + 1))
-        padding = np.isnan(row)[::-1].cumprod().sum()
-        series.append(row[: row.size - padding, None])
-        labels.append(_plain_label(label))
+        series.append(parse_numbers(values, place, range(2, len(fields) + 1))[:, None])
+        labels.append(label)
         places.append(place)
     return RawPart(series, labels, places)
 
@@ -140,7 +167,7 @@ def _channels(rows: list[list[str]], place: str) -> NDArray[np.float64]:
 
 
 def parse_numbers(fields: Sequence[str], place: str, columns: Sequence[object]) -> NDArray[np.float64]:
-    """Return the numbers in `fields`; `?` is a missing value, NaN.
+    """Return the numbers in `fields`; NaN for a missing value, which is NaN, `?` or an empty field.
 
     Raises:
         UsageError: a field is no number; the message begins with `place` and the field's entry in `columns`.
@@ -157,13 +184,4 @@ def parse_numbers(fields: Sequence[str], place: str, columns: Sequence[object]) 
 def _number(field: str) -> float:
     if "_" in field:  # Python's digit grouping is no notation of data files
         raise ValueError
-    return math.nan if field.strip() == "?" else float(field)
-
-
-def _plain_label(label: str) -> str:
-    """Return the archive's class number as it is usually written: `1.0000000e+000` is `1`."""
-    try:
-        number = float(label)
-    except ValueError:
-        return label
-    return str(int(number)) if number.is_integer() else label
+    return math.nan if field.strip() in ("", "?") else float(field)

@@ -92,6 +92,8 @@ def distill(
     run = resume or _create(config, run_root, name or _free_name(run_root, prepared.metadata.name), force)
     progress = progress or Reporter()
     progress.started(run.path)
+    for note in data.notes:
+        progress.note(note)
     everything, folds = _parts(prepared, config, device)
     context = TrainingContext(config, run, data.sha256, everything, folds, teachers, progress)
     with torch_threads(config.threads):

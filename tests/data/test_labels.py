@@ -49,7 +49,7 @@ def test_a_missing_label_is_no_class(value):
 
 
 def test_bytes_that_are_no_text_are_named():
-    with pytest.raises(UsageError, match=r"^here: class label b'\\xff' is not UTF-8"):
+    with pytest.raises(UsageError, match=r"^here: b'\\xff' is not UTF-8"):
         class_name(b"\xff", "here")
 
 

@@ -112,7 +112,7 @@ def test_an_unknown_group_array_is_named(tmp_path):
 
 
 def test_pickled_objects_are_refused(tmp_path):
-    with pytest.raises(UsageError, match=r"not a readable .npz file without pickled objects"):
+    with pytest.raises(UsageError, match=r"o\.npz: y holds pickled Python objects, which are not read"):
         load_dataset(save(tmp_path / "o.npz", X=X, y=np.array([{"code": 1}] * 12, dtype=object)))
 
 

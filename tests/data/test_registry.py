@@ -175,7 +175,7 @@ def test_paths_and_folders_that_do_not_exist_are_usage_errors(tmp_path):
     with pytest.raises(UsageError, match=r"--data-root .*: no such folder"):
         load_dataset("GunPoint", data_root=str(tmp_path / "absent"))
     with pytest.raises(UsageError, match="is neither the name of a data set nor the path"):
-        load_dataset("some/where/else.parquet")
+        load_dataset("some/where/else.xlsx")
 
 
 def test_archive_files_cannot_name_subjects():

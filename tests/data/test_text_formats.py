@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from memkd_edge.data.dataset import Description, assemble
 from memkd_edge.data.registry import _bundled_folder
 from memkd_edge.data.text_formats import read_arff, read_label_first, read_ts
 from memkd_edge.errors import UsageError
@@ -89,22 +90,27 @@ def test_tsv_values_are_those_of_aeons_reader(aeon_datasets):
 @pytest.mark.parametrize(("name", "shape"), [("CBF", (30, 128, 1)), ("ECG200", (100, 96, 1)), ("Gun_Point", (50, 150, 1))])
 def test_the_three_dialects_of_the_2015_text_are_read(shared_data, name, shape):
     path = shared_data / "original" / "ucr2015_csv" / f"{name}_TRAIN"
-    part = read_label_first(path)
+    data = assemble(name, read_label_first(path), None, Description())
     expected = np.loadtxt(path, delimiter="," if name == "CBF" else None)
-    assert np.stack(part.series).shape == shape
-    np.testing.assert_array_equal(np.stack(part.series)[:, :, 0], expected[:, 1:])
-    assert [float(label) for label in part.labels] == list(expected[:, 0])
+    x = np.concatenate([data.x_train, data.x_test])
+    assert x.shape == shape
+    y = np.array(data.labels, dtype=float)[np.concatenate([data.y_train, data.y_test])]
+    ours, theirs = np.column_stack([y, x[:, :, 0]]), expected.astype(np.float32)
+    np.testing.assert_array_equal(ours[np.lexsort(ours.T)], theirs[np.lexsort(theirs.T)])
 
 
-def test_class_numbers_of_the_2015_text_lose_their_exponent(tmp_path):
-    (tmp_path / "S_TRAIN").write_text("  1.0000000e+000  1.5 2.5 3.5\n -1.0000000e+000  1.5 2.5 3.5\n")
-    assert read_label_first(tmp_path / "S_TRAIN").labels == ["1", "-1"]
+def test_an_empty_field_is_a_missing_value_as_for_aeon(aeon_datasets, tmp_path):
+    # As pandas writes NaN; the second line ends with two of them.
+    (tmp_path / "p.tsv").write_text("1\t0.5\t\t2\t3\n2\t0.5\t1.5\t\t\n-1\tNaN\t1\t2\t3\n")
+    x, y = aeon_datasets.load_from_tsv_file(str(tmp_path / "p.tsv"))
+    part = read_label_first(tmp_path / "p.tsv")
+    np.testing.assert_array_equal(np.stack(part.series)[:, :, 0], x[:, 0].astype(float))
+    assert [int(label) for label in part.labels] == list(y)
 
 
-def test_trailing_nan_is_padding_and_inner_nan_is_kept(tmp_path):
-    (tmp_path / "p.tsv").write_text("1\t0.5\tNaN\t2\tNaN\tNaN\n")
-    (series,) = read_label_first(tmp_path / "p.tsv").series
-    np.testing.assert_array_equal(series[:, 0], [0.5, np.nan, 2])
+def test_blanks_around_a_tab_and_runs_of_blanks_are_one_separator(tmp_path):
+    (tmp_path / "p").write_text(" 1 \t 0.5\t  2 \t3 \n2   0.5 2    3\n")
+    np.testing.assert_array_equal(np.stack(read_label_first(tmp_path / "p").series)[:, :, 0], [[0.5, 2, 3]] * 2)
 
 
 @FEW
@@ -151,7 +157,6 @@ def test_garbage_is_read_or_refused_but_never_crashes(folder, text, reader, head
     ("reader", "text", "message"),
     [
         (read_ts, HEADER + "1,2,x:1,2,3:a\n", r"line 7, column 3: 'x' is not a number"),
-        (read_ts, HEADER + "1,2,3:1,,3:a\n", r"line 7, column 5: '' is not a number"),
         (read_ts, HEADER + "1,2,3:1,2:a\n", r"line 7: channel 1 has 2 values where channel 0 has 3"),
         (read_ts, HEADER + "1,2,3:1,2,3:c\n", r"line 7: class 'c' is not one of the header's: a, b"),
         (read_ts, HEADER + "1,2,3\n", r"line 7: a series needs its values and, after a ':', its class"),

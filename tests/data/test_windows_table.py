@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memkd_edge.data.long_csv import read_csv
+from memkd_edge.data.labels import label_text
 from memkd_edge.data.registry import load_dataset
+from memkd_edge.data.windows_table import read_windows
 from memkd_edge.errors import UsageError
 
 HEADER = "series,label,subject,part,acc_x [m/s2],gyro\n"
@@ -47,7 +48,7 @@ def test_a_recording_is_read_as_documented(tmp_path):
 
 def test_without_a_part_column_the_test_part_is_split_off_by_subject(tmp_path):
     rows = recording(16, part=False)
-    path = write(tmp_path / "m.csv", "series,label,subject,a,b\n" + "".join(",".join(map(str, r)) + "\n" for r in rows))
+    path = write(tmp_path / "m.csv", "series,label,subject,a [g],b\n" + "".join(",".join(map(str, r)) + "\n" for r in rows))
     data = load_dataset(path)
     assert len(data.x_train) + len(data.x_test) == 16
     assert "by subject" in data.split
@@ -68,7 +69,7 @@ def test_another_column_can_name_the_subject_and_columns_may_stand_in_any_order(
 def test_rows_of_series_may_interleave_and_quotes_byte_order_mark_and_blank_lines_are_fine(tmp_path):
     text = '\ufeffseries,label,"x [a, b]"\r\n' + "".join(f'{s},"{s % 2}",{t}{s}\r\n\r\n' for t in range(3) for s in range(8))
     (tmp_path / "m.csv").write_bytes(text.encode())
-    train, test, described = read_csv(tmp_path / "m.csv")
+    train, test, described = read_windows(tmp_path / "m.csv")
     assert test is None
     assert described.channels == ("x",)
     assert described.units == ("a, b",)
@@ -85,11 +86,12 @@ def test_a_written_file_is_read_back(tmp_path_factory, x, names):
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["series", "label", "c0", "c1"])
+        names = [name if label_text(name, "") else "missing" for name in names]
         for index, values in enumerate(x):
             writer.writerows([index, names[index], *np.reshape(values, (3, 2))[step]] for step in range(3))
-    train, _, _ = read_csv(path)
+    train, _, _ = read_windows(path)
     np.testing.assert_array_equal(np.stack(train.series), np.reshape(x, (len(x), 3, 2)))
-    assert train.labels == [name.strip() for name in names[: len(x)]]
+    assert train.labels == [label_text(name, "") for name in names[: len(x)]]
 
 
 @settings(max_examples=60, deadline=None)
@@ -113,7 +115,7 @@ def test_garbage_is_read_or_refused_but_never_crashes(tmp_path_factory, text, he
         ("series,label,x\n1,a,0.5\n1,a\n", "line 3: 2 fields where the header has 3"),
         ("series,label,x\n1,a,0.5\n1,a,zero\n", "line 3, column 'x': 'zero' is not a number"),
         ("series,label,x\n1,a,0.5\n1,b,0.5\n", "line 3, column 'label': 'b' where series '1' began with 'a'"),
-        ("series,label,x\n1,,0.5\n", "line 2, column 'label': the field is empty"),
+        ("series,label,x\n1,,0.5\n", "line 2, column 'label': the class label is missing"),
         ("series,label,part,x\n1,a,val,0.5\n", "line 2 .*column 'part': 'val' is neither 'train' nor 'test'"),
         ('series,label,x\n1,a,"0.5\n', "line 2: unexpected end of data"),
         ("series,label,x\n", "the training part holds no series"),
