@@ -5,121 +5,182 @@ The TOML file has one table per stage ([distill], [export], [bench], [compare]);
 MEMKD_EDGE_<STAGE>_<FIELD>, as in MEMKD_EDGE_DISTILL_EPOCHS=200. The resolved configuration is saved with the run.
 """
 
-import json
 import os
 import tomllib
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from memkd_edge.errors import UsageError
+from memkd_edge.file_formats import CONFIGURATION, KEY, check_format
+from memkd_edge.options import build, option, part, settings, values_of
 
 T = TypeVar("T")
+
+MODEL_KINDS = ("lstm", "gru", "cnn")
+PACKAGE_KINDS = ("c", "cmake", "arduino", "platformio", "zephyr", "esp-idf", "tflm")
 
 
 @dataclass(frozen=True)
 class DistillConfig:
     """How `memkd-edge distill` makes a student."""
 
-    dataset: str = "BasicMotions"  # aeon-bundled name, name under data_root, or path to .npz / .csv
-    data_root: str = ""  # folder with UCR/UEA sets in .ts, .tsv, 2015 text or .npz
-    groups: str = ""  # column (CSV) or array (.npz) naming the subject; splits keep a subject on one side
-    folds: int = 0  # cross-validation folds for selection; 1: one held-out part; 0: 4 below 200 training series, else 1
-    validation: float = 0.25  # fraction of the training set held out when there is one fold
-    resample: str = "none"  # none | linear:LENGTH | decimate:FACTOR
-    noise: str = "0.3,0"  # Gaussian, on normalised inputs in training; a later level must teach clearly better when held out
-    teacher: str = ""  # safetensors file of a trained teacher; trained here when empty
-    teacher_kind: str = "lstm"  # lstm | gru
-    teacher_bidirectional: bool = False
-    teacher_hidden: int = 100
-    teacher_layers: int = 3
-    teacher_seeds: int = 3  # initialisations tried until one gets off the ground; the one of lowest training loss teaches
-    teacher_epochs: int = 0  # at most; training ends when the training loss has become small. 0: as for the students
-    teacher_learning_rate: float = 0.002
-    student: str = "lstm"  # lstm | gru | cnn
-    compression: float = 500.0  # the student's hidden size is the largest that reaches it
-    hidden: int = 0  # the student's hidden size; 0: from compression
-    method: str = "auto"  # a registered method, several joined by commas, or auto
-    weights: int = 3  # loss weights of each method's grid to try
-    seeds: int = 8  # students of each method and weight
-    epochs: int = 0  # 0: as many as make 3,000 steps, but no fewer than 50
-    learning_rate: float = 0.01
-    batch_size: int = 0  # 0: chosen from the number of series
-    protocol: str = "honest"  # honest | paper: as the authors did, batches of 32, no noise, selection on the test set
-    seed: int = 0
-    device: str = "auto"  # auto | cpu | cuda
-    threads: int = 0  # 0: torch's default
-    memory_limit: int = 2048  # MiB for the teacher's cached outputs, and again for the students in training
+    dataset: str = option("BasicMotions", group="Data", help="UCR/UEA name, or path to your .npz or .csv.")
+    data_root: str = option("", group="Data", help="Folder with UCR/UEA sets (.ts, .tsv, 2015 text, .npz).")
+    groups: str = option(
+        "", group="Data", help="Column (CSV) or array (.npz) that names the subject; splits keep a subject on one side."
+    )
+    resample: str = option("none", group="Data", help="none, linear:LENGTH or decimate:FACTOR.")
+
+    teacher: str = option("", group="Teacher", help="Trained teacher (.safetensors); trained here when left out.")
+    teacher_kind: str = option("lstm", group="Teacher", choices=("lstm", "gru"), help="Its recurrent cell.")
+    teacher_bidirectional: bool = option(False, group="Teacher", help="Let the teacher see the future; students never do.")
+    teacher_hidden: int = option(100, group="Teacher", minimum=1, help="Units of each layer.")
+    teacher_layers: int = option(3, group="Teacher", minimum=1, help="Layers.")
+    teacher_seeds: int = option(
+        3,
+        group="Teacher",
+        minimum=1,
+        help="Initialisations tried until one gets off the ground; the lowest training loss teaches.",
+    )
+    teacher_epochs: int = option(
+        0, group="Teacher", minimum=0, help="Epochs, at most: training ends when its loss is small. 0: as --epochs."
+    )
+    teacher_learning_rate: float = option(0.002, group="Teacher", above=0, help="Learning rate.")
+
+    student: str = option("lstm", group="Students", choices=MODEL_KINDS, help="Kind of the students.")
+    compression: float = option(
+        500.0, group="Students", help="Teacher / student parameters: students get the most units that reach it."
+    )
+    hidden: int = option(0, group="Students", minimum=0, help="Units, instead of --compression.")
+    method: str = option(
+        "auto",
+        group="Students",
+        flags=("--method", "--methods"),
+        help="auto, or methods joined by commas: base, kd, memkd-belief, memkd+kd, ...",
+    )
+    weights: int = option(3, group="Students", minimum=1, help="Loss weights to try for each method.")
+    seeds: int = option(8, group="Students", minimum=1, help="Students for each method and weight.")
+    epochs: int = option(0, group="Students", minimum=0, help="Epochs; 0: as many as make 3,000 steps, but at least 50.")
+    learning_rate: float = option(0.01, group="Students", above=0, help="Learning rate.")
+    batch_size: int = option(0, group="Students", minimum=0, help="Series in a batch; 0 chooses.")
+
+    folds: int = option(
+        0,
+        group="Selection",
+        help="Cross-validation folds; 1: one held-out part; 0: 4 below 200 training series, else 1.",
+    )
+    validation: float = option(
+        0.25, group="Selection", share=True, help="Share of the training series held out when there is one fold."
+    )
+    noise: str = option(
+        "0.3,0",
+        group="Selection",
+        help="Gaussian noise on the normalised inputs in training; a later level must be clearly better on held-out series.",
+    )
+    protocol: str = option(
+        "honest",
+        group="Selection",
+        choices=("honest", "paper"),
+        help="paper: batches of 32, no noise, and selection on the test series.",
+    )
+
+    seed: int = option(0, group="Run", minimum=0, help="Seed of splits, initialisation and batches. Default: 0.")
+    accelerator: str = option(
+        "auto", group="Run", choices=("auto", "cpu", "cuda"), was="device", help="What trains; auto: a GPU when there is one."
+    )
+    threads: int = option(0, group="Run", minimum=0, help="CPU threads; 0 leaves it to torch.")
+    memory_limit: int = option(
+        2048, group="Run", minimum=1, help="MiB for the teacher's cached outputs, and again for the students in training."
+    )
 
 
 @dataclass(frozen=True)
 class ExportConfig:
     """How `memkd-edge export` turns a run's student into files."""
 
-    format: str = "tflite"  # tflite | onnx | c
-    quantize: str = ""  # int8 | int16x8 | float32; "": int8, and for onnx float32
-    min_agreement: float = 0.98  # below this prediction agreement with the float student: exit 4
-    strip: bool = False  # drop tensor names and metadata for the last bytes
-    input: str = "normalised"  # normalised | raw: the sensor's int16 counts or, of a float32 model, physical units
-    counts_per_unit: tuple[float, ...] = ()  # of raw counts: the counts of one physical unit, for each channel
-    finetune: bool = False  # train on through the integer arithmetic before exporting
-    max_drop: float = 0.005  # test AUC-PRC that rounding may cost before the command advises to fine-tune
-    package: str = ""  # also a firmware package: c | cmake | arduino | platformio | zephyr | esp-idf | tflm
+    format: str = option("tflite", group="Files", choices=("tflite", "onnx", "c"), help="What is written.")
+    quantize: str = option(
+        "", group="Files", choices=("int8", "int16x8", "float32"), help="Arithmetic. Default: int8, and for onnx float32."
+    )
+    input: str = option(
+        "normalised",
+        group="Files",
+        choices=("normalised", "raw"),
+        help="What a step takes; raw: the sensor's int16 counts or, of a float model, physical units.",
+    )
+    counts_per_unit: tuple[float, ...] = option(
+        (), group="Files", help="Of raw counts: the counts of one unit, joined by commas, for each channel or one for all."
+    )
+    strip: bool = option(False, group="Files", help="Leave out tensor names and metadata, for the last bytes.")
+    package: str = option("", group="Files", choices=PACKAGE_KINDS, help="Also write a firmware package.")
+    finetune: bool = option(False, group="Accuracy", help="Train on through the exported integer arithmetic first.")
+    min_agreement: float = option(
+        0.98, group="Accuracy", help="Prediction agreement with the float student below which the command exits 4."
+    )
+    max_drop: float = option(0.005, group="Accuracy", help="Test AUC-PRC lost to rounding above which --finetune is advised.")
 
 
 @dataclass(frozen=True)
 class BenchConfig:
     """What `memkd-edge bench` measures."""
 
-    device: tuple[str, ...] = ("rpi4",)
-    steps: int = 64  # time steps per measured run
-    timeout_s: float = 120.0  # an emulator that runs longer is ended
-    budget: str = ""  # flash=8k,ram=1k,instructions=4000,latency=1ms: beyond it, exit 4
-    battery: str = ""  # capacity, as in 100mAh: gives battery life
-    sleep_current: str = ""  # between samples, as in 2uA; the device profile's when empty
-    rate: float = 0.0  # samples per second; 0: the data set's
-    firmware: str = ""  # write the sources for a serial board into this folder instead of measuring
-    tflm_dir: str = ""  # TFLite Micro's library and headers, built for the core of the emulated Cortex-M devices: adds its rows
+    device: tuple[str, ...] = option(
+        ("rpi4",), group="Measurement", repeats=True, help="Device name or ./profile.toml; repeat to compare."
+    )
+    steps: int = option(64, group="Measurement", minimum=2, help="Time steps of one measured pass.")
+    timeout_s: float = option(
+        120.0, group="Measurement", minimum=0, flags=("--timeout",), help="Seconds after which an emulator is ended."
+    )
+    budget: str = option(
+        "", group="Measurement", help="Exit 4 beyond it, as in flash=8k,ram=1k,latency=1ms; also instructions=4000, energy=5uJ."
+    )
+    firmware: str = option(
+        "",
+        group="Measurement",
+        help="Write the sources for a board on a serial port into this folder, and measure nothing.",
+    )
+    tflm_dir: str = option(
+        "",
+        group="Measurement",
+        help="Folder with TFLite Micro built for the microcontroller's core: adds its rows to the student's.",
+    )
+    battery: str = option("", group="Battery life", help="Battery capacity, as in 100mAh.")
+    sleep_current: str = option("", group="Battery life", help="Current between samples, as in 2uA. Default: the profile's.")
+    rate: float = option(0.0, group="Battery life", minimum=0, help="Samples per second; 0: the data set's. --battery needs one.")
 
 
 @dataclass(frozen=True)
 class CompareConfig:
-    """What `memkd-edge compare` compares. Fields that DistillConfig has, too, are those of every data set's run."""
+    """What `memkd-edge compare` compares: `distillation` is what the runs of all data sets share."""
 
-    suite: str = ""  # ucr12 | bundled: names the data sets and their resampling
-    datasets: tuple[str, ...] = ()  # as DistillConfig.dataset, instead of a suite
-    data_root: str = ""
+    suite: str = option("", group="Data", help="ucr12, or bundled: the sets that come with aeon.")
+    datasets: tuple[str, ...] = option((), group="Data", help="Names or paths joined by commas, instead of --suite.")
     # The paper's eight, and ours.
-    methods: tuple[str, ...] = ("base", "kd", "fitnet", "rkd", "attention", "dkd", "dt2w", "memkd", "memkd-belief")
-    weights: int = DistillConfig.weights
-    seeds: int = 5
-    students: tuple[str, ...] = ("lstm",)
-    compression: float = DistillConfig.compression
-    sweep: str = ""  # compression=50,100,250: several sizes instead of one
-    resample: str = ""  # linear:LENGTH is for longer series only; "": the suite's own, else none
-    noise: str = DistillConfig.noise
-    folds: int = DistillConfig.folds
-    validation: float = DistillConfig.validation
-    teacher_kind: str = DistillConfig.teacher_kind
-    teacher_bidirectional: bool = DistillConfig.teacher_bidirectional
-    teacher_hidden: int = DistillConfig.teacher_hidden
-    teacher_layers: int = DistillConfig.teacher_layers
-    teacher_seeds: int = DistillConfig.teacher_seeds
-    teacher_epochs: int = DistillConfig.teacher_epochs
-    teacher_learning_rate: float = DistillConfig.teacher_learning_rate
-    epochs: int = DistillConfig.epochs
-    learning_rate: float = DistillConfig.learning_rate
-    batch_size: int = DistillConfig.batch_size
-    protocol: str = DistillConfig.protocol
-    seed: int = DistillConfig.seed
-    device: str = DistillConfig.device
-    threads: int = DistillConfig.threads  # with ray also the CPUs that a data set asks for, at least 1
-    memory_limit: int = DistillConfig.memory_limit
-    executor: str = "local"  # local | ray
-    ray_address: str = ""  # of a running cluster; a cluster on this machine alone when empty
+    methods: tuple[str, ...] = option(
+        ("base", "kd", "fitnet", "rkd", "attention", "dkd", "dt2w", "memkd", "memkd-belief"),
+        group="Students",
+        flags=("--methods", "--method"),
+        help="Methods joined by commas.",
+    )
+    students: tuple[str, ...] = option(("lstm",), group="Students", help=f"Kinds joined by commas: {','.join(MODEL_KINDS)}.")
+    sweep: str = option("", group="Students", help="Several sizes: compression=50,100,250,500.")
+    distillation: DistillConfig = part(
+        DistillConfig(seeds=5, resample=""),
+        without=("dataset", "groups", "teacher", "student", "hidden", "method"),
+        help={
+            "compression": "Teacher / student parameters to reach; in ucr12 8 units for 37 and 60 classes.",
+            "resample": "none, linear:LENGTH for longer series, or decimate:FACTOR. Default: the suite's, linear:100.",
+            "threads": "CPU threads; with ray, also the CPUs that a data set asks for. 0: all, with ray 1.",
+        },
+    )
+    executor: str = option(
+        "local", group="Run", choices=("local", "ray"), help="local: one set after the other; ray: on a cluster."
+    )
+    ray_address: str = option("", group="Run", help="Running cluster, host:port; one on this machine if left out.")
 
 
 def resolve(cls: type[T], stage: str, *, toml: Path | None = None, flags: Mapping[str, Any] | None = None) -> T:
@@ -127,44 +188,83 @@ def resolve(cls: type[T], stage: str, *, toml: Path | None = None, flags: Mappin
 
     Raises:
         UsageError: an unknown key, or a value of the wrong type; the message names file or variable, and key.
+        MemkdEdgeError: the TOML file is of a newer format.
     """
-    hints = typing.get_type_hints(cls)
+    known = settings(cls)
     values: dict[str, Any] = {}
     if toml is not None:
-        try:
-            table = tomllib.loads(toml.read_text()).get(stage, {})
-        except FileNotFoundError as error:
-            raise UsageError(f"no configuration file at {toml}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise UsageError(f"{toml}: {error}") from error
-        for key, value in table.items():
-            if key not in hints:
-                raise UsageError(f"{toml}: [{stage}] has no key {key!r}; it takes {', '.join(sorted(hints))}")
-            values[key] = _checked(value, hints[key], f"{toml}: [{stage}] {key}")
-    for key, hint in hints.items():
+        for key, value in _present(cls, _table(toml, stage)).items():
+            if key not in known:
+                raise UsageError(f"{toml}: [{stage}] has no key {key!r}; it takes {', '.join(sorted(known))}")
+            values[key] = _checked(value, known[key].type, f"{toml}: [{stage}] {key}")
+    for key, one in known.items():
         variable = f"MEMKD_EDGE_{stage.upper()}_{key.upper()}"
         if variable in os.environ:
-            values[key] = _parsed(os.environ[variable], hint, variable)
+            values[key] = _parsed(os.environ[variable], one.type, variable)
     for key, value in (flags or {}).items():
-        if key not in hints:
-            raise UsageError(f"{stage} takes no option {key!r}; it takes {', '.join(sorted(hints))}")
+        if key not in known:
+            raise UsageError(f"{stage} takes no option {key!r}; it takes {', '.join(sorted(known))}")
         if value is not None:
-            values[key] = _checked(value, hints[key], f"--{key.replace('_', '-')}")
-    return cls(**values)
+            values[key] = _checked(value, known[key].type, known[key].flags[0])
+    return build(cls, values)
 
 
 def to_toml(stage: str, config: Any) -> str:
-    """Return `config` as the TOML table [stage] that `resolve` reads back."""
-    lines = [f"[{stage}]"]
-    # JSON's strings, numbers, booleans and arrays are TOML's.
-    lines += [f"{key} = {json.dumps(value)}" for key, value in asdict(config).items()]
-    return "\n".join(lines) + "\n"
+    """Return `config` as the TOML table [stage] that `resolve` reads back.
+
+    Raises:
+        UsageError: a value that TOML cannot hold: a path that is not UTF-8.
+    """
+    import tomli_w
+
+    values = values_of(config)
+    for key, value in values.items():
+        if isinstance(value, str) and not value.isascii():
+            try:
+                value.encode()
+            except UnicodeEncodeError as error:
+                raise UsageError(f"{key.replace('_', '-')} {value!r} is not UTF-8; rename it") from error
+    return tomli_w.dumps({KEY: CONFIGURATION, stage: values})
+
+
+def parse_toml(text: bytes, source: object) -> dict[str, Any]:
+    """Return the tables of a TOML file that `to_toml`, or a user, wrote.
+
+    Raises:
+        UsageError: it is no TOML; `source` names the file.
+        MemkdEdgeError: it is of a newer format.
+    """
+    try:
+        found = tomllib.loads(text.decode())
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{source}: {error}") from error
+    check_format(found.get(KEY, 1), CONFIGURATION, source)
+    return found
 
 
 def from_table(cls: type[T], table: Mapping[str, Any]) -> T:
-    """Rebuild a configuration from the parsed table that `to_toml` wrote."""
-    known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
-    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in table.items() if k in known})
+    """Rebuild a configuration from the parsed table that `to_toml` wrote, of this version or an older one."""
+    known = settings(cls)
+    return build(cls, {k: tuple(v) if isinstance(v, list) else v for k, v in _present(cls, table).items() if k in known})
+
+
+def _table(toml: Path, stage: str) -> Mapping[str, Any]:
+    """Return a stage's table of a user's TOML file."""
+    try:
+        table = parse_toml(toml.read_bytes(), toml).get(stage, {})
+    except FileNotFoundError as error:
+        raise UsageError(f"no configuration file at {toml}") from error
+    except OSError as error:
+        raise UsageError(f"cannot read {toml}: {error.strerror}") from error
+    if not isinstance(table, dict):
+        raise UsageError(f"{toml}: {stage} must be a table, [{stage}], not {table!r:.60}")
+    return table
+
+
+def _present(cls: type[Any], table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `table` with the settings' names of today."""
+    renamed = {one.option.was: name for name, one in settings(cls).items() if one.option.was}
+    return {renamed.get(key, key): value for key, value in table.items()}
 
 
 def _checked(value: Any, hint: Any, where: str) -> Any:
@@ -173,7 +273,10 @@ def _checked(value: Any, hint: Any, where: str) -> Any:
         if isinstance(parts, list | tuple):
             return tuple(_element(part, hint, where) for part in parts)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError as error:
+            raise UsageError(f"{where}: a number of {len(str(value))} digits is too large") from error
     wanted = hint if isinstance(hint, type | types.UnionType) else object
     if not isinstance(value, wanted) or (isinstance(value, bool) and hint is not bool):
         raise UsageError(f"{where}: {value!r} is not of type {getattr(hint, '__name__', hint)}")
@@ -198,5 +301,5 @@ def _element(value: Any, hint: Any, where: str) -> Any:
     element = typing.get_args(hint)[0]
     try:
         return element(value)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"{where}: {value!r} is not of type {element.__name__}") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UsageError(f"{where}: {value!r:.60} is not of type {element.__name__}") from error

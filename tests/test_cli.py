@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line's manners: help, versions, exit codes, streams, light imports."""
 
-import dataclasses
 import inspect
 import json
 import signal
@@ -12,13 +11,22 @@ import pytest
 
 import memkd_edge
 from memkd_edge.cli import main as cli
-from memkd_edge.config import CompareConfig, DistillConfig
+from memkd_edge.config import BenchConfig, CompareConfig, DistillConfig, ExportConfig
+from memkd_edge.options import settings
 
 HEAVY = ("torch", "sklearn", "aeon", "onnx", "onnxruntime", "ai_edge_litert", "matplotlib", "pandas", "scipy")
 
 
 def run(*arguments: str, cwd=None) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "memkd_edge", *arguments], capture_output=True, text=True, cwd=cwd)
+
+
+def called(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of the command line, in this process."""
+    monkeypatch.setattr(sys, "argv", ["memkd-edge", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    return int(caught.value.code or 0), *capsys.readouterr()
 
 
 def test_help_names_every_command():
@@ -73,10 +81,47 @@ def test_main_ends_with_the_errors_exit_code(monkeypatch, capsys, tmp_path):
     assert capsys.readouterr().err.startswith("error: ")
 
 
-@pytest.mark.parametrize(("command", "config"), [(cli.distill, DistillConfig), (cli.compare, CompareConfig)])
+@pytest.mark.parametrize(
+    ("command", "config"),
+    [(cli.distill, DistillConfig), (cli.export, ExportConfig), (cli.bench, BenchConfig), (cli.compare, CompareConfig)],
+)
 def test_every_setting_of_a_stage_has_its_option(command, config):
     options = set(inspect.signature(command).parameters)
-    assert {field.name for field in dataclasses.fields(config)} <= options
+    assert set(settings(config)) <= options
+
+
+@pytest.mark.parametrize(
+    ("command", "groups"),
+    [
+        ("distill", ["Data:", "Teacher:", "Students:", "Selection:", "Run:"]),
+        ("compare", ["Data:", "Students:", "Teacher:", "Selection:", "Run:", "Commands:"]),
+        ("export", ["Files:", "Accuracy:", "Run:"]),
+        ("bench", ["Measurement:", "Battery life:", "Run:"]),
+        ("models", ["Options:"]),
+    ],
+)
+def test_help_is_grouped_and_fits_80_columns(command, groups, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = called(monkeypatch, capsys, command, "--help")[1].splitlines()
+    assert [line for line in lines if line.endswith(":") and not line.startswith(" ")] == groups
+    assert max(map(len, lines)) <= 80
+
+
+def test_defaults_choices_and_both_spellings_stand_in_the_help(monkeypatch, capsys):
+    text = " ".join(called(monkeypatch, capsys, "distill", "--help")[1].split())
+    assert "--student lstm|gru|cnn Kind of the students. [default: lstm]" in text
+    assert "--method, --methods <str>" in text
+    assert "[default: 0.25]" in text
+    assert "--device" not in text
+    assert "COMMAND" not in called(monkeypatch, capsys, "compare", "--help")[1]
+
+
+@pytest.mark.parametrize("spelling", ["--method", "--methods"])
+@pytest.mark.parametrize("command", [("distill",), ("compare", "--suite", "bundled")])
+def test_method_and_methods_are_one_option(command, spelling, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code, _, error = called(monkeypatch, capsys, *command, spelling, "magic")
+    assert (code, "no distillation method 'magic'" in error) == (2, True)
 
 
 def test_ctrl_c_leaves_a_run_that_resumes(tmp_path):

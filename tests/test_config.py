@@ -1,13 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
 """Configuration: default < TOML file < environment < flag, and clear errors."""
 
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from memkd_edge.config import BenchConfig, DistillConfig, from_table, resolve, to_toml
-from memkd_edge.errors import UsageError
+from memkd_edge.config import (
+    MODEL_KINDS,
+    PACKAGE_KINDS,
+    BenchConfig,
+    CompareConfig,
+    DistillConfig,
+    ExportConfig,
+    from_table,
+    parse_toml,
+    resolve,
+    to_toml,
+)
+from memkd_edge.errors import MemkdEdgeError, UsageError
+from memkd_edge.file_formats import CONFIGURATION
+from memkd_edge.nets import classifier
+from memkd_edge.options import check, settings, values_of
+from memkd_edge.packages import folders
 
 
 def test_a_flag_beats_the_environment_which_beats_the_file_which_beats_the_default(tmp_path, monkeypatch):
@@ -44,6 +62,11 @@ def test_from_table_ignores_keys_of_other_versions():
         ("[distill]\nepochs = 'many'\n", "'many' is not of type int"),
         ("[distill]\nepochs = true\n", "True is not of type int"),
         ("[distill\n", "memkd.toml"),
+        ("distill = 5\n", "must be a table, [distill], not 5"),
+        ("[[distill]]\nepochs = 3\n", "must be a table"),
+        ("[distill]\nepochs = " + "9" * 5000 + "\n", "memkd.toml"),
+        ("[distill]\ncompression = " + "9" * 400 + "\n", "a number of 400 digits is too large"),
+        ("a = " + "[" * 5000 + "]" * 5000, "memkd.toml"),
     ],
 )
 def test_a_wrong_file_is_refused_with_file_and_key(tmp_path, text, message):
@@ -68,3 +91,81 @@ def test_a_wrong_environment_variable_is_named(monkeypatch):
 def test_an_unknown_option_is_refused_by_name():
     with pytest.raises(UsageError, match="no option 'epoch'"):
         resolve(DistillConfig, "distill", flags={"epoch": 3})
+
+
+TEXT = st.text(st.characters(codec="utf-8")) | st.sampled_from(
+    ["\x7f", "\U0001f9ea/\U00010348.csv", 'a"b\\c\r\n\t\x00', "\u2028"]
+)
+
+
+@given(TEXT, TEXT)
+def test_every_text_survives_the_round_trip_through_toml(dataset, label):
+    config = replace(DistillConfig(), dataset=dataset, data_root=label)
+    assert from_table(DistillConfig, parse_toml(to_toml("distill", config).encode(), "config.toml")["distill"]) == config
+
+
+def test_a_path_that_is_not_utf8_is_refused():
+    with pytest.raises(UsageError, match=r"dataset .* is not UTF-8"):
+        to_toml("distill", replace(DistillConfig(), dataset="caf\udce9.csv"))
+
+
+def test_a_comparison_holds_a_distillations_settings():
+    config = resolve(CompareConfig, "compare", flags={"teacher_hidden": 7, "methods": "base,kd"})
+    assert config.distillation == replace(DistillConfig(), seeds=5, resample="", teacher_hidden=7)
+    assert config.methods == ("base", "kd")
+    table = tomllib.loads(to_toml("compare", config))["compare"]
+    assert (table["teacher_hidden"], table["seeds"]) == (7, 5)
+    assert not {"distillation", "dataset", "student", "method"} & set(table)
+    assert from_table(CompareConfig, table) == config
+
+
+def test_the_device_of_older_files_is_the_accelerator(tmp_path):
+    file = tmp_path / "config.toml"
+    file.write_text('[distill]\ndevice = "cpu"\n')
+    assert resolve(DistillConfig, "distill", toml=file).accelerator == "cpu"
+    assert from_table(DistillConfig, {"device": "cuda"}).accelerator == "cuda"
+    assert from_table(CompareConfig, {"device": "cuda"}).distillation.accelerator == "cuda"
+    assert from_table(BenchConfig, {"device": ["host"]}).device == ("host",)
+
+
+def test_a_file_of_a_newer_format_is_refused(tmp_path):
+    file = tmp_path / "config.toml"
+    file.write_text(to_toml("distill", DistillConfig()).replace(f"format = {CONFIGURATION}", f"format = {CONFIGURATION + 1}"))
+    with pytest.raises(MemkdEdgeError, match=rf"config\.toml: format {CONFIGURATION + 1} is newer") as caught:
+        resolve(DistillConfig, "distill", toml=file)
+    assert caught.value.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (DistillConfig(seeds=0), "--seeds must be at least 1, not 0"),
+        (DistillConfig(learning_rate=float("inf")), "--learning-rate must be above 0, not inf"),
+        (DistillConfig(validation=float("nan")), "--validation is a share between 0 and 1, not nan"),
+        (DistillConfig(student="tree"), "--student tree: choose lstm, gru or cnn"),
+        (ExportConfig(package="mbed"), "--package mbed: choose c, cmake, "),
+        (BenchConfig(steps=1), "--steps must be at least 2, not 1"),
+        (BenchConfig(timeout_s=-1.0), "--timeout must be at least 0, not -1"),
+        (BenchConfig(rate=float("nan")), "--rate must be at least 0, not nan"),
+        (CompareConfig(executor="slurm"), "--executor slurm: choose local or ray"),
+        (CompareConfig(distillation=DistillConfig(teacher_layers=0)), "--teacher-layers must be at least 1, not 0"),
+    ],
+)
+def test_a_setting_out_of_bounds_is_refused_by_its_option(config, message):
+    with pytest.raises(UsageError) as caught:
+        check(config)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("cls", [DistillConfig, ExportConfig, BenchConfig, CompareConfig])
+def test_defaults_are_possible_and_every_setting_says_what_it_is(cls):
+    check(cls())
+    for one in settings(cls).values():
+        assert one.option.help
+        assert one.option.group
+    assert set(settings(cls)) == set(values_of(cls()))
+
+
+def test_choices_are_those_of_the_code_that_takes_them():
+    assert MODEL_KINDS == classifier.KINDS
+    assert tuple(sorted(PACKAGE_KINDS)) == tuple(sorted(folders.KINDS))

@@ -18,6 +18,7 @@ from memkd_edge.benchmark.report.budget import check_budget, parse_budget
 from memkd_edge.benchmark.report.figures import MEASURED, BenchReport, BuildFigures, DeviceReport, Figure
 from memkd_edge.config import BenchConfig
 from memkd_edge.errors import MemkdEdgeError, UsageError
+from memkd_edge.options import check
 from memkd_edge.runs import Run
 from memkd_edge.verification.reference_runner import integer_logits
 
@@ -40,10 +41,8 @@ def bench(run: Run, config: BenchConfig) -> BenchReport:
         GateError: a build's outputs are not the reference's, or the student exceeds the budget (BudgetError, with the report).
         MemkdEdgeError: an emulator did not end in time, a build failed.
     """
+    check(config)
     limits = parse_budget(config.budget)
-    for name, value, least in (("steps", config.steps, 2), ("timeout", config.timeout_s, 0), ("rate", config.rate, 0)):
-        if value < least:
-            raise UsageError(f"--{name} must be at least {least}, not {value:g}")
     duty = _duty_cycle(run, config)
     devices = [load_device(name) for name in config.device]
     if config.tflm_dir and not any(device.backend == "qemu-cortex-m" for device in devices):

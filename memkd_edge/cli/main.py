@@ -8,11 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
+from memkd_edge.cli.parameters import Command, Group, takes
+from memkd_edge.config import BenchConfig, CompareConfig, DistillConfig, ExportConfig, resolve
 from memkd_edge.errors import MemkdEdgeError
 from memkd_edge.version import __version__
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-comparisons = typer.Typer(rich_markup_mode=None)
+comparisons = typer.Typer(rich_markup_mode=None, cls=Group, subcommand_metavar="[report [FOLDER]]")
 app.add_typer(comparisons, name="compare")
 
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
@@ -41,52 +43,10 @@ def root(
         typer.echo(context.get_help())
 
 
-@app.command()
+@app.command(cls=Command)
+@takes(DistillConfig)
 def distill(
-    dataset: Annotated[
-        str | None, typer.Option(help="UCR/UEA name, or path to your .npz or .csv. Default: BasicMotions.")
-    ] = None,
-    data_root: Annotated[str | None, typer.Option(help="Folder with UCR/UEA sets (.ts, .tsv, 2015 text, .npz).")] = None,
-    groups: Annotated[
-        str | None, typer.Option(help="Column or array that names the subject; splits keep subjects apart.")
-    ] = None,
-    folds: Annotated[
-        int | None, typer.Option(help="Cross-validation folds for selection; 1: one held-out part; 0 chooses.")
-    ] = None,
-    validation: Annotated[float | None, typer.Option(help="Fraction held out for selection when there is one fold.")] = None,
-    resample: Annotated[str | None, typer.Option(help="none, linear:LENGTH or decimate:FACTOR.")] = None,
-    noise: Annotated[
-        str | None,
-        typer.Option(help="Levels of noise on the inputs in training; held-out series choose. Default: 0.3,0."),
-    ] = None,
-    teacher: Annotated[str | None, typer.Option(help="Trained teacher (.safetensors); trained here when left out.")] = None,
-    teacher_kind: Annotated[str | None, typer.Option(help="lstm or gru. Default: lstm.")] = None,
-    teacher_bidirectional: Annotated[
-        bool | None, typer.Option("--teacher-bidirectional", help="Let the teacher see the future; students never do.")
-    ] = None,
-    teacher_hidden: Annotated[int | None, typer.Option(help="Units of each teacher layer. Default: 100.")] = None,
-    teacher_layers: Annotated[int | None, typer.Option(help="Teacher layers. Default: 3.")] = None,
-    teacher_seeds: Annotated[int | None, typer.Option(help="Initialisations tried until one gets off the ground.")] = None,
-    teacher_epochs: Annotated[int | None, typer.Option(help="Epochs of the teacher, at most; 0: as --epochs.")] = None,
-    teacher_learning_rate: Annotated[float | None, typer.Option(help="Learning rate of the teacher.")] = None,
-    student: Annotated[str | None, typer.Option(help="lstm, gru or cnn. Default: lstm.")] = None,
-    compression: Annotated[float | None, typer.Option(help="Teacher / student parameters to reach. Default: 500.")] = None,
-    hidden: Annotated[int | None, typer.Option(help="Student units, instead of --compression.")] = None,
-    method: Annotated[
-        str | None, typer.Option(help="auto, or methods joined by commas: base, kd, memkd-belief, memkd+kd, ...")
-    ] = None,
-    weights: Annotated[int | None, typer.Option(help="Loss weights to try for each method. Default: 3.")] = None,
-    seeds: Annotated[int | None, typer.Option(help="Students for each method and weight. Default: 8.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs of the students; 0: as many as make 3,000 steps.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Learning rate of the students.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Series in a batch; 0 chooses.")] = None,
-    protocol: Annotated[
-        str | None, typer.Option(help="honest, or paper: batches of 32, no noise, and selection on the test series.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of splits, initialisation and batches. Default: 0.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. Default: auto.")] = None,
-    memory_limit: Annotated[int | None, typer.Option(help="MiB for cached teacher outputs, and again for the students.")] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads; 0 leaves it to torch.")] = None,
+    given: dict[str, Any],
     name: Annotated[str | None, typer.Option(help="Name of the run directory.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Continue this interrupted run.")] = None,
     config: ConfigFile = None,
@@ -95,16 +55,12 @@ def distill(
     as_json: Json = False,
 ) -> None:
     """Train a teacher and distil it into a student ~500x smaller."""
-    flags = {
-        key: value for key, value in locals().items() if key not in ("name", "resume", "config", "run_root", "force", "as_json")
-    }
     from memkd_edge.cli.progress import reporter
     from memkd_edge.cli.tables import print_distillation
-    from memkd_edge.config import DistillConfig, resolve
     from memkd_edge.distillation.pipeline import distill as run_distill
     from memkd_edge.runs import Run
 
-    resolved = resolve(DistillConfig, "distill", toml=config, flags=flags)
+    resolved = resolve(DistillConfig, "distill", toml=config, flags=given)
     interrupted = Run.open(resume, complete=False) if resume is not None else None
     with reporter() as progress:
         try:
@@ -120,29 +76,10 @@ def distill(
         print_distillation(run, metrics)
 
 
-@app.command()
+@app.command(cls=Command)
+@takes(ExportConfig)
 def export(
-    format: Annotated[str | None, typer.Option(help="tflite, onnx or c. Default: tflite.")] = None,
-    quantize: Annotated[str | None, typer.Option(help="int8, int16x8 or float32. Default: int8, and for onnx float32.")] = None,
-    min_agreement: Annotated[
-        float | None, typer.Option(help="Agreement with the float student below which the command exits 4. Default: 0.98.")
-    ] = None,
-    strip: Annotated[bool | None, typer.Option("--strip", help="Leave out tensor names and metadata.")] = None,
-    input: Annotated[
-        str | None, typer.Option(help="normalised, or raw: sensor counts or, of a float model, physical units.")
-    ] = None,
-    counts_per_unit: Annotated[
-        str | None, typer.Option(help="Sensor counts of one unit, joined by commas, one for each channel or one for all.")
-    ] = None,
-    finetune: Annotated[
-        bool | None, typer.Option("--finetune", help="Train on through the exported integer arithmetic first.")
-    ] = None,
-    max_drop: Annotated[
-        float | None, typer.Option(help="Test AUC-PRC lost to rounding above which --finetune is advised. Default: 0.005.")
-    ] = None,
-    package: Annotated[
-        str | None, typer.Option(help="Also a firmware package: c, cmake, arduino, platformio, zephyr, esp-idf or tflm.")
-    ] = None,
+    given: dict[str, Any],
     run: RunOption = "",
     run_root: RunRoot = Path("runs"),
     config: ConfigFile = None,
@@ -150,16 +87,14 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write the student as a streaming model file and verify it in every runtime that is installed."""
-    flags = {key: value for key, value in locals().items() if key not in ("run", "run_root", "config", "force", "as_json")}
     from memkd_edge.cli.export_tables import print_export, print_verification
-    from memkd_edge.config import ExportConfig, resolve
     from memkd_edge.exporting.pipeline import export as run_export
     from memkd_edge.ready_models import open_run
     from memkd_edge.verification.pipeline import ParityError
 
     opened = open_run(run, run_root)
     try:
-        report = run_export(opened, resolve(ExportConfig, "export", toml=config, flags=flags), force=force)
+        report = run_export(opened, resolve(ExportConfig, "export", toml=config, flags=given), force=force)
     except ParityError as error:
         if as_json:
             _print_json({"run": str(opened.path), "verification": error.report.as_dict()})
@@ -172,7 +107,7 @@ def export(
         print_export(report)
 
 
-@app.command()
+@app.command(cls=Command)
 def verify(
     target: Annotated[
         str, typer.Argument(help="Run directory, model:NAME, .tflite or .onnx file; the newest run when left out.")
@@ -202,7 +137,7 @@ def verify(
         raise failure
 
 
-@app.command()
+@app.command(cls=Command)
 def inspect(
     file: Annotated[str, typer.Argument(help="A .tflite, .onnx or .safetensors file; model:NAME for its int8 .tflite.")],
     as_json: Json = False,
@@ -219,26 +154,10 @@ def inspect(
         print_inspection(found)
 
 
-@app.command()
+@app.command(cls=Command)
+@takes(BenchConfig)
 def bench(
-    device: Annotated[
-        list[str] | None, typer.Option(help="Device name or ./profile.toml; repeat to compare. Default: rpi4.")
-    ] = None,
-    steps: Annotated[int | None, typer.Option(help="Time steps of one measured pass. Default: 64.")] = None,
-    timeout: Annotated[float | None, typer.Option(help="Seconds after which an emulator is ended. Default: 120.")] = None,
-    budget: Annotated[
-        str | None, typer.Option(help="Exit 4 beyond it: flash=8k,ram=1k,instructions=4000,latency=1ms,energy=5uJ.")
-    ] = None,
-    battery: Annotated[str | None, typer.Option(help="Battery capacity, as in 100mAh; gives battery life.")] = None,
-    sleep_current: Annotated[str | None, typer.Option(help="Current between samples, as in 2uA. Default: the profile's.")] = None,
-    rate: Annotated[float | None, typer.Option(help="Samples per second. Default: the data set's; --battery needs one.")] = None,
-    firmware: Annotated[
-        str | None, typer.Option(help="Write the sources for a board on a serial port into this folder, and measure nothing.")
-    ] = None,
-    tflm_dir: Annotated[
-        str | None,
-        typer.Option(help="Folder with TFLite Micro built for the microcontroller's core: adds its rows to the student's."),
-    ] = None,
+    given: dict[str, Any],
     run: RunOption = "",
     run_root: RunRoot = Path("runs"),
     config: ConfigFile = None,
@@ -249,21 +168,9 @@ def bench(
     from memkd_edge.benchmark.pipeline import bench as run_bench
     from memkd_edge.benchmark.report.budget import BudgetError
     from memkd_edge.cli.bench_tables import print_report, to_csv
-    from memkd_edge.config import BenchConfig, resolve
     from memkd_edge.ready_models import open_run
 
-    flags = {
-        "device": device or None,
-        "steps": steps,
-        "timeout_s": timeout,
-        "budget": budget,
-        "battery": battery,
-        "sleep_current": sleep_current,
-        "rate": rate,
-        "firmware": firmware,
-        "tflm_dir": tflm_dir,
-    }
-    resolved = resolve(BenchConfig, "bench", toml=config, flags=flags)
+    resolved = resolve(BenchConfig, "bench", toml=config, flags=given)
     over_budget = None
     try:
         report = run_bench(open_run(run, run_root), resolved)
@@ -279,7 +186,7 @@ def bench(
         raise over_budget
 
 
-@app.command()
+@app.command(cls=Command)
 def models(as_json: Json = False) -> None:
     """List the ready-made students, which `--run model:NAME` takes wherever a run is asked for."""
     from dataclasses import asdict
@@ -295,49 +202,10 @@ def models(as_json: Json = False) -> None:
 
 
 @comparisons.callback(invoke_without_command=True)
+@takes(CompareConfig)
 def compare(
     context: typer.Context,
-    suite: Annotated[str | None, typer.Option(help="ucr12, or bundled: the sets that come with aeon.")] = None,
-    datasets: Annotated[str | None, typer.Option(help="Names or paths joined by commas, instead of --suite.")] = None,
-    data_root: Annotated[str | None, typer.Option(help="Folder with UCR/UEA sets (.ts, .tsv, 2015 text, .npz).")] = None,
-    methods: Annotated[
-        str | None,
-        typer.Option(help="Methods joined by commas. Default: base,kd,fitnet,rkd,attention,dkd,dt2w,memkd,memkd-belief."),
-    ] = None,
-    weights: Annotated[int | None, typer.Option(help="Loss weights to try for each method. Default: 3.")] = None,
-    seeds: Annotated[int | None, typer.Option(help="Students of each method and weight. Default: 5.")] = None,
-    students: Annotated[str | None, typer.Option(help="Kinds joined by commas: lstm,gru,cnn. Default: lstm.")] = None,
-    compression: Annotated[
-        float | None,
-        typer.Option(help="Teacher / student parameters to reach. Default: 500, in ucr12 8 units for 37 and 60 classes."),
-    ] = None,
-    sweep: Annotated[str | None, typer.Option(help="Several sizes: compression=50,100,250,500,1000,1600.")] = None,
-    resample: Annotated[
-        str | None,
-        typer.Option(help="none, linear:LENGTH for longer series, or decimate:FACTOR. Default: the suite's, linear:100."),
-    ] = None,
-    noise: Annotated[str | None, typer.Option(help="As in distill.")] = None,
-    folds: Annotated[int | None, typer.Option(help="As in distill.")] = None,
-    validation: Annotated[float | None, typer.Option(help="As in distill.")] = None,
-    teacher_kind: Annotated[str | None, typer.Option(help="lstm or gru. Default: lstm.")] = None,
-    teacher_bidirectional: Annotated[bool | None, typer.Option("--teacher-bidirectional", help="As in distill.")] = None,
-    teacher_hidden: Annotated[int | None, typer.Option(help="Units of each teacher layer. Default: 100.")] = None,
-    teacher_layers: Annotated[int | None, typer.Option(help="Teacher layers. Default: 3.")] = None,
-    teacher_seeds: Annotated[int | None, typer.Option(help="As in distill.")] = None,
-    teacher_epochs: Annotated[int | None, typer.Option(help="Epochs of the teacher, at most; 0: as --epochs.")] = None,
-    teacher_learning_rate: Annotated[float | None, typer.Option(help="Learning rate of the teacher.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs of the students; 0: as many as make 3,000 steps.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Learning rate of the students.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Series in a batch; 0 chooses.")] = None,
-    protocol: Annotated[str | None, typer.Option(help="honest or paper, as in distill.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of splits, initialisation and batches. Default: 0.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda. Default: auto.")] = None,
-    threads: Annotated[
-        int | None, typer.Option(help="CPU threads; with ray, also the CPUs that a data set asks for. Default: all, with ray 1.")
-    ] = None,
-    memory_limit: Annotated[int | None, typer.Option(help="MiB for cached teacher outputs, and again for the students.")] = None,
-    executor: Annotated[str | None, typer.Option(help="local: here, one set after the other; ray: on a cluster.")] = None,
-    ray_address: Annotated[str | None, typer.Option(help="Running cluster, host:port; one on this machine if left out.")] = None,
+    given: dict[str, Any],
     out: Annotated[
         Path | None, typer.Option(help="Folder of the comparison. Default: compare/SUITE, or compare/datasets.")
     ] = None,
@@ -348,14 +216,11 @@ def compare(
     """Compare ways of distilling on many data sets; the same command continues one that was interrupted."""
     if context.invoked_subcommand is not None:
         return
-    others = ("context", "out", "config", "force", "as_json")
-    flags = {key: value for key, value in locals().items() if key not in ("others", *others)}
     from memkd_edge.cli.comparison_tables import print_report
     from memkd_edge.cli.progress import reporter
     from memkd_edge.comparison.pipeline import compare as run_compare
-    from memkd_edge.config import CompareConfig, resolve
 
-    resolved = resolve(CompareConfig, "compare", toml=config, flags=flags)
+    resolved = resolve(CompareConfig, "compare", toml=config, flags=given)
     with reporter() as progress:
         try:
             report = run_compare(resolved, out, force=force, progress=progress)
@@ -368,7 +233,7 @@ def compare(
         print_report(report)
 
 
-@comparisons.command("report")
+@comparisons.command("report", cls=Command)
 def compare_report(
     folder: Annotated[
         Path | None, typer.Argument(help="Folder of a comparison; the newest under compare/ when left out.")
@@ -387,7 +252,7 @@ def compare_report(
         print_report(report)
 
 
-@app.command()
+@app.command(cls=Command)
 def devices(as_json: Json = False) -> None:
     """List the devices that `bench` knows."""
     from dataclasses import asdict
@@ -402,7 +267,7 @@ def devices(as_json: Json = False) -> None:
         print_devices(known)
 
 
-@app.command()
+@app.command(cls=Command)
 def doctor(
     arm64_root: Annotated[
         bool, typer.Option("--arm64-root", help="Build the arm64 Python that runs .tflite files as on a Raspberry Pi.")

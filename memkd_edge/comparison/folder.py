@@ -4,14 +4,13 @@
 import fcntl
 import os
 import shutil
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
 
-from memkd_edge.config import CompareConfig, from_table, to_toml
+from memkd_edge.config import CompareConfig, from_table, parse_toml, to_toml
 from memkd_edge.errors import MemkdEdgeError, UsageError
+from memkd_edge.options import values_of
 from memkd_edge.runs import write_atomic
 
 ROOT = Path("compare")  # of comparisons whose folder is not named
@@ -19,7 +18,7 @@ TABLE = "rows.csv"
 CONFIGURATION = "compare.toml"
 
 # Settings that say where and how fast, not what: a comparison may continue with others.
-_FREE = ("data_root", "device", "threads", "memory_limit", "executor", "ray_address")
+_FREE = ("data_root", "accelerator", "threads", "memory_limit", "executor", "ray_address")
 
 
 def newest() -> Path:
@@ -72,8 +71,8 @@ def read_configuration(path: Path, remedy: str) -> CompareConfig:
         MemkdEdgeError: the file is damaged; the message ends with `remedy`.
     """
     try:
-        return from_table(CompareConfig, tomllib.loads(path.read_text())["compare"])
-    except (KeyError, TypeError, ValueError) as error:
+        return from_table(CompareConfig, parse_toml(path.read_bytes(), path)["compare"])
+    except (KeyError, TypeError, UsageError) as error:
         raise MemkdEdgeError(f"{path}: damaged ({error}); {remedy}") from error
 
 
@@ -91,11 +90,9 @@ def claim(folder: Path, config: CompareConfig, force: bool) -> None:
             file.unlink(missing_ok=True)
     elif path.is_file():
         before = read_configuration(path, "--force starts the comparison anew")
-        keys = [field.name for field in fields(CompareConfig) if field.name not in _FREE]
+        there, here = values_of(before), values_of(config)
         other = [
-            f"{key} is {getattr(before, key)} there and {getattr(config, key)} here"
-            for key in keys
-            if getattr(before, key) != getattr(config, key)
+            f"{key} is {there[key]} there and {here[key]} here" for key in here if key not in _FREE and there[key] != here[key]
         ]
         if other:
             raise UsageError(

@@ -146,9 +146,7 @@ def _run(executor: Executor, tasks: Mapping[str, Task], folder: Path, progress: 
 
 def _executor(config: CompareConfig) -> Executor:
     if config.executor == "ray":
-        return RayExecutor(config.ray_address, max(config.threads, 1))
-    if config.executor != "local":
-        raise UsageError(f"--executor {config.executor}: choose local or ray")
+        return RayExecutor(config.ray_address, max(config.distillation.threads, 1))
     if config.ray_address:
         raise UsageError("--ray-address goes with --executor ray")
     return LocalExecutor()

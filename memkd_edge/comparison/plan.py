@@ -4,7 +4,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 from itertools import product
 
 from memkd_edge.comparison.executors import Task
@@ -16,9 +16,8 @@ from memkd_edge.distillation.pipeline import candidates_of, student_spec, teache
 from memkd_edge.distillation.population import batch_size, epochs
 from memkd_edge.errors import UsageError
 from memkd_edge.nets.classifier import KINDS
+from memkd_edge.options import check, settings
 from memkd_edge.progress import Reporter
-
-_SHARED = {field.name for field in fields(DistillConfig)} & {field.name for field in fields(CompareConfig)}
 
 
 def settled(config: CompareConfig) -> CompareConfig:
@@ -33,7 +32,7 @@ def settled(config: CompareConfig) -> CompareConfig:
         suite = SUITES[config.suite]
         if config.datasets not in ((), suite.datasets):
             raise UsageError("--suite and --datasets both name the data sets; give one of them")
-        config = replace(config, datasets=suite.datasets, resample=config.resample or suite.resample)
+        config = _resampled(replace(config, datasets=suite.datasets), suite.resample)
     if not config.datasets:
         raise UsageError(f"no data set is named; give --suite {' or '.join(SUITES)}, or --datasets A,B,C")
     lists = {option: tuple(one.strip() for one in getattr(config, option)) for option in ("datasets", "methods", "students")}
@@ -44,7 +43,8 @@ def settled(config: CompareConfig) -> CompareConfig:
     unknown = [student for student in lists["students"] if student not in KINDS]
     if unknown:
         raise UsageError(f"--students: no kind {unknown[0]!r}; there are {', '.join(KINDS)}")
-    config = replace(config, **lists, resample=config.resample or "none")  # type: ignore[arg-type]
+    config = _resampled(replace(config, **lists), "none")  # type: ignore[arg-type]
+    check(config)
     candidates_of(_run_config(config, "", config.students[0], 1.0, 1))
     return config
 
@@ -59,7 +59,7 @@ def lay_out(config: CompareConfig, progress: Reporter) -> Iterator[Task]:
     variants = list(product(config.students, _compressions(config)))
     refusal, possible = None, False
     for dataset in config.datasets:
-        data = load_dataset(dataset, data_root=config.data_root)
+        data = load_dataset(dataset, data_root=config.distillation.data_root)
         if data.name in names:
             raise UsageError(f"--datasets: two are named {data.name}; compare them in folders of their own")
         names.add(data.name)
@@ -88,25 +88,31 @@ def lay_out(config: CompareConfig, progress: Reporter) -> Iterator[Task]:
         raise refusal
 
 
+def _resampled(config: CompareConfig, default: str) -> CompareConfig:
+    distillation = config.distillation
+    return replace(config, distillation=replace(distillation, resample=distillation.resample or default))
+
+
 def _run_config(config: CompareConfig, dataset: str, student: str, compression: float, length: int) -> DistillConfig:
     """Return the configuration of one run on series of `length` steps."""
-    longer = re.fullmatch(r"linear:(\d+)", config.resample)
-    sized = config.suite and not config.sweep and compression == CompareConfig.compression
-    return DistillConfig(
-        **{name: getattr(config, name) for name in _SHARED - {"compression", "resample", "threads"}},
+    shared = config.distillation
+    longer = re.fullmatch(r"linear:(\d+)", shared.resample)
+    sized = config.suite and not config.sweep and compression == settings(CompareConfig)["compression"].default
+    return replace(
+        shared,
         dataset=dataset,
         student=student,
         compression=compression,
         hidden=SUITES[config.suite].hidden.get(dataset, 0) if sized else 0,
         method=",".join(config.methods),
-        resample="none" if longer and length <= int(longer[1]) else config.resample,
-        threads=max(config.threads, 1) if config.executor == "ray" else config.threads,
+        resample="none" if longer and length <= int(longer[1]) else shared.resample,
+        threads=max(shared.threads, 1) if config.executor == "ray" else shared.threads,
     )
 
 
 def _compressions(config: CompareConfig) -> tuple[float, ...]:
     if not config.sweep:
-        return (config.compression,)
+        return (config.distillation.compression,)
     key, _, values = config.sweep.partition("=")
     try:
         sizes = tuple(float(value) for value in values.split(","))

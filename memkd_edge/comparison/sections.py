@@ -42,7 +42,7 @@ def document(found: Findings, config: CompareConfig, config_toml: str) -> Docume
         _size(found),
         *([_sweep(found)] if len(found.settings) > 1 else []),
         _teachers(found),
-        _choice(found, config.protocol),
+        _choice(found, config.distillation.protocol),
         _origin(found, config_toml),
     ]
     return Document(

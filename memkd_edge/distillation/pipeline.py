@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """distill: data set -> teacher -> population of students -> the kept student, as files of a run."""
 
-import math
 import shutil
 import time
 from dataclasses import replace
@@ -24,15 +23,12 @@ from memkd_edge.distillation.study import Fold, Study, Teachers, TrainingContext
 from memkd_edge.distillation.teacher import Series, TeacherModel, load_teacher, noise_levels
 from memkd_edge.errors import UsageError
 from memkd_edge.nets.classifier import Classifier, ModelSpec, build, hidden_size_for, logits_over_time, save_model
+from memkd_edge.options import check
 from memkd_edge.progress import Reporter
 from memkd_edge.runs import Run
 from memkd_edge.scores import agreement, auc_prc, classification_metrics, per_class_table, retention, warm_up_samples
 from memkd_edge.threads import torch_threads
 
-LEAST = {  # of the whole-number options
-    **dict.fromkeys(("seeds", "weights", "teacher_seeds", "teacher_layers", "teacher_hidden", "memory_limit"), 1),
-    **dict.fromkeys(("epochs", "teacher_epochs", "batch_size", "hidden", "threads", "seed"), 0),
-}
 AUTO = ("base", "kd", "fitnet", "memkd", "memkd-belief")
 PAPER: dict[str, Any] = {"noise": "0", "batch_size": 32, "folds": 1}  # what the paper's protocol settles
 WARM_UP_SHARE = 0.9  # of the test series whose decision must be final
@@ -78,8 +74,8 @@ def distill(
             return resume
     # The number of threads decides in which order sums are taken, so the run keeps it.
     config = replace(config, threads=config.threads or torch.get_num_threads(), **(PAPER if config.protocol == "paper" else {}))
-    device = _device(config)
     candidates = candidates_of(config)
+    device = _device(config)
     data = data or load_dataset(config.dataset, data_root=config.data_root, groups=config.groups)
     prepared = prepare(data, config)
     # Both models' shapes are known before anything is trained or written, so what is impossible is refused at once.
@@ -105,13 +101,11 @@ def distill(
 
 
 def _device(config: DistillConfig) -> torch.device:
-    if config.device not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"unknown device {config.device!r}; it is auto, cpu or cuda")
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("torch sees no CUDA device; use --device cpu, or install a CUDA build of torch and its driver")
-    if config.device == "auto":
+    if config.accelerator == "cuda" and not torch.cuda.is_available():
+        raise UsageError("torch sees no CUDA device; use --accelerator cpu, or install a CUDA build of torch and its driver")
+    if config.accelerator == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(config.device)
+    return torch.device(config.accelerator)
 
 
 def candidates_of(config: DistillConfig) -> list[Candidate]:
@@ -120,17 +114,8 @@ def candidates_of(config: DistillConfig) -> list[Candidate]:
     Raises:
         UsageError: an unknown method, or another option that no data set allows.
     """
-    for name, least in LEAST.items():
-        if getattr(config, name) < least:
-            raise UsageError(f"--{name.replace('_', '-')} must be at least {least}, not {getattr(config, name)}")
-    for name in ("learning_rate", "teacher_learning_rate"):
-        if not 0 < getattr(config, name) < math.inf:
-            raise UsageError(f"--{name.replace('_', '-')} must be above 0, not {getattr(config, name):g}")
-    if not 0 < config.validation < 1:
-        raise UsageError(f"--validation is a share of the training series between 0 and 1, not {config.validation:g}")
+    check(config)
     noise_levels(config.noise)
-    if config.protocol not in ("honest", "paper"):
-        raise UsageError(f"unknown protocol {config.protocol!r}; it is honest or paper")
     names = AUTO if config.method == "auto" else tuple(name.strip() for name in config.method.split(","))
     candidates = []
     for name in names:

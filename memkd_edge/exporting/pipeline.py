@@ -16,16 +16,13 @@ from memkd_edge.config import ExportConfig
 from memkd_edge.errors import UsageError
 from memkd_edge.metadata import Metadata
 from memkd_edge.nets.classifier import Classifier, GruClassifier, LstmClassifier, load_classifier, save_model
+from memkd_edge.options import check
 from memkd_edge.runs import Run
 from memkd_edge.scores import auc_prc
 from memkd_edge.verification.golden import as_input, golden_vectors
 from memkd_edge.verification.pipeline import ParityError, VerifyReport, exported_files, quantized, verify_run
 from memkd_edge.verification.reference_runner import integer_logits
 from memkd_edge.verification.runtime_check import IntegerModel
-
-FORMATS = ("tflite", "onnx", "c")
-ARITHMETICS = ("int8", "int16x8", "float32")
-INPUTS = ("normalised", "raw")
 
 Answer = Callable[[NDArray[np.float32]], NDArray[Any]]
 
@@ -70,7 +67,7 @@ class Model:
     """What is exported. metadata: with the input that the files will take.
 
     x_calibration: normalised training series [N, T, C]; raw: a test series in physical units [T, C], the source of the golden
-    vector. arithmetic: one of ARITHMETICS. tuned: the student was fine-tuned through its integers.
+    vector. arithmetic: int8, int16x8 or float32. tuned: the student was fine-tuned through its integers.
     """
 
     student: Classifier
@@ -182,14 +179,8 @@ def file_stem(name: str) -> str:
 
 
 def _arithmetic(config: ExportConfig) -> str:
+    check(config)
     arithmetic = config.quantize or ("float32" if config.format == "onnx" else "int8")
-    for option, value, choices in (
-        ("format", config.format, FORMATS),
-        ("quantize", arithmetic, ARITHMETICS),
-        ("input", config.input, INPUTS),
-    ):
-        if value not in choices:
-            raise UsageError(f"--{option} {value}: choose {', '.join(choices)}")
     if config.finetune and (arithmetic == "float32" or config.format == "onnx"):
         raise UsageError("--finetune trains through the integer arithmetic of .tflite and C; take --quantize int8 or int16x8")
     return arithmetic

@@ -4,21 +4,23 @@
 from dataclasses import replace
 
 from memkd_edge.comparison.rows import StudentResult
-from memkd_edge.config import CompareConfig
+from memkd_edge.config import CompareConfig, DistillConfig
 
 CONFIG = CompareConfig(
     datasets=("ItalyPowerDemand", "GunPoint"),
     methods=("base", "kd"),
-    seeds=2,
-    compression=6.0,
-    resample="linear:30",
-    folds=2,
-    teacher_hidden=8,
-    teacher_layers=1,
-    teacher_seeds=1,
-    teacher_epochs=4,
-    epochs=4,
-    threads=1,
+    distillation=DistillConfig(
+        seeds=2,
+        compression=6.0,
+        resample="linear:30",
+        folds=2,
+        teacher_hidden=8,
+        teacher_layers=1,
+        teacher_seeds=1,
+        teacher_epochs=4,
+        epochs=4,
+        threads=1,
+    ),
 )
 
 

@@ -5,7 +5,7 @@ import json
 import signal
 import subprocess
 import sys
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from memkd_edge.comparison.pipeline import compare
 from memkd_edge.comparison.plan import lay_out, settled
 from memkd_edge.comparison.rows import read_rows
 from memkd_edge.comparison.suites import SUITES, Suite
-from memkd_edge.config import BenchConfig, CompareConfig, DistillConfig
+from memkd_edge.config import BenchConfig, CompareConfig, resolve
 from memkd_edge.data.registry import load_dataset
 from memkd_edge.distillation.pipeline import distill
 from memkd_edge.distillation.teacher import TeacherTraining
@@ -155,7 +155,7 @@ def test_progress_tells_sets_done_the_time_left_and_the_leader(tmp_path: Path) -
 
 
 def test_other_settings_in_the_same_folder_are_refused_with_their_names(undisturbed: Path) -> None:
-    other = replace(CONFIG, epochs=5, methods=("base",), memory_limit=1000)
+    other = replace(CONFIG, methods=("base",), distillation=replace(CONFIG.distillation, epochs=5, memory_limit=1000))
     with pytest.raises(UsageError, match="--force") as caught:
         compare(other, undisturbed)
     assert "methods is ('base', 'kd') there and ('base',) here; epochs is 4 there and 5 here" in str(caught.value)
@@ -230,11 +230,8 @@ def test_sizes_and_kinds_share_teachers_and_are_the_students_of_runs_of_their_ow
     assert len({(row.teacher_validation_auc_prc, row.teacher_test_auc_prc, row.teacher_test_accuracy) for row in rows}) == 1
     assert {row.student for row in rows if row.int8_test_auc_prc is not None} == {"lstm", "gru"}
 
-    common = {field.name for field in fields(CompareConfig)} & {field.name for field in fields(DistillConfig)}
-    settings = {name: getattr(sweep, name) for name in common} | {"compression": 6.0}
-    alone = distill(
-        DistillConfig(**settings, dataset="GunPoint", student="gru", method="base,kd"), run_root=tmp_path / "alone", name="run"
-    )
+    settings = replace(sweep.distillation, compression=6.0, dataset="GunPoint", student="gru", method="base,kd")
+    alone = distill(settings, run_root=tmp_path / "alone", name="run")
     assert len(trained) == 2 * shared
     for file in ("student.safetensors", "teacher.safetensors", "metrics.json"):
         assert alone.read_bytes(file) == (tmp_path / "runs" / "GunPoint-gru-6" / file).read_bytes(), file
@@ -268,7 +265,7 @@ def test_a_suite_gives_units_to_sets_of_many_classes_unless_a_size_is_asked_for(
     monkeypatch.setitem(SUITES, "small", Suite(("ItalyPowerDemand", "GunPoint"), "linear:50", {"GunPoint": 5}))
 
     def units(**options: Any) -> list[int]:
-        config = settled(CompareConfig(suite="small", methods=("base",), **options))
+        config = settled(resolve(CompareConfig, "compare", flags={"suite": "small", "methods": ("base",), **options}))
         return [run.hidden for task in lay_out(config, Reporter()) for run in task.runs.values()]
 
     assert units() == [0, 5]
@@ -278,7 +275,7 @@ def test_a_suite_gives_units_to_sets_of_many_classes_unless_a_size_is_asked_for(
 
 def test_the_paper_suite_has_the_splits_of_the_2015_archive(shared_data: Path) -> None:
     suite = settled(CompareConfig(suite="ucr12"))
-    assert suite.resample == "linear:100"
+    assert suite.distillation.resample == "linear:100"
     # Chen et al. 2015, The UCR Time Series Classification Archive: size of training and test set.
     sizes = {"ItalyPowerDemand": (67, 1029), "ECG200": (100, 100), "MiddlePhalanxOutlineCorrect": (291, 600)}
     sizes |= {"SwedishLeaf": (500, 625), "Strawberry": (370, 613), "Adiac": (390, 391), "Trace": (100, 100)}

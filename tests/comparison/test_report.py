@@ -21,7 +21,7 @@ from memkd_edge.comparison.figures import method_styles
 from memkd_edge.comparison.findings import findings
 from memkd_edge.comparison.report import write_report
 from memkd_edge.comparison.rows import StudentResult, write_rows
-from memkd_edge.config import CompareConfig, to_toml
+from memkd_edge.config import CompareConfig, resolve, to_toml
 from memkd_edge.errors import MemkdEdgeError, UsageError
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -67,7 +67,7 @@ def comparison(folder: Path, rows: Sequence[StudentResult], **config: Any) -> Pa
     """A folder as `compare` leaves it."""
     asked = {"datasets": tuple(dict.fromkeys(one.dataset for one in rows)), **config}
     folder.mkdir(exist_ok=True)
-    (folder / "compare.toml").write_text(to_toml("compare", CompareConfig(**asked)))
+    (folder / "compare.toml").write_text(to_toml("compare", resolve(CompareConfig, "compare", flags=asked)))
     write_rows(folder / "rows.csv", rows)
     return folder
 

@@ -122,7 +122,7 @@ def test_without_an_emulator_the_rung_says_what_to_install(run, tmp_path, monkey
 @pytest.mark.parametrize(
     ("kind", "config", "message"),
     [
-        ("lstm", ExportConfig(format="h5"), "--format h5: choose tflite, onnx, c"),
+        ("lstm", ExportConfig(format="h5"), "--format h5: choose tflite, onnx or c"),
         ("lstm", ExportConfig(quantize="int4"), "--quantize int4: choose"),
         ("lstm", ExportConfig(format="onnx", quantize="int16x8"), "ONNX has no int16"),
         ("gru", ExportConfig(format="onnx", quantize="int8"), "--quantize float32"),
@@ -181,7 +181,7 @@ def test_raw_files_take_counts_or_physical_units_and_decide_the_same(run, config
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (ExportConfig(input="cooked"), "--input cooked: choose normalised, raw"),
+        (ExportConfig(input="cooked"), "--input cooked: choose normalised or raw"),
         (ExportConfig(input="raw"), r"give --counts-per-unit.* channel 0 \(m/s2\)"),
         (ExportConfig(input="raw", counts_per_unit=(1.0, 2.0)), "--counts-per-unit"),
         (ExportConfig(counts_per_unit=(1.0,)), "goes with --input raw"),
