@@ -283,7 +283,7 @@ def _student_rows(
     prepared: Prepared, found: Study, test_logits: NDArray[np.float32], teacher_test: NDArray[np.float32]
 ) -> list[dict[str, Any]]:
     """Return one row per student trained again on all training series: its held-out score as a candidate, its test figures."""
-    validation = [(score.epoch, score) for score in found.choice.methods for score in score.auc]
+    validation = [(one.epoch, area) for one in found.choice.methods for area in one.auc]
     return [
         {
             "method": one.method,
