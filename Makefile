@@ -33,10 +33,11 @@ demo: setup tools ## Set up, then distill -> export -> bench on a bundled data s
 test: setup tools test-tools lint ## Set up, then run all tests
 	pytest -q
 
-lint: setup ## ruff, mypy, clang-format
+lint: setup ## ruff, mypy, import layers, clang-format
 	ruff check .
 	ruff format --check .
 	mypy
+	lint-imports --no-cache
 	clang-format --dry-run --Werror $(C_FILES)
 
 format: setup ## Format Python and C
