@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from memkd_edge.nets.classifier import ModelSpec
 from memkd_edge.quantization.calibration import FloatModel, LayerWeights
-from memkd_edge.quantization.integer_model import QuantizedLstm
+from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.quantization.post_training import Settings, quantize_nearest
 
 SPECS = {
@@ -20,7 +20,7 @@ SPECS = {
 }
 
 
-def reference_student(name: str) -> QuantizedLstm:
+def reference_student(name: str) -> QuantizedClassifier:
     """Return student "A" (8 units, 1 channel, 2 classes) or "B" (16 units, 6 channels, 6 classes)."""
     spec = SPECS[name]
     generator = np.random.default_rng(1)
@@ -33,9 +33,7 @@ def reference_student(name: str) -> QuantizedLstm:
     )
     head = _weights(generator, spec.num_classes, spec.hidden_size), _weights(generator, spec.num_classes)
     settings = Settings(state_scale=2.0**-13, logit_scale=2.0**-12, logit_min=-4.0, logit_max=4.0, cell_shift=0, input_gain=194)
-    model = quantize_nearest(FloatModel("lstm", (layer,), *head), settings)
-    assert isinstance(model, QuantizedLstm)
-    return model
+    return quantize_nearest(FloatModel("lstm", (layer,), *head), settings)
 
 
 def reference_inputs(name: str, steps: int = 64) -> NDArray[np.int16]:

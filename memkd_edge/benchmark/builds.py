@@ -13,7 +13,7 @@ from memkd_edge.benchmark.emulation.image import CModel
 from memkd_edge.errors import GateError, MemkdEdgeError
 from memkd_edge.metadata import Metadata
 from memkd_edge.nets.classifier import Classifier, GruClassifier, LstmClassifier, load_classifier, logits_over_time
-from memkd_edge.quantization.integer_model import QuantizedGru, QuantizedLstm
+from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.quantization.post_training import quantize
 from memkd_edge.quantization.reference import integer_classifier
 from memkd_edge.runs import Run
@@ -102,7 +102,7 @@ class Builds:
         return load_classifier(self._run.path / "teacher.safetensors")
 
     @cached_property
-    def quantized(self) -> QuantizedLstm | QuantizedGru:
+    def quantized(self) -> QuantizedClassifier:
         """The integer student."""
         return quantize(_recurrent(self.student, "student"), self.x_calibration)
 

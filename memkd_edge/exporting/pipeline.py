@@ -17,12 +17,12 @@ from memkd_edge.errors import UsageError
 from memkd_edge.metadata import Metadata
 from memkd_edge.nets.classifier import Classifier, GruClassifier, LstmClassifier, load_classifier, save_model
 from memkd_edge.options import check
+from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.runs import Run
 from memkd_edge.scores import auc_prc
 from memkd_edge.verification.golden import as_input, golden_vectors
 from memkd_edge.verification.pipeline import ParityError, VerifyReport, exported_files, quantized, verify_run
 from memkd_edge.verification.reference_runner import integer_logits
-from memkd_edge.verification.runtime_check import IntegerModel
 
 Answer = Callable[[NDArray[np.float32]], NDArray[Any]]
 
@@ -83,7 +83,7 @@ class Model:
         return file_stem(self.metadata.name)
 
     @cached_property
-    def integers(self) -> IntegerModel:
+    def integers(self) -> QuantizedClassifier:
         """The integer model of the student."""
         return quantized(self.student, self.metadata, self.x_calibration, self.tuned)
 
@@ -268,7 +268,7 @@ def _float_answer(student: Classifier) -> Answer:
     return answer
 
 
-def _integer_answer(integers: IntegerModel, arithmetic: str) -> Answer:
+def _integer_answer(integers: QuantizedClassifier, arithmetic: str) -> Answer:
     def answer(x: NDArray[np.float32]) -> NDArray[Any]:
         return np.asarray(integer_logits(integers, arithmetic, x)[0])
 

@@ -8,7 +8,7 @@ numpy reference; straight_through.py gives it gradients. The student returned li
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ from memkd_edge.errors import UsageError
 from memkd_edge.finetuning.straight_through import dequantized, integer_outputs, integer_trajectory
 from memkd_edge.nets.classifier import Classifier, load_classifier
 from memkd_edge.quantization.calibration import FloatModel
-from memkd_edge.quantization.integer_model import QuantizedGru, QuantizedGruLayer, QuantizedLayer, QuantizedLstm
+from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.quantization.post_training import Settings, quantize, quantize_nearest, settings_of
 from memkd_edge.runs import Run
 from memkd_edge.scores import auc_prc
@@ -107,7 +107,7 @@ def finetune(
             step, steps = epoch * len(order) + number, epochs * len(order)
             quantized = quantize_nearest(FloatModel.from_model(student), settings)
 
-            def student_logits(altered: Tensor, quantized: QuantizedLstm | QuantizedGru = quantized) -> Tensor:
+            def student_logits(altered: Tensor, quantized: QuantizedClassifier = quantized) -> Tensor:
                 return integer_outputs(student, quantized, altered, interface).logits[None]
 
             outputs = integer_outputs(student, quantized, x, interface)
@@ -141,9 +141,8 @@ def snap(model: Classifier, settings: Settings) -> Classifier:
     q = quantize_nearest(FloatModel.from_model(model), settings)
     copied = copy.deepcopy(model)
     parameters = dict(copied.named_parameters())
-    layers: Sequence[QuantizedLayer | QuantizedGruLayer] = q.layers
     with torch.no_grad():
-        for index, layer in enumerate(layers):
+        for index, layer in enumerate(q.layers):
             input_weight, hidden_weight = dequantized(layer)
             parameters[f"rnn.weight_ih_l{index}"].copy_(input_weight)
             parameters[f"rnn.weight_hh_l{index}"].copy_(hidden_weight)
@@ -151,7 +150,7 @@ def snap(model: Classifier, settings: Settings) -> Classifier:
     return copied
 
 
-def _score(q: QuantizedLstm | QuantizedGru, x: NDArray[Any], y: NDArray[Any], interface: str) -> float:
+def _score(q: QuantizedClassifier, x: NDArray[Any], y: NDArray[Any], interface: str) -> float:
     """AUC-PRC of the integer model on held-out series."""
     logits = integer_trajectory(q, x, interface).logits
     return float(auc_prc(logits[None], y)[0])

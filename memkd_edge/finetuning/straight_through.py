@@ -16,11 +16,11 @@ from torch import Tensor
 
 from memkd_edge.distillation.methods import Outputs
 from memkd_edge.nets.classifier import Classifier
-from memkd_edge.quantization.integer_model import QuantizedGru, QuantizedGruLayer, QuantizedLayer, QuantizedLstm
-from memkd_edge.quantization.reference import IntegerLstm, integer_classifier
+from memkd_edge.quantization.integer_model import QuantizedClassifier, QuantizedLayer, QuantizedLstmLayer
+from memkd_edge.quantization.reference import integer_classifier
 
 
-def integer_outputs(model: Classifier, q: QuantizedLstm | QuantizedGru, x: Tensor, interface: str) -> Outputs:
+def integer_outputs(model: Classifier, q: QuantizedClassifier, x: Tensor, interface: str) -> Outputs:
     """Run `q`, the integer form of `model`, with gradients to the model's float weights.
 
     Args:
@@ -36,14 +36,13 @@ def integer_outputs(model: Classifier, q: QuantizedLstm | QuantizedGru, x: Tenso
     exact = integer_trajectory(q, x.detach().numpy(), interface)
     below = torch.from_numpy(exact.x)
     parameters = dict(model.named_parameters())
-    layers: Sequence[QuantizedLayer | QuantizedGruLayer] = q.layers
-    for index, layer in enumerate(layers):
+    for index, layer in enumerate(q.layers):
         weights = [parameters[f"rnn.{name}_l{index}"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
-        h = torch.from_numpy(exact.h[index])
-        if isinstance(layer, QuantizedLayer):
-            below = _lstm(layer, weights, below, h, torch.from_numpy(exact.c[index]))
+        states = {name: torch.from_numpy(values) for name, values in exact.states[index].items()}
+        if isinstance(layer, QuantizedLstmLayer):
+            below = _lstm(layer, weights, below, states["h"], states["c"])
         else:
-            below = _gru(layer, weights, below, h)
+            below = _gru(layer, weights, below, states["h"])
     head = _exactly(parameters["head.weight"], _float(q.head.weight, q.head.weight_scale))
     logits = below[:, -1] @ head.T + parameters["head.bias"]
     return Outputs(_exactly(logits, torch.from_numpy(exact.logits)), below)
@@ -51,54 +50,47 @@ def integer_outputs(model: Classifier, q: QuantizedLstm | QuantizedGru, x: Tenso
 
 @dataclass(frozen=True)
 class Trajectory:
-    """What the integer model computes, as float32 values: x [B, T, C], h and c per layer [B, T, H], logits [B, K] at the end."""
+    """What the integer model computes, as float32 values: x [B, T, C], logits [B, K] at the end.
+
+    states: the state tensors of each layer by their names, [B, T, H].
+    """
 
     x: NDArray[np.float32]
-    h: list[NDArray[np.float32]]
-    c: list[NDArray[np.float32]]
+    states: list[dict[str, NDArray[np.float32]]]
     logits: NDArray[np.float32]
 
 
-def integer_trajectory(q: QuantizedLstm | QuantizedGru, x: NDArray[np.float32], interface: str) -> Trajectory:
+def integer_trajectory(q: QuantizedClassifier, x: NDArray[np.float32], interface: str) -> Trajectory:
     runner = integer_classifier(q, len(x))
     samples = runner.quantize_input(x, interface)
-    h: list[list[NDArray[np.int16]]] = [[] for _ in q.layers]
-    c: list[list[NDArray[np.int16]]] = [[] for _ in q.layers]
+    states = []
     logits = np.zeros((len(x), q.num_classes), np.int16)
     for sample in np.moveaxis(samples, 1, 0):
         if interface == "int8":
             narrow = runner.step_int8(sample.astype(np.int8))
         else:
             logits = runner.step(sample.astype(np.int16))
-        for index in range(len(q.layers)):
-            h[index].append(runner.h[index])
-            if isinstance(runner, IntegerLstm):
-                c[index].append(runner.c[index])
+        states.append(runner.states)
     if interface == "int8":
         values = (narrow.astype(np.float32) - q.logit_zero_point_int8) * np.float32(q.logit_scale_int8)
     else:
         values = logits * np.float32(q.head.out_scale)
-    state_scale = q.layers[0].state_scale
+    sequences = iter(np.stack(steps, axis=1) for steps in zip(*states, strict=True))
     return Trajectory(
-        x=(runner.widen(samples) if interface == "int8" else samples) * np.float32(state_scale),
-        h=[np.stack(layer, axis=1) * np.float32(state_scale) for layer in h],
-        c=[
-            np.stack(values, axis=1) * np.float32(layer.cell_scale)
-            for layer, values in zip(q.layers, c, strict=True)
-            if isinstance(layer, QuantizedLayer)
-        ],
+        x=(runner.widen(samples) if interface == "int8" else samples) * np.float32(q.layers[0].state_scale),
+        states=[{name: next(sequences) * np.float32(scale) for name, scale in layer.state_scales.items()} for layer in q.layers],
         logits=values,
     )
 
 
-def dequantized(layer: QuantizedLayer | QuantizedGruLayer) -> tuple[Tensor, Tensor]:
+def dequantized(layer: QuantizedLayer) -> tuple[Tensor, Tensor]:
     """Return the layer's int8 weights as the float32 weight_ih and weight_hh of torch."""
-    rows = ([0, 1, 3, 2],) * 2 if isinstance(layer, QuantizedLayer) else ([0, 1, 2], [0, 1, 3])
+    rows = ([0, 1, 3, 2],) * 2 if isinstance(layer, QuantizedLstmLayer) else ([0, 1, 2], [0, 1, 3])
     weight = _float(layer.gates.weight, layer.gates.weight_scale).view(4, layer.hidden_size, -1)
     return weight[rows[0], :, : layer.input_size].flatten(0, 1), weight[rows[1], :, layer.input_size :].flatten(0, 1)
 
 
-def _lstm(layer: QuantizedLayer, weights: Sequence[Tensor], x: Tensor, h_exact: Tensor, c_exact: Tensor) -> Tensor:
+def _lstm(layer: QuantizedLstmLayer, weights: Sequence[Tensor], x: Tensor, h_exact: Tensor, c_exact: Tensor) -> Tensor:
     """Return the hidden sequence [B, T, H]: values h_exact, gradients of the float LSTM with the layer's int8 weights."""
     input_weight, hidden_weight = map(_exactly, weights[:2], dequantized(layer))
     from_x = x @ input_weight.T + weights[2] + weights[3]
@@ -113,7 +105,7 @@ def _lstm(layer: QuantizedLayer, weights: Sequence[Tensor], x: Tensor, h_exact: 
     return torch.stack(sequence, 1)
 
 
-def _gru(layer: QuantizedGruLayer, weights: Sequence[Tensor], x: Tensor, h_exact: Tensor) -> Tensor:
+def _gru(layer: QuantizedLayer, weights: Sequence[Tensor], x: Tensor, h_exact: Tensor) -> Tensor:
     """As `_lstm`, for a GRU."""
     input_weight, hidden_weight = map(_exactly, weights[:2], dequantized(layer))
     from_x = x @ input_weight.T + weights[2]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from memkd_edge.errors import MemkdEdgeError
 from memkd_edge.formats.tflite_reader import TfliteFile, TfliteSubgraph
-from memkd_edge.quantization.integer_model import QuantizedClassifier, QuantizedLayer
+from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.quantization.samples import quantize_array, quantize_sample, quantize_series
 
 if TYPE_CHECKING:
@@ -81,11 +81,11 @@ def integer_step(model: QuantizedClassifier, arithmetic: str) -> StepInterface:
         logits = Port("logits", "logits", 0, classes, "int8", model.logit_scale_int8, model.logit_zero_point_int8)
     else:
         logits = Port("logits", "logits", 0, classes, "int16", model.head.out_scale)
-    states = []
-    for layer in model.layers:
-        states.append(Port("h", "h", 0, layer.hidden_size, "int16", layer.state_scale))
-        if isinstance(layer, QuantizedLayer):
-            states.append(Port("c", "c", 0, layer.hidden_size, "int16", layer.cell_scale))
+    states = [
+        Port(name, name, 0, layer.hidden_size, "int16", scale)
+        for layer in model.layers
+        for name, scale in layer.state_scales.items()
+    ]
     return StepInterface(x, logits, tuple((state, state) for state in states))
 
 

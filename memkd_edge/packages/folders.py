@@ -21,7 +21,7 @@ from memkd_edge.metadata import Metadata, Resampling
 from memkd_edge.packages.flash import flash_rows
 from memkd_edge.packages.selftest import STEPS, self_test
 from memkd_edge.packages.tflm import tflm_fields
-from memkd_edge.quantization.integer_model import QuantizedGru, QuantizedLstm
+from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.version import __version__
 from memkd_edge.writers.c_integer import emit_c
 from memkd_edge.writers.c_text import c_float, c_string, check_name
@@ -43,7 +43,7 @@ _URL = "https://arxiv.org/abs/2601.04264"
 
 
 def package_files(
-    kind: str, model: QuantizedLstm | QuantizedGru, metadata: Metadata, *, name: str, interface: str = "int8"
+    kind: str, model: QuantizedClassifier, metadata: Metadata, *, name: str, interface: str = "int8"
 ) -> dict[str, bytes]:
     """Return the files of a package, by path within its folder. Equal arguments give equal bytes on one machine.
 
@@ -80,7 +80,7 @@ def package_files(
     return {path: files[path].encode() for path in sorted(files)}
 
 
-def _fields(model: QuantizedLstm | QuantizedGru, metadata: Metadata, name: str) -> dict[str, Any]:
+def _fields(model: QuantizedClassifier, metadata: Metadata, name: str) -> dict[str, Any]:
     """What the templates know."""
     rate = metadata.sample_rate_hz
     raw = model.raw is not None

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memkd_edge.metadata import Metadata
-from memkd_edge.quantization.integer_model import QuantizedGru, QuantizedLstm
+from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.quantization.reference import IntegerClassifier, integer_classifier
 from memkd_edge.quantization.sensor_front_end import IntegerFrontEnd
 
@@ -38,7 +38,7 @@ class SelfTest:
     logits_float: NDArray[np.int16]
 
 
-def self_test(model: QuantizedLstm | QuantizedGru, metadata: Metadata) -> SelfTest:
+def self_test(model: QuantizedClassifier, metadata: Metadata) -> SelfTest:
     """Return the vectors of `model`; the logits come from the numpy reference."""
     raw = model.raw
     mean = np.asarray(metadata.mean if raw is None else raw.offset / np.asarray(raw.counts_per_unit), np.float64)

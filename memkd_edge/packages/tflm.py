@@ -12,11 +12,11 @@ from memkd_edge.formats.tflite_reader import read_tflite
 from memkd_edge.metadata import Metadata
 from memkd_edge.packages.arena import ON_32_BITS, arena_bytes
 from memkd_edge.packages.selftest import SelfTest
-from memkd_edge.quantization.integer_model import QuantizedGru, QuantizedLstm
+from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.writers.tflite import write_tflite
 
 
-def tflm_fields(model: QuantizedLstm | QuantizedGru, metadata: Metadata, test: SelfTest, interface: str) -> dict[str, Any]:
+def tflm_fields(model: QuantizedClassifier, metadata: Metadata, test: SelfTest, interface: str) -> dict[str, Any]:
     """Return what the templates of the `tflm` package know on top of the others.
 
     The file is written without names and metadata: the C++ class holds what firmware needs of them.
@@ -29,7 +29,7 @@ def tflm_fields(model: QuantizedLstm | QuantizedGru, metadata: Metadata, test: S
     data = write_tflite(model, None, interface=interface, strip=True)
     arena, kind = arena_bytes(data, layers=len(model.layers), hidden_size=model.hidden_size)
     int8 = interface == "int8"
-    states = 2 if isinstance(model, QuantizedLstm) else 1  # of a layer
+    states = len(model.layers[0].state_scales)
     input_scale = model.input_scale if int8 else model.layers[0].state_scale
     return {
         "interface": interface,

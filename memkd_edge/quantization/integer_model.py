@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`QuantizedLstm` and `QuantizedGru`: the one integer model that every emitter reads. SPEC.md states the arithmetic as formulas.
+"""`QuantizedClassifier`, LSTM or GRU: the one integer model that every emitter reads. SPEC.md has the arithmetic as formulas.
 
 All scales are float32 values held exactly in Python floats. Zero points of int16 tensors are 0. Rows of gate matrices are in
 the order i, f, o, g (torch's is i, f, g, o).
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from memkd_edge.vocabulary import Cell
 
 
 @dataclass(frozen=True)
@@ -37,10 +40,23 @@ class QuantizedDense:
     shift: int
 
 
-class _Recurrent:
-    """Sizes of a recurrent layer, whose gates are [4H, C + H] whatever its kind."""
+@dataclass(frozen=True)
+class QuantizedLayer:
+    """One recurrent layer of any kind: gates [4H, C + H] over the concatenation of input and hidden state.
+
+    gate_scale: of the gate pre-activations, 3 * 2^-12; state_scale: of x, h and the concatenation (one power of two).
+    hidden_rescale: activation * activation (scale 2^-30) to the state's scale (mantissa 2^30).
+    """
 
     gates: QuantizedDense
+    gate_scale: float
+    state_scale: float
+    hidden_rescale: Multiplier
+
+    @property
+    def state_scales(self) -> dict[str, float]:
+        """The scale of each int16 state tensor [H] by its name, in the order of every interface: h first."""
+        return {"h": self.state_scale}
 
     @property
     def hidden_size(self) -> int:
@@ -54,37 +70,29 @@ class _Recurrent:
 
 
 @dataclass(frozen=True)
-class QuantizedLayer(_Recurrent):
-    """One LSTM layer: gates [4H, C + H] over the concatenation of input and hidden state.
+class QuantizedLstmLayer(QuantizedLayer):
+    """One LSTM layer, rows i, f, o, g.
 
-    state_scale: of x, h and the concatenation (one power of two); gate_scale: of the gate pre-activations, 3 * 2^-12;
     cell_scale: of c, a hair over gate_scale * 2^cell_shift, cell_shift in -2 .. 3. cell_rescale: sigmoid(i) * tanh(g) (scale
-    2^-30) to the cell's scale; hidden_rescale: sigmoid(o) * tanh(c) (scale 2^-30) to the state's scale (a power of two:
-    mantissa 2^30). tanh(c) looks up 9 * c * 2^cell_shift, rounded half up, where that of a gate is 9 * z.
+    2^-30) to the cell's scale; hidden_rescale is that of sigmoid(o) * tanh(c). tanh(c) looks up 9 * c * 2^cell_shift, rounded
+    half up, where that of a gate is 9 * z.
     """
 
-    gates: QuantizedDense
-    gate_scale: float
     cell_scale: float
-    state_scale: float
     cell_shift: int
     cell_rescale: Multiplier
-    hidden_rescale: Multiplier
+
+    @property
+    def state_scales(self) -> dict[str, float]:
+        return super().state_scales | {"c": self.cell_scale}
 
 
 @dataclass(frozen=True)
-class QuantizedGruLayer(_Recurrent):
-    """One GRU layer: gates [4H, C + H], rows reset, update, candidate from x, candidate from h.
+class QuantizedGruLayer(QuantizedLayer):
+    """One GRU layer, rows reset, update, candidate from x, candidate from h.
 
-    The third quarter has zeros in the columns of h and the last in those of x, so that one product serves all. state_scale: of
-    x and h (a power of two); gate_scale: of the pre-activations. hidden_rescale: activation * activation (scale 2^-30) to the
-    state's scale.
+    The third quarter has zeros in the columns of h and the last in those of x, so that one product serves all.
     """
-
-    gates: QuantizedDense
-    gate_scale: float
-    state_scale: float
-    hidden_rescale: Multiplier
 
 
 @dataclass(frozen=True)
@@ -108,7 +116,7 @@ class RawInput:
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizedClassifier:
-    """A streaming recurrent classifier in integers: what LSTM and GRU have in common.
+    """A streaming recurrent classifier in integers, of any cell.
 
     layers: bottom to top; all share one state scale. head: the classifier on the top layer's h.
 
@@ -119,7 +127,8 @@ class QuantizedClassifier:
     With `raw`, both take int16 counts instead.
     """
 
-    layers: "tuple[QuantizedLayer, ...] | tuple[QuantizedGruLayer, ...]"
+    cell: ClassVar[Cell]
+    layers: tuple[QuantizedLayer, ...]
     head: QuantizedDense
     input_scale: float
     input_gain: int
@@ -149,11 +158,13 @@ class QuantizedClassifier:
 class QuantizedLstm(QuantizedClassifier):
     """A streaming LSTM classifier in integers; its state is h, c of every layer."""
 
-    layers: tuple[QuantizedLayer, ...]
+    cell = Cell.LSTM
+    layers: tuple[QuantizedLstmLayer, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizedGru(QuantizedClassifier):
     """A streaming GRU classifier in integers; its state is h of every layer."""
 
+    cell = Cell.GRU
     layers: tuple[QuantizedGruLayer, ...]

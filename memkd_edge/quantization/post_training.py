@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Post-training quantisation: float classifier + calibration series -> `QuantizedLstm` or `QuantizedGru`.
+"""Post-training quantisation: float classifier + calibration series -> `QuantizedClassifier`.
 
 The scales are chosen so that TensorFlow Lite Micro, tflite-runtime and LiteRT compute the same bits, and so that generated C is
 cheap; SPEC.md says which and why.
@@ -9,17 +9,24 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from memkd_edge.errors import UsageError
-from memkd_edge.nets.classifier import Classifier, GruClassifier, LstmClassifier
+from memkd_edge.nets.classifier import Classifier
 from memkd_edge.quantization.bias_correction import correct_biases
 from memkd_edge.quantization.calibration import DenseWeights, FloatModel, Floats, check_series
 from memkd_edge.quantization.fixed_point import multiplier
-from memkd_edge.quantization.integer_model import QuantizedDense, QuantizedGru, QuantizedGruLayer, QuantizedLayer, QuantizedLstm
+from memkd_edge.quantization.integer_model import (
+    QuantizedClassifier,
+    QuantizedDense,
+    QuantizedGru,
+    QuantizedGruLayer,
+    QuantizedLstm,
+    QuantizedLstmLayer,
+)
 from memkd_edge.quantization.reference import integer_classifier
 from memkd_edge.quantization.rounding import round_nearest, round_weights
 from memkd_edge.quantization.sensitivity import sensitivity
@@ -62,21 +69,9 @@ class Settings:
     input_zero_point: int = 0
 
 
-@overload
-def quantize(
-    model: LstmClassifier, x_calibration: NDArray[np.floating], *, sensor: Sensor | None = None, fine_tuned: bool = False
-) -> QuantizedLstm: ...
-@overload
-def quantize(
-    model: GruClassifier, x_calibration: NDArray[np.floating], *, sensor: Sensor | None = None, fine_tuned: bool = False
-) -> QuantizedGru: ...
-@overload
 def quantize(
     model: Classifier, x_calibration: NDArray[np.floating], *, sensor: Sensor | None = None, fine_tuned: bool = False
-) -> QuantizedLstm | QuantizedGru: ...
-def quantize(
-    model: Classifier, x_calibration: NDArray[np.floating], *, sensor: Sensor | None = None, fine_tuned: bool = False
-) -> QuantizedLstm | QuantizedGru:
+) -> QuantizedClassifier:
     """Quantise a float classifier: int8 weights, int16 activations and state.
 
     Args:
@@ -98,17 +93,17 @@ def quantize(
     return assemble(weights.kind, dense, grids, settings, sensor)
 
 
-def quantize_nearest(weights: FloatModel, settings: Settings) -> QuantizedLstm | QuantizedGru:
+def quantize_nearest(weights: FloatModel, settings: Settings) -> QuantizedClassifier:
     """Quantise with the given settings, every weight rounded to the nearest integer."""
     dense = weights.dense()
     return assemble(weights.kind, dense, weight_grids(dense, settings), settings, None)
 
 
-def settings_of(q: QuantizedLstm | QuantizedGru) -> Settings:
+def settings_of(q: QuantizedClassifier) -> Settings:
     """Return the settings with which `q` was made."""
     low, high = ((limit - q.logit_zero_point_int8) * q.logit_scale_int8 for limit in (-128, 127))
     first = q.layers[0]
-    shift = first.cell_shift if isinstance(first, QuantizedLayer) else 0
+    shift = first.cell_shift if isinstance(first, QuantizedLstmLayer) else 0
     return Settings(first.state_scale, q.head.out_scale, low, high, shift, q.input_gain, q.input_zero_point_int8)
 
 
@@ -250,7 +245,7 @@ def dense_grid(dense: DenseWeights, in_scale: float, out_scale: float) -> Grid:
 
 def assemble(
     kind: str, dense: Sequence[DenseWeights], grids: Sequence[Grid], settings: Settings, sensor: Sensor | None
-) -> QuantizedLstm | QuantizedGru:
+) -> QuantizedClassifier:
     """Put the integer model together from weights and settings."""
     raw = None if sensor is None else raw_input(sensor, settings.state_scale)
     if sensor is not None and raw is not None:
@@ -275,7 +270,7 @@ def assemble(
     cell_scale = CELL_SCALE * 2.0**settings.cell_shift
     return QuantizedLstm(
         layers=tuple(
-            QuantizedLayer(
+            QuantizedLstmLayer(
                 gates=one,
                 gate_scale=GATE_SCALE,
                 cell_scale=cell_scale,

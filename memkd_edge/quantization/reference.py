@@ -11,8 +11,8 @@ from memkd_edge.quantization.integer_model import (
     QuantizedDense,
     QuantizedGru,
     QuantizedGruLayer,
-    QuantizedLayer,
     QuantizedLstm,
+    QuantizedLstmLayer,
 )
 from memkd_edge.quantization.samples import quantize_array, quantize_series
 
@@ -35,6 +35,11 @@ class IntegerClassifier:
     def reset(self, series: int = 1) -> None:
         """Set the state of `series` independent streams to zero."""
         self.h = [np.zeros((series, layer.hidden_size), np.int16) for layer in self._model.layers]
+
+    @property
+    def states(self) -> tuple[NDArray[np.int16], ...]:
+        """The state tensors [N, H] in the order of every interface: h and, of an LSTM, c of each layer."""
+        return tuple(self.h)
 
     def step(self, x: NDArray[np.int16]) -> NDArray[np.int16]:
         """Take one int16 sample per series, x [N, C] at the state scale, and return the int16 logits [N, K]."""
@@ -86,6 +91,10 @@ class IntegerLstm(IntegerClassifier):
         super().reset(series)
         self.c = [np.zeros_like(h) for h in self.h]
 
+    @property
+    def states(self) -> tuple[NDArray[np.int16], ...]:
+        return tuple(state for layer in zip(self.h, self.c, strict=True) for state in layer)
+
     def _step_layer(self, index: int, x: NDArray[np.int16]) -> None:
         self.h[index], self.c[index] = lstm_step(self.model.layers[index], x, self.h[index], self.c[index])
 
@@ -101,9 +110,13 @@ class IntegerGru(IntegerClassifier):
         self.h[index] = gru_step(self.model.layers[index], x, self.h[index])
 
 
-def integer_classifier(model: QuantizedLstm | QuantizedGru, series: int = 1) -> IntegerLstm | IntegerGru:
+def integer_classifier(model: QuantizedClassifier, series: int = 1) -> IntegerClassifier:
     """Return the reference that runs `model`."""
-    return IntegerLstm(model, series) if isinstance(model, QuantizedLstm) else IntegerGru(model, series)
+    if isinstance(model, QuantizedLstm):
+        return IntegerLstm(model, series)
+    if isinstance(model, QuantizedGru):
+        return IntegerGru(model, series)
+    raise TypeError(f"no reference runs a {type(model).__name__}")
 
 
 def dense(layer: QuantizedDense, x: NDArray[np.int16]) -> Integers:
@@ -114,7 +127,7 @@ def dense(layer: QuantizedDense, x: NDArray[np.int16]) -> Integers:
 
 
 def lstm_step(
-    layer: QuantizedLayer, x: NDArray[np.int16], h: NDArray[np.int16], c: NDArray[np.int16]
+    layer: QuantizedLstmLayer, x: NDArray[np.int16], h: NDArray[np.int16], c: NDArray[np.int16]
 ) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
     """Return the next h and c, int16 [N, H]."""
     i, f, o, g = np.split(dense(layer.gates, np.concatenate([x, h], axis=1)), 4, axis=1)

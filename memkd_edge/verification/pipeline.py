@@ -21,6 +21,7 @@ from memkd_edge.formats.step_interface import StepInterface, float_step, integer
 from memkd_edge.formats.tflite_reader import read_tflite
 from memkd_edge.metadata import Metadata
 from memkd_edge.nets.classifier import Classifier, load_classifier
+from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.quantization.post_training import quantize
 from memkd_edge.quantization.sensor_front_end import Sensor
 from memkd_edge.runs import Run
@@ -31,7 +32,6 @@ from memkd_edge.verification.runtime_check import (
     STREAM_STEPS,
     Feed,
     GoldenVector,
-    IntegerModel,
     ReferenceData,
     RuntimeResult,
     check_runtimes,
@@ -208,7 +208,7 @@ class _Opened:
     metadata: Metadata | None = None
     feed: Feed = same
     golden: Sequence[GoldenVector] = ()
-    model: IntegerModel | None = None
+    model: QuantizedClassifier | None = None
 
 
 def _open(path: Path, described: Metadata | None = None) -> _Opened:
@@ -256,7 +256,7 @@ def _open_c(
     ]
 
 
-def quantized(student: Classifier, metadata: Metadata, x_calibration: NDArray[np.float32], tuned: bool) -> IntegerModel:
+def quantized(student: Classifier, metadata: Metadata, x_calibration: NDArray[np.float32], tuned: bool) -> QuantizedClassifier:
     """Return the integer model of `student`, fine-tuned or not, for the input that `metadata` describes.
 
     Raises:
@@ -268,7 +268,9 @@ def quantized(student: Classifier, metadata: Metadata, x_calibration: NDArray[np
     return quantize(student, x_calibration, sensor=sensor, fine_tuned=tuned)
 
 
-def _integer_model(opened: _Opened, student: Classifier, x_calibration: NDArray[np.float32], tuned: bool) -> IntegerModel | None:
+def _integer_model(
+    opened: _Opened, student: Classifier, x_calibration: NDArray[np.float32], tuned: bool
+) -> QuantizedClassifier | None:
     if opened.metadata is None or opened.interface.logits.dtype == "float32":
         return None
     return quantized(student, opened.metadata, x_calibration, tuned)

@@ -5,15 +5,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memkd_edge.formats.step_interface import StepInterface, integer_step
-from memkd_edge.quantization.integer_model import QuantizedGru, QuantizedLstm
-from memkd_edge.quantization.reference import IntegerLstm, integer_classifier
+from memkd_edge.quantization.integer_model import QuantizedClassifier
+from memkd_edge.quantization.reference import integer_classifier
 from memkd_edge.quantization.sensor_front_end import IntegerFrontEnd
 
 
 class ReferenceRunner:
     """Streams N series through an integer model, from a reset."""
 
-    def __init__(self, model: QuantizedLstm | QuantizedGru, interface: StepInterface, series: int = 1) -> None:
+    def __init__(self, model: QuantizedClassifier, interface: StepInterface, series: int = 1) -> None:
         self._classifier = integer_classifier(model, series)
         self._front_end = IntegerFrontEnd(model.raw) if model.raw is not None else None
         self._widen = interface.x.dtype == "int8"
@@ -22,9 +22,7 @@ class ReferenceRunner:
     @property
     def states(self) -> tuple[NDArray[np.int16], ...]:
         """The state tensors [N, H] in the interface's order: h and, of an LSTM, c of each layer."""
-        if isinstance(self._classifier, IntegerLstm):
-            return tuple(state for layer in zip(self._classifier.h, self._classifier.c, strict=True) for state in layer)
-        return tuple(self._classifier.h)
+        return self._classifier.states
 
     def step(self, x: NDArray[np.integer]) -> NDArray[np.integer]:
         """Take one sample per series, x [N, C]; return the logits after it, [N, K]."""
@@ -40,7 +38,7 @@ class ReferenceRunner:
         return np.stack([self.step(x[:, t]) for t in range(x.shape[1])], axis=1)
 
 
-def integer_logits(model: QuantizedLstm | QuantizedGru, arithmetic: str, x: NDArray[np.float32]) -> NDArray[np.float64]:
+def integer_logits(model: QuantizedClassifier, arithmetic: str, x: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the real logits [N, K] of the integer model after series x [N, T, C] of what its x stands for.
 
     Args:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from memkd_edge.errors import MemkdEdgeError, MissingToolError
 from memkd_edge.formats.step_interface import StepInterface
-from memkd_edge.quantization.integer_model import QuantizedGru, QuantizedLstm
+from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.verification.reference_runner import ReferenceRunner
 from memkd_edge.verification.runtimes import Job, Runner, Streamed
 
@@ -27,7 +27,6 @@ FLOAT_TOLERANCE = 1e-3  # of the largest logit: float kernels differ in the orde
 
 GoldenVector = tuple[NDArray[np.float32], NDArray[np.float64]]  # model input [1, T, C], real logits [K]
 Feed = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-IntegerModel = QuantizedLstm | QuantizedGru
 Results = dict[str, Streamed]
 
 
@@ -138,7 +137,7 @@ def check_runtimes(
     data: ReferenceData,
     *,
     feed: Feed = same,
-    model: IntegerModel | None = None,
+    model: QuantizedClassifier | None = None,
     golden: Sequence[GoldenVector] = (),
 ) -> list[RuntimeResult]:
     """Measure one file on each of its runners.
@@ -256,13 +255,13 @@ def _mismatches(got: Results, wanted: Results) -> tuple[int, int, int]:
     return differing, total, largest
 
 
-def _reference(model: IntegerModel, interface: StepInterface, job: Job) -> Streamed:
+def _reference(model: QuantizedClassifier, interface: StepInterface, job: Job) -> Streamed:
     runner = ReferenceRunner(model, interface, len(job.x))
     logits = runner.run(job.x)
     return Streamed(logits if job.every else logits[:, -1:], runner.states)
 
 
-def _reference_stream(model: IntegerModel, interface: StepInterface, job: Job) -> tuple[Streamed, Job, Streamed]:
+def _reference_stream(model: QuantizedClassifier, interface: StepInterface, job: Job) -> tuple[Streamed, Job, Streamed]:
     """Run the one series of `job`; return the result, and all its steps as series of length 1 with their result."""
     runner = ReferenceRunner(model, interface)
     before, after, logits = [], [], []

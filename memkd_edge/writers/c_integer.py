@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`QuantizedLstm` or `QuantizedGru` -> C99: <name>.h (the manual), <name>.c (weights, entry points) and the runtime.
+"""`QuantizedClassifier` -> C99: <name>.h (the manual), <name>.c (weights, entry points) and the runtime.
 
     files = emit_c(quantized, metadata, "gesture")        # text by file name
 
@@ -17,11 +17,10 @@ from memkd_edge.errors import UsageError
 from memkd_edge.metadata import Metadata
 from memkd_edge.quantization.integer_model import (
     Multiplier,
+    QuantizedClassifier,
     QuantizedDense,
-    QuantizedGru,
-    QuantizedGruLayer,
     QuantizedLayer,
-    QuantizedLstm,
+    QuantizedLstmLayer,
     RawInput,
 )
 from memkd_edge.writers.c_text import check_name, content_id, render
@@ -51,7 +50,7 @@ class _Dense:
     hidden_shift: int = 0
 
 
-def emit_c(model: QuantizedLstm | QuantizedGru, metadata: Metadata | None, name: str) -> dict[str, str]:
+def emit_c(model: QuantizedClassifier, metadata: Metadata | None, name: str) -> dict[str, str]:
     """Return the C sources of `model`, text by file name.
 
     Args:
@@ -65,24 +64,23 @@ def emit_c(model: QuantizedLstm | QuantizedGru, metadata: Metadata | None, name:
             runtime's range; a low-pass filter whose sums leave 32 bits.
     """
     check_name(name)
-    kind = "lstm" if isinstance(model, QuantizedLstm) else "gru"
     layers = [_layer(layer) for layer in model.layers]
     classes = [[row, row + 1] for row in range(0, model.num_classes, 2)]
     head = _dense(model.head, classes, (model.hidden_size,))
     raw = _raw_fields(model.raw) if model.raw else {}
     taps = len(raw["taps"]) if model.raw and model.raw.factor > 1 else 0
-    states = {"lstm": 2, "gru": 1}[kind]
+    states = model.layers[0].state_scales
     fields: dict[str, Any] = {
         "integer": True,
-        "kind": kind,
-        "gates": {"lstm": "i, f, o, g", "gru": "reset, update, candidate of x, candidate of h"}[kind],
+        "kind": model.cell.value,
+        "gates": {"lstm": "i, f, o, g", "gru": "reset, update, candidate of x, candidate of h"}[model.cell],
         "channels": model.input_size,
         "classes": model.num_classes,
         "hidden": model.hidden_size,
         "layers": len(layers),
         "state_type": "int16_t",
-        "state_bytes": 2 * states * model.hidden_size * len(layers) + (2 * taps * model.input_size + 4 if taps else 0),
-        "cell_scale": model.layers[0].cell_scale if isinstance(model, QuantizedLstm) else None,
+        "state_bytes": 2 * len(states) * model.hidden_size * len(layers) + (2 * taps * model.input_size + 4 if taps else 0),
+        "cell_scale": states.get("c"),
         "input_scale_i16": model.layers[0].state_scale,
         "logit_scale_i16": model.head.out_scale,
         "input_scale_i8": model.input_scale,
@@ -106,10 +104,10 @@ def emit_c(model: QuantizedLstm | QuantizedGru, metadata: Metadata | None, name:
     return files | {file: (asset_dir("export") / "runtime" / file).read_text() for file in RUNTIME_FILES}
 
 
-def _layer(layer: QuantizedLayer | QuantizedGruLayer) -> _Dense:
+def _layer(layer: QuantizedLayer) -> _Dense:
     built_in = layer.gate_scale == _GATE_SCALE and layer.hidden_rescale.mantissa == 1 << 30
     cell_shift = 0
-    if isinstance(layer, QuantizedLayer):
+    if isinstance(layer, QuantizedLstmLayer):
         cell_shift = layer.cell_shift
         expected = Multiplier(_CELL_RESCALE.mantissa, _CELL_RESCALE.exponent - cell_shift)
         built_in = built_in and -2 <= cell_shift <= 3 and layer.cell_rescale == expected
@@ -164,14 +162,14 @@ def _raw_fields(raw: RawInput) -> dict[str, Any]:
     }
 
 
-def _means(raw: RawInput | None, metadata: Metadata | None, model: QuantizedLstm | QuantizedGru) -> list[float]:
+def _means(raw: RawInput | None, metadata: Metadata | None, model: QuantizedClassifier) -> list[float]:
     """Return what physical units are reduced by: the mean, of which a model for counts has the rest in its bias."""
     if raw is not None:
         return [float(offset) / per_unit for offset, per_unit in zip(raw.offset, raw.counts_per_unit, strict=True)]
     return [0.0] * model.input_size if metadata is None else list(metadata.mean)
 
 
-def _contents(model: QuantizedLstm | QuantizedGru) -> list[NDArray[Any]]:
+def _contents(model: QuantizedClassifier) -> list[NDArray[Any]]:
     """Return everything that a saved state depends on."""
     dense = [layer.gates for layer in model.layers]
     arrays: list[NDArray[Any]] = [array for layer in dense for array in (layer.weight, layer.bias)]

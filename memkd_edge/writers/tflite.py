@@ -14,7 +14,6 @@ A GRU is written from the same operators and SUB; its state is h alone:
          -> SUB(1, z) -> MUL(1 - z, n), MUL(z, h) -> ADD = h' -> FULLY_CONNECTED = logits
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,9 +31,6 @@ from memkd_edge.quantization.fixed_point import INT16_MAX
 from memkd_edge.quantization.integer_model import (
     QuantizedClassifier,
     QuantizedDense,
-    QuantizedGruLayer,
-    QuantizedLayer,
-    QuantizedLstm,
     RawInput,
 )
 from memkd_edge.quantization.post_training import ACTIVATION_SCALE
@@ -114,16 +110,14 @@ def write_tflite(q: QuantizedClassifier, metadata: Metadata | None, *, interface
     """
     if interface not in INTERFACES:
         raise UsageError(f"unknown interface {interface!r}; choose {' or '.join(INTERFACES)}")
-    layers: Sequence[QuantizedLayer | QuantizedGruLayer] = q.layers
-    gates = [_integer_dense(layer.gates) for layer in layers]
+    gates = [_integer_dense(layer.gates) for layer in q.layers]
     narrow_input = interface == "int8" and q.raw is None
     if narrow_input:
         gates[0] = _without_zero_point(gates[0], q)
     graph = _Graph(
-        kind="lstm" if isinstance(q, QuantizedLstm) else "gru",
+        kind=q.cell,
         layers=tuple(
-            _Layer(dense, layer.hidden_size, layer.cell_scale if isinstance(layer, QuantizedLayer) else None)
-            for dense, layer in zip(gates, layers, strict=True)
+            _Layer(dense, layer.hidden_size, layer.state_scales.get("c")) for dense, layer in zip(gates, q.layers, strict=True)
         ),
         head=_integer_dense(q.head),
         dtype="int16",

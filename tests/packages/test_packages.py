@@ -30,7 +30,7 @@ from memkd_edge.packages import arena
 from memkd_edge.packages.folders import KINDS, package_files
 from memkd_edge.packages.selftest import STEPS, self_test
 from memkd_edge.packages.tflm import operator_methods
-from memkd_edge.quantization.integer_model import QuantizedLstm
+from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.quantization.post_training import quantize
 from memkd_edge.quantization.reference import integer_classifier
 from memkd_edge.quantization.sensor_front_end import Sensor
@@ -49,9 +49,8 @@ SOURCES = {"platformio": f"lib/{NAME}/src", "esp-idf": f"components/{NAME}/src"}
 
 
 @pytest.fixture(scope="module")
-def model() -> QuantizedLstm:
+def model() -> QuantizedClassifier:
     quantized = quantize(toy.student(), toy.series())
-    assert isinstance(quantized, QuantizedLstm)
     return quantized
 
 
@@ -61,7 +60,7 @@ def metadata() -> Metadata:
 
 
 @pytest.fixture(scope="module")
-def generated(model: QuantizedLstm, metadata: Metadata) -> Callable[[str], dict[str, bytes]]:
+def generated(model: QuantizedClassifier, metadata: Metadata) -> Callable[[str], dict[str, bytes]]:
     """Return a function that gives the files of a kind; each is generated once."""
     packages: dict[str, dict[str, bytes]] = {}
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from memkd_edge.nets.classifier import Classifier, ModelSpec, build
-from memkd_edge.quantization.reference import IntegerGru, IntegerLstm
+from memkd_edge.quantization.reference import IntegerClassifier, IntegerLstm
 
 RESOLVERS = ("XNNPACK", "builtin", "reference")
 DTYPES = {"int8": np.int8, "int16x8": np.int16}
@@ -84,7 +84,7 @@ def step_widths(spec: ModelSpec) -> list[int]:
     return [spec.input_size] + [spec.hidden_size] * len(state_names(spec))
 
 
-def reference_step(runner: IntegerLstm | IntegerGru, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+def reference_step(runner: IntegerClassifier, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
     """One step of the numpy reference, inputs and outputs in the file's order."""
     x, states = inputs[0], list(inputs[1:])
     if isinstance(runner, IntegerLstm):

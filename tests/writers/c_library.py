@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from memkd_edge.quantization.integer_model import QuantizedGru, QuantizedLstm
+from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.quantization.reference import IntegerLstm, integer_classifier
 from memkd_edge.writers.c_integer import emit_c
 
@@ -65,7 +65,7 @@ def pointer(array: np.ndarray) -> ctypes.c_void_p:
 class CModel:
     """A generated integer model; states are int16 arrays [N, S] laid out as `name_state_t` (without a decimation filter)."""
 
-    def __init__(self, model: QuantizedLstm | QuantizedGru, folder: Path, flags: Sequence[str] = (), name: str = "demo") -> None:
+    def __init__(self, model: QuantizedClassifier, folder: Path, flags: Sequence[str] = (), name: str = "demo") -> None:
         self.model = model
         sources = emit_c(model, None, name)
         drivers = "".join(
@@ -98,7 +98,7 @@ class CModel:
     @property
     def state_width(self) -> int:
         """int16 values of a state."""
-        states = 2 if isinstance(self.model, QuantizedLstm) else 1
+        states = len(self.model.layers[0].state_scales)
         return states * len(self.model.layers) * self.model.hidden_size
 
 
@@ -112,9 +112,7 @@ def hard_values(generator: np.random.Generator, shape: tuple[int, int], dtype: A
     return np.choose(rows, [uniform, saturating, small, uniform // 16 * 16]).astype(dtype)
 
 
-def reference_step(
-    model: QuantizedLstm | QuantizedGru, suffix: str, x: np.ndarray, states: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def reference_step(model: QuantizedClassifier, suffix: str, x: np.ndarray, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What `CModel.each` must give for `i8` and `i16`."""
     runner = integer_classifier(model, len(x))
     count, units = len(model.layers), model.hidden_size

@@ -20,7 +20,7 @@ from memkd_edge.benchmark.emulation.qemu_cortex_m import CORES
 from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.packages.arena import arena_bytes
 from memkd_edge.packages.tflm import operator_methods
-from memkd_edge.quantization.integer_model import QuantizedGru, QuantizedLstm
+from memkd_edge.quantization.integer_model import QuantizedClassifier
 
 LIBRARY = "libtensorflow-microlite.a"
 HEADER = "tensorflow/lite/micro/micro_interpreter.h"
@@ -87,14 +87,14 @@ def explain(error: toolchain.ToolFailedError, folder: Path) -> MemkdEdgeError:
     return error
 
 
-def tflm_model(model: QuantizedLstm | QuantizedGru, data: bytes, interface: str, build: TflmBuild) -> CModel:
+def tflm_model(model: QuantizedClassifier, data: bytes, interface: str, build: TflmBuild) -> CModel:
     """Return the file of `model` in TFLite Micro as the model "student" for the runner.
 
     Args:
         data: the stripped .tflite file of `model` for `interface` ("int8", "int16x8"), as firmware carries it.
     """
     layers = len(model.layers)
-    states = layers * (2 if isinstance(model, QuantizedLstm) else 1)
+    states = layers * len(model.layers[0].state_scales)
     methods = operator_methods(data)
     arena, _ = arena_bytes(data, layers=layers, hidden_size=model.hidden_size)
     value, suffix = ("int8_t", "i8") if interface == "int8" else ("int16_t", "i16")
