@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* memkd_lstm.c: the logistic table that all integer models of a firmware share. */
 #include "memkd_lstm.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* memkd_lstm_f32.h: float32 LSTM for the models that memkd-edge generates; included by the generated <name>.c
  * only. */
 #ifndef MEMKD_LSTM_F32_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* memkd_state.c: saving and loading the state of any model. */
 #include "memkd_state.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* memkd_state.h: used by the generated <name>.c; applications call <name>_state_save and <name>_state_load.
  */
 #ifndef MEMKD_STATE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * QEMU TCG plugin: counts instructions between two marker functions, exactly, with a profile per address.
  *

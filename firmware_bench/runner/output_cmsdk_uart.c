@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Text through the CMSDK UART 0 of Arm's MPS2 boards (AN385, AN386, AN500): the model for a real board's own
  * output file. */
 #include <stdint.h>

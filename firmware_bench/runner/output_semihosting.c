@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Text through Arm semihosting: to QEMU's standard output, or to a debugger. */
 #include <stdint.h>
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the runner needs from a machine: four functions. One port exists per kind of machine; runner.c is the
  * same everywhere. */
 #ifndef MEMKD_BENCH_PORT_H

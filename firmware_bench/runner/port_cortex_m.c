@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Port for Cortex-M, ARMv6-M to ARMv8.1-M: vectors, start-up, painted stack and ticks. Text leaves through
  * output_write(), of which output_semihosting.c and output_cmsdk_uart.c are two; a real board adds its own

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Where a Cortex-M's text goes: three functions that a board implements. */
 #ifndef MEMKD_BENCH_PORT_CORTEX_M_H
 #define MEMKD_BENCH_PORT_CORTEX_M_H

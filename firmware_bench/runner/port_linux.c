@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Port for Linux: ticks are nanoseconds, text goes to standard output, and the measurement has a thread with
  * a stack we own, on one CPU where that is allowed. It adds a line `rss=`: peak resident memory in bytes.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Measures one model: feeds it known inputs and reports its outputs, stack and time as `key=value` lines.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A .tflite file in TFLite Micro as a model for runner.c. The header of the model, written for each
  * measurement, has the file (tflm_file), the sizes (TFLM_*) and the operators. As in the package that

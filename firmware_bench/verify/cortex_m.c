@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * cortex_m.c: where an emulated Cortex-M starts. The rest of the start-up is newlib's for semihosting
  * (rdimon), which also gives stream.c its stdin and stdout. The machine has 4 MiB of memory at 0, code and

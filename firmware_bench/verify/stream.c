@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * stream.c: streams series through a generated model, for `memkd-edge verify`.
  *

@@ -25,7 +25,7 @@ from memkd_edge.quantization.integer_model import (
 )
 from memkd_edge.writers.c_text import check_name, content_id, render
 
-RUNTIME_FILES = ("memkd_lstm.h", "memkd_lstm.c", "memkd_state.h", "memkd_state.c")
+RUNTIME_FILES = ("memkd_port.h", "memkd_lstm.h", "memkd_lstm.c", "memkd_front_end.h", "memkd_state.h", "memkd_state.c")
 
 # The runtime has these built in (SPEC.md).
 _GATE_SCALE = 3 * 2.0**-12

@@ -45,7 +45,7 @@ void cells(int n, const int32_t *zi, const int32_t *zg, int cell_shift, int16_t 
 
 def runtime(tmp_path, driver: str, flags: tuple[str, ...]):
     folder = asset_dir("export") / "runtime"
-    files = {name: (folder / name).read_text() for name in ("memkd_lstm.h", "memkd_lstm.c")}
+    files = {name: (folder / name).read_text() for name in ("memkd_port.h", "memkd_lstm.h", "memkd_lstm.c")}
     return compile_library(tmp_path, write(tmp_path, files | {"driver.c": driver}), flags)
 
 
