@@ -14,7 +14,7 @@ extern "C" {
 
 /* A sensor's count as the model's int16: sat16((count - offset) * gain / 2^shift), halves away from zero. */
 MEMKD_INLINE int16_t memkd_normalise(int16_t count, int16_t offset, int16_t gain, int shift) {
-    const int32_t product = memkd_saturate16(count - offset) * gain;
+    const int32_t product = memkd_saturate16((int32_t)count - offset) * gain;
     const int32_t half = shift == 1 ? 0 : ((int32_t)1 << (shift - 1)) + 2 * (product < -1 ? -1 : 0);
     return (int16_t)memkd_saturate16((product + 1 + half) >> shift);
 }
@@ -34,19 +34,19 @@ MEMKD_INLINE int memkd_decimate(const int32_t *taps, int count, int factor, int 
             history[k] = counts[k % channels];
         }
     }
-    *newest = (uint16_t)((*newest == 0 ? count : *newest) - 1);
+    *newest = (uint16_t)((*newest == 0 ? count : (int)*newest) - 1);
     for (int j = 0; j < channels; j++) {
-        history[*newest * channels + j] = counts[j];
+        history[(int)*newest * channels + j] = counts[j];
     }
-    if (*phase < factor) {
+    if ((int)*phase < factor) {
         ++*phase;
         return 0;
     }
     *phase = 1;
     for (int j = 0; j < channels; j++) {
-        int32_t sum = 1 << 14;
+        int32_t sum = (int32_t)1 << 14;
         for (int k = 0; k < count; k++) {
-            const int place = *newest + k < count ? *newest + k : *newest + k - count;
+            const int place = (int)*newest + k < count ? (int)*newest + k : (int)*newest + k - count;
             sum += taps[k] * history[place * channels + j];
         }
         out[j] = (int16_t)memkd_saturate16(sum >> 15);

@@ -166,6 +166,9 @@ extern const memkd_segment_t memkd_segment_table[512];
 typedef const memkd_segment_t *memkd_table_t;
 #endif
 
+/* 1 if the table is not the one that this file was written for, by its CRC-32; for self-tests. */
+int memkd_table_damaged(void);
+
 /* -1 for a negative value, otherwise 0. */
 MEMKD_INLINE int32_t memkd_sign(int32_t value) {
     return value < 0 ? -1 : 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A workload of the kind that general processor benchmarks use: list, matrix, state machine, checksum. It has
- * the interface of a model, so that the same runner counts it; tests/benchmark/test_cycle_model.py says what is
- * learnt from it.
+ * the interface of a model, so that the same runner counts it; tests/benchmark/test_cycle_model.py says what
+ * is learnt from it.
  */
 #ifndef WORKLOAD_H
 #define WORKLOAD_H

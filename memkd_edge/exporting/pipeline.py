@@ -219,12 +219,15 @@ def _finetuned(run: Run, arithmetic: str) -> Classifier | None:
 def _c_files(model: Model) -> dict[str, bytes]:
     from memkd_edge.writers.c_float import emit_c_float
     from memkd_edge.writers.c_integer import emit_c
+    from memkd_edge.writers.c_text import licence
 
     described = replace(model.metadata, arithmetic=model.arithmetic)
     if model.arithmetic == "float32":
-        return {f"c_float32/{f}": text.encode() for f, text in emit_c_float(model.student, described, model.name).items()}
-    # The same sources serve both integer interfaces.
-    return {f"c/{file}": text.encode() for file, text in emit_c(model.integers, described, model.name).items()}
+        folder, sources = "c_float32", emit_c_float(model.student, described, model.name)
+    else:  # the same sources serve both integer interfaces
+        folder, sources = "c", emit_c(model.integers, described, model.name)
+    files = {file: text.encode() for file, text in sources.items()} | licence()
+    return {f"{folder}/{file}": data for file, data in files.items()}
 
 
 def _onnx_files(model: Model, *, strip: bool) -> dict[str, bytes]:

@@ -24,7 +24,7 @@ from memkd_edge.packages.tflm import tflm_fields
 from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.version import __version__
 from memkd_edge.writers.c_integer import emit_c
-from memkd_edge.writers.c_text import c_float, c_string, check_name
+from memkd_edge.writers.c_text import c_float, c_string, check_name, comment_text, licence
 
 # Where each kind keeps the C sources; TFLite Micro has kernels of its own and needs none.
 _SOURCES = {
@@ -72,12 +72,15 @@ def package_files(
         sources = emit_c(model, metadata, name)
         fields |= {"header": f"{_path(folder, name)}/{name}.h", "state_bytes": _constant(sources[f"{name}.h"], "STATE_BYTES")}
         sources |= {f"{name}_selftest.{suffix}": _render(f"common/selftest.{suffix}.j2", fields) for suffix in ("c", "h")}
+        headers = sources[f"{name}.h"] + sources[f"{name}_selftest.h"]
+        fields |= {"functions": re.findall(rf"^\w+ ({name}_\w+)\(", headers, re.M)}
         fields |= {"sources": sorted(file for file in sources if file.endswith(".c")), "flash": flash_rows(sources, name)}
     files = {_path(f"{folder}/{file}", name): text for file, text in sources.items()}
     for template in sorted((_templates_dir() / kind).rglob("*.j2")):
         relative = template.relative_to(_templates_dir()).as_posix()
         files[_path(relative.removeprefix(f"{kind}/").removesuffix(".j2"), name)] = _render(relative, fields)
-    return {path: files[path].encode() for path in sorted(files)}
+    encoded = {path: text.encode() for path, text in files.items()} | licence()
+    return {path: encoded[path] for path in sorted(encoded)}
 
 
 def _fields(model: QuantizedClassifier, metadata: Metadata, name: str) -> dict[str, Any]:
@@ -125,7 +128,7 @@ def _fields(model: QuantizedClassifier, metadata: Metadata, name: str) -> dict[s
 
 def _plain(text: str) -> str:
     """Return text as it may stand in a C comment and in a table of a README: on one line, without their marks."""
-    return " ".join(text.split()).replace("*/", "* /").replace("/*", "/ *").replace("\\", "/").replace("|", "/")
+    return comment_text(text.replace("|", "/"))
 
 
 def _steps_per_sample(resampling: Resampling) -> float:

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from memkd_edge.assets import asset_dir
 from memkd_edge.errors import UsageError
 from memkd_edge.metadata import Metadata
 from memkd_edge.nets.classifier import Classifier, LstmClassifier
-from memkd_edge.writers.c_text import c_float, check_name, content_id, render
+from memkd_edge.writers.c_text import c_float, check_name, content_id, render, runtime_files
 
 RUNTIME_FILES = ("memkd_lstm_f32.h", "memkd_state.h", "memkd_state.c")
 
@@ -58,8 +57,7 @@ def emit_c_float(model: Classifier, metadata: Metadata | None, name: str) -> dic
     }
     header = render("model.h.j2", name, fields, metadata, {})
     source = render("model_f32.c.j2", name, fields, metadata, variables)
-    runtime = asset_dir("export") / "runtime"
-    return {f"{name}.h": header, f"{name}.c": source} | {file: (runtime / file).read_text() for file in RUNTIME_FILES}
+    return {f"{name}.h": header, f"{name}.c": source} | runtime_files(RUNTIME_FILES)
 
 
 def _layer_rows(tensors: dict[str, NDArray[np.float32]], layer: int) -> NDArray[np.float32]:

@@ -6,13 +6,13 @@
 The C computes exactly what `memkd_edge.quantization.reference` does, on every core and in every build of the runtime.
 """
 
+import zlib
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from memkd_edge.assets import asset_dir
 from memkd_edge.errors import UsageError
 from memkd_edge.metadata import Metadata
 from memkd_edge.quantization.integer_model import (
@@ -23,7 +23,7 @@ from memkd_edge.quantization.integer_model import (
     QuantizedLstmLayer,
     RawInput,
 )
-from memkd_edge.writers.c_text import check_name, content_id, render
+from memkd_edge.writers.c_text import check_name, content_id, render, runtime_files
 
 RUNTIME_FILES = ("memkd_port.h", "memkd_lstm.h", "memkd_lstm.c", "memkd_front_end.h", "memkd_state.h", "memkd_state.c")
 
@@ -34,10 +34,30 @@ _CELL_RESCALE = Multiplier(0x55555400, -19)  # at cell_shift 0
 
 @dataclass(frozen=True)
 class _Block:
-    """Consecutive rows (a unit's four gates, or two classes): biases modulo 2^32, and weights in the runtime's words."""
+    """Consecutive rows (a unit's four gates, or two classes): biases modulo 2^32, and weights four by four.
+
+    The four are two rows over two columns: a, c of one row, b, d of the next.
+    """
 
     biases: list[int]
-    words: list[str]
+    weights: list[tuple[int, int, int, int]]
+
+    @property
+    def words(self) -> list[str]:
+        """The weights in C."""
+        return [f"MEMKD_WEIGHTS({', '.join(map(str, four))})" for four in self.weights]
+
+    @property
+    def wide(self) -> list[int]:
+        """The words that a build with 16-bit weights stores."""
+        return self.biases + [
+            word for a, b, c, d in self.weights for word in (a % 65536 | c % 65536 << 16, b % 65536 | d % 65536 << 16)
+        ]
+
+    @property
+    def narrow(self) -> list[int]:
+        """The words that a build with 8-bit weights stores."""
+        return self.biases + [sum(weight + 128 << 8 * place for place, weight in enumerate(four)) for four in self.weights]
 
 
 @dataclass(frozen=True)
@@ -68,7 +88,7 @@ def emit_c(model: QuantizedClassifier, metadata: Metadata | None, name: str) -> 
     classes = [[row, row + 1] for row in range(0, model.num_classes, 2)]
     head = _dense(model.head, classes, (model.hidden_size,))
     raw = _raw_fields(model.raw) if model.raw else {}
-    taps = len(raw["taps"]) if model.raw and model.raw.factor > 1 else 0
+    taps = len(raw["taps"]) if raw else 0
     states = model.layers[0].state_scales
     fields: dict[str, Any] = {
         "integer": True,
@@ -99,9 +119,23 @@ def emit_c(model: QuantizedClassifier, metadata: Metadata | None, name: str) -> 
     }
     fields["interfaces"] = [("i8", fields["x_type_i8"], "int8_t"), ("i16", "int16_t", "int16_t"), ("f32", "float", "float")]
     columns = max(sum((width + 1) // 2 for width in (layer.input_size, layer.hidden_size)) for layer in model.layers)
-    variables = {"layers": layers, "head": head, "columns": columns, "raw": raw, "means": _means(model.raw, metadata, model)}
+    variables = {
+        "layers": layers,
+        "head": head,
+        "columns": columns,
+        "raw": raw,
+        "means": _means(model.raw, metadata, model),
+        # What <name>_damaged() looks at, in the order of _checksum.
+        "arrays": [
+            *(f"gates{layer}_weights" for layer in range(len(layers))),
+            "head_weights",
+            *(["offsets", "gains"] if raw else []),
+            *(["taps"] if taps else []),
+        ],
+        "checksums": {form: _checksum([*layers, head], raw, form) for form in ("wide", "narrow")},
+    }
     files = {f"{name}.{suffix}": render(f"model.{suffix}.j2", name, fields, metadata, variables) for suffix in ("h", "c")}
-    return files | {file: (asset_dir("export") / "runtime" / file).read_text() for file in RUNTIME_FILES}
+    return files | runtime_files(RUNTIME_FILES)
 
 
 def _layer(layer: QuantizedLayer) -> _Dense:
@@ -127,21 +161,28 @@ def _dense(layer: QuantizedDense, blocks: list[list[int]], widths: tuple[int, ..
     if layer.shift < 1:
         raise UsageError("a layer amplifies its input more than the C runtime can; normalise the data and distil again")
     return _Dense(
-        [_Block([int(bias[row]) % (1 << 32) for row in rows], _words(weight[rows])) for rows in blocks],
+        [_Block([int(bias[row]) % (1 << 32) for row in rows], _fours(weight[rows])) for rows in blocks],
         layer.reduced,
         layer.shift,
         clamp=int(_may_overflow(layer)),
     )
 
 
-def _words(rows: NDArray[Any]) -> list[str]:
-    """Return MEMKD_WEIGHTS(a, b, c, d) for every two columns and, within, every two rows: a, c of one row, b, d of the next."""
-    words = []
+def _fours(rows: NDArray[Any]) -> list[tuple[int, int, int, int]]:
+    """Return the weights of every two columns and, within, every two rows."""
+    fours = []
     for column in range(0, rows.shape[1], 2):
         for row in range(0, len(rows), 2):
-            block = rows[row : row + 2, column : column + 2].T.ravel()
-            words.append(f"MEMKD_WEIGHTS({', '.join(str(int(weight)) for weight in block)})")
-    return words
+            a, b, c, d = rows[row : row + 2, column : column + 2].T.ravel().tolist()
+            fours.append((a, b, c, d))
+    return fours
+
+
+def _checksum(dense: list[_Dense], raw: dict[str, Any], form: str) -> int:
+    """Return what <name>_damaged() expects of a build: a CRC-32 over 32-bit words, `form` "wide" or "narrow"."""
+    words = [word for layer in dense for block in layer.blocks for word in getattr(block, form)]
+    words += [value % (1 << 32) for key in ("offset", "gain", "taps") for value in raw.get(key, [])]
+    return zlib.crc32(np.array(words, "<u4").tobytes())
 
 
 def _may_overflow(layer: QuantizedDense) -> bool:
@@ -158,7 +199,7 @@ def _raw_fields(raw: RawInput) -> dict[str, Any]:
         "offset": raw.offset.tolist(),
         "gain": raw.gain.tolist(),
         "shift": 1 - raw.rescale.exponent,
-        "taps": raw.taps.tolist(),
+        "taps": raw.taps.tolist() if raw.factor > 1 else [],
     }
 
 

@@ -61,8 +61,31 @@ def render(template: str, name: str, model: Mapping[str, Any], metadata: Metadat
         UsageError: the metadata's labels or channels are not as many as the model's.
     """
     meta = _metadata(metadata, model)
-    text = _templates().get_template(template).render(name=name, UP=name.upper(), model=model, meta=meta, **variables)
+    known = {"name": name, "UP": name.upper(), "model": model, "meta": meta, "runtime_version": _runtime_version()}
+    text = _templates().get_template(template).render(known | dict(variables))
     return text.rstrip("\n") + "\n"
+
+
+def runtime_files(names: Sequence[str]) -> dict[str, str]:
+    """Return files of export/runtime, text by file name."""
+    return {name: (asset_dir("export") / "runtime" / name).read_text() for name in names}
+
+
+def licence() -> dict[str, bytes]:
+    """Return the licence of what is generated, by its file name."""
+    return {"LICENSE": (asset_dir("export") / "LICENSE").read_bytes()}
+
+
+def comment_text(text: str) -> str:
+    """Make text harmless inside a C comment: one line, no comment marks, no trigraphs, no line continued."""
+    line = " ".join(text.split()).replace("\\", "/").replace("*/", "* /").replace("/*", "/ *")
+    return re.sub(r"\?(?=\?)", "? ", line)
+
+
+def _runtime_version() -> int:
+    match = re.search(r"^#define MEMKD_RUNTIME_VERSION (\d+)$", runtime_files(["memkd_state.h"])["memkd_state.h"], re.M)
+    assert match is not None, "the runtime has no version"
+    return int(match[1])
 
 
 def _metadata(metadata: Metadata | None, model: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,15 +100,10 @@ def _metadata(metadata: Metadata | None, model: Mapping[str, Any]) -> dict[str, 
             f"the metadata describes {len(metadata.channels)} channels and {len(metadata.labels)} classes, "
             f"the model has {channels} and {classes}: they are not of the same model"
         )
-    return {key: _comment_safe(value) if key in _COMMENTED else value for key, value in asdict(metadata).items()}
+    return {key: comment_text(value) if key in _COMMENTED else value for key, value in asdict(metadata).items()}
 
 
 _COMMENTED = {"run_id", "dataset", "dataset_sha256", "dataset_terms", "version"}
-
-
-def _comment_safe(text: str) -> str:
-    """Make text harmless inside a C comment: one line, no comment marks, no trigraphs."""
-    return " ".join(text.split()).replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?").replace("\\", "/")
 
 
 @cache

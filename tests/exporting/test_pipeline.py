@@ -78,7 +78,7 @@ def test_c_is_compiled_and_run(run, require_tool, quantize, folder):
     require_tool("cc", package="gcc libc6-dev")
     report = export(run, ExportConfig(format="c", quantize=quantize))
     assert {path.parent.name for path in report.files} == {folder}
-    assert {"toy_set_1.c", "toy_set_1.h"} <= {path.name for path in report.files}
+    assert {"toy_set_1.c", "toy_set_1.h", "LICENSE"} <= {path.name for path in report.files}
     (file,) = report.verification.files
     assert file.file == f"{folder}/toy_set_1.c"
     ran = {result.title: result for result in file.results if result.status == "ok"}

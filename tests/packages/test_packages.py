@@ -35,9 +35,11 @@ from memkd_edge.quantization.post_training import quantize
 from memkd_edge.quantization.reference import integer_classifier
 from memkd_edge.quantization.sensor_front_end import Sensor
 from memkd_edge.verification.runtimes import RUNTIMES, Job, stream
+from memkd_edge.writers.c_text import comment_text
 from memkd_edge.writers.tflite import write_tflite
 from tests.writers import toy
 
+ROOT = Path(__file__).resolve().parents[2]
 STAND_INS = Path(__file__).parent / "stand_ins"
 NAME = "gesture"
 LABELS = ("rest", 'jump "x"', "run */", "ünder|100%")
@@ -124,6 +126,23 @@ def test_a_package_has_sources_example_self_test_and_readme(kind, generated):
     wanted = [f"{NAME}_model_data.cc", f"{NAME}_tflm.cc"] if kind == "tflm" else [f"{NAME}.c", f"{NAME}_selftest.c"]
     assert {f"{folder}/{file}" for file in wanted} <= files.keys()
     assert not any("{{" in text.decode() or "{%" in text.decode() for text in files.values())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_file_names_its_licence_and_the_folder_holds_it(kind, generated):
+    files = generated(kind)
+    assert files["LICENSE"] == (ROOT / "LICENSE").read_bytes()
+    without = {path for path, text in files.items() if b"SPDX-License-Identifier: Apache-2.0" not in text.split(b"\n")[0]}
+    assert {Path(path).name for path in without} <= {"LICENSE", "README.md", "library.json"}  # where no comment can stand
+
+
+@pytest.mark.parametrize("text", ["end */ of", "a *\\ b", "???/", "??/", "/* and /", "line\n#define x", "tail\\"])
+def test_no_text_leaves_its_comment(text):
+    comment = comment_text(text)
+    assert "*/" not in comment
+    assert "/*" not in comment
+    assert "??" not in comment
+    assert not set(comment) & {"\n", "\\"}
 
 
 @pytest.mark.parametrize("kind", ["c", "tflm"])
@@ -359,7 +378,9 @@ def test_the_zephyr_module_builds_and_its_sample_runs(small, package, tmp_path, 
     require_tool("cmake", package="cmake")
     folder = package("zephyr")
     config = (folder / "samples/stream/prj.conf").read_text() + (f"CONFIG_{NAME.upper()}_SELFTEST=y\n")
-    settings = [line.replace("=", " ") for line in config.splitlines()] + ["CONFIG_MEMKD_SMALL y"] * small
+    settings = [line.replace("=", " ") for line in config.splitlines() if not line.startswith("#")] + [
+        "CONFIG_MEMKD_SMALL y"
+    ] * small
     (tmp_path / "CMakeLists.txt").write_text(
         "cmake_minimum_required(VERSION 3.20)\nproject(app C)\n"
         + f'set(STAND_INS "{STAND_INS}")\nset(CMAKE_C_FLAGS "{" ".join(STRICT)}")\n'
@@ -643,7 +664,7 @@ URL = r"https?://\S+"
 
 def test_library_properties_follows_arduinos_specification(package):
     folder = package("arduino")
-    lines = (folder / "library.properties").read_text().splitlines()
+    lines = [line for line in (folder / "library.properties").read_text().splitlines() if not line.startswith("#")]
     properties = dict(line.split("=", 1) for line in lines)
     assert len(properties) == len(lines)
     assert ARDUINO_REQUIRED <= properties.keys() <= ARDUINO_REQUIRED | ARDUINO_OPTIONAL
@@ -659,10 +680,11 @@ def test_library_properties_follows_arduinos_specification(package):
         assert (folder / "src" / header).is_file()
     # A sketch stands in a folder of its name; keywords.txt separates by single tabs.
     assert [path.parent.name for path in (folder / "examples").rglob("*.ino")] == ["stream"]
-    for line in (folder / "keywords.txt").read_text().splitlines():
-        word, kind = line.split("\t")
-        assert kind in ("KEYWORD1", "KEYWORD2", "LITERAL1")
-        assert word in (folder / "src" / f"{NAME}.h").read_text() + (folder / "src" / f"{NAME}_selftest.h").read_text()
+    headers = (folder / "src" / f"{NAME}.h").read_text() + (folder / "src" / f"{NAME}_selftest.h").read_text()
+    words = [line.split("\t") for line in (folder / "keywords.txt").read_text().splitlines() if not line.startswith("#")]
+    assert {kind for _, kind in words} == {"KEYWORD1", "KEYWORD2", "LITERAL1"}
+    assert all(re.search(rf"\b{word}\b", headers) for word, _ in words)
+    assert {f"{NAME}_argmax_i16", f"{NAME}_selftest"} <= {word for word, _ in words}
 
 
 def test_library_json_follows_platformios_schema(package):

@@ -10,6 +10,8 @@ import pytest
 from memkd_edge.assets import asset_dir
 from memkd_edge.quantization.fixed_point import SIGMOID_TABLE, multiplier, rescale, sigmoid, tanh
 from memkd_edge.quantization.post_training import CELL_SCALE
+from memkd_edge.writers.c_integer import RUNTIME_FILES
+from memkd_edge.writers.c_text import runtime_files
 from tests.writers.c_library import compile_library, pointer, write
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc: apt-get install gcc")
@@ -44,9 +46,7 @@ void cells(int n, const int32_t *zi, const int32_t *zg, int cell_shift, int16_t 
 
 
 def runtime(tmp_path, driver: str, flags: tuple[str, ...]):
-    folder = asset_dir("export") / "runtime"
-    files = {name: (folder / name).read_text() for name in ("memkd_port.h", "memkd_lstm.h", "memkd_lstm.c")}
-    return compile_library(tmp_path, write(tmp_path, files | {"driver.c": driver}), flags)
+    return compile_library(tmp_path, write(tmp_path, runtime_files(RUNTIME_FILES) | {"driver.c": driver}), flags)
 
 
 def run(function, *columns: np.ndarray, extra: tuple[int, ...] = (), dtype=np.int32) -> np.ndarray:

@@ -110,6 +110,18 @@ def test_cppcheck_has_nothing_to_say(sources):
         assert done.returncode == 0, f"{model}: {done.stderr}"
 
 
+@pytest.mark.parametrize("model", ["A", "float"])
+def test_runtime_files_of_another_version_are_refused(model, sources, tmp_path):
+    require("gcc")
+    folder, _ = sources[model]
+    text = (folder / "memkd_state.h").read_text()
+    (tmp_path / "memkd_state.h").write_text(text.replace("MEMKD_RUNTIME_VERSION 1", "MEMKD_RUNTIME_VERSION 999"))
+    for file in ("demo.c", "demo.h", *(path.name for path in folder.glob("memkd_*.h") if path.name != "memkd_state.h")):
+        (tmp_path / file).write_text((folder / file).read_text())
+    done = subprocess.run(["gcc", "-std=c99", "-fsyntax-only", "demo.c"], cwd=tmp_path, capture_output=True, text=True)
+    assert "come from different versions of memkd-edge" in done.stderr
+
+
 # ---- what the objects hold ----
 
 
