@@ -9,7 +9,7 @@ import difflib
 import json
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +131,7 @@ def _copy(shipped: Run, place: Path, series: dict[str, Any]) -> None:
 
 def _series(shipped: Run) -> dict[str, Any]:
     """Return the series that a run keeps, from the data set that the shipped run was trained on."""
+    from memkd_edge.data.labels import label_text
     from memkd_edge.data.prepare import prepare
     from memkd_edge.data.registry import load_dataset
 
@@ -141,6 +142,8 @@ def _series(shipped: Run) -> dict[str, Any]:
         dataset = load_dataset(config.dataset, data_root=config.data_root, groups=config.groups)
     except MemkdEdgeError as error:
         raise MemkdEdgeError(f"{PREFIX}{name}: {what}: {error}. {still}") from error
+    if dataset.labels == tuple(label_text(label, name) for label in shipped.metadata.labels):
+        dataset = replace(dataset, labels=shipped.metadata.labels)  # class numbers may be spelt `1.0` in the model
     prepared = prepare(dataset, config)
     if prepared.metadata.dataset_sha256 != shipped.metadata.dataset_sha256:
         raise MemkdEdgeError(
