@@ -5,13 +5,10 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 
-from rich.table import Table
-from rich.text import Text
-
 from memkd_edge.benchmark.devices.profiles import Device
 from memkd_edge.benchmark.doctor import Check
 from memkd_edge.benchmark.report.figures import EMULATED_EXACT, ESTIMATED, BenchReport, DeviceReport, Figure
-from memkd_edge.cli import tables
+from memkd_edge.cli.tables import Grid, show
 
 # figure -> column title; the first table of a device shows cost, the second where the bytes lie
 COST = {
@@ -54,44 +51,35 @@ _LARGER_UNIT = {"us": "ms", "ms": "s", "uJ": "mJ", "mJ": "J"}
 
 def print_report(report: BenchReport) -> None:
     """Print two tables per device, and what must be known to read them."""
-    out = tables.console()
     for device in report.devices:
-        out.print(_table(device, f"{device.title}: cost of one sample (run {report.run})", COST))
+        show(_table(device, f"{device.title}: cost of one sample (run {report.run})", COST))
         bytes_table = _table(device, f"{device.title}: bytes", BYTES)
         if len(bytes_table.columns) > 1:
-            out.print(bytes_table)
-        for row in device.rows:
-            if row.note:
-                out.print(Text(f"{row.model}, {row.build}: {row.note}"))
-        for caveat in device.caveats:
-            out.print(Text(caveat))
+            show(bytes_table)
+        show(*(f"{row.model}, {row.build}: {row.note}" for row in device.rows if row.note), *device.caveats)
     if len(report.devices) > 1:
-        out.print(_comparison(report))
-    out.print(Text(LEGEND))
+        show(_comparison(report))
+    show(LEGEND)
 
 
 def print_devices(devices: Sequence[Device]) -> None:
     """Print the device profiles, one a line."""
-    grid = tables.table("Devices", "name", "device", "how it is measured", "clock", "flash", "RAM")
+    grid = Grid(
+        "Devices", "name", "device", "how it is measured", "clock", "flash", "RAM", words=("device", "how it is measured")
+    )
     for device in devices:
         clock = device.quantities.get("clock_mhz")
         memory = [_memory(device.bytes(name)) for name in ("flash_kib", "ram_kib")]
         grid.add_row(device.name, device.title, BACKENDS[device.backend], f"{clock.value:g} MHz" if clock else "", *memory)
-    _print_list(grid)
+    show(grid)
 
 
 def print_checks(checks: Sequence[Check]) -> None:
     """Print what `doctor` found."""
-    grid = tables.table("Tools", "tool", "for", "found", "to get it")
+    grid = Grid("Tools", "tool", "for", "found", "to get it", words=("for", "found", "to get it"))
     for check in checks:
         grid.add_row(check.name, check.purpose, check.found or "missing", "" if check.found else check.remedy)
-    _print_list(grid)
-
-
-def _print_list(grid: Table) -> None:
-    for column in grid.columns:
-        column.justify = "left"
-    tables.console().print(grid)
+    show(grid)
 
 
 def to_csv(report: BenchReport) -> str:
@@ -107,7 +95,7 @@ def to_csv(report: BenchReport) -> str:
     return buffer.getvalue()
 
 
-def show(figure: Figure) -> str:
+def figure_text(figure: Figure) -> str:
     """Return a figure as text with the mark of its kind and its unit; an interval stands on a second line. No unit: a share."""
     value, lo, hi, unit = figure.value, figure.lo, figure.hi, figure.unit
     while unit in _LARGER_UNIT and value >= 1000:
@@ -133,13 +121,13 @@ def _memory(size: int | None) -> str:
     return f"{size // 1024:,} KiB" if size < 2**30 else f"{size / 2**30:g} GiB"
 
 
-def _table(device: DeviceReport, title: str, columns: Mapping[str, str]) -> Table:
+def _table(device: DeviceReport, title: str, columns: Mapping[str, str]) -> Grid:
     # A column of zeros says nothing: most models have no static variables, most runtimes no arena.
     shown = [name for name in columns if any(row.figures[name].value for row in device.rows if name in row.figures)]
     titles = {**columns, "latency": "latency p50"} if "latency_p99" in shown else columns
-    grid = tables.table(title, "", *(titles[name] for name in shown))
+    grid = Grid(title, "", *(titles[name] for name in shown))
     for row in device.rows:
-        cells = [show(row.figures[name]) if name in row.figures else "" for name in shown]
+        cells = [figure_text(row.figures[name]) if name in row.figures else "" for name in shown]
         grid.add_row(f"{row.model}, {row.build}", *cells)
     ratios = {name: ratio for name in shown if name in RATIOS and (ratio := device.ratio(name)) is not None}
     compared = device.compared()
@@ -152,14 +140,14 @@ def _table(device: DeviceReport, title: str, columns: Mapping[str, str]) -> Tabl
     return grid
 
 
-def _comparison(report: BenchReport) -> Table:
+def _comparison(report: BenchReport) -> Grid:
     """One line per device: the first row of the student, the build recommended there."""
     students = {device.title: device.first_row("student") for device in report.devices}
     rows = {title: row for title, row in students.items() if row is not None}
     shown = [name for name in COST if any(name in row.figures for row in rows.values())]
-    grid = tables.table(f"The student on each device (run {report.run})", "", *(COST[name] for name in shown))
+    grid = Grid(f"The student on each device (run {report.run})", "", *(COST[name] for name in shown))
     for title, row in rows.items():
-        grid.add_row(f"{title}: {row.build}", *(show(row.figures[name]) if name in row.figures else "" for name in shown))
+        grid.add_row(f"{title}: {row.build}", *(figure_text(row.figures[name]) if name in row.figures else "" for name in shown))
     return grid
 
 

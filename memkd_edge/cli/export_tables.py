@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memkd_edge.cli.tables import console, table
+from memkd_edge.cli.tables import NONE, Grid, show
 from memkd_edge.formats.inspection import Inspection, TensorInfo
 
 if TYPE_CHECKING:  # they load torch, which `inspect` has no use for
@@ -19,32 +19,30 @@ MAX_TENSORS = 200  # rows; --json has all
 def print_export(report: ExportReport) -> None:
     """Print the written files with their sizes, then how they did in every runtime."""
     print_verification(report.verification)
-    files = table("Written", "file", "bytes")
+    files = Grid("Written", "file", "bytes")
     for path in report.files:
         files.add_row(str(path), f"{path.stat().st_size:,}")
-    out = console()
-    out.print(files)
+    show(files)
     if report.rounding is not None:
-        out.print(f"Test AUC-PRC: {report.rounding.float32:.4f} in float, {report.rounding.integer:.4f} in integers")
+        show(f"Test AUC-PRC: {report.rounding.float32:.4f} in float, {report.rounding.integer:.4f} in integers")
     if report.advice:
-        out.print(f"advice: {report.advice}", highlight=False)
+        show(f"advice: {report.advice}")
 
 
 def print_verification(report: VerifyReport) -> None:
     """Print what each runtime gave for each file."""
-    out = console()
     for file in report.files:
-        out.print(_table(report, file))
-    out.print(
+        show(_table(report, file))
+        show(*(f"{one.title}: {': '.join(filter(None, [one.status, one.detail]))}" for one in file.results if one.status != "ok"))
+    show(
         f"measured, against the {report.baseline}: {report.series} series of {report.steps} steps, each from a reset, and one "
         f"stream of {report.stream_steps:,} steps without a reset. Integers are compared with the numpy reference; * in single "
-        "steps from its states, where a rounding tie may differ.",
-        highlight=False,
+        "steps from its states, where a rounding tie may differ."
     )
 
 
-def _table(report: VerifyReport, file: FileReport) -> object:
-    rows = table(
+def _table(report: VerifyReport, file: FileReport) -> Grid:
+    rows = Grid(
         f"{file.file}: {file.bytes:,} bytes, {file.arithmetic}",
         "runtime",
         "agreement",
@@ -57,7 +55,6 @@ def _table(report: VerifyReport, file: FileReport) -> object:
     )
     for result in file.results:
         if result.status != "ok":
-            rows.add_row(result.title, result.status)
             continue
         rows.add_row(
             result.title,
@@ -88,9 +85,7 @@ def _integers(result: RuntimeResult) -> str:
 
 def print_inspection(found: Inspection) -> None:
     """Print facts, signatures, tensors, operators, metadata and warnings of one file."""
-    out = console()
-    facts = table(found.path, "", "")
-    facts.columns[1].justify = "left"
+    facts = Grid(found.path, "fact", "value", words=("value",))
     facts.add_row("format", found.format)
     facts.add_row("bytes", f"{found.bytes:,}, of which {found.constant_bytes:,} are constants")
     facts.add_row("sha256", found.sha256)
@@ -99,27 +94,37 @@ def print_inspection(found: Inspection) -> None:
         facts.add_row(name, value)
     if found.operators:
         facts.add_row("operators", ", ".join(f"{name} x{n}" if n > 1 else name for name, n in found.operators.items()))
-    out.print(facts)
+    show(facts)
     for signature in found.signatures:
-        rows = table(f"Signature {signature.key}", "", "name", "shape", "type", "scale", "zero point")
+        rows = Grid(f"Signature {signature.key}", "name", "side", "shape", "type", "scale", "zero point")
         for side, tensors in (("in", signature.inputs), ("out", signature.outputs)):
             for name, tensor in tensors.items():
-                rows.add_row(side, name, *_described(tensor))
-        out.print(rows)
-    rows = table("Tensors", "name", "shape", "type", "scale", "zero point", "bytes")
+                rows.add_row(name, side, *_described(tensor))
+        show(rows)
+    rows = Grid("Tensors", "name", "shape", "type", "scale", "zero point", "bytes")
     for tensor in found.tensors[:MAX_TENSORS]:
         rows.add_row(tensor.name, *_described(tensor), f"{tensor.bytes:,}" if tensor.bytes else "")
-    out.print(rows)
+    show(rows)
     if len(found.tensors) > MAX_TENSORS:
-        out.print(f"... and {len(found.tensors) - MAX_TENSORS} more tensors; --json lists all")
+        show(f"... and {len(found.tensors) - MAX_TENSORS} more tensors; --json lists all")
     if found.metadata is not None:
-        rows = table("Metadata memkd_edge", "", "")
-        rows.columns[1].justify = "left"
+        rows = Grid("Metadata memkd_edge", "field", "value", words=("value",))
         for name, value in vars(found.metadata).items():
-            rows.add_row(name, ", ".join(map(str, value)) if isinstance(value, tuple) else str(value))
-        out.print(rows)
+            rows.add_row(name, _stated(name, value))
+        show(rows)
     for warning in found.warnings:
-        out.print(f"warning: {warning}", highlight=False)
+        show(f"warning: {warning}")
+
+
+def _stated(name: str, value: object) -> str:
+    """Return a field of the metadata in words; "-" for what is not known."""
+    if name == "golden" and isinstance(value, tuple):
+        return f"{len(value)} test vectors; --json has them"
+    if name == "accuracy" and isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, tuple):
+        return ", ".join(str(one) or NONE for one in value) if any(map(str, value)) else NONE
+    return NONE if value in (None, "") else str(value)
 
 
 def _described(tensor: TensorInfo) -> tuple[str, str, str, str]:

@@ -301,5 +301,7 @@ def main() -> None:
     try:
         app()
     except MemkdEdgeError as error:
-        typer.echo(f"error: {error}", err=True)
+        from memkd_edge.cli.tables import literal
+
+        typer.echo(f"error: {literal(str(error))}", err=True)
         sys.exit(error.exit_code)

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
+from memkd_edge.cli.tables import literal
 from memkd_edge.progress import Reporter
 
 LINE_EVERY_S = 10.0
@@ -64,7 +66,7 @@ class _Live(Reporter):
     def note(self, text: str) -> None:
         if text not in self.noted:
             self.noted.add(text)
-            self.bars.console.print(text, highlight=False, markup=False)
+            self.bars.console.print(literal(text), highlight=False, markup=False)
 
     def _show(self, name: str, epoch: int, epochs: int, note: str) -> None:
         self.stop_if_interrupted()
@@ -107,7 +109,7 @@ class _Lines(Reporter):
         self.stop_if_interrupted()
         if last or time.monotonic() - self.last >= LINE_EVERY_S:
             self.last = time.monotonic()
-            print(text, file=sys.stderr, flush=True)
+            print(literal(text), file=sys.stderr, flush=True)
 
 
 def _left(seconds: float | None) -> str:
@@ -120,6 +122,17 @@ def _left(seconds: float | None) -> str:
     return f"about {seconds / length:.0f} {unit} left"
 
 
+def _columns() -> tuple[ProgressColumn, ...]:
+    """Return a bar's columns: the note alone may wrap, so that numbers and bars stay at 80 columns."""
+    return (
+        TextColumn("{task.description:>8}"),
+        BarColumn(bar_width=12, table_column=Column(no_wrap=True)),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(table_column=Column(no_wrap=True)),
+        TextColumn("{task.fields[note]}", markup=False, table_column=Column()),
+    )
+
+
 @contextmanager
 def reporter() -> Iterator[Reporter]:
     """Yield a reporter that suits stderr, bars on a terminal and plain lines elsewhere, and that takes Ctrl-C meanwhile."""
@@ -127,9 +140,7 @@ def reporter() -> Iterator[Reporter]:
         if not sys.stderr.isatty():
             yield _Lines(interrupts)
             return
-        counts = (TextColumn("{task.description:>8}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
-        columns = (*counts, TimeElapsedColumn(), TextColumn("{task.fields[note]}"))
-        with Progress(*columns, console=Console(stderr=True)) as bars:
+        with Progress(*_columns(), console=Console(stderr=True)) as bars:
             yield _Live(bars, interrupts)
 
 

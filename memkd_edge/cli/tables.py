@@ -1,33 +1,107 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prints results on stdout as tables that read the same on a terminal and in a log."""
+"""Prints results on stdout as tables that read the same on a terminal and in a log.
 
+Whatever is printed is taken literally: markup in a label, a path or a unit stands there as it is, control characters as escapes.
+No digit is ever cut: a column of figures keeps its width, columns of words wrap, and where a table is still too wide its columns
+go on in a second one.
+"""
+
+import textwrap
 from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 from memkd_edge.ready_models import ReadyModel
 from memkd_edge.runs import Run
 
+NONE = "-"  # in a cell without a value
+PIPE_WIDTH = 160  # off a terminal, where no one's window limits it
+WORDS_WIDTH = 24  # of a column of words: longer ones are folded
 
-def console() -> Console:
-    """Return a console on stdout; off a terminal it never wraps a table to 80 columns."""
+
+class Grid:
+    """A table of literal text. words: the columns that may wrap; the first one always may. All others hold figures.
+
+    keys: of the columns that name a row, and stand in every part of a table that goes on.
+    """
+
+    def __init__(self, title: str, *columns: str, words: tuple[str, ...] = (), keys: int = 1) -> None:
+        self.title, self.columns, self.keys = title, columns, list(range(keys))
+        self.words = {index for index, name in enumerate(columns) if index == 0 or name in words}
+        self.rows: list[tuple[str, ...]] = []
+        self.sections: set[int] = set()
+
+    def add_row(self, *cells: str) -> None:
+        """Add a row; columns that it does not reach stay empty."""
+        padded = (*cells, *[""] * (len(self.columns) - len(cells)))
+        self.rows.append(tuple(map(literal, padded)))
+
+    def add_section(self) -> None:
+        """Draw a line below the rows so far."""
+        self.sections.add(len(self.rows))
+
+    def tables(self, console: Console) -> list[Table]:
+        """Return the table, or as many as its columns need at the console's width; each has the key columns.
+
+        Columns without a cell are left out.
+        """
+        left = [column for column in range(len(self.keys), len(self.columns)) if any(row[column] for row in self.rows)]
+        made: list[Table] = []
+        while left or not made:
+            taken = len(left)
+            while taken > 1 and least_width(self._table([*self.keys, *left[:taken]], titled=False), console) > console.width:
+                taken -= 1
+            made.append(self._table([*self.keys, *left[:taken]], titled=not made))
+            left = left[taken:]
+        return made
+
+    def _table(self, columns: list[int], *, titled: bool) -> Table:
+        table = Table(title=Text(literal(self.title)) if titled else None, title_justify="left", box=box.SIMPLE_HEAD)
+        for column in columns:
+            cells = [row[column] for row in self.rows]
+            if column in self.words:
+                longest = max((len(word) for cell in [self.columns[column], *cells] for word in cell.split()), default=1)
+                table.add_column(Text(self.columns[column]), overflow="fold", min_width=min(longest, WORDS_WIDTH))
+            else:
+                width = max(len(part) for cell in [*cells, *self.columns[column].split(), ""] for part in cell.split("\n"))
+                header = textwrap.fill(self.columns[column], max(width, 1), break_long_words=False)
+                table.add_column(Text(header), justify="right", no_wrap=True, min_width=width)
+        for number, row in enumerate(self.rows):
+            if number in self.sections:
+                table.add_section()
+            table.add_row(*(Text(row[column]) for column in columns))
+        return table
+
+
+def least_width(table: Table, console: Console) -> int:
+    """Return the width below which a figure would be cut."""
+    return Measurement.get(console, console.options.update(max_width=10_000), table).minimum
+
+
+def literal(text: str) -> str:
+    """Return `text` with control characters, but line ends, as escapes."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+def show(*parts: "Grid | str") -> None:
+    """Print tables and sentences on stdout."""
     plain = Console()
-    return plain if plain.is_terminal else Console(width=160, soft_wrap=True)
-
-
-def table(title: str, *columns: str) -> Table:
-    """Return an empty table: the first column left-aligned, all others right-aligned."""
-    result = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for index, column in enumerate(columns):
-        result.add_column(column, justify="left" if index == 0 else "right")
-    return result
+    console = plain if plain.is_terminal else Console(width=PIPE_WIDTH, soft_wrap=True)
+    for part in parts:
+        if isinstance(part, str):
+            console.print(Text(literal(part)))
+            continue
+        for table in part.tables(console):
+            console.print(table, width=max(console.width, least_width(table, console)), crop=False)
 
 
 def print_models(models: list[ReadyModel]) -> None:
     """Print the ready-made students, one a row."""
-    rows = table(
+    rows = Grid(
         "Ready-made students",
         "model",
         "data set",
@@ -38,8 +112,8 @@ def print_models(models: list[ReadyModel]) -> None:
         ".tflite",
         "C flash",
         "instructions",
+        words=("data set",),
     )
-    rows.columns[0].no_wrap = True  # the names are what is to be typed
     for model in models:
         rows.add_row(
             model.name,
@@ -52,24 +126,22 @@ def print_models(models: list[ReadyModel]) -> None:
             f"={model.flash_bytes:,.0f} B",
             f"={model.instructions:,.0f}",
         )
-    out = console()
-    out.print(rows)
-    out.print(
+    show(
+        rows,
         "Accuracy and AUC-PRC: measured on the test series, in float and in int8. =: emulated, exact on a Cortex-M4; int8 C, "
         "instructions of one sample.\nmemkd-edge export --run model:NAME; verify, inspect and bench take model:NAME as well.",
-        highlight=False,
     )
 
 
 def print_distillation(run: Run, metrics: dict[str, Any]) -> None:
     """Print teacher against student, then every method with its validation and test figures."""
     teacher, student = metrics["teacher"], metrics["student"]
-    pair = table(f"Teacher and student, {run.metadata.dataset}", "", "parameters", "compression", "test accuracy", "test AUC-PRC")
+    pair = Grid(f"Teacher and student, {run.metadata.dataset}", "", "parameters", "compression", "test accuracy", "test AUC-PRC")
     for name, model in (("teacher", teacher), ("student", student)):
         compression = f"{model['compression']:.0f}x" if "compression" in model else "1x"
         scores = model["test"]
         pair.add_row(name, f"{model['parameters']:,}", compression, f"{scores['accuracy']:.3f}", f"{scores['auc_prc']:.3f}")
-    every = table(
+    every = Grid(
         "All methods (mean ± std over seeds)",
         "method",
         "weight",
@@ -78,6 +150,7 @@ def print_distillation(run: Run, metrics: dict[str, Any]) -> None:
         "test AUC-PRC",
         "test accuracy",
         "",
+        keys=2,
     )
     for row in metrics["methods"]:
         every.add_row(
@@ -87,14 +160,11 @@ def print_distillation(run: Run, metrics: dict[str, Any]) -> None:
             *(_spread(row, key) for key in ("validation_auc_prc", "test_auc_prc", "test_accuracy")),
             "kept" if row["kept"] else "",
         )
-    out = console()
-    out.print(pair)
-    out.print(every)
-    out.print(f"Kept: {metrics['kept_because']}")
+    show(pair, every, f"Kept: {metrics['kept_because']}")
     if metrics["warning"]:
-        out.print(f"Note: {metrics['warning']}")
-    out.print(f"Run: {run.path}", highlight=False)
+        show(f"Note: {metrics['warning']}")
+    show(f"Run: {run.path}")
 
 
 def _spread(row: dict[str, Any], key: str) -> str:
-    return f"{row[key + '_mean']:.3f} ± {row[key + '_std']:.3f}" if f"{key}_mean" in row else ""
+    return f"{row[key + '_mean']:.3f} ± {row[key + '_std']:.3f}" if f"{key}_mean" in row else NONE

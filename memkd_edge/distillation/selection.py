@@ -92,7 +92,7 @@ def choose(candidates: list[Candidate], history: ScoreHistory, part: str = "vali
     tied = [one for one in methods if round(one.auc.mean(), DIGITS) == round(best.auc.mean(), DIGITS)]
     kept = max(tied, key=lambda score: (score.method.startswith("memkd"), score.rank))
     index = max(range(len(kept.members)), key=lambda seed: (kept.auc[seed], -kept.loss[seed]))
-    scores = f"{kept.auc.mean():.3f} over {len(kept.members)} seeds"
+    scores = f"{kept.auc.mean():.3f} over {len(kept.members)} seed{'s' if len(kept.members) > 1 else ''}"
     if kept is best:
         reason = f"{kept.method} with weight {kept.weight:g} has the highest mean {part} AUC-PRC ({scores})"
     else:

@@ -30,7 +30,7 @@ from memkd_edge.benchmark.report.figures import (
     DeviceReport,
     Figure,
 )
-from memkd_edge.cli.bench_tables import print_report, show, to_csv
+from memkd_edge.cli.bench_tables import figure_text, print_report, to_csv
 from memkd_edge.cli.main import app
 from memkd_edge.config import BenchConfig
 from memkd_edge.errors import GateError, MemkdEdgeError, MissingToolError, UsageError
@@ -382,12 +382,12 @@ def test_doctor_exits_3_when_a_needed_tool_is_missing(monkeypatch):
 
 
 def test_figures_read_well():
-    assert show(Figure(0.409, ESTIMATED, "us", "", 0.204, 0.817)) == "~0.409 us\n[0.204, 0.817]"
-    assert show(Figure(24100.0, ESTIMATED, "us", "", 16500.0, 33800.0)) == "~24.1 ms\n[16.5, 33.8]"
-    assert show(exact(5064, "B")) == "=5,064 B"
-    assert show(Figure(961.25, EMULATED_EXACT, "instructions", "")) == "=961"
-    assert show(Figure(0.975, MEASURED, "", "")) == "0.975"
-    assert show(Figure(1.0, MEASURED, "", "")) == "1.000"
+    assert figure_text(Figure(0.409, ESTIMATED, "us", "", 0.204, 0.817)) == "~0.409 us\n[0.204, 0.817]"
+    assert figure_text(Figure(24100.0, ESTIMATED, "us", "", 16500.0, 33800.0)) == "~24.1 ms\n[16.5, 33.8]"
+    assert figure_text(exact(5064, "B")) == "=5,064 B"
+    assert figure_text(Figure(961.25, EMULATED_EXACT, "instructions", "")) == "=961"
+    assert figure_text(Figure(0.975, MEASURED, "", "")) == "0.975"
+    assert figure_text(Figure(1.0, MEASURED, "", "")) == "1.000"
     with pytest.raises(ValueError, match="interval"):
         Figure(1.0, ESTIMATED, "us", "")
 

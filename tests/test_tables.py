@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is printed: no digit is cut at any width, and text that is not ours is printed as it is."""
+
+import re
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+from rich.progress import Progress
+
+from memkd_edge.benchmark.devices.profiles import device_names, load_device
+from memkd_edge.benchmark.doctor import Check
+from memkd_edge.benchmark.report.figures import (
+    EMULATED_EXACT,
+    ESTIMATED,
+    MEASURED,
+    BenchReport,
+    BuildFigures,
+    DeviceReport,
+    Figure,
+)
+from memkd_edge.cli.bench_tables import COST, print_checks, print_devices, print_report
+from memkd_edge.cli.export_tables import print_inspection, print_verification
+from memkd_edge.cli.progress import _columns
+from memkd_edge.cli.tables import Grid, literal, print_distillation, print_models, show
+from memkd_edge.formats.inspection import Inspection
+from memkd_edge.metadata import Metadata
+from memkd_edge.ready_models import ready_models
+from memkd_edge.verification.pipeline import FileReport, VerifyReport
+from memkd_edge.verification.runtime_check import Accuracy, RuntimeResult
+
+WIDTHS = (80, 120, None)  # None: a pipe
+HOSTILE = ["[b]x[/b]", "[/]", "[red]", "[link=http://a]b[/link]", ":smile:", "a\x1b[31mb", "\\[b]", "[@click=x]y"]
+
+
+@pytest.fixture
+def printed(monkeypatch, capsys):
+    """Call with a width and something to do: what it printed there, without the escapes of bold type."""
+
+    def call(width, do):
+        if width is None:
+            monkeypatch.delenv("TTY_COMPATIBLE", raising=False)
+        else:
+            monkeypatch.setenv("TTY_COMPATIBLE", "1")
+            monkeypatch.setenv("COLUMNS", str(width))
+        capsys.readouterr()
+        do()
+        out = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+        if width is not None:
+            assert max(map(len, out.splitlines())) <= width
+        assert "…" not in out
+        return out
+
+    return call
+
+
+def figure(value, kind=MEASURED, unit="", lo=None, hi=None):
+    return Figure(value, kind, unit, "tool", lo, hi)
+
+
+def bench_report(name="nRF52840"):
+    figures = {
+        "accuracy": figure(1.0),
+        "flash": figure(15592.0, EMULATED_EXACT, "B"),
+        "ram": figure(1368.0, EMULATED_EXACT, "B"),
+        "instructions": figure(1234567.0, EMULATED_EXACT, "instructions"),
+        "cycles": figure(98765.0, ESTIMATED, "cycles", 87654.0, 109876.0),
+        "latency": figure(12.34, ESTIMATED, "us", 11.23, 13.45),
+        "energy": figure(1.234, ESTIMATED, "uJ", 0.987, 1.543),
+        "battery": figure(1010.0, ESTIMATED, "days", 903.0, 1120.0),
+    }
+    rows = (BuildFigures("student", "int8 C", figures), BuildFigures("teacher", name, figures, note=f"note of {name}"))
+    return BenchReport("e8eecfadeb90", (DeviceReport("nrf52840", name, rows, (f"caveat of {name}",)),) * 2)
+
+
+def metrics(name="memkd-belief"):
+    scores = {"accuracy": 1.0, "auc_prc": 0.98765}
+    row = {
+        "method": name,
+        "weight": 0.0625,
+        "seeds": 1,
+        "kept": False,
+        "validation_auc_prc_mean": 0.75,
+        "validation_auc_prc_std": 0.125,
+    }
+    whole = row | {"kept": True} | {f"test_{key}_{part}": 1.0 for key in scores for part in ("mean", "std")}
+    return {
+        "teacher": {"parameters": 204_404, "test": scores},
+        "student": {"parameters": 364, "compression": 561.5, "test": scores},
+        "methods": [row, whole],
+        "kept_because": f"because of {name}",
+        "warning": f"warning of {name}",
+    }
+
+
+def a_run(name="GunPoint"):
+    return SimpleNamespace(path=f"runs/{name}", metadata=SimpleNamespace(dataset=name))
+
+
+def verification(name="basicmotions_int8.tflite"):
+    accuracy = Accuracy(0.9975, 0.123, 0.0456)
+    result = RuntimeResult(
+        f"runtime {name}",
+        "ok",
+        test=accuracy,
+        stream=accuracy,
+        accuracy=1.0,
+        state_kept=True,
+        mismatches=12345,
+        compared=678901,
+        exact=True,
+    )
+    missing = RuntimeResult(f"other {name}", "not installed: pip install 'memkd-edge[tflm]'")
+    file = FileReport(name, 5264, "0" * 64, "int8", "normalised", (), (result, missing), ())
+    return VerifyReport(name, "float student", 0.98, 40, 100, 4000, (file,))
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_digit_of_a_bench_report_is_cut(width, printed):
+    out = printed(width, lambda: print_report(bench_report()))
+    for text in ("1.000", "=15,592 B", "=1,368 B", "=1,234,567", "[87,700, 110,000]", "~12.3 us", "[11.2, 13.4]", "[903, 1,120]"):
+        assert out.count(text) >= 4, text
+    for title in COST.values():
+        assert title.split()[0] in out or title in ("peak memory", "p90", "p99")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_digit_of_a_distillation_is_cut_and_what_is_not_known_is_a_dash(width, printed):
+    out = printed(width, lambda: print_distillation(a_run(), metrics()))
+    for text in ("204,404", "562x", "1.000", "0.988", "0.750 ± 0.125", "1.000 ± 1.000", "0.0625"):
+        assert text in out, text
+    assert out.split().count("-") == 2
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_digit_of_a_verification_is_cut(width, printed):
+    out = printed(width, lambda: print_verification(verification()))
+    for text in ("0.9975", "1.0000", "0.12 (0.046)", "12,345 of 678,901"):
+        assert text in out, text
+    assert "pip install 'memkd-edge[tflm]'" in " ".join(out.split())
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_digit_of_the_ready_models_is_cut(width, printed):
+    out = printed(width, lambda: print_models(ready_models()))
+    for model in ready_models():
+        for text in (
+            f"{model.accuracy:.3f}, {model.accuracy_int8:.3f}",
+            f"={model.instructions:,.0f}",
+            f"={model.flash_bytes:,.0f} B",
+        ):
+            assert text in out
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_digit_of_the_devices_is_cut(width, printed):
+    out = printed(width, lambda: print_devices([load_device(name) for name in device_names()]))
+    for text in ("1,952 KiB", "2,816 KiB", "524,288 KiB", "1000 MHz"):
+        assert text in out
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_doctors_install_commands_are_whole(width, printed):
+    checks = [Check("tflite-micro", "verification", "", "pip install 'memkd-edge[tflm]'", needed=False)]
+    assert "pip install 'memkd-edge[tflm]'" in printed(width, lambda: print_checks(checks))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None)
+@given(
+    width=st.integers(20, 200),
+    cells=st.lists(
+        st.lists(st.floats(allow_nan=False, allow_infinity=False).map(repr), min_size=5, max_size=5), min_size=1, max_size=3
+    ),
+    names=st.lists(st.text("abc def", min_size=1, max_size=60), min_size=3, max_size=3),
+)
+def test_figures_stand_whole_in_a_table_of_any_width(width, cells, names, monkeypatch, capsys):
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("COLUMNS", str(width))
+    grid = Grid("Title", "name", *"vwxyz")
+    for name, row in zip(names, cells, strict=False):
+        grid.add_row(name, *row)
+    show(grid)
+    out = capsys.readouterr().out
+    for row in cells:
+        for cell in row:
+            assert cell in out
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_that_look_like_markup_are_printed_as_they_are(width, name, printed):
+    shown = literal(name)
+    described = Metadata(name, (name, "b"), (name,), ("",), 50.0, (0.0,), (1.0,))
+    inspection = Inspection(name, name, 1, "0", name, (), (), {name: 1}, described, (name,), {name: name})
+    cases = {
+        "distillation": (lambda: print_distillation(a_run(name), metrics(name)), 5),
+        "bench": (lambda: print_report(bench_report(name)), 6),
+        "verification": (lambda: print_verification(verification(name)), 3),
+        "inspection": (lambda: print_inspection(inspection), 7),
+        "doctor": (lambda: print_checks([Check(name, name, name, name, needed=False)]), 3),
+    }
+    for case, (do, times) in cases.items():
+        out = printed(width, do)
+        assert out.count(shown) >= times, (case, out)
+        assert "\x1b" not in out
+
+
+def test_units_that_are_not_known_are_a_dash_and_every_table_names_its_columns(printed):
+    described = Metadata("a", ("x", "y"), ("p", "q", "r"), ("", "", ""), None, (0.0,) * 3, (1.0,) * 3)
+    found = Inspection("a.onnx", "ONNX", 1, "0", "no", (), (), {}, described)
+    lines = printed(80, lambda: print_inspection(found)).splitlines()
+    assert any(line.split() == ["units", "-"] for line in lines)
+    assert any(line.split() == ["sample_rate_hz", "-"] for line in lines)
+    for number, line in enumerate(lines):
+        if set(line.strip()) == {"─"}:
+            assert lines[number - 1].strip()
+
+
+def test_progress_at_80_columns_keeps_bars_and_numbers():
+    console = Console(width=80, force_terminal=True, color_system=None)
+    with Progress(*_columns(), console=console, disable=True) as bars:
+        bars.add_task("students", total=2400, completed=1200, note="validation AUC-PRC best 0.913  median 0.852 [/b]")
+        with console.capture() as capture:
+            console.print(bars.get_renderable())
+    out = capture.get()
+    assert "1200/2400" in out
+    assert "━━━━━" in out
+    assert "0.913" in out
+    assert "0.852" in out
