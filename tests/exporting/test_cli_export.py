@@ -46,7 +46,7 @@ def test_the_command_of_the_readme_takes_the_newest_run(run, command):
     assert (code, err) == (0, "")
     size = (run.path / "export" / "toy_set_1_int8.tflite").stat().st_size
     assert f"toy_set_1_int8.tflite: {size:,} bytes, int8" in out
-    for text in ("numpy reference", "LiteRT (XNNPACK)", "1.0000", "kept", "Validation AUC-PRC"):
+    for text in ("numpy reference", "LiteRT (XNNPACK)", "1.0000", "kept", "Test AUC-PRC"):
         assert text in out
 
 
