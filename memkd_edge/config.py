@@ -25,14 +25,59 @@ PACKAGE_KINDS = ("c", "cmake", "arduino", "platformio", "zephyr", "esp-idf", "tf
 
 
 @dataclass(frozen=True)
-class DistillConfig:
-    """How `memkd-edge distill` makes a student."""
+class DataConfig:
+    """Which data, and how they are read; the group Recordings is for recordings with a label in every row."""
 
-    dataset: str = option("BasicMotions", group="Data", help="UCR/UEA name, or path to your .npz or .csv.")
+    dataset: str = option("BasicMotions", group="Data", help="Folder or file of recordings, UCR/UEA name, or file of windows.")
     data_root: str = option("", group="Data", help="Folder with UCR/UEA sets (.ts, .tsv, 2015 text, .npz).")
     groups: str = option(
-        "", group="Data", help="Column (CSV) or array (.npz) that names the subject; splits keep a subject on one side."
+        "",
+        group="Data",
+        help="Of windows: column (CSV) or array (.npz) that names the subject; splits keep a subject on one side.",
     )
+
+    label: str = option("", group="Recordings", help="Column of labels, one a row. Default: told by its name.")
+    time: str = option(
+        "", group="Recordings", help="Column of time stamps; none: rows are evenly spaced at --rate. Default: told by its name."
+    )
+    time_unit: str = option(
+        "",
+        group="Recordings",
+        choices=("s", "ms", "us", "ns"),
+        help="Of the time stamps. Default: told by name, size or spacing.",
+    )
+    subject: str = option("", group="Recordings", help="Column of people. Default: told by its name, or --name-pattern.")
+    channels: tuple[str, ...] = option(
+        (), group="Recordings", help="Columns that are signals, joined by commas. Default: all that are nothing else."
+    )
+    name_pattern: str = option(
+        "", group="Recordings", help="Files to read, and what their names say, as in '{subject}_{recording}.csv'; * is any text."
+    )
+    intervals: str = option("", group="Recordings", help="File with labels by interval: recording,start,end,label.")
+    rate: float = option(
+        0.0, group="Recordings", minimum=0, help="Samples per second, to which all are resampled; 0: that of the recordings."
+    )
+    max_gap: str = option(
+        "", group="Recordings", help="Longest gap that is bridged, as in 200ms; others split. Default: 10 sample intervals."
+    )
+    ignore: tuple[str, ...] = option((), group="Recordings", help="Labels that are neither learnt nor judged, joined by commas.")
+    other: str = option("", group="Recordings", help="Class of the samples without a label, the null class.")
+    unlabelled: str = option("", group="Recordings", help="Folder or file of more recordings, on which only the teacher teaches.")
+    balance: bool = option(False, group="Recordings", help="Weigh all classes alike in training.")
+    windows: str = option("", group="Recordings", help="Cut windows of one label, of this length, as in 2s.")
+    hop: str = option("", group="Recordings", help="From the start of a window to the next, as in 0.5s. Default: half a window.")
+    test_fraction: float = option(
+        0.25, group="Recordings", share=True, help="Share of the subjects (recordings, where those are unknown) held out."
+    )
+    test_subjects: tuple[str, ...] = option(
+        (), group="Recordings", help="Subjects held out, joined by commas, instead of --test-fraction."
+    )
+
+
+@dataclass(frozen=True)
+class DistillConfig(DataConfig):
+    """How `memkd-edge distill` makes a student."""
+
     resample: str = option("none", group="Data", help="none, linear:LENGTH or decimate:FACTOR.")
 
     teacher: str = option("", group="Teacher", help="Trained teacher (.safetensors); trained here when left out.")
@@ -170,7 +215,7 @@ class CompareConfig:
     sweep: str = option("", group="Students", help="Several sizes: compression=50,100,250,500.")
     distillation: DistillConfig = part(
         DistillConfig(seeds=5, resample=""),
-        without=("dataset", "groups", "teacher", "student", "hidden", "method"),
+        without=(*(set(settings(DataConfig)) - {"data_root"}), "teacher", "student", "hidden", "method"),
         help={
             "compression": "Teacher / student parameters to reach; in ucr12 8 units for 37 and 60 classes.",
             "resample": "none, linear:LENGTH for longer series, or decimate:FACTOR. Default: the suite's, linear:100.",

@@ -93,7 +93,7 @@ def test_every_setting_of_a_stage_has_its_option(command, config):
 @pytest.mark.parametrize(
     ("command", "groups"),
     [
-        ("distill", ["Data:", "Teacher:", "Students:", "Selection:", "Run:"]),
+        ("distill", ["Data:", "Recordings:", "Teacher:", "Students:", "Selection:", "Run:"]),
         ("compare", ["Data:", "Students:", "Teacher:", "Selection:", "Run:", "Commands:"]),
         ("export", ["Files:", "Accuracy:", "Run:"]),
         ("bench", ["Measurement:", "Battery life:", "Run:"]),

@@ -59,7 +59,8 @@ class Recordings:
 
     Raises:
         UsageError: an empty part, other numbers of channels, fewer than two classes, a class index out of range, a class that
-            no training sample has, a recording or subject in both parts, an impossible rate. The message names the place.
+            no training sample has, a recording or, of several, a subject in both parts, an impossible rate. The message names
+            the place.
     """
 
     name: str
@@ -107,8 +108,11 @@ class Recordings:
             )
 
     def _check_split(self) -> None:
+        alone = len({r.subject for r in (*self.train, *self.test)}) == 1  # of one subject, other recordings are held out
         for what, train, test in (
-            ("subject", {r.subject for r in self.train} - {""}, {r.subject for r in self.test}),
+            ("subject", set(), set())
+            if alone
+            else ("subject", {r.subject for r in self.train} - {""}, {r.subject for r in self.test}),
             ("recording", {whole_name(r.name) for r in self.train}, {whole_name(r.name) for r in self.test}),
         ):
             if shared := sorted(train & test):

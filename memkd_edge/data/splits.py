@@ -101,21 +101,39 @@ def _by_subject(
     targets: NDArray[np.int64], groups: NDArray[np.int64], fraction: float, seed: int, labels: tuple[str, ...]
 ) -> NDArray[np.bool_]:
     subject, series = _series_of_each_subject(targets, groups, labels)
-    count = min(max(round(fraction * len(series)), 1), len(series) - 1)
+    best = hold_out_groups(series, fraction, seed)
+    if best is None:
+        raise UsageError(
+            f"no choice of {group_count(len(series), fraction)} of {len(series)} subjects leaves every class on both sides; ask "
+            "for another fraction, add subjects, or drop the subjects"
+        )
+    return np.isin(subject, best)
+
+
+def hold_out_groups(amounts: NDArray[np.float64], fraction: float, seed: int) -> NDArray[np.int64] | None:
+    """Choose about `fraction` of the groups (subjects, recordings), with every class on both sides in nearly that share.
+
+    Args:
+        amounts: float64 [groups, classes], how much each group has of each class.
+
+    Returns:
+        int64, the groups held out, or None where no choice leaves every class on both sides.
+    """
+    count = group_count(len(amounts), fraction)
     generator = np.random.default_rng(seed)
     best, smallest = None, np.inf
     for _ in range(CANDIDATES):
-        chosen = generator.choice(len(series), count, replace=False)
-        shares = series[chosen].sum(axis=0) / series.sum(axis=0)
+        chosen = generator.choice(len(amounts), count, replace=False)
+        shares = amounts[chosen].sum(axis=0) / amounts.sum(axis=0)
         imbalance = np.abs(shares - fraction).sum()
         if shares.min() > 0.0 and shares.max() < 1.0 and imbalance < smallest:
             best, smallest = chosen, imbalance
-    if best is None:
-        raise UsageError(
-            f"no choice of {count} of {len(series)} subjects leaves every class on both sides; ask for another fraction, add "
-            "subjects, or drop the subjects"
-        )
-    return np.isin(subject, best)
+    return best
+
+
+def group_count(groups: int, fraction: float) -> int:
+    """Return how many of `groups` make about `fraction`, at least one and not all."""
+    return min(max(round(fraction * groups), 1), groups - 1)
 
 
 def _series_of_each_subject(

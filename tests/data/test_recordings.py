@@ -66,7 +66,7 @@ def test_a_recording_is_refused(x: np.ndarray, y: np.ndarray, message: str) -> N
         ({"test": (recording("b1", "b", [2]),)}, "class indices from 2 to 2"),
         ({"test": (recording("b1", "b", [-2, 0]),)}, "class indices from -2"),
         ({"train": (recording("a1", "a", [0]),)}, "'walk' has no training samples; the test part has it"),
-        ({"test": (recording("b1", "a", [0, 1]),)}, "subject 'a' is in both"),
+        ({"test": (recording("b1", "a", [0, 1]), recording("c1", "c", [0]))}, "subject 'a' is in both"),
         ({"test": (recording("a1#3", "", [0, 1]),)}, "recording 'a1' is in both"),
         ({"unlabelled": (recording("c1", "c", [0]),)}, "unlabelled recording has classes"),
     ],
@@ -74,6 +74,10 @@ def test_a_recording_is_refused(x: np.ndarray, y: np.ndarray, message: str) -> N
 def test_recordings_are_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         recordings(**changes)
+
+
+def test_one_subject_may_be_split_by_recording() -> None:
+    assert recordings(test=(recording("b1", "a", [0, 1]),)).test[0].subject == "a"
 
 
 def test_the_hash_covers_what_is_learnt() -> None:
