@@ -72,7 +72,7 @@ class _Live(Reporter):
         self.stop_if_interrupted()
         if name not in self.tasks:
             self.tasks[name] = self.bars.add_task(name, total=epochs, note="")
-        self.bars.update(self.tasks[name], completed=epoch, note=note)
+        self.bars.update(self.tasks[name], completed=epoch, total=epochs, note=note)
 
 
 class _Lines(Reporter):

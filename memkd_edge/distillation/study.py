@@ -148,7 +148,7 @@ class _Tries:
     @property
     def best(self) -> Classifier:
         """The try with the lowest training loss, frozen."""
-        return min(self.trainings, key=lambda training: training.loss).result()
+        return min(self.trainings, key=lambda training: training.lowest).result()
 
 
 def train_teachers(context: TrainingContext, spec: ModelSpec) -> Teachers:
@@ -180,10 +180,12 @@ def train_teachers(context: TrainingContext, spec: ModelSpec) -> Teachers:
         if not complete:
             checkpoint.save(trained())
 
-    # The final teacher of the first level, which mostly stands, keeps a core busy that would else wait for the last fold.
-    train([one for of_level in tries.values() for one in of_level[:-1]] + [tries[levels[0]][-1]])
     kept, kept_auc, kept_logits = levels[0], -math.inf, np.empty(0, np.float32)
     for noise, of_level in tries.items():
+        if kept_auc + NOISE_MARGIN >= 1:
+            break  # no other level can be that much better
+        # The final teacher of the first level, which mostly stands, keeps a core busy that would else wait for the last fold.
+        train(of_level if noise == levels[0] else of_level[:-1])
         logits = _logits([one.best for one in of_level[:-1]], context)
         auc = float(auc_prc(logits[None], context.held_out_labels)[0])
         if auc > kept_auc + NOISE_MARGIN:

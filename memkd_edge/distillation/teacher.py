@@ -2,7 +2,9 @@
 """The teacher: trained here or loaded, then frozen; its outputs on the training series are computed once.
 
 Training has no early stopping on held-out series: where there are few, the epoch that scores best on them is luck, and a teacher
-stopped by luck teaches badly. It ends when the training loss has become small, or with the last epoch of the schedule.
+stopped by luck teaches badly. It ends when the training loss has become small or goes no lower, or with the last epoch of the
+schedule. Now and then a step throws a teacher out of what it had learnt, so its best stretch is kept: the averaged weights at the
+lowest loss, averaged alike.
 """
 
 import math
@@ -26,8 +28,13 @@ CLIP_NORM = 1.0
 FORWARD_SERIES = 256  # in one forward pass
 SMALL_LOSS = 0.01
 SMALL_EPOCHS = 10
-STUCK_AFTER = 1 / 3  # of the epochs
-STUCK_SHARE = 0.9  # of the labels' entropy, which is the loss of a teacher that has learnt nothing
+GUESSING = 0.9  # of the labels' entropy, which is the loss of a teacher that has learnt nothing
+GUESSES_FOR = 1 / 3  # of the epochs; who still guesses then is stuck
+LEARNT = 0.2  # of the entropy; at a standstill above it a teacher mostly takes two classes for one
+STANDSTILL = 1 / 15  # of the epochs; who has not lowered its loss by PROGRESS for so long stands still
+FEWEST_STANDING = 20  # epochs: twice what the running average reaches back
+PROGRESS = 0.01
+COLLAPSED = 1.5  # times the lowest loss, at a standstill
 AVERAGE_SHARE = 0.1  # of an epoch's weights in the running average, which is what teaches: single epochs jump
 COPIED_SERIES = 1000  # noisy copies of a small data set's series are about as many
 FEWEST_COPIES, MOST_COPIES = 4, 20
@@ -142,19 +149,34 @@ class TeacherTraining:
         shares = torch.bincount(train.y).double() / len(train.y)
         self.entropy = float(torch.special.entr(shares).sum())
         self.epoch = 0
-        self.loss = self.lowest = math.inf
+        self.loss = self.running = self.lowest = math.inf  # of the last epoch, its running average, and the lowest of that
         self.small = 0  # epochs in a row with a small loss
+        self.standing = 0  # epochs since the lowest loss last came down to less than PROGRESS of ...
+        self.mark = math.inf  # ... what it was then
         self.average = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+        self.best = {name: tensor.clone() for name, tensor in self.average.items()}  # the average at the lowest loss
 
     @property
     def finished(self) -> bool:
-        """No epoch is left, or the training loss has been small for some epochs."""
-        return self.epoch >= self.recipe.epochs or self.small >= SMALL_EPOCHS
+        """No epoch is left, the training loss has been small for some epochs, or goes no lower after most has been learnt."""
+        settled = self._stands_still and self.lowest <= LEARNT * self.entropy
+        return self.epoch >= self.recipe.epochs or self.small >= SMALL_EPOCHS or settled or self.collapsed
+
+    @property
+    def collapsed(self) -> bool:
+        """The loss rose well above its lowest and stays there."""
+        return self._stands_still and not self.running <= COLLAPSED * self.lowest
 
     @property
     def stuck(self) -> bool:
-        """After a good part of training, the loss has never been well below that of guessing."""
-        return self.epoch >= STUCK_AFTER * self.recipe.epochs and self.lowest > STUCK_SHARE * self.entropy
+        """Another start promises more: it collapsed, still guesses after a good part of training, or stands still half way."""
+        if self.lowest > GUESSING * self.entropy:
+            return self.collapsed or self.epoch >= GUESSES_FOR * self.recipe.epochs
+        return self.collapsed or (self._stands_still and self.lowest > LEARNT * self.entropy)
+
+    @property
+    def _stands_still(self) -> bool:
+        return self.standing >= max(FEWEST_STANDING, STANDSTILL * self.recipe.epochs)
 
     def train_epoch(self) -> None:
         """Pass once over the training series."""
@@ -180,18 +202,26 @@ class TeacherTraining:
         self.model.eval()
         self.epoch += 1
         self.loss = total / series
-        self.lowest = min(self.lowest, self.loss)
         self.small = self.small + 1 if self.loss < SMALL_LOSS else 0
         share = max(AVERAGE_SHARE, 1 / self.epoch)
         for name, tensor in self.model.state_dict().items():
             self.average[name].lerp_(tensor, share)
+        self.running = self.loss if self.epoch == 1 else self.running + share * (self.loss - self.running)
+        if self.running < self.lowest:
+            self.lowest = self.running
+            self.best = {name: tensor.clone() for name, tensor in self.average.items()}
+        self.standing += 1
+        if self.lowest < (1 - PROGRESS) * self.mark:
+            self.mark, self.standing = self.lowest, 0
 
     def state(self) -> dict[str, Tensor]:
         """Return all that training further needs."""
-        state = {"progress": torch.tensor([self.epoch, self.loss, self.small, self.lowest], dtype=torch.float64)}
+        numbers = [self.epoch, self.small, self.standing, self.loss, self.running, self.lowest, self.mark]
+        state = {"progress": torch.tensor(numbers, dtype=torch.float64)}
         for name, tensor in self.model.state_dict().items():
             state[f"parameter/{name}"] = tensor
             state[f"average/{name}"] = self.average[name]
+            state[f"best/{name}"] = self.best[name]
         for name, parameter in self.model.named_parameters():
             for key, moment in self.optimizer.state[parameter].items():
                 state[f"adam.{key}/{name}"] = moment
@@ -199,18 +229,19 @@ class TeacherTraining:
 
     def load(self, state: dict[str, Tensor]) -> None:
         """Take up what `state` returned."""
-        epoch, self.loss, small, self.lowest = state["progress"].tolist()
-        self.epoch, self.small = int(epoch), int(small)
+        *counts, self.loss, self.running, self.lowest, self.mark = state["progress"].tolist()
+        self.epoch, self.small, self.standing = map(int, counts)
         device = self.train.x.device
         self.model.load_state_dict({name: state[f"parameter/{name}"] for name in self.average})
+        self.best = {name: state[f"best/{name}"].to(device) for name in self.average}
         self.average = {name: state[f"average/{name}"].to(device) for name in self.average}
         for name, parameter in self.model.named_parameters():
             for key in ("step", "exp_avg", "exp_avg_sq"):
                 self.optimizer.state[parameter][key] = state[f"adam.{key}/{name}"].to(device)
 
     def result(self) -> Classifier:
-        """Return the model with its averaged weights, frozen."""
-        self.model.load_state_dict(self.average)
+        """Return the model with the averaged weights of its best stretch, frozen."""
+        self.model.load_state_dict(self.best)
         return self.model.eval().requires_grad_(False)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from memkd_edge.config import DistillConfig
 from memkd_edge.distillation.pipeline import distill
 from memkd_edge.distillation.selection import teacher_warning
+from memkd_edge.distillation.teacher import TeacherTraining
 from memkd_edge.errors import UsageError
 from memkd_edge.nets.classifier import load_classifier
 
@@ -175,3 +176,26 @@ def test_an_existing_run_is_kept_unless_forced(config: DistillConfig, tmp_path: 
     assert stale.exists()
     distill(config, run_root=tmp_path, name="one", force=True)
     assert not stale.exists()
+
+
+def test_a_teacher_that_collapses_is_tried_anew_and_a_noise_level_that_cannot_win_is_not(
+    config: DistillConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    epochs: dict[TeacherTraining, int] = {}
+    train_epoch = TeacherTraining.train_epoch
+
+    def poisoned(training: TeacherTraining) -> None:
+        train_epoch(training)
+        epochs[training] = training.epoch
+        if training.seed == 0 and training.running < 0.6 and training.standing == 0:
+            with torch.no_grad():
+                for parameter in training.model.parameters():
+                    parameter.zero_()
+            training.optimizer.state.clear()
+
+    monkeypatch.setattr(TeacherTraining, "train_epoch", poisoned)
+    run = distill(replace(config, teacher_epochs=250, teacher_learning_rate=0.01, epochs=2), run_root=tmp_path)
+    assert {training.seed for training in epochs} == {0, 1}
+    assert max(epoch for training, epoch in epochs.items() if training.seed == 0) < 250
+    assert {training.recipe.noise for training in epochs} == {0.3}
+    assert run.read_json("metrics.json")["teacher"]["validation"]["auc_prc"] > 0.95

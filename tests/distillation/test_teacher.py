@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Teachers: training, resuming, loading, and a user's own module."""
 
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,65 @@ def test_a_finished_teacher_is_frozen(series: Series) -> None:
     training = TeacherTraining(SPECS[0], RECIPE, 4, series)
     training.train_epoch()
     assert not any(parameter.requires_grad for parameter in training.result().parameters())
+
+
+@pytest.fixture
+def easy() -> Series:
+    """Three classes that lie far apart, 18 series of 9 steps."""
+    torch.manual_seed(3)
+    labels = torch.arange(18) % 3
+    return Series(torch.randn(18, 9, 2) / 4 + (labels[:, None, None] - 1), labels)
+
+
+def poison(training: TeacherTraining) -> None:
+    """Set all weights to zero: no gradient leads away from there but that of the output's bias."""
+    with torch.no_grad():
+        for parameter in training.model.parameters():
+            parameter.zero_()
+    training.optimizer.state.clear()
+
+
+def test_a_teacher_that_collapses_ends_stuck_and_keeps_what_it_had_learnt(easy: Series) -> None:
+    training = TeacherTraining(SPECS[0], replace(RECIPE, epochs=300), 4, easy)
+    while training.loss > 0.1:
+        training.train_epoch()
+    poison(training)
+    while not training.finished:
+        training.train_epoch()
+    assert training.loss > 1
+    assert training.stuck
+    assert training.epoch < 100
+    assert torch.equal(training.result()(easy.x)[0].argmax(1), easy.y)
+
+
+def test_a_training_resumes_into_a_collapse_with_the_same_bytes(easy: Series) -> None:
+    straight = TeacherTraining(SPECS[0], replace(RECIPE, epochs=300), 4, easy)
+    while straight.loss > 0.1:
+        straight.train_epoch()
+    poison(straight)
+    for _ in range(8):
+        straight.train_epoch()
+    resumed = TeacherTraining(SPECS[0], replace(RECIPE, epochs=300), 4, easy)
+    resumed.load({name: tensor.clone() for name, tensor in straight.state().items()})
+    for training in (straight, resumed):
+        while not training.finished:
+            training.train_epoch()
+    assert (resumed.epoch, resumed.stuck) == (straight.epoch, True)
+    assert save_model(resumed.result()) == save_model(straight.result())
+
+
+@pytest.mark.parametrize(("alike", "stuck"), [(6, True), (1, False)])
+def test_a_teacher_that_stands_still_is_stuck_half_way_and_done_when_it_has_learnt_most(
+    easy: Series, alike: int, stuck: bool
+) -> None:
+    x = easy.x.clone()
+    x[1 : 3 * alike : 3] = x[2 : 3 * alike : 3]  # so many series of the second class are also of the third
+    training = TeacherTraining(SPECS[0], replace(RECIPE, epochs=200, noise=0.0), 4, Series(x, easy.y))
+    while not (training.stuck or training.finished):
+        training.train_epoch()
+    assert training.epoch < 200
+    assert training.loss > alike / 9 * math.log(2)  # what no teacher can learn
+    assert training.stuck is stuck
 
 
 def test_a_teacher_for_other_data_is_refused_with_both_shapes(tmp_path: Path) -> None:
