@@ -293,6 +293,6 @@ def _int8_input(low: float, high: float, state_scale: float) -> tuple[int, int]:
 
 
 def _int8_range(low: float, high: float, finest: float) -> tuple[float, int]:
-    """Scale (at least `finest`) and zero point at which int8 covers [low, high]."""
-    scale = float(np.float32(max((high - low) / 255, finest)))
+    """Scale and zero point at which int8 covers [low, high]; the scale lies above `finest`: `rescale` takes factors below 1."""
+    scale = float(max(np.float32((high - low) / 255), np.nextafter(np.float32(finest), np.float32(np.inf))))
     return scale, int(np.clip(round(-128 - low / scale), -128, 127))

@@ -41,7 +41,7 @@ def golden_vectors(
     Args:
         answer: gives the real logits [K] after model input [1, T', C] from a reset.
     """
-    for length in range(max(1, VALUES // raw.shape[1]), len(raw) + 1):
+    for length in range(min(max(1, VALUES // raw.shape[1]), len(raw)), len(raw) + 1):
         x = _rounded(raw[:length])
         steps = model_input(metadata, x)
         if steps.shape[1] >= min(MODEL_STEPS, metadata.resampling.output_length or MODEL_STEPS) or length == len(raw):

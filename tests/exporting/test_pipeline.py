@@ -308,6 +308,18 @@ def test_the_golden_vector_is_what_the_library_answers_to_the_raw_samples(run):
         np.testing.assert_allclose(scores, expected / expected.sum(), atol=1e-4)
 
 
+@pytest.mark.parametrize("steps", [3, 4, 12])
+@pytest.mark.parametrize("format", ["tflite", "onnx"])
+def test_short_series_of_one_channel_are_exported(format, steps, tmp_path):
+    run = make_run(tmp_path, student(channels=1))
+    arrays = run.read_arrays("calibration.npz")
+    run.write_arrays("calibration.npz", {name: array if name == "y_test" else array[:, :steps] for name, array in arrays.items()})
+    report = export(run, ExportConfig(format=format, min_agreement=0))
+    assert report.verification.failures == []
+    (golden,) = StreamingClassifier(report.files[0]).metadata.golden
+    assert len(golden["x"]) == steps
+
+
 @pytest.mark.parametrize(
     "resampling",
     [Resampling("decimate", 30, 10, 3, low_pass(3)), Resampling("linear", 30, 12), Resampling("none", 30, 30)],

@@ -263,6 +263,25 @@ def test_the_c_package_passes_its_own_check(flags, package, require_tool):
     assert_streams(output)
 
 
+def test_the_c_package_is_built_anew_for_another_compiler(package, require_tool):
+    require_tool("make", package="make")
+    require_tool("arm-none-eabi-gcc", "arm-none-eabi-ar", package="gcc-arm-none-eabi libnewlib-arm-none-eabi")
+    folder = package("c")
+
+    def machines() -> set[int]:
+        """What the ELF headers of the objects name."""
+        return {int.from_bytes(path.read_bytes()[18:20], "little") for path in (folder / "build").glob("*.o")}
+
+    run("make", "-s", "check", cwd=folder)
+    host = machines()
+    assert run("make", f"lib{NAME}.a", cwd=folder) == ""  # nothing to do
+    cross = ["CC=arm-none-eabi-gcc", "AR=arm-none-eabi-ar", "CFLAGS=-O2 -mcpu=cortex-m4 -mthumb", f"lib{NAME}.a"]
+    run("make", *cross, cwd=folder)
+    assert machines() == {40} != host
+    assert run("make", *cross, cwd=folder) == ""
+    assert_streams(run("make", "-s", "check", cwd=folder))
+
+
 @pytest.mark.parametrize(("channels", "hidden", "classes", "layers"), [(1, 3, 2, 2), (16, 8, 60, 1)])
 def test_packages_of_other_shapes_pass_their_self_tests(channels, hidden, classes, layers, tmp_path, require_tool):
     require_tool("make", package="make")

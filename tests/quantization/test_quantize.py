@@ -88,6 +88,23 @@ def test_a_constant_zero_input_can_be_quantised():
     assert q.input_gain == 1
 
 
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+def test_int8_logits_of_a_range_too_small_for_them_are_the_int16_logits(kind):
+    """A barely trained student: its logits hardly differ, their scale is as fine as int16's."""
+    model = random_model(ModelSpec(2, 4, 3, kind=kind), seed=0)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            weight.mul_(1e-6 if name.startswith("rnn") else 1.0)
+        model.head.bias.zero_()
+    x = random_series(0, 3, 20, 2)
+    q = quantize(model, x)
+    assert q.logit_rescale.exponent == 0
+    assert q.logit_scale_int8 == pytest.approx(q.head.out_scale, rel=1e-6)
+    values = np.arange(-100, 100, dtype=np.int16)[:, None] * np.ones(3, np.int16)
+    narrow = integer_classifier(q, len(values)).narrow(values)
+    np.testing.assert_array_equal(narrow, np.clip(values + q.logit_zero_point_int8, -128, 127))
+
+
 def test_a_model_of_zeros_gives_zero_logits():
     model = random_model(ModelSpec(1, 2, 2), seed=0, gain=0.0)
     runner = integer_classifier(quantize(model, np.ones((2, 5, 1), np.float32)))
