@@ -145,7 +145,7 @@ def read_label_first(path: Path) -> RawPart:
         if not line.strip():
             continue
         place = f"{path}, line {number}"
-        fields = line.split(",") if "," in line else re.split(r" *\t *| +", line.strip(" "))
+        fields = line.split("," if "," in line else "\t" if "\t" in line else None)
         label, *values = [field.strip() for field in fields]
         if not values:
             raise UsageError(f"{place}: a series needs its class and, after it, its values")

@@ -25,6 +25,13 @@ def test_a_stratified_split_holds_out_the_fraction_of_each_class_and_leaves_none
         assert abs(held - fraction * count) <= 1.0
 
 
+@pytest.mark.parametrize("fraction", [0.75, 0.9, 0.99])
+def test_a_small_class_keeps_a_series_to_train_on_whatever_the_fraction(fraction):
+    targets = np.repeat([0, 1], [30, 2])
+    held_out = hold_out(targets, fraction, 0, ("many", "few"))
+    assert held_out[targets == 1].sum() == 1
+
+
 def test_another_seed_gives_another_split():
     targets = np.repeat([0, 1], 20)
     assert (hold_out(targets, 0.25, 0, ("a", "b")) != hold_out(targets, 0.25, 1, ("a", "b"))).any()
@@ -104,3 +111,15 @@ def test_folds_need_two_series_and_two_subjects_of_each_class():
         fold_numbers(np.array([0, 0, 0, 1]), 2, 0, ("a", "b"))
     with pytest.raises(UsageError, match="'b' was recorded with a single subject"):
         fold_numbers(np.array([0, 0, 1, 1]), 2, 0, ("a", "b"), np.array([0, 1, 1, 1]))
+
+
+def test_no_fold_takes_all_subjects_of_a_class():
+    # Class 1 was recorded with two of eight subjects: dealt to two folds, both may land in one, which leaves none to train on.
+    targets = np.array([0] * 8 + [1] * 2)
+    groups = np.array([*range(8), 0, 1])
+    for seed in range(5):
+        numbers = fold_numbers(targets, 2, seed, ("a", "b"), groups)
+        assert len(set(numbers[targets == 1])) == 2
+    # Three subjects with two of three classes each: two folds always hold two subjects in one, and with them all of a class.
+    with pytest.raises(UsageError, match="no way to deal 3 subjects to 2 folds keeps every class outside each fold"):
+        fold_numbers(np.array([0, 1, 1, 2, 0, 2]), 2, 0, ("a", "b", "c"), np.array([0, 0, 1, 1, 2, 2]))

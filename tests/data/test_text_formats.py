@@ -79,6 +79,11 @@ def test_arff_values_are_those_of_scipys_reader():
     assert part.labels == [row[-1].decode() for row in rows]
 
 
+def test_arff_class_names_may_be_quoted_and_hold_commas(tmp_path):
+    (tmp_path / "q.arff").write_text("@data\n1,2,3,'sitting, fast'\n'1,2\\n3,4',\"a b\"\n1,2,3,c\n")
+    assert read_arff(tmp_path / "q.arff").labels == ["sitting, fast", "a b", "c"]
+
+
 def test_tsv_values_are_those_of_aeons_reader(aeon_datasets):
     path = bundled("GunPoint_TRAIN.tsv")
     x, y = aeon_datasets.load_from_tsv_file(str(path))
@@ -108,9 +113,26 @@ def test_an_empty_field_is_a_missing_value_as_for_aeon(aeon_datasets, tmp_path):
     assert [int(label) for label in part.labels] == list(y)
 
 
-def test_blanks_around_a_tab_and_runs_of_blanks_are_one_separator(tmp_path):
-    (tmp_path / "p").write_text(" 1 \t 0.5\t  2 \t3 \n2   0.5 2    3\n")
-    np.testing.assert_array_equal(np.stack(read_label_first(tmp_path / "p").series)[:, :, 0], [[0.5, 2, 3]] * 2)
+def test_blanks_around_a_tab_and_in_a_class_name_and_runs_of_blanks_are_fine(tmp_path):
+    (tmp_path / "p").write_text(" at rest \t 0.5\t  2 \t3 \n  2   0.5 2    3 \n")
+    part = read_label_first(tmp_path / "p")
+    assert [str(label) for label in part.labels] == ["at rest", "2"]
+    np.testing.assert_array_equal(np.stack(part.series)[:, :, 0], [[0.5, 2, 3]] * 2)
+
+
+def test_class_names_with_blanks_as_aeon_and_sktime_write_them(aeon_datasets, tmp_path):
+    x = np.random.default_rng(0).normal(size=(8, 2, 6))
+    y = np.array(["sitting down", "walking", "standing", "sitting"] * 2)
+    aeon_datasets.save_to_ts_file(x, y, label_type="classification", path=str(tmp_path), problem_name="P", file_suffix="_TRAIN")
+    part = read_ts(tmp_path / "P_TRAIN.ts")
+    assert part.labels == list(y)
+    np.testing.assert_array_equal(np.stack(part.series), x.transpose(0, 2, 1))
+
+
+def test_a_file_that_aeon_wrote_without_labels_is_refused(aeon_datasets, tmp_path):
+    aeon_datasets.save_to_ts_file(np.zeros((4, 2, 6)), path=str(tmp_path), problem_name="P")
+    with pytest.raises(UsageError, match=r"the file has no class labels"):
+        read_ts(tmp_path / "P.ts")
 
 
 @FEW
@@ -159,6 +181,9 @@ def test_garbage_is_read_or_refused_but_never_crashes(folder, text, reader, head
         (read_ts, HEADER + "1,2,x:1,2,3:a\n", r"line 7, column 3: 'x' is not a number"),
         (read_ts, HEADER + "1,2,3:1,2:a\n", r"line 7: channel 1 has 2 values where channel 0 has 3"),
         (read_ts, HEADER + "1,2,3:1,2,3:c\n", r"line 7: class 'c' is not one of the header's: a, b"),
+        (read_ts, HEADER + "1,2,3:1,2,3\n", r"line 7: after the last ':' stand values \(1,2,3...\) where the class is expected$"),
+        (read_ts, "@data\n1,2:3,4\n", r"line 2: after the last ':' stand values .*; the header has no @classLabel line"),
+        (read_ts, HEADER + "1,2,3:1,2,3:a  c\n", r"line 7: class 'a  c' is not one of the header's: a, b"),
         (read_ts, HEADER + "1,2,3\n", r"line 7: a series needs its values and, after a ':', its class"),
         (read_ts, "@classLabel false\n@data\n1,2,3\n", r"line 1: the file has no class labels"),
         (read_ts, "@targetLabel true\n@data\n1,2,3:0.5\n", r"line 1: this is a regression data set"),
