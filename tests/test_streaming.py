@@ -122,6 +122,56 @@ def test_integer_and_float_files_decide_alike(exported, form):
         np.testing.assert_allclose(classifier.predict(raw), scores_over_time(model, prepared, raw)[-1], atol=0.02)
 
 
+@pytest.mark.parametrize("resampling", ["none", "decimate:3"])
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_stream_of_many_samples_is_that_of_single_ones(exported, form, resampling):
+    path, _, prepared, _ = exported(form, resampling, 2)
+    series = np.concatenate(list(prepared.x_raw_golden))[:200]
+    one_by_one, at_once = StreamingClassifier(path), StreamingClassifier(path)
+    wanted = np.stack(pushed(one_by_one, series))
+    cuts = [at_once.stream(part) for part in np.split(series, [0, 1, 7, 100])]
+    atol = 1e-6 if form in ("onnx", "float32") else 0.02  # LiteRT may round an exact tie by one step
+    np.testing.assert_allclose(np.concatenate(cuts), wanted, atol=atol)
+    # Both stand at the same place of the stream, also for what comes one by one.
+    for sample in series[:6]:
+        after, others = one_by_one.push(sample), at_once.push(sample)
+        assert (after is None) == (others is None)
+        if after is not None:
+            np.testing.assert_allclose(others, after, atol=atol)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_windows_are_classified_each_from_a_reset_beside_a_running_stream(exported, form):
+    path, _, prepared, _ = exported(form)
+    classifier, alone = StreamingClassifier(path), StreamingClassifier(path)
+    windows = prepared.x_raw_golden
+    for sample in windows[0][:20]:
+        classifier.push(sample)
+        alone.push(sample)
+    found = classifier.classify(windows)
+    np.testing.assert_allclose(found, [alone_scores(path, window) for window in windows], atol=0.02)
+    np.testing.assert_array_equal(classifier.push(windows[0][20]), alone.push(windows[0][20]))
+
+
+def alone_scores(path, window):
+    return pushed(StreamingClassifier(path), window)[-1]
+
+
+def test_series_that_are_none_are_refused_with_their_place(exported):
+    path, *_ = exported("int8")
+    classifier = StreamingClassifier(path)
+    gap = np.zeros((2, 30, 6), np.float32)
+    gap[1, 17, 2] = np.nan
+    with pytest.raises(UsageError, match="nan at series 1, sample 17"):
+        classifier.classify(gap)
+    with pytest.raises(UsageError, match="nan at sample 17"):
+        classifier.stream(gap[1])
+    with pytest.raises(UsageError, match=r"series \[N, T, C\] is expected; got shape \[30, 6\]"):
+        classifier.classify(np.zeros((30, 6)))
+    assert classifier.stream(np.zeros((0, 6))).shape == (0, 4)
+    assert classifier.classify(np.zeros((0, 30, 6))).shape == (0, 4)
+
+
 @pytest.mark.parametrize("form", FORMATS)
 def test_the_file_alone_tells_labels_channels_and_data(exported, data, form):
     classifier = StreamingClassifier(str(exported(form)[0]))

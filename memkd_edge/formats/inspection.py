@@ -141,7 +141,7 @@ def _unnamed(number: int, graph: TfliteSubgraph) -> GraphInfo:
 def _tflite_tensor(graph: TfliteSubgraph, index: int) -> TensorInfo:
     tensor = graph.tensors[index]
     dtype = tensor.dtype.lower() + (" variable" if tensor.variable else "")
-    return TensorInfo(tensor.name, tensor.shape, dtype, tensor.scales, tensor.zero_points, tensor.constant_bytes)
+    return TensorInfo(tensor.name, tensor.shape, dtype, tensor.scales, tensor.zero_points, len(tensor.data))
 
 
 def _inspect_onnx(path: Path, sha256: str) -> Inspection:

@@ -7,7 +7,7 @@ allocates nothing that the file's own size does not bound, so a corrupt or hosti
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ _DAMAGE = (struct.error, ValueError, TypeError, IndexError, AttributeError, Over
 class TfliteTensor:
     """One tensor: dtype in TFLite's words (INT8, FLOAT32, ...); scales and zero_points are empty where it is not quantised.
 
-    constant_bytes is the size of its stored value, 0 for a computed tensor; variable marks a stateful tensor.
+    data: its stored value, a constant's bytes, empty for a computed tensor; variable marks a stateful tensor.
     """
 
     name: str
@@ -34,7 +34,7 @@ class TfliteTensor:
     dtype: str
     scales: tuple[float, ...]
     zero_points: tuple[int, ...]
-    constant_bytes: int
+    data: bytes = field(repr=False)
     variable: bool
 
 
@@ -136,9 +136,7 @@ class _Walk:
             raise ValueError("it holds no subgraph")
         buffers = tuple(self._values(model.Buffers(i), "Data") for i in self._count(model.BuffersLength()))
         codes = tuple(self._code(model.OperatorCodes(i)) for i in self._count(model.OperatorCodesLength()))
-        subgraphs = tuple(
-            self._subgraph(model.Subgraphs(i), [len(b) for b in buffers], codes) for i in self._count(model.SubgraphsLength())
-        )
+        subgraphs = tuple(self._subgraph(model.Subgraphs(i), buffers, codes) for i in self._count(model.SubgraphsLength()))
         metadata = {}
         for i in self._count(model.MetadataLength()):
             entry = model.Metadata(i)
@@ -185,8 +183,8 @@ class _Walk:
             raise ValueError(f"unknown builtin operator {number}")
         return (self._text(code.CustomCode()) or "CUSTOM") if name == "CUSTOM" else name, code.Version()
 
-    def _subgraph(self, graph: Any, buffer_bytes: list[int], codes: tuple[tuple[str, int], ...]) -> TfliteSubgraph:
-        tensors = tuple(self._tensor(graph.Tensors(i), buffer_bytes) for i in self._count(graph.TensorsLength()))
+    def _subgraph(self, graph: Any, buffers: tuple[Any, ...], codes: tuple[tuple[str, int], ...]) -> TfliteSubgraph:
+        tensors = tuple(self._tensor(graph.Tensors(i), buffers) for i in self._count(graph.TensorsLength()))
         operators = []
         for i in self._count(graph.OperatorsLength()):
             operator = graph.Operators(i)
@@ -207,14 +205,14 @@ class _Walk:
             self._indices(graph, "Outputs", len(tensors)),
         )
 
-    def _tensor(self, tensor: Any, buffer_bytes: list[int]) -> TfliteTensor:
+    def _tensor(self, tensor: Any, buffers: tuple[Any, ...]) -> TfliteTensor:
         name, dtype = self._text(tensor.Name()), self._dtypes[tensor.Type()]
         self._count(tensor.ShapeLength())
         shape = tuple(int(size) for size in self._values(tensor, "Shape"))
         if any(size < -1 for size in shape):
             raise ValueError(f"tensor {name!r} has shape {list(shape)}")
-        stored = buffer_bytes[self._index(tensor.Buffer(), len(buffer_bytes), "buffer")]
-        wanted = prod(shape) * _ITEM_BYTES.get(dtype, 0)
+        data = buffers[self._index(tensor.Buffer(), len(buffers), "buffer")]
+        stored, wanted = len(data), prod(shape) * _ITEM_BYTES.get(dtype, 0)
         if stored and wanted and stored != wanted and tensor.Sparsity() is None:
             raise ValueError(f"tensor {name!r} of shape {list(shape)} needs {wanted} bytes, its buffer has {stored}")
         quantization = tensor.Quantization()
@@ -224,7 +222,7 @@ class _Walk:
             self._count(quantization.ScaleLength() + quantization.ZeroPointLength())
             scales = tuple(float(scale) for scale in self._values(quantization, "Scale"))
             zero_points = tuple(int(point) for point in self._values(quantization, "ZeroPoint"))
-        return TfliteTensor(name, shape, dtype, scales, zero_points, stored, bool(tensor.IsVariable()))
+        return TfliteTensor(name, shape, dtype, scales, zero_points, bytes(data), bool(tensor.IsVariable()))
 
     def _signature(self, signature: Any, subgraphs: tuple[TfliteSubgraph, ...]) -> TfliteSignature:
         graph = self._index(signature.SubgraphIndex(), len(subgraphs), "subgraph")

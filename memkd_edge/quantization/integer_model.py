@@ -13,6 +13,12 @@ from numpy.typing import NDArray
 
 from memkd_edge.vocabulary import Cell
 
+GATE_SCALE = 3 * 2.0**-12  # range +-24
+# A hair over 3 * 2^-12, so that the factor 2^-30 / CELL_SCALE has the same mantissa in float32 (LiteRT) and float64 (TFLM).
+CELL_SCALE = float.fromhex("0x1.800006p-11")
+ACTIVATION_SCALE = 2.0**-15  # of sigmoid and tanh
+PRODUCT_SCALE = ACTIVATION_SCALE**2
+
 
 @dataclass(frozen=True)
 class Multiplier:

@@ -20,6 +20,9 @@ from memkd_edge.quantization.bias_correction import correct_biases
 from memkd_edge.quantization.calibration import DenseWeights, FloatModel, Floats, check_series
 from memkd_edge.quantization.fixed_point import multiplier
 from memkd_edge.quantization.integer_model import (
+    CELL_SCALE,
+    GATE_SCALE,
+    PRODUCT_SCALE,
     QuantizedClassifier,
     QuantizedDense,
     QuantizedGru,
@@ -32,12 +35,7 @@ from memkd_edge.quantization.rounding import round_nearest, round_weights
 from memkd_edge.quantization.sensitivity import sensitivity
 from memkd_edge.quantization.sensor_front_end import Sensor, absorb_offset_remainder, raw_input
 
-GATE_SCALE = 3 * 2.0**-12  # range +-24
-# A hair over 3 * 2^-12, so that the factor 2^-30 / CELL_SCALE has the same mantissa in float32 (LiteRT) and float64 (TFLM).
-CELL_SCALE = float.fromhex("0x1.800006p-11")
 CELL_SHIFTS = (0, -1, 1, -2, 2, 3)  # the cell's scale is CELL_SCALE * 2^shift: range +-6 to +-192
-ACTIVATION_SCALE = 2.0**-15  # of sigmoid and tanh
-PRODUCT_SCALE = ACTIVATION_SCALE**2
 INPUT_HEADROOM = 1.25  # the device meets larger samples than the calibration series did
 LOGIT_HEADROOM = 1.05
 INPUT_CLIPS = (1.0, 0.7, 0.5, 0.35, 0.25)  # of the int8 input's range, tried: outliers cost the rest its resolution

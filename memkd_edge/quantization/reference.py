@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Executes an integer model in numpy, bit-exact with TensorFlow Lite Micro, for many series at once."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,23 +25,28 @@ _GATE_RESCALE = Multiplier(1 << 30, -14)
 class IntegerClassifier:
     """Stateful streaming classifier over N independent series: what LSTM and GRU have in common.
 
-    h: list with one int16 array [N, H] per layer, bottom to top; it may be read and assigned.
+    classifier: the integer model that runs. h: list with one int16 array [N, H] per layer, bottom to top; it may be read and
+    assigned.
     """
 
     h: list[NDArray[np.int16]]
 
     def __init__(self, model: QuantizedClassifier, series: int = 1) -> None:
-        self._model = model
+        self.classifier = model
         self.reset(series)
 
     def reset(self, series: int = 1) -> None:
         """Set the state of `series` independent streams to zero."""
-        self.h = [np.zeros((series, layer.hidden_size), np.int16) for layer in self._model.layers]
+        self.h = [np.zeros((series, layer.hidden_size), np.int16) for layer in self.classifier.layers]
 
     @property
     def states(self) -> tuple[NDArray[np.int16], ...]:
-        """The state tensors [N, H] in the order of every interface: h and, of an LSTM, c of each layer."""
+        """The state tensors [N, H] in the order of every interface: h and, of an LSTM, c of each layer; may be assigned."""
         return tuple(self.h)
+
+    @states.setter
+    def states(self, states: Sequence[NDArray[np.int16]]) -> None:
+        self.h = list(states)
 
     def step(self, x: NDArray[np.int16]) -> NDArray[np.int16]:
         """Take one int16 sample per series, x [N, C] at the state scale, and return the int16 logits [N, K]."""
@@ -47,7 +54,7 @@ class IntegerClassifier:
         for index in range(len(self.h)):
             self._step_layer(index, below)
             below = self.h[index]
-        return dense(self._model.head, below).astype(np.int16)
+        return dense(self.classifier.head, below).astype(np.int16)
 
     def step_int8(self, x: NDArray[np.int8]) -> NDArray[np.int8]:
         """Take one int8 sample per series, x [N, C] at `input_scale`, and return the int8 logits [N, K]."""
@@ -55,11 +62,11 @@ class IntegerClassifier:
 
     def widen(self, x: NDArray[np.integer]) -> NDArray[np.int16]:
         """Return int8 samples of the int8 interface as int16 at the state scale."""
-        return ((x.astype(np.int64) - self._model.input_zero_point_int8) * self._model.input_gain).astype(np.int16)
+        return ((x.astype(np.int64) - self.classifier.input_zero_point_int8) * self.classifier.input_gain).astype(np.int16)
 
     def narrow(self, logits: NDArray[np.int16]) -> NDArray[np.int8]:
         """Return int16 logits as the int8 logits of the int8 interface."""
-        shifted = rescale(logits.astype(np.int64), self._model.logit_rescale) + self._model.logit_zero_point_int8
+        shifted = rescale(logits.astype(np.int64), self.classifier.logit_rescale) + self.classifier.logit_zero_point_int8
         return saturate(shifted, -128, 127).astype(np.int8)
 
     def run(self, x: NDArray[np.integer]) -> NDArray[np.integer]:
@@ -72,8 +79,8 @@ class IntegerClassifier:
     def quantize_input(self, x: NDArray[np.floating], interface: str = "int16x8") -> NDArray[np.integer]:
         """Quantise normalised series x [N, T, C], from a reset, for `interface` "int8" or "int16x8" (samples.py)."""
         if interface == "int8":
-            return quantize_series(x, self._model.input_scale, self._model.input_zero_point_int8)
-        return quantize_array(x, self._model.layers[0].state_scale)
+            return quantize_series(x, self.classifier.input_scale, self.classifier.input_zero_point_int8)
+        return quantize_array(x, self.classifier.layers[0].state_scale)
 
     def _step_layer(self, index: int, x: NDArray[np.int16]) -> None:
         """Advance the state of layer `index` by its input x."""
@@ -94,6 +101,10 @@ class IntegerLstm(IntegerClassifier):
     @property
     def states(self) -> tuple[NDArray[np.int16], ...]:
         return tuple(state for layer in zip(self.h, self.c, strict=True) for state in layer)
+
+    @states.setter
+    def states(self, states: Sequence[NDArray[np.int16]]) -> None:
+        self.h, self.c = list(states[0::2]), list(states[1::2])
 
     def _step_layer(self, index: int, x: NDArray[np.int16]) -> None:
         self.h[index], self.c[index] = lstm_step(self.model.layers[index], x, self.h[index], self.c[index])

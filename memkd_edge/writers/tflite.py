@@ -29,11 +29,11 @@ from memkd_edge.nets.classifier import Classifier
 from memkd_edge.quantization.calibration import FloatModel
 from memkd_edge.quantization.fixed_point import INT16_MAX
 from memkd_edge.quantization.integer_model import (
+    ACTIVATION_SCALE,
     QuantizedClassifier,
     QuantizedDense,
     RawInput,
 )
-from memkd_edge.quantization.post_training import ACTIVATION_SCALE
 from memkd_edge.quantization.sensor_front_end import fold_normalisation
 from memkd_edge.writers.flatbuffer import ModelWriter, Subgraph
 

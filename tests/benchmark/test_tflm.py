@@ -24,7 +24,7 @@ from memkd_edge.writers.tflite import write_tflite
 
 from .conftest import make_run
 
-STAND_IN_HEADERS = Path(__file__).resolve().parents[1] / "export" / "stand_ins" / "tflm" / "tensorflow"
+STAND_IN_HEADERS = Path(__file__).resolve().parents[1] / "packages" / "stand_ins" / "tflm" / "tensorflow"
 ARENA, ARENA_USED = 664, 600  # the runner tries multiples of 16: the least that suffices is 672
 MODEL = """
 #include "standin.h"

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memkd_edge.quantization.fixed_point import SIGMOID_TABLE, multiplier, rescale, saturate, sigmoid, tanh
-from memkd_edge.quantization.post_training import ACTIVATION_SCALE, CELL_SCALE, CELL_SHIFTS, GATE_SCALE
+from memkd_edge.quantization.integer_model import ACTIVATION_SCALE, CELL_SCALE, GATE_SCALE
+from memkd_edge.quantization.post_training import CELL_SHIFTS
 from memkd_edge.writers.flatbuffer import ModelWriter
 from tests.quantization.helpers import RESOLVERS, MicroStep, litert_interpreter
 

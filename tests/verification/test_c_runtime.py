@@ -9,7 +9,7 @@ import pytest
 
 from memkd_edge.assets import asset_dir
 from memkd_edge.quantization.fixed_point import SIGMOID_TABLE, multiplier, rescale, sigmoid, tanh
-from memkd_edge.quantization.post_training import CELL_SCALE
+from memkd_edge.quantization.integer_model import CELL_SCALE
 from memkd_edge.writers.c_integer import RUNTIME_FILES
 from memkd_edge.writers.c_text import runtime_files
 from tests.writers.c_library import compile_library, pointer, write

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs an integer model over long streams and many series at once: compiled where numba is installed, in numpy elsewhere."""
+
+from functools import cache
+from importlib import import_module
+from types import ModuleType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memkd_edge.quantization.integer_model import QuantizedClassifier
+from memkd_edge.quantization.reference import IntegerClassifier, integer_classifier
+from memkd_edge.quantization.samples import quantize_array, quantize_sample
+from memkd_edge.quantization.sensor_front_end import IntegerFrontEnd
+
+CHUNK = 1 << 16  # samples, all series together, that are in work at once
+
+
+@cache
+def _compiled() -> ModuleType | None:
+    """Return the compiled steps; None without numba, which takes too long to load where single samples are classified."""
+    try:
+        return import_module("memkd_edge.quantization.compiled")
+    except ModuleNotFoundError:
+        return None
+
+
+class BatchRunner:
+    """N independent streams through an integer model's int8 or int16 interface, equal to the file in TensorFlow Lite Micro.
+
+    reference: holds the streams' states. rest: float32 [N, C], what rounding left of the last int8 samples (samples.py).
+    """
+
+    def __init__(self, model: QuantizedClassifier, interface: str, series: int = 1) -> None:
+        self.model, self.interface = model, interface
+        self.reference: IntegerClassifier = integer_classifier(model, series)
+        self.rest = np.zeros((series, model.input_size), np.float32)
+
+    def logits(self, x: NDArray[np.float32]) -> NDArray[np.integer]:
+        """Take the next samples x [N, T, C], real numbers as the file's `x` stands for; return int8 or int16 logits [N, T, K]."""
+        wide = self._wide(np.ascontiguousarray(x, np.float32))
+        compiled = _compiled()
+        logits = self.reference.run(wide).astype(np.int16) if compiled is None else compiled.run(self.reference, wide)
+        return self.reference.narrow(logits) if self.interface == "int8" else logits
+
+    def _wide(self, x: NDArray[np.float32]) -> NDArray[np.int16]:
+        """Return int16 samples at the state's scale."""
+        if self.model.raw is not None:
+            return IntegerFrontEnd(self.model.raw).normalise(quantize_array(x, 1.0))
+        if self.interface == "int16x8":
+            return quantize_array(x, self.model.layers[0].state_scale)
+        return self.reference.widen(self._narrow(x))
+
+    def _narrow(self, x: NDArray[np.float32]) -> NDArray[np.int8]:
+        scale, zero_point = self.model.input_scale, self.model.input_zero_point_int8
+        compiled = _compiled()
+        if compiled is not None:
+            narrow: NDArray[np.int8] = compiled.carry_over(x, np.float32(scale), zero_point, self.rest)
+            return narrow
+        narrow = np.empty(x.shape, np.int8)
+        for t in range(x.shape[1]):
+            narrow[:, t], self.rest = quantize_sample(x[:, t], self.rest, scale, zero_point)
+        return narrow
