@@ -17,10 +17,10 @@ from typing import Any, TypeVar
 from memkd_edge.errors import UsageError
 from memkd_edge.file_formats import CONFIGURATION, KEY, check_format
 from memkd_edge.options import build, option, part, settings, values_of
+from memkd_edge.vocabulary import Arithmetic, Cell, InputKind
 
 T = TypeVar("T")
 
-MODEL_KINDS = ("lstm", "gru", "cnn")
 PACKAGE_KINDS = ("c", "cmake", "arduino", "platformio", "zephyr", "esp-idf", "tflm")
 
 
@@ -81,7 +81,7 @@ class DistillConfig(DataConfig):
     resample: str = option("none", group="Data", help="none, linear:LENGTH or decimate:FACTOR.")
 
     teacher: str = option("", group="Teacher", help="Trained teacher (.safetensors); trained here when left out.")
-    teacher_kind: str = option("lstm", group="Teacher", choices=("lstm", "gru"), help="Its recurrent cell.")
+    teacher_kind: str = option(Cell.LSTM, group="Teacher", choices=(Cell.LSTM, Cell.GRU), help="Its recurrent cell.")
     teacher_bidirectional: bool = option(False, group="Teacher", help="Let the teacher see the future; students never do.")
     teacher_hidden: int = option(100, group="Teacher", minimum=1, help="Units of each layer.")
     teacher_layers: int = option(3, group="Teacher", minimum=1, help="Layers.")
@@ -96,7 +96,7 @@ class DistillConfig(DataConfig):
     )
     teacher_learning_rate: float = option(0.002, group="Teacher", above=0, help="Learning rate.")
 
-    student: str = option("lstm", group="Students", choices=MODEL_KINDS, help="Kind of the students.")
+    student: str = option(Cell.LSTM, group="Students", choices=tuple(Cell), help="Kind of the students.")
     compression: float = option(
         500.0, group="Students", help="Teacher / student parameters: students get the most units that reach it."
     )
@@ -148,13 +148,11 @@ class ExportConfig:
     """How `memkd-edge export` turns a run's student into files."""
 
     format: str = option("tflite", group="Files", choices=("tflite", "onnx", "c"), help="What is written.")
-    quantize: str = option(
-        "", group="Files", choices=("int8", "int16x8", "float32"), help="Arithmetic. Default: int8, and for onnx float32."
-    )
+    quantize: str = option("", group="Files", choices=tuple(Arithmetic), help="Arithmetic. Default: int8, and for onnx float32.")
     input: str = option(
-        "normalised",
+        InputKind.NORMALISED,
         group="Files",
-        choices=("normalised", "raw"),
+        choices=tuple(InputKind),
         help="What a step takes; raw: the sensor's int16 counts or, of a float model, physical units.",
     )
     counts_per_unit: tuple[float, ...] = option(
@@ -211,7 +209,7 @@ class CompareConfig:
         flags=("--methods", "--method"),
         help="Methods joined by commas.",
     )
-    students: tuple[str, ...] = option(("lstm",), group="Students", help=f"Kinds joined by commas: {','.join(MODEL_KINDS)}.")
+    students: tuple[str, ...] = option((Cell.LSTM,), group="Students", help=f"Kinds joined by commas: {','.join(Cell)}.")
     sweep: str = option("", group="Students", help="Several sizes: compression=50,100,250,500.")
     distillation: DistillConfig = part(
         DistillConfig(seeds=5, resample=""),

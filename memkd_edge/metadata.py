@@ -8,14 +8,14 @@ format would misread the new one.
 
 import json
 from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from memkd_edge.errors import MemkdEdgeError
+from memkd_edge.vocabulary import Arithmetic, Decision, InputKind, Reset
 
 FORMAT = 1
-RESETS = ("never", "window", "event")
-DECISIONS = ("every_sample", "window_end")
 
 
 @dataclass(frozen=True)
@@ -68,14 +68,14 @@ class Metadata:
     dataset_split: str = ""
     run_id: str = ""
     version: str = ""
-    arithmetic: str = "float32"
+    arithmetic: Arithmetic = Arithmetic.FLOAT32
     input_scale: float | None = None
     input_zero_point: int = 0
-    input: str = "normalised"
+    input: InputKind = InputKind.NORMALISED
     counts_per_unit: tuple[float, ...] = ()
     golden: tuple[dict[str, Any], ...] = ()
-    reset: str = "window"
-    decides: str = "window_end"
+    reset: Reset = Reset.WINDOW
+    decides: Decision = Decision.WINDOW_END
     format: int = FORMAT
 
     def to_json(self) -> str:
@@ -106,17 +106,26 @@ class Metadata:
             resampling = Resampling(**{**front_end, "taps": tuple(front_end["taps"])})
             known = {f.name for f in fields(cls)}
             values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items() if k in known}
+            for name, words in _WORDS.items():
+                if name in values:
+                    values[name] = _member(words, values[name], name)
             found = cls(**values, resampling=resampling)
             _check(found)
             _check(resampling)
             if not len(found.channels) == len(found.units) == len(found.mean) == len(found.std):
                 raise ValueError("channels, units, mean and std differ in number")
-            for name, known_words in (("reset", RESETS), ("decides", DECISIONS)):
-                if getattr(found, name) not in known_words:
-                    raise ValueError(f"{name} is {getattr(found, name)!r:.60}, none of {', '.join(known_words)}")
             return found
         except (ValueError, KeyError, TypeError) as error:
             raise MemkdEdgeError(f"{source}: not memkd-edge metadata ({error})") from error
+
+
+_WORDS: dict[str, type[StrEnum]] = {"arithmetic": Arithmetic, "input": InputKind, "reset": Reset, "decides": Decision}
+
+
+def _member(words: type[StrEnum], value: Any, name: str) -> StrEnum:
+    if value not in tuple(words):
+        raise ValueError(f"{name} is {value!r:.60}, none of {', '.join(words)}")
+    return words(value)
 
 
 def _check(stated: Metadata | Resampling) -> None:

@@ -17,12 +17,13 @@ from memkd_edge.assets import asset_dir
 from memkd_edge.config import DistillConfig, from_table
 from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.runs import Run
+from memkd_edge.vocabulary import FigureKind
 
 PREFIX = "model:"
 FIGURES = "figures.json"
 KINDS = {
-    **dict.fromkeys(("accuracy", "accuracy_int8", "auc_prc", "auc_prc_int8", "bytes"), "measured"),
-    **dict.fromkeys(("flash_bytes", "instructions"), "emulated-exact"),
+    **dict.fromkeys(("accuracy", "accuracy_int8", "auc_prc", "auc_prc_int8", "bytes"), FigureKind.MEASURED),
+    **dict.fromkeys(("flash_bytes", "instructions"), FigureKind.EMULATED),
 }
 
 

@@ -27,6 +27,7 @@ from memkd_edge.metadata import Metadata
 from memkd_edge.quantization.batch import CHUNK, BatchRunner
 from memkd_edge.quantization.samples import Int8Stream
 from memkd_edge.toolchain import naming_missing_packages
+from memkd_edge.vocabulary import InputKind
 
 if TYPE_CHECKING:
     from memkd_edge.formats.step_interface import StepInterface
@@ -160,7 +161,7 @@ class StreamingClassifier:
 
     def _model_input(self, step: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return what the file's `x` stands for, from time steps [..., C] in physical units."""
-        if self.metadata.input == "normalised":
+        if self.metadata.input == InputKind.NORMALISED:
             return (step - self._mean) / self._std
         return step * self._counts if self._counts.size else step
 

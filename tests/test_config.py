@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memkd_edge.config import (
-    MODEL_KINDS,
     PACKAGE_KINDS,
     BenchConfig,
     CompareConfig,
@@ -23,7 +22,6 @@ from memkd_edge.config import (
 )
 from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.file_formats import CONFIGURATION
-from memkd_edge.nets import classifier
 from memkd_edge.options import check, settings, values_of
 from memkd_edge.packages import folders
 
@@ -167,5 +165,4 @@ def test_defaults_are_possible_and_every_setting_says_what_it_is(cls):
 
 
 def test_choices_are_those_of_the_code_that_takes_them():
-    assert MODEL_KINDS == classifier.KINDS
     assert tuple(sorted(PACKAGE_KINDS)) == tuple(sorted(folders.KINDS))

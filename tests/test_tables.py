@@ -13,9 +13,6 @@ from rich.progress import Progress
 from memkd_edge.benchmark.devices.profiles import device_names, load_device
 from memkd_edge.benchmark.doctor import Check
 from memkd_edge.benchmark.report.figures import (
-    EMULATED_EXACT,
-    ESTIMATED,
-    MEASURED,
     BenchReport,
     BuildFigures,
     DeviceReport,
@@ -30,6 +27,7 @@ from memkd_edge.metadata import Metadata
 from memkd_edge.ready_models import ready_models
 from memkd_edge.verification.pipeline import FileReport, VerifyReport
 from memkd_edge.verification.runtime_check import Accuracy, RuntimeResult
+from memkd_edge.vocabulary import FigureKind
 
 WIDTHS = (80, 120, None)  # None: a pipe
 HOSTILE = ["[b]x[/b]", "[/]", "[red]", "[link=http://a]b[/link]", ":smile:", "a\x1b[31mb", "\\[b]", "[@click=x]y"]
@@ -56,20 +54,20 @@ def printed(monkeypatch, capsys):
     return call
 
 
-def figure(value, kind=MEASURED, unit="", lo=None, hi=None):
+def figure(value, kind=FigureKind.MEASURED, unit="", lo=None, hi=None):
     return Figure(value, kind, unit, "tool", lo, hi)
 
 
 def bench_report(name="nRF52840"):
     figures = {
         "accuracy": figure(1.0),
-        "flash": figure(15592.0, EMULATED_EXACT, "B"),
-        "ram": figure(1368.0, EMULATED_EXACT, "B"),
-        "instructions": figure(1234567.0, EMULATED_EXACT, "instructions"),
-        "cycles": figure(98765.0, ESTIMATED, "cycles", 87654.0, 109876.0),
-        "latency": figure(12.34, ESTIMATED, "us", 11.23, 13.45),
-        "energy": figure(1.234, ESTIMATED, "uJ", 0.987, 1.543),
-        "battery": figure(1010.0, ESTIMATED, "days", 903.0, 1120.0),
+        "flash": figure(15592.0, FigureKind.EMULATED, "B"),
+        "ram": figure(1368.0, FigureKind.EMULATED, "B"),
+        "instructions": figure(1234567.0, FigureKind.EMULATED, "instructions"),
+        "cycles": figure(98765.0, FigureKind.ESTIMATED, "cycles", 87654.0, 109876.0),
+        "latency": figure(12.34, FigureKind.ESTIMATED, "us", 11.23, 13.45),
+        "energy": figure(1.234, FigureKind.ESTIMATED, "uJ", 0.987, 1.543),
+        "battery": figure(1010.0, FigureKind.ESTIMATED, "days", 903.0, 1120.0),
     }
     rows = (BuildFigures("student", "int8 C", figures), BuildFigures("teacher", name, figures, note=f"note of {name}"))
     return BenchReport("e8eecfadeb90", (DeviceReport("nrf52840", name, rows, (f"caveat of {name}",)),) * 2)

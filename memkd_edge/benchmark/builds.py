@@ -17,6 +17,7 @@ from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.quantization.post_training import quantize
 from memkd_edge.quantization.reference import integer_classifier
 from memkd_edge.runs import Run
+from memkd_edge.vocabulary import Arithmetic
 from memkd_edge.writers.c_float import emit_c_float
 from memkd_edge.writers.c_integer import emit_c
 from memkd_edge.writers.onnx import write_onnx_step
@@ -109,7 +110,7 @@ class Builds:
     def student_int8_c(self) -> Build:
         """The generated C, int8 in and out."""
         sources = emit_c(self.quantized, self.metadata, "student")
-        return self._integer("int8 C", "int8", 0, source=CModel("student", sources))
+        return self._integer("int8 C", Arithmetic.INT8, 0, source=CModel("student", sources))
 
     def student_small_c(self) -> Build:
         """The generated C in its smallest form."""
@@ -117,20 +118,20 @@ class Builds:
 
     def student_int8_tflite(self) -> Build:
         """The int8 .tflite."""
-        data = write_tflite(self.quantized, self.metadata, interface="int8")
-        return self._integer("int8 .tflite", "int8", LITERT_TOLERANCE, file=data)
+        data = write_tflite(self.quantized, self.metadata, interface=Arithmetic.INT8)
+        return self._integer("int8 .tflite", Arithmetic.INT8, LITERT_TOLERANCE, file=data)
 
-    def student_tflm(self, interface: str, library: TflmBuild) -> Build:
-        """The .tflite for `interface` ("int8", "int16x8") in the user's build of TFLite Micro, to be exact to the bit."""
+    def student_tflm(self, interface: Arithmetic, library: TflmBuild) -> Build:
+        """The .tflite for `interface`, int8 or int16x8, in the user's build of TFLite Micro, to be exact to the bit."""
         name = f"{interface} .tflite, TFLite Micro, {library.kernels}"
         data = write_tflite(self.quantized, None, interface=interface, strip=True)
         return self._integer(name, interface, 0, source=tflm_model(self.quantized, data, interface, library), file=data)
 
     def student_int16_tflite(self) -> Build:
         """The int16x8 .tflite."""
-        data = write_tflite(self.quantized, self.metadata, interface="int16x8")
+        data = write_tflite(self.quantized, self.metadata, interface=Arithmetic.INT16X8)
         # A state that differs by one LSB moves int16 logits by a few.
-        return self._integer("int16x8 .tflite", "int16x8", 64 * LITERT_TOLERANCE, file=data)
+        return self._integer("int16x8 .tflite", Arithmetic.INT16X8, 64 * LITERT_TOLERANCE, file=data)
 
     def float_c(self, model: str) -> Build:
         """`model` ("student", "teacher") as generated float32 C; its inputs are in physical units."""
@@ -153,7 +154,9 @@ class Builds:
     def _classifier(self, model: str) -> Classifier:
         return self.student if model == "student" else self.teacher
 
-    def _integer(self, name: str, interface: str, tolerance: float, *, source: CModel | None = None, file: bytes = b"") -> Build:
+    def _integer(
+        self, name: str, interface: Arithmetic, tolerance: float, *, source: CModel | None = None, file: bytes = b""
+    ) -> Build:
         reference = integer_classifier(self.quantized)
         series = reference.quantize_input(self.x[None], interface)
         inputs, expected = series[0], reference.run(series)[0]

@@ -15,12 +15,13 @@ from memkd_edge.benchmark.devices import estimates
 from memkd_edge.benchmark.devices.estimates import DutyCycle, parse_quantity
 from memkd_edge.benchmark.devices.profiles import Device, load_device
 from memkd_edge.benchmark.report.budget import check_budget, parse_budget
-from memkd_edge.benchmark.report.figures import MEASURED, BenchReport, BuildFigures, DeviceReport, Figure
+from memkd_edge.benchmark.report.figures import BenchReport, BuildFigures, DeviceReport, Figure
 from memkd_edge.config import BenchConfig
 from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.options import check
 from memkd_edge.runs import Run
 from memkd_edge.verification.reference_runner import integer_logits
+from memkd_edge.vocabulary import Arithmetic, FigureKind
 
 _BACKENDS: dict[str, Callable[[Device, Builds, BenchConfig], DeviceReport]] = {
     "host": bench_host,
@@ -100,13 +101,16 @@ def _accuracies(run: Run, builds: Builds) -> dict[str, Figure]:
     """Return test accuracies: of the float models from the run's metrics, of the integer student by its bit-exact reference."""
     metrics = run.read_json("metrics.json")
     try:
-        accuracy = {model: Figure(metrics[model]["test"]["accuracy"], MEASURED, "", "torch") for model in ("student", "teacher")}
+        accuracy = {
+            model: Figure(metrics[model]["test"]["accuracy"], FigureKind.MEASURED, "", "torch")
+            for model in ("student", "teacher")
+        }
     except (KeyError, TypeError) as error:
         raise MemkdEdgeError(f"{run.path / 'metrics.json'} has no test accuracies; distil the run again") from error
     try:
-        predicted = integer_logits(builds.quantized, "int8", builds.x_test).argmax(-1)
+        predicted = integer_logits(builds.quantized, Arithmetic.INT8, builds.x_test).argmax(-1)
     except NotExportableError:
         return accuracy
     right = float(np.mean(predicted == builds.y_test))
-    accuracy["student, integer"] = Figure(right, MEASURED, "", "integer reference, bit-exact")
+    accuracy["student, integer"] = Figure(right, FigureKind.MEASURED, "", "integer reference, bit-exact")
     return accuracy

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from memkd_edge.benchmark.devices.profiles import Device
 from memkd_edge.benchmark.doctor import Check
-from memkd_edge.benchmark.report.figures import EMULATED_EXACT, ESTIMATED, BenchReport, DeviceReport, Figure
+from memkd_edge.benchmark.report.figures import BenchReport, DeviceReport, Figure
 from memkd_edge.cli.tables import Grid, show
+from memkd_edge.vocabulary import FigureKind
 
 # figure -> column title; the first table of a device shows cost, the second where the bytes lie
 COST = {
@@ -102,12 +103,12 @@ def figure_text(figure: Figure) -> str:
         value, lo, hi = value / 1000, None if lo is None else lo / 1000, None if hi is None else hi / 1000
         unit = _LARGER_UNIT[unit]
     suffix = "" if unit in ("cycles", "instructions") else f" {unit}".rstrip()
-    if figure.kind == ESTIMATED and lo is not None and hi is not None:
+    if figure.kind == FigureKind.ESTIMATED and lo is not None and hi is not None:
         return f"~{_rounded(value)}{suffix}\n[{_rounded(lo)}, {_rounded(hi)}]"
     if not unit:
         return f"{value:.3f}"
     number = f"{value:,.0f}" if value == round(value) or value >= 1000 else _rounded(value)
-    return f"{'=' if figure.kind == EMULATED_EXACT else ''}{number}{suffix}"
+    return f"{'=' if figure.kind == FigureKind.EMULATED else ''}{number}{suffix}"
 
 
 def _rounded(value: float) -> str:

@@ -13,6 +13,7 @@ from memkd_edge.errors import MemkdEdgeError
 from memkd_edge.runs import Run
 from memkd_edge.scores import auc_prc
 from memkd_edge.verification.reference_runner import integer_logits
+from memkd_edge.vocabulary import Arithmetic
 
 DEVICE = "nrf52840"
 STEPS = 64  # of the emulated pass
@@ -45,7 +46,7 @@ def device_figures(run: Run) -> DeviceFigures:
         build = builds.student_int8_c()
     except NotExportableError:
         return DeviceFigures(note=f"no int8 figures, flash, RAM and instructions of {builds.student.spec.kind} students")
-    logits = integer_logits(builds.quantized, "int8", builds.x_test)
+    logits = integer_logits(builds.quantized, Arithmetic.INT8, builds.x_test)
     area = float(auc_prc(logits[None], builds.y_test)[0])
     accuracy = float(np.mean(logits.argmax(-1) == builds.y_test))
     device = load_device(DEVICE)

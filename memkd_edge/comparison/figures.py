@@ -16,6 +16,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from memkd_edge.comparison.findings import MEASURED_COSTS, Findings, score
 from memkd_edge.comparison.statistics import ALPHA, pareto_front
+from memkd_edge.vocabulary import Cell
 
 INK = "#1b1b1f"  # text and axes; the page turns it into its own text colour
 PAPER = "#ffffff"  # behind a figure; the page leaves it out
@@ -26,7 +27,7 @@ COLOURS = ("#d55e00", "#0072b2", "#009e73", "#e69f00", "#cc79a7", "#56b4e9", "#8
 MARKERS = "osD^vPph"
 BASE = (GREY, "X")
 # Tol's muted colours, so that kinds of student are not taken for methods.
-KINDS = {"lstm": ("#aa4499", "o"), "gru": ("#44aa99", "s"), "cnn": ("#999933", "^")}
+KINDS = {Cell.LSTM: ("#aa4499", "o"), Cell.GRU: ("#44aa99", "s"), Cell.CNN: ("#999933", "^")}
 COST_TITLES = {
     "flash_bytes": "flash (bytes)",
     "ram_bytes": "RAM (bytes)",
@@ -184,7 +185,7 @@ def _sweep(found: Findings) -> Figure:
                 x = np.array([size.costs[cost] for size in sizes])
                 y = np.array([(size.auc_prc, size.accuracy)[row] for size in sizes])
                 front = pareto_front(x, y)
-                colour, marker = KINDS[kind]
+                colour, marker = KINDS[Cell(kind)]
                 axes.plot(x[front], y[front], color=colour, linewidth=1.4)
                 axes.plot(x[front], y[front], marker, color=colour, markersize=5.5, label=kind)
                 axes.plot(x[~front], y[~front], marker, color=colour, markersize=5.5, markerfacecolor="none", alpha=0.7)

@@ -15,9 +15,9 @@ from memkd_edge.data.registry import load_dataset
 from memkd_edge.distillation.pipeline import candidates_of, student_spec, teacher_spec
 from memkd_edge.distillation.population import batch_size, epochs
 from memkd_edge.errors import UsageError
-from memkd_edge.nets.classifier import KINDS
 from memkd_edge.options import check, settings
 from memkd_edge.progress import Reporter
+from memkd_edge.vocabulary import Cell
 
 
 def settled(config: CompareConfig) -> CompareConfig:
@@ -40,9 +40,9 @@ def settled(config: CompareConfig) -> CompareConfig:
         twice = [value for value, count in Counter(values).items() if count > 1]
         if twice or not values:
             raise UsageError(f"--{option} " + (f"names {twice[0]} twice" if twice else "is empty"))
-    unknown = [student for student in lists["students"] if student not in KINDS]
+    unknown = [student for student in lists["students"] if student not in tuple(Cell)]
     if unknown:
-        raise UsageError(f"--students: no kind {unknown[0]!r}; there are {', '.join(KINDS)}")
+        raise UsageError(f"--students: no kind {unknown[0]!r}; there are {', '.join(Cell)}")
     config = _resampled(replace(config, **lists), "none")  # type: ignore[arg-type]
     check(config)
     candidates_of(_run_config(config, "", config.students[0], 1.0, 1))

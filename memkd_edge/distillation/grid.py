@@ -6,6 +6,7 @@ from torch import Tensor
 
 from memkd_edge.distillation.students import Parameters
 from memkd_edge.nets.classifier import ModelSpec
+from memkd_edge.vocabulary import Cell
 
 LEVELS = 127  # the largest int8 weight; -128 is not used
 
@@ -18,7 +19,7 @@ def on_grid(spec: ModelSpec, parameters: Parameters) -> Parameters:
     Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference, arXiv 1712.05877, section 3).
     The weights of a cnn, which has no integer form, come back as they are.
     """
-    if spec.kind == "cnn":
+    if spec.kind == Cell.CNN:
         return parameters
     inward, recurrent = parameters["rnn.weight_ih_l0"], parameters["rnn.weight_hh_l0"]
     gates = _rounded(torch.cat([inward, recurrent], 2))

@@ -28,6 +28,7 @@ from memkd_edge.progress import Reporter
 from memkd_edge.runs import Run
 from memkd_edge.scores import agreement, auc_prc, classification_metrics, per_class_table, retention, warm_up_samples
 from memkd_edge.threads import torch_threads
+from memkd_edge.vocabulary import Cell
 
 AUTO = ("base", "kd", "fitnet", "memkd", "memkd-belief")
 PAPER: dict[str, Any] = {"noise": "0", "batch_size": 32, "folds": 1}  # what the paper's protocol settles
@@ -159,7 +160,7 @@ def teacher_spec(config: DistillConfig, channels: int, classes: int) -> ModelSpe
         hidden_size=config.teacher_hidden,
         num_classes=classes,
         num_layers=config.teacher_layers,
-        kind=config.teacher_kind,
+        kind=Cell(config.teacher_kind),
         bidirectional=config.teacher_bidirectional,
     )
 
@@ -174,7 +175,7 @@ def student_spec(config: DistillConfig, channels: int, classes: int, teacher_par
     Raises:
         UsageError: the compression is out of reach.
     """
-    spec = ModelSpec(channels, max(config.hidden, 1), classes, kind=config.student)
+    spec = ModelSpec(channels, max(config.hidden, 1), classes, kind=Cell(config.student))
     if config.hidden:
         return spec
     return replace(spec, hidden_size=hidden_size_for(config.compression, teacher_parameters, spec))

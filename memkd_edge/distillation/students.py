@@ -12,6 +12,7 @@ from torch import Tensor
 from memkd_edge.distillation.methods import Outputs
 from memkd_edge.nets.classifier import CNN_KERNEL, ModelSpec, build
 from memkd_edge.nets.recurrence import gru, lstm
+from memkd_edge.vocabulary import Cell
 
 Parameters = dict[str, Tensor]  # named as in the model's state_dict, each with a leading axis P
 
@@ -37,7 +38,7 @@ def initial_parameters(spec: ModelSpec, candidates: list[Candidate], length: int
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed * 100_003 + candidate.seed)
             state = build(spec).state_dict()
-            if spec.kind == "lstm":
+            if spec.kind == Cell.LSTM:
                 state["rnn.bias_hh_l0"].zero_()
                 state["rnn.bias_ih_l0"].copy_(long_memory_bias(spec.hidden_size, length))
         models.append(state)
@@ -68,14 +69,14 @@ def forward(spec: ModelSpec, parameters: Parameters, x: Tensor, parts: list[int]
     parts = parts or [students]
     hidden: Sequence[Tensor]
     excess = x.new_zeros(students)
-    if spec.kind == "cnn":
+    if spec.kind == Cell.CNN:
         features = _convolutions(spec, parameters, x)
         hidden, summary = torch.split(features, parts), features.mean(2)
     else:
         weight_ih, weight_hh, bias_ih, bias_hh = (
             parameters[f"rnn.{name}_l0"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         )
-        if spec.kind == "lstm":
+        if spec.kind == Cell.LSTM:
             hidden, summary, excess, _ = lstm(x, weight_ih, weight_hh, bias_ih, bias_hh, parts)
         else:
             hidden, summary = gru(x, weight_ih, weight_hh, bias_ih, bias_hh, parts)

@@ -23,6 +23,7 @@ from memkd_edge.distillation.schedule import rate
 from memkd_edge.distillation.students import long_memory_bias
 from memkd_edge.errors import UsageError
 from memkd_edge.nets.classifier import Classifier, ModelSpec, build, load_classifier
+from memkd_edge.vocabulary import Cell
 
 CLIP_NORM = 1.0
 FORWARD_SERIES = 256  # in one forward pass
@@ -142,7 +143,7 @@ class TeacherTraining:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.model = build(spec)
-            if spec.kind == "lstm":
+            if spec.kind == Cell.LSTM:
                 _start(self.model, spec, train.x.shape[1])
         self.model.to(train.x.device)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=recipe.learning_rate, fused=True)

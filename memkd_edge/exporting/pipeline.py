@@ -23,6 +23,7 @@ from memkd_edge.scores import auc_prc
 from memkd_edge.verification.golden import as_input, golden_vectors
 from memkd_edge.verification.pipeline import ParityError, VerifyReport, exported_files, quantized, verify_run
 from memkd_edge.verification.reference_runner import integer_logits
+from memkd_edge.vocabulary import Arithmetic, InputKind
 
 Answer = Callable[[NDArray[np.float32]], NDArray[Any]]
 
@@ -74,7 +75,7 @@ class Model:
     metadata: Metadata
     x_calibration: NDArray[np.float32]
     raw: NDArray[np.float32]
-    arithmetic: str
+    arithmetic: Arithmetic
     tuned: bool
 
     @property
@@ -126,9 +127,8 @@ def export(run: Run, config: ExportConfig, *, force: bool = False) -> ExportRepo
     report = verify_run(run, verifiable, config.min_agreement, metadata)
     if report.failures:
         raise ParityError(report)
-    rounding = (
-        None if arithmetic == "float32" or config.format == "onnx" else _rounding(model, arrays["x_test"], arrays["y_test"])
-    )
+    in_float = arithmetic == Arithmetic.FLOAT32 or config.format == "onnx"
+    rounding = None if in_float else _rounding(model, arrays["x_test"], arrays["y_test"])
     return ExportReport(str(run.path), paths, report, rounding, _advice(rounding, config))
 
 
@@ -148,8 +148,8 @@ def build_files(model: Model, config: ExportConfig) -> dict[str, bytes]:
 
     from memkd_edge.writers.tflite import write_tflite, write_tflite_float
 
-    if model.arithmetic == "float32":
-        physical = model.metadata.input == "raw"
+    if model.arithmetic == Arithmetic.FLOAT32:
+        physical = model.metadata.input == InputKind.RAW
         described = model.described(_float_answer(_folded(student, model.metadata) if physical else student))
         return {f"{name}_float32.tflite": write_tflite_float(student, described, physical=physical, strip=config.strip)}
     integers = model.integers
@@ -166,7 +166,7 @@ def build_package(model: Model, config: ExportConfig) -> dict[str, bytes]:
     """
     from memkd_edge.packages.folders import package_files
 
-    if model.arithmetic == "float32":
+    if model.arithmetic == Arithmetic.FLOAT32:
         raise UsageError(f"--package {config.package} is an integer model; take --quantize int8 or int16x8")
     files = package_files(config.package, model.integers, model.metadata, name=model.name, interface=model.arithmetic)
     return {f"{model.name}-{config.package}/{path}": data for path, data in files.items()}
@@ -178,25 +178,26 @@ def file_stem(name: str) -> str:
     return stem if re.match(r"[a-z]", stem) else f"model_{stem}".rstrip("_")
 
 
-def _arithmetic(config: ExportConfig) -> str:
+def _arithmetic(config: ExportConfig) -> Arithmetic:
     check(config)
-    arithmetic = config.quantize or ("float32" if config.format == "onnx" else "int8")
-    if config.finetune and (arithmetic == "float32" or config.format == "onnx"):
+    default = Arithmetic.FLOAT32 if config.format == "onnx" else Arithmetic.INT8
+    arithmetic = Arithmetic(config.quantize) if config.quantize else default
+    if config.finetune and (arithmetic == Arithmetic.FLOAT32 or config.format == "onnx"):
         raise UsageError("--finetune trains through the integer arithmetic of .tflite and C; take --quantize int8 or int16x8")
     return arithmetic
 
 
-def _with_input(metadata: Metadata, config: ExportConfig, arithmetic: str) -> Metadata:
+def _with_input(metadata: Metadata, config: ExportConfig, arithmetic: Arithmetic) -> Metadata:
     """Return `metadata` with what the exported files take as x."""
     counts = config.counts_per_unit
-    if config.input == "normalised":
+    if config.input == InputKind.NORMALISED:
         if counts:
             raise UsageError("--counts-per-unit describes a sensor's counts: it goes with --input raw")
         return metadata
-    if config.format == "onnx" or arithmetic == "float32":
+    if config.format == "onnx" or arithmetic == Arithmetic.FLOAT32:
         if counts:
             raise UsageError("a float model takes physical units with --input raw; leave out --counts-per-unit")
-        return replace(metadata, input="raw")
+        return replace(metadata, input=InputKind.RAW)
     channels = len(metadata.channels)
     if len(counts) == 1:
         counts *= channels
@@ -205,10 +206,10 @@ def _with_input(metadata: Metadata, config: ExportConfig, arithmetic: str) -> Me
             "--input raw of an integer model takes the sensor's counts: give --counts-per-unit, the counts of one unit, for "
             f"each of {', '.join(f'{name} ({unit})' for name, unit in zip(metadata.channels, metadata.units, strict=True))}"
         )
-    return replace(metadata, input="raw", counts_per_unit=counts)
+    return replace(metadata, input=InputKind.RAW, counts_per_unit=counts)
 
 
-def _finetuned(run: Run, arithmetic: str) -> Classifier | None:
+def _finetuned(run: Run, arithmetic: Arithmetic) -> Classifier | None:
     """Return the fine-tuned student, None where no epoch of fine-tuning was better than none."""
     from memkd_edge.finetuning.pipeline import finetune
 
@@ -222,7 +223,7 @@ def _c_files(model: Model) -> dict[str, bytes]:
     from memkd_edge.writers.c_text import licence
 
     described = replace(model.metadata, arithmetic=model.arithmetic)
-    if model.arithmetic == "float32":
+    if model.arithmetic == Arithmetic.FLOAT32:
         folder, sources = "c_float32", emit_c_float(model.student, described, model.name)
     else:  # the same sources serve both integer interfaces
         folder, sources = "c", emit_c(model.integers, described, model.name)
@@ -234,16 +235,16 @@ def _onnx_files(model: Model, *, strip: bool) -> dict[str, bytes]:
     from memkd_edge.writers.onnx import quantize_dynamic, write_onnx_sequence, write_onnx_step
 
     student, name = model.student, model.name
-    if model.arithmetic == "int16x8":
+    if model.arithmetic == Arithmetic.INT16X8:
         raise UsageError("ONNX has no int16 recurrent layers; take --quantize int8 (dynamic) or float32, or --format tflite")
     if not isinstance(student, LstmClassifier | GruClassifier):
         raise UsageError(f"a {student.spec.kind} student has no streaming ONNX form; distil with --student lstm or gru")
-    if model.metadata.input == "raw":
+    if model.metadata.input == InputKind.RAW:
         student = _folded(student, model.metadata)
-    described = model.described(_float_answer(student)) if model.arithmetic == "float32" else model.metadata
+    described = model.described(_float_answer(student)) if model.arithmetic == Arithmetic.FLOAT32 else model.metadata
     embedded = None if strip else replace(described, arithmetic=model.arithmetic)
     step, sequence = write_onnx_step(student, embedded), write_onnx_sequence(student, embedded)
-    if model.arithmetic == "int8":
+    if model.arithmetic == Arithmetic.INT8:
         return {f"{name}_int8_step.onnx": quantize_dynamic(step), f"{name}_int8_sequence.onnx": quantize_dynamic(sequence)}
     return {f"{name}_step.onnx": step, f"{name}_sequence.onnx": sequence}
 
@@ -271,7 +272,7 @@ def _float_answer(student: Classifier) -> Answer:
     return answer
 
 
-def _integer_answer(integers: QuantizedClassifier, arithmetic: str) -> Answer:
+def _integer_answer(integers: QuantizedClassifier, arithmetic: Arithmetic) -> Answer:
     def answer(x: NDArray[np.float32]) -> NDArray[Any]:
         return np.asarray(integer_logits(integers, arithmetic, x)[0])
 
@@ -284,7 +285,7 @@ def _rounding(model: Model, x: NDArray[np.float32], y: NDArray[np.int64]) -> Rou
     with torch.inference_mode():
         in_float, _ = model.student(torch.from_numpy(x))
     metadata = model.metadata
-    if metadata.input == "raw":
+    if metadata.input == InputKind.RAW:
         x = as_input(metadata, x * np.asarray(metadata.std, np.float32) + np.asarray(metadata.mean, np.float32))
     in_integers = integer_logits(model.integers, model.arithmetic, x)
     return Rounding(*(float(auc_prc(logits[None], y)[0]) for logits in (in_float.numpy(), in_integers)))
@@ -293,7 +294,7 @@ def _rounding(model: Model, x: NDArray[np.float32], y: NDArray[np.int64]) -> Rou
 def _advice(rounding: Rounding | None, config: ExportConfig) -> str:
     if rounding is None or rounding.float32 - rounding.integer <= config.max_drop or config.finetune:
         return ""
-    finer = ", or with --quantize int16x8, whose samples and logits are finer" if config.quantize in ("", "int8") else ""
+    finer = ", or with --quantize int16x8, whose samples and logits are finer" if config.quantize in ("", Arithmetic.INT8) else ""
     return (
         f"rounding costs {100 * (rounding.float32 - rounding.integer):.1f} points of test AUC-PRC ({rounding.float32:.4f} "
         f"-> {rounding.integer:.4f}), more than --max-drop {config.max_drop:g}: export again with --finetune{finer}"

@@ -30,6 +30,7 @@ from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.quantization.post_training import Settings, quantize, quantize_nearest, settings_of
 from memkd_edge.runs import Run
 from memkd_edge.scores import auc_prc
+from memkd_edge.vocabulary import Arithmetic
 
 EPOCHS = 30
 LEARNING_RATE = 1e-3
@@ -52,7 +53,7 @@ class Finetuned:
 def finetune(
     run: Run,
     *,
-    interface: str = "int8",
+    interface: Arithmetic = Arithmetic.INT8,
     epochs: int = EPOCHS,
     learning_rate: float = LEARNING_RATE,
     progress: Callable[[int, float], None] | None = None,
@@ -61,7 +62,7 @@ def finetune(
 
     Args:
         run: a complete run whose data set can still be loaded.
-        interface: "int8" or "int16x8", what will be exported.
+        interface: int8 or int16x8, what will be exported.
         epochs: passes over the training series.
         learning_rate: of Adam at the start; falls to zero along half a cosine.
         progress: called after each epoch with its number and the validation AUC-PRC of the integer model.
@@ -150,7 +151,7 @@ def snap(model: Classifier, settings: Settings) -> Classifier:
     return copied
 
 
-def _score(q: QuantizedClassifier, x: NDArray[Any], y: NDArray[Any], interface: str) -> float:
+def _score(q: QuantizedClassifier, x: NDArray[Any], y: NDArray[Any], interface: Arithmetic) -> float:
     """AUC-PRC of the integer model on held-out series."""
     logits = integer_trajectory(q, x, interface).logits
     return float(auc_prc(logits[None], y)[0])

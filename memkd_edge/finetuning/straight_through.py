@@ -18,16 +18,17 @@ from memkd_edge.distillation.methods import Outputs
 from memkd_edge.nets.classifier import Classifier
 from memkd_edge.quantization.integer_model import QuantizedClassifier, QuantizedLayer, QuantizedLstmLayer
 from memkd_edge.quantization.reference import integer_classifier
+from memkd_edge.vocabulary import Arithmetic
 
 
-def integer_outputs(model: Classifier, q: QuantizedClassifier, x: Tensor, interface: str) -> Outputs:
+def integer_outputs(model: Classifier, q: QuantizedClassifier, x: Tensor, interface: Arithmetic) -> Outputs:
     """Run `q`, the integer form of `model`, with gradients to the model's float weights.
 
     Args:
         model: LSTM or GRU classifier.
         q: `quantize` of the model as it is now.
         x: [B, T, C] normalised series.
-        interface: "int8" or "int16x8".
+        interface: int8 or int16x8.
 
     Returns:
         logits [B, K] after the last sample and the top layer's hidden sequence [B, T, H]; the values are the integer model's,
@@ -60,24 +61,24 @@ class Trajectory:
     logits: NDArray[np.float32]
 
 
-def integer_trajectory(q: QuantizedClassifier, x: NDArray[np.float32], interface: str) -> Trajectory:
+def integer_trajectory(q: QuantizedClassifier, x: NDArray[np.float32], interface: Arithmetic) -> Trajectory:
     runner = integer_classifier(q, len(x))
     samples = runner.quantize_input(x, interface)
     states = []
     logits = np.zeros((len(x), q.num_classes), np.int16)
     for sample in np.moveaxis(samples, 1, 0):
-        if interface == "int8":
+        if interface == Arithmetic.INT8:
             narrow = runner.step_int8(sample.astype(np.int8))
         else:
             logits = runner.step(sample.astype(np.int16))
         states.append(runner.states)
-    if interface == "int8":
+    if interface == Arithmetic.INT8:
         values = (narrow.astype(np.float32) - q.logit_zero_point_int8) * np.float32(q.logit_scale_int8)
     else:
         values = logits * np.float32(q.head.out_scale)
     sequences = iter(np.stack(steps, axis=1) for steps in zip(*states, strict=True))
     return Trajectory(
-        x=(runner.widen(samples) if interface == "int8" else samples) * np.float32(q.layers[0].state_scale),
+        x=(runner.widen(samples) if interface == Arithmetic.INT8 else samples) * np.float32(q.layers[0].state_scale),
         states=[{name: next(sequences) * np.float32(scale) for name, scale in layer.state_scales.items()} for layer in q.layers],
         logits=values,
     )

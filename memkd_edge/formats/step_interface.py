@@ -15,6 +15,7 @@ from memkd_edge.errors import MemkdEdgeError
 from memkd_edge.formats.tflite_reader import TfliteFile, TfliteSubgraph
 from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.quantization.samples import quantize_array, quantize_sample, quantize_series
+from memkd_edge.vocabulary import Arithmetic
 
 if TYPE_CHECKING:
     from memkd_edge.nets.classifier import ModelSpec  # loads torch, which who only runs a model has no use for
@@ -68,16 +69,16 @@ class StepInterface:
     states: tuple[tuple[Port, Port], ...]
 
 
-def integer_step(model: QuantizedClassifier, arithmetic: str) -> StepInterface:
-    """Return the step that an integer model takes through the interface "int8" or "int16x8"."""
+def integer_step(model: QuantizedClassifier, arithmetic: Arithmetic) -> StepInterface:
+    """Return the step that an integer model takes through the int8 or the int16x8 interface."""
     channels, classes = model.input_size, model.num_classes
     if model.raw is not None:
         x = Port("x", "x", 0, channels, "int16")  # counts
-    elif arithmetic == "int8":
+    elif arithmetic == Arithmetic.INT8:
         x = Port("x", "x", 0, channels, "int8", model.input_scale, model.input_zero_point_int8)
     else:
         x = Port("x", "x", 0, channels, "int16", model.layers[0].state_scale)
-    if arithmetic == "int8":
+    if arithmetic == Arithmetic.INT8:
         logits = Port("logits", "logits", 0, classes, "int8", model.logit_scale_int8, model.logit_zero_point_int8)
     else:
         logits = Port("logits", "logits", 0, classes, "int16", model.head.out_scale)

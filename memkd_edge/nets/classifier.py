@@ -17,8 +17,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from memkd_edge.errors import MemkdEdgeError, UsageError
+from memkd_edge.vocabulary import Cell
 
-KINDS = ("lstm", "gru", "cnn")
 CNN_KERNEL = 5  # taps of each convolution; layer l is dilated by 4^l
 
 
@@ -26,20 +26,21 @@ CNN_KERNEL = 5  # taps of each convolution; layer l is dilated by 4^l
 class ModelSpec:
     """Architecture of a classifier: all that is needed to rebuild it around its weights.
 
-    kind: lstm | gru | cnn. bidirectional: recurrent teachers only; a streaming student is causal.
+    bidirectional: recurrent teachers only; a streaming student is causal.
     """
 
     input_size: int
     hidden_size: int
     num_classes: int
     num_layers: int = 1
-    kind: str = "lstm"
+    kind: Cell = Cell.LSTM
     bidirectional: bool = False
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise UsageError(f"unknown kind of model {self.kind!r}; there are {', '.join(KINDS)}")
-        if self.kind == "cnn" and self.bidirectional:
+        if self.kind not in tuple(Cell):
+            raise UsageError(f"unknown kind of model {self.kind!r}; there are {', '.join(Cell)}")
+        object.__setattr__(self, "kind", Cell(self.kind))  # a file's JSON has the word
+        if self.kind == Cell.CNN and self.bidirectional:
             raise UsageError("a cnn has no direction: bidirectional is for lstm and gru")
 
     @property
@@ -50,7 +51,7 @@ class ModelSpec:
     @property
     def parameters(self) -> int:
         """Number of trainable parameters, as torch counts them."""
-        gates = {"lstm": 4, "gru": 3}.get(self.kind, 0)
+        gates = {Cell.LSTM: 4, Cell.GRU: 3}.get(self.kind, 0)
         total, inputs = 0, self.input_size
         for _ in range(self.num_layers):
             if gates:
@@ -130,7 +131,7 @@ class CnnClassifier(Classifier):
 
 def build(spec: ModelSpec) -> Classifier:
     """Return an untrained model of that architecture."""
-    return {"lstm": LstmClassifier, "gru": GruClassifier, "cnn": CnnClassifier}[spec.kind](spec)
+    return {Cell.LSTM: LstmClassifier, Cell.GRU: GruClassifier, Cell.CNN: CnnClassifier}[spec.kind](spec)
 
 
 def hidden_size_for(compression: float, teacher_parameters: int, spec: ModelSpec) -> int:
@@ -198,7 +199,7 @@ def _summary(hidden: Tensor, spec: ModelSpec) -> Tensor:
 def logits_over_time(model: Classifier, x: Tensor) -> Tensor:
     """Return what a causal `model` answers after each step of `x` [B, T, C]: logits [B, T, K]."""
     hidden = model(x)[1]
-    if model.spec.kind == "cnn":  # its summary is the mean of all steps so far
+    if model.spec.kind == Cell.CNN:  # its summary is the mean of all steps so far
         hidden = hidden.cumsum(1) / torch.arange(1, hidden.shape[1] + 1, device=x.device).view(1, -1, 1)
     logits: Tensor = model.head(hidden)
     return logits

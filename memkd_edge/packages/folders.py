@@ -23,6 +23,7 @@ from memkd_edge.packages.selftest import STEPS, self_test
 from memkd_edge.packages.tflm import tflm_fields
 from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.version import __version__
+from memkd_edge.vocabulary import Arithmetic
 from memkd_edge.writers.c_integer import emit_c
 from memkd_edge.writers.c_text import c_float, c_string, check_name, comment_text, licence
 
@@ -43,7 +44,7 @@ _URL = "https://arxiv.org/abs/2601.04264"
 
 
 def package_files(
-    kind: str, model: QuantizedClassifier, metadata: Metadata, *, name: str, interface: str = "int8"
+    kind: str, model: QuantizedClassifier, metadata: Metadata, *, name: str, interface: Arithmetic = Arithmetic.INT8
 ) -> dict[str, bytes]:
     """Return the files of a package, by path within its folder. Equal arguments give equal bytes on one machine.
 
@@ -52,7 +53,7 @@ def package_files(
         model: the integer model.
         metadata: of that model.
         name: prefix of C functions and name of the library, a lower-case C identifier.
-        interface: of the .tflite inside `tflm`, "int8" or "int16x8"; the C sources have both.
+        interface: of the .tflite inside `tflm`, int8 or int16x8; the C sources have both.
 
     Raises:
         UsageError: an unknown kind, a name that C or a build system refuses, metadata of another model, or a model for raw

@@ -13,10 +13,11 @@ from memkd_edge.metadata import Metadata
 from memkd_edge.packages.arena import ON_32_BITS, arena_bytes
 from memkd_edge.packages.selftest import SelfTest
 from memkd_edge.quantization.integer_model import QuantizedClassifier
+from memkd_edge.vocabulary import Arithmetic
 from memkd_edge.writers.tflite import write_tflite
 
 
-def tflm_fields(model: QuantizedClassifier, metadata: Metadata, test: SelfTest, interface: str) -> dict[str, Any]:
+def tflm_fields(model: QuantizedClassifier, metadata: Metadata, test: SelfTest, interface: Arithmetic) -> dict[str, Any]:
     """Return what the templates of the `tflm` package know on top of the others.
 
     The file is written without names and metadata: the C++ class holds what firmware needs of them.
@@ -28,11 +29,11 @@ def tflm_fields(model: QuantizedClassifier, metadata: Metadata, test: SelfTest, 
         raise UsageError("--package tflm takes a model for normalised input; leave out --input raw, or take --package c")
     data = write_tflite(model, None, interface=interface, strip=True)
     arena, kind = arena_bytes(data, layers=len(model.layers), hidden_size=model.hidden_size)
-    int8 = interface == "int8"
+    int8 = interface == Arithmetic.INT8
     states = len(model.layers[0].state_scales)
     input_scale = model.input_scale if int8 else model.layers[0].state_scale
     return {
-        "interface": interface,
+        "interface": interface.value,
         "carries": int8,  # what rounding leaves of a sample goes into the next
         "value_type": "int8_t" if int8 else "int16_t",
         "value_max": 127 if int8 else (1 << 15) - 1,

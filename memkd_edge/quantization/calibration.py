@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from memkd_edge.errors import UsageError
 from memkd_edge.nets.classifier import Classifier
+from memkd_edge.vocabulary import Cell
 
 Floats = NDArray[np.float64]
 
@@ -37,9 +38,9 @@ class DenseWeights(NamedTuple):
 
 @dataclass(frozen=True)
 class FloatModel:
-    """A recurrent classifier as float64 arrays: kind "lstm" or "gru", layers bottom to top, head [K, H] and its bias [K]."""
+    """A recurrent classifier as float64 arrays: its kind of cell, layers bottom to top, head [K, H] and its bias [K]."""
 
-    kind: str
+    kind: Cell
     layers: tuple[LayerWeights, ...]
     head_weight: Floats
     head_bias: Floats
@@ -54,7 +55,7 @@ class FloatModel:
         """
         if model.spec.bidirectional:
             raise UsageError("a bidirectional model needs the end of the series first and cannot stream; distil a causal student")
-        if model.spec.kind not in ("lstm", "gru"):
+        if model.spec.kind not in (Cell.LSTM, Cell.GRU):
             raise UsageError(
                 f"a {model.spec.kind} has no recurrent step; --format onnx takes it, or distil an lstm or gru student"
             )
@@ -78,12 +79,12 @@ class FloatModel:
 
         Rows of gates: i, f, o, g (LSTM); reset, update, candidate from the input, candidate from h (GRU).
         """
-        gates = _gru_gates if self.kind == "gru" else _lstm_gates
+        gates = _gru_gates if self.kind == Cell.GRU else _lstm_gates
         return (*(gates(layer) for layer in self.layers), DenseWeights(self.head_weight, self.head_bias))
 
     def logits(self, x: NDArray[np.floating]) -> Floats:
         """Stream series x [N, T, C] and return the logits after every sample, [N, T, K]."""
-        run = _run_lstm if self.kind == "lstm" else _run_gru
+        run = _run_lstm if self.kind == Cell.LSTM else _run_gru
         sequence = x.astype(np.float64)
         for layer in self.layers:
             sequence = run(layer, sequence)

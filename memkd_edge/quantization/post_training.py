@@ -34,6 +34,7 @@ from memkd_edge.quantization.reference import integer_classifier
 from memkd_edge.quantization.rounding import round_nearest, round_weights
 from memkd_edge.quantization.sensitivity import sensitivity
 from memkd_edge.quantization.sensor_front_end import Sensor, absorb_offset_remainder, raw_input
+from memkd_edge.vocabulary import Arithmetic, Cell
 
 CELL_SHIFTS = (0, -1, 1, -2, 2, 3)  # the cell's scale is CELL_SCALE * 2^shift: range +-6 to +-192
 INPUT_HEADROOM = 1.25  # the device meets larger samples than the calibration series did
@@ -134,11 +135,11 @@ def _calibrated(
     series = x[np.linspace(0, len(x) - 1, count).round().astype(int)]
     expected = weights.logits(series)
 
-    def errors(dense: Sequence[DenseWeights], trial: Settings, interface: str = "int16x8") -> Floats:
+    def errors(dense: Sequence[DenseWeights], trial: Settings, interface: Arithmetic = Arithmetic.INT16X8) -> Floats:
         q = assemble(weights.kind, dense, grids, trial, None)
         runner = integer_classifier(q, len(series))
         samples = runner.quantize_input(series, interface)
-        return runner.run(runner.widen(samples) if interface == "int8" else samples) * q.head.out_scale - expected
+        return runner.run(runner.widen(samples) if interface == Arithmetic.INT8 else samples) * q.head.out_scale - expected
 
     float_dense, scales = weights.dense(), [grid.weight_scale for grid in grids]
     large = sum(part.size for one in float_dense for part in one) > MAX_PARAMETERS
@@ -148,7 +149,7 @@ def _calibrated(
     if not large and not fine_tuned:
         rounded = [round_weights(float_dense, scales, by_parameters.jacobian, damping) for damping in DAMPINGS]
         dense = min(rounded, key=lambda one: _size(errors(one, settings)))
-    shifts = CELL_SHIFTS if weights.kind == "lstm" else (settings.cell_shift,)
+    shifts = CELL_SHIFTS if weights.kind == Cell.LSTM else (settings.cell_shift,)
     found = [(dense, replace(settings, cell_shift=shift)) for shift in shifts]
     if not fine_tuned:
         by_biases = by_parameters if large else by_parameters.of_biases(dense)
@@ -165,7 +166,7 @@ def _calibrated(
     bulk_low, bulk_high = (float(limit) for limit in np.quantile(x, (INPUT_BULK, 1 - INPUT_BULK)))
     ranges = [_int8_input(min(clip * low, bulk_low), max(clip * high, bulk_high), settings.state_scale) for clip in INPUT_CLIPS]
     trials = [replace(settings, input_gain=gain, input_zero_point=zero) for gain, zero in dict.fromkeys(ranges)]
-    return dense, min(trials, key=lambda trial: _size(errors(dense, trial, "int8")))
+    return dense, min(trials, key=lambda trial: _size(errors(dense, trial, Arithmetic.INT8)))
 
 
 def _size(errors: Floats) -> float:
@@ -242,7 +243,7 @@ def dense_grid(dense: DenseWeights, in_scale: float, out_scale: float) -> Grid:
 
 
 def assemble(
-    kind: str, dense: Sequence[DenseWeights], grids: Sequence[Grid], settings: Settings, sensor: Sensor | None
+    kind: Cell, dense: Sequence[DenseWeights], grids: Sequence[Grid], settings: Settings, sensor: Sensor | None
 ) -> QuantizedClassifier:
     """Put the integer model together from weights and settings."""
     raw = None if sensor is None else raw_input(sensor, settings.state_scale)
@@ -261,7 +262,7 @@ def assemble(
         "raw": raw,
     }
     hidden_rescale = multiplier(PRODUCT_SCALE / settings.state_scale)
-    if kind == "gru":
+    if kind == Cell.GRU:
         return QuantizedGru(
             layers=tuple(QuantizedGruLayer(one, GATE_SCALE, settings.state_scale, hidden_rescale) for one in gates), **interface
         )

@@ -17,6 +17,7 @@ from memkd_edge.quantization.integer_model import (
     QuantizedLstmLayer,
 )
 from memkd_edge.quantization.samples import quantize_array, quantize_series
+from memkd_edge.vocabulary import Arithmetic
 
 # A gate has scale 2^-15; multiplying by it keeps the other factor's scale.
 _GATE_RESCALE = Multiplier(1 << 30, -14)
@@ -76,9 +77,9 @@ class IntegerClassifier:
             return np.stack([self.step_int8(sample.astype(np.int8)) for sample in samples], axis=1)
         return np.stack([self.step(sample.astype(np.int16)) for sample in samples], axis=1)
 
-    def quantize_input(self, x: NDArray[np.floating], interface: str = "int16x8") -> NDArray[np.integer]:
-        """Quantise normalised series x [N, T, C], from a reset, for `interface` "int8" or "int16x8" (samples.py)."""
-        if interface == "int8":
+    def quantize_input(self, x: NDArray[np.floating], interface: Arithmetic = Arithmetic.INT16X8) -> NDArray[np.integer]:
+        """Quantise normalised series x [N, T, C], from a reset, for `interface`, int8 or int16x8 (samples.py)."""
+        if interface == Arithmetic.INT8:
             return quantize_series(x, self.classifier.input_scale, self.classifier.input_zero_point_int8)
         return quantize_array(x, self.classifier.layers[0].state_scale)
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from memkd_edge.quantization.calibration import DenseWeights, Floats
 from memkd_edge.threads import torch_threads
+from memkd_edge.vocabulary import Cell
 
 _SAMPLES = 16  # of a series, at which the logits count; half of the weight is on the last
 _DIRECTIONS = 4  # of the logits, drawn anew for every answer when there are more classes than that
@@ -52,11 +53,11 @@ class Sensitivity:
         return replace(self, jacobian=self.jacobian[:, columns])
 
 
-def sensitivity(kind: str, dense: Sequence[DenseWeights], x: NDArray[np.floating], *, biases_only: bool = False) -> Sensitivity:
+def sensitivity(kind: Cell, dense: Sequence[DenseWeights], x: NDArray[np.floating], *, biases_only: bool = False) -> Sensitivity:
     """Differentiate a model on as many of the calibration series as takes a second or two.
 
     Args:
-        kind: "lstm" or "gru".
+        kind: of cell.
         dense: gates of every layer, then the head (`FloatModel.dense`).
         x: [N, T, C] normalised calibration series.
         biases_only: P counts the biases alone; for models whose weights are too many.
@@ -93,7 +94,7 @@ def _directions(classes: int, series: int, samples: int) -> Floats:
 
 
 def _jacobian(
-    kind: str,
+    kind: Cell,
     dense: Sequence[DenseWeights],
     x: NDArray[np.floating],
     directions: Floats,
@@ -103,7 +104,7 @@ def _jacobian(
     """Return [N, R, P], R = samples x directions: gradients by all steps' pre-activations, times what these were made of."""
     *layers, (head_weight, head_bias) = [(torch.from_numpy(one.weight), torch.from_numpy(one.bias)) for one in dense]
     series, samples, per_sample, classes = directions.shape
-    step = _gru_step if kind == "gru" else _lstm_step
+    step = _gru_step if kind == Cell.GRU else _lstm_step
     zeros = torch.zeros(series, head_weight.shape[1], dtype=torch.float64)
     states = [(zeros, zeros) for _ in layers]
     sources: list[list[Tensor]] = [[] for _ in layers]

@@ -11,6 +11,7 @@ from memkd_edge.data.normalisation import normalise
 from memkd_edge.data.resampling import StreamingResampler
 from memkd_edge.errors import MemkdEdgeError
 from memkd_edge.metadata import Metadata
+from memkd_edge.vocabulary import InputKind
 
 MODEL_STEPS = 4  # of a vector; every operator and the state's way round are exercised from the second on
 VALUES = 24  # at most, unless MODEL_STEPS needs more: golden vectors are the larger part of the metadata
@@ -19,7 +20,7 @@ DIGITS = 4  # significant, of each stored value
 
 def as_input(metadata: Metadata, physical: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return what a file's x stands for, at time steps `physical` [..., C] in physical units: see `Metadata.input`."""
-    if metadata.input == "normalised":
+    if metadata.input == InputKind.NORMALISED:
         return normalise(physical, metadata.mean, metadata.std)
     if metadata.counts_per_unit:
         return np.asarray(physical * np.asarray(metadata.counts_per_unit, np.float32), np.float32)

@@ -40,6 +40,7 @@ from memkd_edge.verification.runtime_check import (
     same,
 )
 from memkd_edge.verification.runtimes import Runner, runners
+from memkd_edge.vocabulary import Arithmetic, FigureKind, InputKind
 
 REPORT = "export/verify.json"
 C_FOLDERS = ("c", "c_float32")
@@ -56,7 +57,7 @@ class FileReport:
     bytes: int
     sha256: str
     arithmetic: str
-    input: str
+    input: InputKind
     counts_per_unit: tuple[float, ...]
     results: tuple[RuntimeResult, ...]
     failures: tuple[str, ...]
@@ -86,7 +87,7 @@ class VerifyReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as JSON-ready values; all accuracies are measured, on this machine's runtimes."""
-        return {**asdict(self), "kind": "measured", "passed": not self.failures, "failures": self.failures}
+        return {**asdict(self), "kind": FigureKind.MEASURED, "passed": not self.failures, "failures": self.failures}
 
 
 class ParityError(GateError):
@@ -216,14 +217,14 @@ def _open(path: Path, described: Metadata | None = None) -> _Opened:
     if path.suffix == ".tflite":
         file = read_tflite(path)
         interface, metadata = tflite_step(file), tflite_metadata(file)
-        arithmetic = {"int8": "int8", "int16": "int16x8"}.get(interface.logits.dtype, "float32")
+        arithmetic: str = {"int8": Arithmetic.INT8, "int16": Arithmetic.INT16X8}.get(interface.logits.dtype, Arithmetic.FLOAT32)
         damaged = metadata is not None and not digest_holds(path.read_bytes())
     elif path.suffix == ".onnx":
         model = read_onnx(path)
         interface = onnx_sequence(model, str(path)) or onnx_step(model, str(path))
         metadata, damaged = onnx_metadata(model, path), is_broken(path.read_bytes())
         dynamic = any(node.op_type.startswith("DynamicQuantize") for node in model.graph.node)
-        arithmetic = "dynamic int8" if dynamic else "float32"
+        arithmetic = "dynamic int8" if dynamic else Arithmetic.FLOAT32
     else:
         raise UsageError(f"{path}: verify takes a run directory, a .tflite or an .onnx file; generated C is verified in its run")
     if damaged:
@@ -246,10 +247,10 @@ def _open_c(
     """Return the entries into generated C: float32, or int8 and int16x8."""
     if path.parent.name == "c_float32":
         interface = float_step(student.spec)
-        physical = replace(metadata, input="raw", counts_per_unit=())  # it normalises by itself
-        return [_Opened(interface, "float32", c_runners(path, interface), physical, _feed(physical))]
+        physical = replace(metadata, input=InputKind.RAW, counts_per_unit=())  # it normalises by itself
+        return [_Opened(interface, Arithmetic.FLOAT32, c_runners(path, interface), physical, _feed(physical))]
     model = quantized(student, metadata, x_calibration, tuned)
-    steps = {arithmetic: integer_step(model, arithmetic) for arithmetic in ("int8", "int16x8")}
+    steps = {arithmetic: integer_step(model, arithmetic) for arithmetic in (Arithmetic.INT8, Arithmetic.INT16X8)}
     return [
         _Opened(interface, arithmetic, c_runners(path, interface), metadata, _feed(metadata), model=model)
         for arithmetic, interface in steps.items()
@@ -277,7 +278,7 @@ def _integer_model(
 
 
 def _feed(metadata: Metadata | None) -> Feed:
-    if metadata is None or metadata.input == "normalised":
+    if metadata is None or metadata.input == InputKind.NORMALISED:
         return same
     mean, std = np.asarray(metadata.mean, np.float32), np.asarray(metadata.std, np.float32)
     return lambda x: as_input(metadata, x * std + mean)
@@ -294,7 +295,9 @@ def _measured(path: Path, name: str, ways: Sequence[_Opened], data: ReferenceDat
                 f"{data.x.shape[2]} and {data.logits.shape[1]}: the file belongs to another run"
             )
         found = check_runtimes(opened.runners, interface, data, feed=opened.feed, model=opened.model, golden=opened.golden)
-        limit = FLOAT_TOLERANCE * max(1.0, float(np.abs(data.logits).max())) if opened.arithmetic == "float32" else np.inf
+        limit = (
+            FLOAT_TOLERANCE * max(1.0, float(np.abs(data.logits).max())) if opened.arithmetic == Arithmetic.FLOAT32 else np.inf
+        )
         results += found
         for result in found:
             for failure in result.failures(min_agreement, limit):
@@ -305,7 +308,7 @@ def _measured(path: Path, name: str, ways: Sequence[_Opened], data: ReferenceDat
         len(content),
         hashlib.sha256(content).hexdigest(),
         ", ".join(opened.arithmetic for opened in ways),
-        "normalised" if known is None else known.input,
+        InputKind.NORMALISED if known is None else known.input,
         () if known is None else known.counts_per_unit,
         tuple(results),
         tuple(f"{', '.join(titles)}: {failure}" for failure, titles in failures.items()),
@@ -327,4 +330,4 @@ def _recorded(run: Run) -> dict[str, dict[str, Any]]:
 def _as_recorded(metadata: Metadata, record: dict[str, Any] | None) -> Metadata:
     if record is None:
         return metadata
-    return replace(metadata, input=record["input"], counts_per_unit=tuple(record["counts_per_unit"]))
+    return replace(metadata, input=InputKind(record["input"]), counts_per_unit=tuple(record["counts_per_unit"]))

@@ -8,6 +8,7 @@ from memkd_edge.formats.step_interface import StepInterface, integer_step
 from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.quantization.reference import integer_classifier
 from memkd_edge.quantization.sensor_front_end import IntegerFrontEnd
+from memkd_edge.vocabulary import Arithmetic
 
 
 class ReferenceRunner:
@@ -38,11 +39,11 @@ class ReferenceRunner:
         return np.stack([self.step(x[:, t]) for t in range(x.shape[1])], axis=1)
 
 
-def integer_logits(model: QuantizedClassifier, arithmetic: str, x: NDArray[np.float32]) -> NDArray[np.float64]:
+def integer_logits(model: QuantizedClassifier, arithmetic: Arithmetic, x: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the real logits [N, K] of the integer model after series x [N, T, C] of what its x stands for.
 
     Args:
-        arithmetic: "int8" or "int16x8".
+        arithmetic: int8 or int16x8.
     """
     interface = integer_step(model, arithmetic)
     runner = ReferenceRunner(model, interface, len(x))

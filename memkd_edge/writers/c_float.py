@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from memkd_edge.errors import UsageError
 from memkd_edge.metadata import Metadata
 from memkd_edge.nets.classifier import Classifier, LstmClassifier
+from memkd_edge.vocabulary import Cell
 from memkd_edge.writers.c_text import c_float, check_name, content_id, render, runtime_files
 
 RUNTIME_FILES = ("memkd_lstm_f32.h", "memkd_state.h", "memkd_state.c")
@@ -42,7 +43,7 @@ def emit_c_float(model: Classifier, metadata: Metadata | None, name: str) -> dic
         "classes": spec.num_classes,
         "hidden": spec.hidden_size,
         "layers": spec.num_layers,
-        "kind": "lstm",
+        "kind": Cell.LSTM.value,
         "raw": None,
         "taps": 0,
         "state_type": "float",

@@ -23,6 +23,7 @@ from memkd_edge.quantization.integer_model import (
     QuantizedLstmLayer,
     RawInput,
 )
+from memkd_edge.vocabulary import Cell
 from memkd_edge.writers.c_text import check_name, content_id, render, runtime_files
 
 RUNTIME_FILES = ("memkd_port.h", "memkd_lstm.h", "memkd_lstm.c", "memkd_front_end.h", "memkd_state.h", "memkd_state.c")
@@ -93,7 +94,7 @@ def emit_c(model: QuantizedClassifier, metadata: Metadata | None, name: str) -> 
     fields: dict[str, Any] = {
         "integer": True,
         "kind": model.cell.value,
-        "gates": {"lstm": "i, f, o, g", "gru": "reset, update, candidate of x, candidate of h"}[model.cell],
+        "gates": {Cell.LSTM: "i, f, o, g", Cell.GRU: "reset, update, candidate of x, candidate of h"}[model.cell],
         "channels": model.input_size,
         "classes": model.num_classes,
         "hidden": model.hidden_size,

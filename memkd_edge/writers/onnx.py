@@ -21,11 +21,12 @@ from memkd_edge.formats.digest import with_blank_check, with_digest
 from memkd_edge.formats.embedded_metadata import KEY
 from memkd_edge.metadata import Metadata
 from memkd_edge.nets.classifier import GruClassifier, LstmClassifier
+from memkd_edge.vocabulary import Cell
 
 OPSET = 14  # the first with today's LSTM and GRU; any runtime since 2021 takes it
 IR_VERSION = 7  # the one that came with opset 14
 # ONNX orders the gates i, o, f, c and z, r, h; torch i, f, g, o and r, z, n.
-_GATES = {"lstm": (0, 3, 1, 2), "gru": (1, 0, 2)}
+_GATES = {Cell.LSTM: (0, 3, 1, 2), Cell.GRU: (1, 0, 2)}
 
 
 def write_onnx_step(model: LstmClassifier | GruClassifier, metadata: Metadata | None) -> bytes:
@@ -111,7 +112,7 @@ class _Graph:
     def __init__(self, model: LstmClassifier | GruClassifier) -> None:
         self._model = model
         self._kind = model.spec.kind
-        self.states = ("h",) if self._kind == "gru" else ("h", "c")
+        self.states = ("h",) if self._kind == Cell.GRU else ("h", "c")
         self._weights = {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
         self._nodes: list[Any] = []
         self._constants: dict[str, NDArray[Any]] = {}
@@ -140,7 +141,7 @@ class _Graph:
         b = self.constant(f"B{tag}", np.concatenate(biases)[None])
         outputs = [f"sequence{tag}", *(f"{kind}_last{tag}" for kind in self.states)]
         attributes = {"hidden_size": self._model.rnn.hidden_size}
-        if self._kind == "gru":
+        if self._kind == Cell.GRU:
             attributes["linear_before_reset"] = 1
         inputs = [x, w, r, b, *(["", *initial] if initial else [])]
         self._nodes.append(helper.make_node(self._kind.upper(), inputs, outputs, **attributes))

@@ -35,9 +35,10 @@ from memkd_edge.quantization.integer_model import (
     RawInput,
 )
 from memkd_edge.quantization.sensor_front_end import fold_normalisation
+from memkd_edge.vocabulary import Arithmetic, Cell, InputKind
 from memkd_edge.writers.flatbuffer import ModelWriter, Subgraph
 
-INTERFACES = ("int8", "int16x8")
+INTERFACES = (Arithmetic.INT8, Arithmetic.INT16X8)
 
 # Lowest operator versions whose kernels take these types.
 _INT16_VERSIONS = {"CONCATENATION": 3, "FULLY_CONNECTED": 7, "SPLIT": 4, "LOGISTIC": 3, "TANH": 3, "MUL": 4, "ADD": 3, "SUB": 5}
@@ -75,7 +76,7 @@ class _Layer:
 class _Graph:
     """What float and integer, LSTM and GRU graphs differ in."""
 
-    kind: str
+    kind: Cell
     layers: tuple[_Layer, ...]
     head: _Dense
     dtype: str
@@ -93,16 +94,18 @@ class _Graph:
         """Names and scales of a layer's state tensors: h, c of the bottom layer, h1, c1 of the next."""
         suffix = str(layer) if layer else ""
         scales = {f"h{suffix}": self.state_scale}
-        return scales if self.kind == "gru" else scales | {f"c{suffix}": self.layers[layer].cell_scale}
+        return scales if self.kind == Cell.GRU else scales | {f"c{suffix}": self.layers[layer].cell_scale}
 
 
-def write_tflite(q: QuantizedClassifier, metadata: Metadata | None, *, interface: str = "int8", strip: bool = False) -> bytes:
+def write_tflite(
+    q: QuantizedClassifier, metadata: Metadata | None, *, interface: Arithmetic = Arithmetic.INT8, strip: bool = False
+) -> bytes:
     """Write the integer model as a streaming .tflite file.
 
     Args:
         q: the integer model.
         metadata: embedded as buffer `memkd_edge`, arithmetic and input scale filled in; None leaves it out.
-        interface: "int8" (x and logits int8, state int16) or "int16x8" (all int16).
+        interface: int8 (x and logits int8, state int16) or int16x8 (all int16).
         strip: leave out tensor names and metadata.
 
     Raises:
@@ -111,7 +114,7 @@ def write_tflite(q: QuantizedClassifier, metadata: Metadata | None, *, interface
     if interface not in INTERFACES:
         raise UsageError(f"unknown interface {interface!r}; choose {' or '.join(INTERFACES)}")
     gates = [_integer_dense(layer.gates) for layer in q.layers]
-    narrow_input = interface == "int8" and q.raw is None
+    narrow_input = interface == Arithmetic.INT8 and q.raw is None
     if narrow_input:
         gates[0] = _without_zero_point(gates[0], q)
     graph = _Graph(
@@ -127,10 +130,10 @@ def write_tflite(q: QuantizedClassifier, metadata: Metadata | None, *, interface
     if metadata is not None:
         metadata = replace(metadata, arithmetic=interface, input_zero_point=q.input_zero_point_int8 if narrow_input else 0)
         if q.raw is not None:
-            metadata = replace(metadata, input="raw", counts_per_unit=q.raw.counts_per_unit, input_scale=1.0)
+            metadata = replace(metadata, input=InputKind.RAW, counts_per_unit=q.raw.counts_per_unit, input_scale=1.0)
         else:
-            metadata = replace(metadata, input_scale=q.input_scale if interface == "int8" else graph.state_scale)
-    return _write(graph, metadata, _Interface(q, interface == "int8"), strip=strip)
+            metadata = replace(metadata, input_scale=q.input_scale if interface == Arithmetic.INT8 else graph.state_scale)
+    return _write(graph, metadata, _Interface(q, interface == Arithmetic.INT8), strip=strip)
 
 
 def write_tflite_float(model: Classifier, metadata: Metadata | None, *, physical: bool = False, strip: bool = False) -> bytes:
@@ -146,12 +149,12 @@ def write_tflite_float(model: Classifier, metadata: Metadata | None, *, physical
         if metadata is None:
             raise ValueError("physical units need metadata.mean and .std")
         weights = fold_normalisation(weights, metadata.mean, metadata.std)
-        metadata = replace(metadata, input="raw")
+        metadata = replace(metadata, input=InputKind.RAW)
     *gates, head = (_Dense(dense.weight.astype(np.float32), dense.bias.astype(np.float32)) for dense in weights.dense())
     layers = tuple(_Layer(dense, layer.hidden_size) for dense, layer in zip(gates, weights.layers, strict=True))
     graph = _Graph(weights.kind, layers, head, "float32", None, None)
     if metadata is not None:
-        metadata = replace(metadata, arithmetic="float32", input_scale=None, input_zero_point=0)
+        metadata = replace(metadata, arithmetic=Arithmetic.FLOAT32, input_scale=None, input_zero_point=0)
     return _write(graph, metadata, None, strip=strip)
 
 
@@ -187,7 +190,7 @@ def _write_step(step: Subgraph, graph: _Graph, interface: "_Interface | None") -
     states: dict[str, int] = {}
     for index in range(len(graph.layers)):
         names = list(graph.states(index))
-        write_layer = _write_gru if graph.kind == "gru" else _write_lstm
+        write_layer = _write_gru if graph.kind == Cell.GRU else _write_lstm
         values = write_layer(_Cell(step, graph, index), below, *(step.inputs[name] for name in names))
         states |= dict(zip(names, values, strict=True))
         below = values[0]

@@ -19,8 +19,9 @@ from memkd_edge.benchmark.devices.profiles import Device, Quantity
 from memkd_edge.benchmark.emulation.measurement import Measurement
 from memkd_edge.benchmark.emulation.plugin import Execution
 from memkd_edge.benchmark.emulation.sections import Sections
-from memkd_edge.benchmark.report.figures import EMULATED_EXACT, MEASURED, Figure
+from memkd_edge.benchmark.report.figures import Figure
 from memkd_edge.errors import UsageError
+from memkd_edge.vocabulary import FigureKind
 
 
 def measurement(lines: list[tuple[str, int, int]]) -> Measurement:
@@ -101,17 +102,17 @@ PI = Device(
 
 
 def test_weights_in_the_cache_leave_latency_to_the_instructions():
-    latency = latency_from_instructions(Figure(4000, EMULATED_EXACT, "", "test"), 1024, PI)
+    latency = latency_from_instructions(Figure(4000, FigureKind.EMULATED, "", "test"), 1024, PI)
     assert (latency.value, latency.lo, latency.hi) == (2.0, 1.0, 4.0)
 
 
 def test_weights_beyond_the_cache_are_limited_by_memory():
-    latency = latency_from_instructions(Figure(4000, EMULATED_EXACT, "", "test"), 1025, PI)
+    latency = latency_from_instructions(Figure(4000, FigureKind.EMULATED, "", "test"), 1025, PI)
     assert (latency.value, latency.lo, latency.hi) == (10.25, 5.125, 20.5)
 
 
 def test_energy_and_battery_life():
-    latency = Figure(2000.0, MEASURED, "us", "test")
+    latency = Figure(2000.0, FigureKind.MEASURED, "us", "test")
     spent = energy(latency, PI)
     assert (spent.value, spent.lo, spent.hi) == (pytest.approx(6000), pytest.approx(5000), pytest.approx(7000))
     # 50 x 2 ms: a tenth of the time at 0.6 A, else 1 mA: 60.9 mA; 6.09 Ah last 100 h.
@@ -126,7 +127,7 @@ def test_energy_and_battery_life():
 
 def test_no_current_no_energy():
     bare = replace(PI, quantities={})
-    latency = Figure(1.0, MEASURED, "us", "test")
+    latency = Figure(1.0, FigureKind.MEASURED, "us", "test")
     assert energy(latency, bare) is None
     assert battery_life(latency, bare, DutyCycle(50, battery_ah=1.0)) is None
     said = on_battery(bare, DutyCycle(50, battery_ah=1.0), timed=False)

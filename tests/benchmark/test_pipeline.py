@@ -22,9 +22,6 @@ from memkd_edge.benchmark.emulation.qemu_cortex_m import CORES
 from memkd_edge.benchmark.pipeline import bench
 from memkd_edge.benchmark.report.budget import BudgetError, check_budget, parse_budget
 from memkd_edge.benchmark.report.figures import (
-    EMULATED_EXACT,
-    ESTIMATED,
-    MEASURED,
     BenchReport,
     BuildFigures,
     DeviceReport,
@@ -34,6 +31,7 @@ from memkd_edge.cli.bench_tables import figure_text, print_report, to_csv
 from memkd_edge.cli.main import app
 from memkd_edge.config import BenchConfig
 from memkd_edge.errors import GateError, MemkdEdgeError, MissingToolError, UsageError
+from memkd_edge.vocabulary import FigureKind
 
 from .conftest import make_run
 
@@ -88,9 +86,9 @@ def test_a_raspberry_pi_is_emulated_and_its_figures_are_labelled(run, aarch64):
     assert list(rows) == [("student", "int8 C"), ("student", "float32 C"), ("teacher", "float32 C")]
     for row in rows.values():
         kinds = {name: figure.kind for name, figure in row.figures.items()}
-        assert kinds["accuracy"] == MEASURED
-        assert kinds["latency"] == kinds["energy"] == ESTIMATED
-        assert kinds["instructions"] == kinds["flash"] == kinds["stack"] == kinds["state"] == EMULATED_EXACT
+        assert kinds["accuracy"] == FigureKind.MEASURED
+        assert kinds["latency"] == kinds["energy"] == FigureKind.ESTIMATED
+        assert kinds["instructions"] == kinds["flash"] == kinds["stack"] == kinds["state"] == FigureKind.EMULATED
         latency, count = row.figures["latency"], row.figures["instructions"].value
         assert latency.value == pytest.approx(count / (1.6 * 1500))
         assert (latency.lo, latency.hi) == (pytest.approx(count / (3.2 * 1500)), pytest.approx(count / (0.6 * 1500)))
@@ -182,7 +180,7 @@ def test_this_machine_is_measured(run, require_tool):
     assert any("LiteRT" in build or "litert" in build for _, build in rows)
     assert any("onnxruntime" in build for _, build in rows)
     for row in rows.values():
-        assert row.figures["latency"].kind == MEASURED
+        assert row.figures["latency"].kind == FigureKind.MEASURED
         assert 0 <= row.figures["latency"].value <= row.figures["latency_p90"].value <= row.figures["latency_p99"].value
         assert row.figures["peak_memory"].value > 0.1
 
@@ -264,7 +262,7 @@ def test_a_board_s_firmware_is_written_built_and_read(run, tmp_path, cortex_m, m
         resets.join()
         os.close(board)
         os.close(port)
-    assert figures["cycles"].kind == figures["latency"].kind == MEASURED
+    assert figures["cycles"].kind == figures["latency"].kind == FigureKind.MEASURED
     assert figures["latency"].value == pytest.approx(figures["cycles"].value / 25, abs=0.01)
     assert json.loads((run.path / "bench" / "mps2.json").read_text())["device"] == "mps2"
 
@@ -278,11 +276,11 @@ def a_report(**figures) -> BenchReport:
 
 
 def exact(value, unit=""):
-    return Figure(value, EMULATED_EXACT, unit, "test")
+    return Figure(value, FigureKind.EMULATED, unit, "test")
 
 
 def test_a_budget_names_each_exceeded_line_and_takes_an_estimate_s_upper_bound():
-    latency = Figure(900.0, ESTIMATED, "us", "test", 500.0, 1100.0)
+    latency = Figure(900.0, FigureKind.ESTIMATED, "us", "test", 500.0, 1100.0)
     report = a_report(flash=exact(8193, "B"), ram=exact(1024, "B"), instructions=exact(4000), latency=latency)
     limits = parse_budget("flash=8k,ram=1k,instructions=4000,latency=1ms,energy=5uJ")
     with pytest.raises(BudgetError) as caught:
@@ -323,7 +321,7 @@ def test_devices_are_compared_and_csv_has_one_figure_a_line(run, aarch64, cortex
     assert code == 0, result.exception
     lines = list(csv.DictReader(io.StringIO(result.stdout)))
     assert {line["device"] for line in lines} == {"rpi4", "nrf52840"}
-    assert all(line["lo"] and line["hi"] for line in lines if line["kind"] == ESTIMATED)
+    assert all(line["lo"] and line["hi"] for line in lines if line["kind"] == FigureKind.ESTIMATED)
 
 
 def test_a_broken_budget_prints_the_table_and_exits_4(run, aarch64):
@@ -382,14 +380,14 @@ def test_doctor_exits_3_when_a_needed_tool_is_missing(monkeypatch):
 
 
 def test_figures_read_well():
-    assert figure_text(Figure(0.409, ESTIMATED, "us", "", 0.204, 0.817)) == "~0.409 us\n[0.204, 0.817]"
-    assert figure_text(Figure(24100.0, ESTIMATED, "us", "", 16500.0, 33800.0)) == "~24.1 ms\n[16.5, 33.8]"
+    assert figure_text(Figure(0.409, FigureKind.ESTIMATED, "us", "", 0.204, 0.817)) == "~0.409 us\n[0.204, 0.817]"
+    assert figure_text(Figure(24100.0, FigureKind.ESTIMATED, "us", "", 16500.0, 33800.0)) == "~24.1 ms\n[16.5, 33.8]"
     assert figure_text(exact(5064, "B")) == "=5,064 B"
-    assert figure_text(Figure(961.25, EMULATED_EXACT, "instructions", "")) == "=961"
-    assert figure_text(Figure(0.975, MEASURED, "", "")) == "0.975"
-    assert figure_text(Figure(1.0, MEASURED, "", "")) == "1.000"
+    assert figure_text(Figure(961.25, FigureKind.EMULATED, "instructions", "")) == "=961"
+    assert figure_text(Figure(0.975, FigureKind.MEASURED, "", "")) == "0.975"
+    assert figure_text(Figure(1.0, FigureKind.MEASURED, "", "")) == "1.000"
     with pytest.raises(ValueError, match="interval"):
-        Figure(1.0, ESTIMATED, "us", "")
+        Figure(1.0, FigureKind.ESTIMATED, "us", "")
 
 
 def test_several_devices_are_compared_in_one_table(capsys):

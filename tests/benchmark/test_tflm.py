@@ -15,10 +15,10 @@ from memkd_edge.benchmark.builds import Builds
 from memkd_edge.benchmark.emulation.image import CppLibrary
 from memkd_edge.benchmark.emulation.qemu_cortex_m import CORES
 from memkd_edge.benchmark.pipeline import bench
-from memkd_edge.benchmark.report.figures import EMULATED_EXACT
 from memkd_edge.cli.main import app
 from memkd_edge.config import BenchConfig
 from memkd_edge.errors import MemkdEdgeError, MissingToolError
+from memkd_edge.vocabulary import FigureKind
 from memkd_edge.writers.c_integer import emit_c
 from memkd_edge.writers.tflite import write_tflite
 
@@ -109,7 +109,7 @@ def test_each_library_for_the_core_gives_a_row_for_each_file(run, tmp_path):
     places = {name: "gen/a_reference" if "reference" in name else "gen/b_cmsis_nn" for name in names}
     for name in names:
         figures = {key: figure.value for key, figure in rows[name].figures.items()}
-        assert rows[name].figures["instructions"].kind == rows[name].figures["arena"].kind == EMULATED_EXACT
+        assert rows[name].figures["instructions"].kind == rows[name].figures["arena"].kind == FigureKind.EMULATED
         assert rows[name].note == (
             f"{places[name]}/lib/libtensorflow-microlite.a: state kept between calls, 6 steps equal to the integer reference"
         )

@@ -18,8 +18,9 @@ from memkd_edge.benchmark.emulation import arm64_root
 from memkd_edge.benchmark.emulation.measurement import Measurement
 from memkd_edge.benchmark.emulation.qemu_cortex_m import DoesNotFitError, measure_cortex_m
 from memkd_edge.benchmark.emulation.qemu_user import measure_aarch64
-from memkd_edge.benchmark.report.figures import EMULATED_EXACT, BuildFigures, DeviceReport, Figure
+from memkd_edge.benchmark.report.figures import BuildFigures, DeviceReport, Figure
 from memkd_edge.config import BenchConfig
+from memkd_edge.vocabulary import Arithmetic, FigureKind
 
 TEACHER_STEPS = 4
 
@@ -49,7 +50,7 @@ def bench_cortex_m(device: Device, builds: Builds, config: BenchConfig) -> Devic
     rows = [_cortex_m_row(device, build, config) for build in made]
     for library in find_builds(Path(config.tflm_dir), device.core) if config.tflm_dir else []:
         makers: list[Callable[[], Build]] = [
-            partial(builds.student_tflm, interface, library) for interface in ("int8", "int16x8")
+            partial(builds.student_tflm, interface, library) for interface in (Arithmetic.INT8, Arithmetic.INT16X8)
         ]
         rows += [_tflm_row(device, build, config, library.place) for build in collect(makers)[0]]
     return DeviceReport(device.name, device.title, tuple(rows), (*reasons, *filter(None, [device.note])))
@@ -77,7 +78,7 @@ def bench_sizes(device: Device, builds: Builds, config: BenchConfig) -> DeviceRe
 
 def exact_figures(measurement: Measurement) -> dict[str, Figure]:
     """Return what emulation gives exactly. RAM is the caller's state, static variables, arena and the deepest stack together."""
-    exact = functools.partial(Figure, kind=EMULATED_EXACT, tool=measurement.tool)
+    exact = functools.partial(Figure, kind=FigureKind.EMULATED, tool=measurement.tool)
     sections = measurement.sections
     ram = measurement.state_bytes + sections.static + measurement.arena_bytes + measurement.stack_bytes
     figures = {
@@ -125,7 +126,7 @@ def _litert_rows(root: Path, device: Device, builds: Builds, config: BenchConfig
             rows.append(BuildFigures(build.model, build.name, note=f"did not run in {root}: {error.last_line}"))
             continue
         build.check(measurement.result.logits, device.name)
-        exact = functools.partial(Figure, kind=EMULATED_EXACT, tool=measurement.tool)
+        exact = functools.partial(Figure, kind=FigureKind.EMULATED, tool=measurement.tool)
         figures = {
             "file": exact(len(build.file), unit="B"),
             "weights": exact(build.weight_bytes, unit="B"),
@@ -150,7 +151,7 @@ def _cortex_m_row(device: Device, build: Build, config: BenchConfig) -> BuildFig
             timeout_s=config.timeout_s,
         )
     except DoesNotFitError as error:
-        weights = Figure(build.weight_bytes, EMULATED_EXACT, "B", "arm-none-eabi-gcc")
+        weights = Figure(build.weight_bytes, FigureKind.EMULATED, "B", "arm-none-eabi-gcc")
         return BuildFigures(build.model, build.name, {"weights": weights}, str(error))
     build.check(measurement.logits, device.name)
     figures = exact_figures(measurement)

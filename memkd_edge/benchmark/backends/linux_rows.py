@@ -12,7 +12,8 @@ from memkd_edge import toolchain
 from memkd_edge.benchmark.backends.linux import build_linux, write_python_bundle
 from memkd_edge.benchmark.builds import Build, Builds
 from memkd_edge.benchmark.protocol import parse
-from memkd_edge.benchmark.report.figures import MEASURED, BuildFigures, Figure
+from memkd_edge.benchmark.report.figures import BuildFigures, Figure
+from memkd_edge.vocabulary import FigureKind
 
 TIMED_STEPS = 4096
 WARM_UP_PART = 0.1  # of the timed steps, not counted
@@ -62,14 +63,14 @@ def measured_row(build: Build, text: str, tool: str, where: str) -> BuildFigures
     tool = runtime[1] if runtime else tool
     ticks = np.array(result.ticks[int(WARM_UP_PART * len(result.ticks)) :]) / 1000
     figures = {
-        "latency": Figure(round(float(np.percentile(ticks, 50)), 3), MEASURED, "us", tool),
-        "latency_p90": Figure(round(float(np.percentile(ticks, 90)), 3), MEASURED, "us", tool),
-        "latency_p99": Figure(round(float(np.percentile(ticks, 99)), 3), MEASURED, "us", tool),
-        "weights": Figure(build.weight_bytes, MEASURED, "B", tool),
-        "state": Figure(result.state_bytes, MEASURED, "B", tool),
+        "latency": Figure(round(float(np.percentile(ticks, 50)), 3), FigureKind.MEASURED, "us", tool),
+        "latency_p90": Figure(round(float(np.percentile(ticks, 90)), 3), FigureKind.MEASURED, "us", tool),
+        "latency_p99": Figure(round(float(np.percentile(ticks, 99)), 3), FigureKind.MEASURED, "us", tool),
+        "weights": Figure(build.weight_bytes, FigureKind.MEASURED, "B", tool),
+        "state": Figure(result.state_bytes, FigureKind.MEASURED, "B", tool),
     }
     if build.file:
-        figures["file"] = Figure(len(build.file), MEASURED, "B", tool)
+        figures["file"] = Figure(len(build.file), FigureKind.MEASURED, "B", tool)
     if memory:
-        figures["peak_memory"] = Figure(round(int(memory[1]) / 2**20, 1), MEASURED, "MiB", tool)
+        figures["peak_memory"] = Figure(round(int(memory[1]) / 2**20, 1), FigureKind.MEASURED, "MiB", tool)
     return BuildFigures(build.model, f"{build.name}, {runtime[1].split()[0]}" if runtime else build.name, figures)

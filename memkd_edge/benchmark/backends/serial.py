@@ -17,9 +17,10 @@ from memkd_edge.benchmark.builds import Build, Builds
 from memkd_edge.benchmark.devices.profiles import Device
 from memkd_edge.benchmark.emulation.image import write_sources
 from memkd_edge.benchmark.protocol import Parser, Result
-from memkd_edge.benchmark.report.figures import MEASURED, BuildFigures, DeviceReport, Figure
+from memkd_edge.benchmark.report.figures import BuildFigures, DeviceReport, Figure
 from memkd_edge.config import BenchConfig
 from memkd_edge.errors import MemkdEdgeError, MissingToolError, UsageError
+from memkd_edge.vocabulary import FigureKind
 
 LONGEST_LINE = 4096
 
@@ -37,11 +38,11 @@ def bench_serial(device: Device, builds: Builds, config: BenchConfig) -> DeviceR
     clock = device.quantities["clock_mhz"].value
     tool = f"firmware on the board, {device.port}"
     figures = {
-        "cycles": Figure(round(float(np.median(ticks)), 1), MEASURED, "cycles", tool),
-        "latency": Figure(round(float(np.median(ticks)) / clock, 3), MEASURED, "us", tool),
-        "latency_p99": Figure(round(float(np.percentile(ticks, 99)) / clock, 3), MEASURED, "us", tool),
-        "state": Figure(result.state_bytes, MEASURED, "B", tool),
-        "stack": Figure(result.stack, MEASURED, "B", tool),
+        "cycles": Figure(round(float(np.median(ticks)), 1), FigureKind.MEASURED, "cycles", tool),
+        "latency": Figure(round(float(np.median(ticks)) / clock, 3), FigureKind.MEASURED, "us", tool),
+        "latency_p99": Figure(round(float(np.percentile(ticks, 99)) / clock, 3), FigureKind.MEASURED, "us", tool),
+        "state": Figure(result.state_bytes, FigureKind.MEASURED, "B", tool),
+        "stack": Figure(result.stack, FigureKind.MEASURED, "B", tool),
     }
     return DeviceReport(
         device.name, device.title, (BuildFigures(build.model, build.name, figures),), tuple(filter(None, [device.note]))

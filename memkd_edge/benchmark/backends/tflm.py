@@ -2,7 +2,7 @@
 """TFLite Micro, as the user built it: finds the library for a core, and makes the student's file a model for the runner.
 
     for build in find_builds(Path("tflite-micro"), "m4"):
-        model = tflm_model(quantized, data, "int8", build)     # a CModel: firmware_bench/tflm/tflm.cc over the library
+        model = tflm_model(quantized, data, Arithmetic.INT8, build)     # a CModel: firmware_bench/tflm/tflm.cc over the library
 
 Of TFLite Micro nothing is in this project, and nothing of it is built here: the folder holds the static library and the headers.
 """
@@ -21,6 +21,7 @@ from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.packages.arena import arena_bytes
 from memkd_edge.packages.tflm import operator_methods
 from memkd_edge.quantization.integer_model import QuantizedClassifier
+from memkd_edge.vocabulary import Arithmetic
 
 LIBRARY = "libtensorflow-microlite.a"
 HEADER = "tensorflow/lite/micro/micro_interpreter.h"
@@ -87,17 +88,17 @@ def explain(error: toolchain.ToolFailedError, folder: Path) -> MemkdEdgeError:
     return error
 
 
-def tflm_model(model: QuantizedClassifier, data: bytes, interface: str, build: TflmBuild) -> CModel:
+def tflm_model(model: QuantizedClassifier, data: bytes, interface: Arithmetic, build: TflmBuild) -> CModel:
     """Return the file of `model` in TFLite Micro as the model "student" for the runner.
 
     Args:
-        data: the stripped .tflite file of `model` for `interface` ("int8", "int16x8"), as firmware carries it.
+        data: the stripped .tflite file of `model` for `interface`, as firmware carries it.
     """
     layers = len(model.layers)
     states = layers * len(model.layers[0].state_scales)
     methods = operator_methods(data)
     arena, _ = arena_bytes(data, layers=layers, hidden_size=model.hidden_size)
-    value, suffix = ("int8_t", "i8") if interface == "int8" else ("int16_t", "i16")
+    value, suffix = ("int8_t", "i8") if interface == Arithmetic.INT8 else ("int16_t", "i16")
     header = f"""
 #include <stdint.h>
 #define STUDENT_CHANNELS {model.input_size}

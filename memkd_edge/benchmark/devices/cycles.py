@@ -24,7 +24,8 @@ import re
 from dataclasses import dataclass
 
 from memkd_edge.benchmark.emulation.measurement import Measurement
-from memkd_edge.benchmark.report.figures import ESTIMATED, Figure
+from memkd_edge.benchmark.report.figures import Figure
+from memkd_edge.vocabulary import FigureKind
 
 M4_COREMARK_PER_MHZ = 3.40
 
@@ -80,7 +81,7 @@ def estimate_cycles(measurement: Measurement, core: str, fetch_penalty: tuple[fl
     middle = (lo + hi) / 2 * (1 + sum(fetch_penalty) / 2)
     return Figure(
         middle,
-        ESTIMATED,
+        FigureKind.ESTIMATED,
         "cycles",
         f"{measurement.tool}, cycle model {core} within {timing.error:.0%}",
         lo * (1 - timing.error) * (1 + fetch_penalty[0]),

@@ -5,8 +5,9 @@ import re
 from dataclasses import dataclass
 
 from memkd_edge.benchmark.devices.profiles import Device
-from memkd_edge.benchmark.report.figures import ESTIMATED, Figure
+from memkd_edge.benchmark.report.figures import Figure
 from memkd_edge.errors import UsageError
+from memkd_edge.vocabulary import FigureKind
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def latency_from_instructions(instructions: Figure, weight_bytes: float, device:
         limits = (weight_bytes / bandwidth.value, weight_bytes / bandwidth.hi, weight_bytes / bandwidth.lo)
         value, lo, hi = (max(pair) for pair in zip((value, lo, hi), limits, strict=True))
         tool += f", weights from memory at {bandwidth.value:g} MB/s"
-    return Figure(value, ESTIMATED, "us", f"{instructions.tool}; {tool}", lo, hi)
+    return Figure(value, FigureKind.ESTIMATED, "us", f"{instructions.tool}; {tool}", lo, hi)
 
 
 def energy(latency: Figure, device: Device) -> Figure | None:
@@ -54,7 +55,7 @@ def energy(latency: Figure, device: Device) -> Figure | None:
     hi = latency.value if latency.hi is None else latency.hi
     return Figure(
         latency.value * volt.value * current.value / 1000,
-        ESTIMATED,
+        FigureKind.ESTIMATED,
         "uJ",
         f"{latency.tool}; {current.value:g} mA at {volt.value:g} V",
         lo * volt.lo * current.lo / 1000,
@@ -88,7 +89,9 @@ def battery_life(latency: Figure, device: Device, duty: DutyCycle) -> Figure | N
             (latency.value if latency.lo is None else latency.lo, active.lo, sleep.lo if sleep else 0.0),
         )
     )
-    return Figure(value, ESTIMATED, "days", f"{duty.battery_ah * 1000:g} mAh, {duty.rate_hz:g} samples/s; {latency.tool}", lo, hi)
+    return Figure(
+        value, FigureKind.ESTIMATED, "days", f"{duty.battery_ah * 1000:g} mAh, {duty.rate_hz:g} samples/s; {latency.tool}", lo, hi
+    )
 
 
 def on_battery(device: Device, duty: DutyCycle, *, timed: bool) -> str:

@@ -4,34 +4,31 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-MEASURED = "measured"
-EMULATED_EXACT = "emulated-exact"
-ESTIMATED = "estimated"
+from memkd_edge.vocabulary import FigureKind
 
 
 @dataclass(frozen=True)
 class Figure:
     """One number and how it was come by.
 
-    kind: "measured" (on that device), "emulated-exact" (instruction counts, section sizes, stack: the same on the device) or
-    "estimated", which always has its interval [lo, hi]. tool: what gave the number, with version.
+    kind: an estimate always has its interval [lo, hi]. tool: what gave the number, with version.
     """
 
     value: float
-    kind: str
+    kind: FigureKind
     unit: str
     tool: str
     lo: float | None = None
     hi: float | None = None
 
     def __post_init__(self) -> None:
-        if self.kind == ESTIMATED and (self.lo is None or self.hi is None):
+        if self.kind == FigureKind.ESTIMATED and (self.lo is None or self.hi is None):
             raise ValueError("an estimate needs its interval")
 
     def scaled(self, factor: float, unit: str, tool: str) -> "Figure":
         """Return this estimate times `factor`, in another unit."""
         lo, hi = (self.value if bound is None else bound for bound in (self.lo, self.hi))
-        return Figure(self.value * factor, ESTIMATED, unit, f"{self.tool}; {tool}", lo * factor, hi * factor)
+        return Figure(self.value * factor, FigureKind.ESTIMATED, unit, f"{self.tool}; {tool}", lo * factor, hi * factor)
 
 
 @dataclass(frozen=True)
