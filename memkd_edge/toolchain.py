@@ -8,38 +8,70 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from memkd_edge.errors import MemkdEdgeError, MissingToolError
 
-# program -> Debian package
-PACKAGES = {
+# program, or file of a compiler's library -> Debian packages
+DEBIAN_PACKAGES = {
     "arm-none-eabi-gcc": "gcc-arm-none-eabi libnewlib-arm-none-eabi",
     "arm-none-eabi-g++": "gcc-arm-none-eabi libstdc++-arm-none-eabi-newlib",
+    "arm-none-eabi-nm": "binutils-arm-none-eabi",
     "arm-none-eabi-objdump": "binutils-arm-none-eabi",
     "arm-none-eabi-readelf": "binutils-arm-none-eabi",
+    "arm-none-eabi-size": "binutils-arm-none-eabi",
     "qemu-system-arm": "qemu-system-arm",
     "qemu-aarch64": "qemu-user",
     "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu libc6-dev-arm64-cross",
     "aarch64-linux-gnu-nm": "binutils-aarch64-linux-gnu",
     "aarch64-linux-gnu-objdump": "binutils-aarch64-linux-gnu",
-    "arm-none-eabi-nm": "binutils-arm-none-eabi",
-    "cc": "gcc",
+    "cc": "gcc libc6-dev",
     "ssh": "openssh-client",
     "dpkg-deb": "dpkg",
     "apt-get": "apt",
+    "nano.specs": "libnewlib-arm-none-eabi",
+    "rdimon.specs": "libnewlib-arm-none-eabi",
+    "libstdc++_nano.a": "libstdc++-arm-none-eabi-newlib",
 }
 
-# module -> how pip installs it. A Raspberry Pi has only numpy and ai-edge-litert of these.
-MODULES = {
-    **{name: f"pip install {name}" for name in ("aeon", "flatbuffers", "jinja2", "matplotlib", "numba", "onnx", "onnxruntime")},
-    **{name: f"pip install {name}" for name in ("pandas", "rich", "safetensors", "scipy", "torch", "typer")},
-    "ai_edge_litert": "pip install ai-edge-litert",
-    "google": "pip install protobuf",
-    "ray": "pip install 'memkd-edge[ray]'",
-    "serial": "pip install 'memkd-edge[serial]'",
-    "sklearn": "pip install scikit-learn",
-    "tflite_micro": "pip install 'memkd-edge[tflm]'",
+
+@dataclass(frozen=True)
+class PythonPackage:
+    """A package as pip knows it; extra: the extra of memkd-edge that brings it, "" for one that every installation has."""
+
+    distribution: str
+    extra: str = ""
+
+    @property
+    def install(self) -> str:
+        """The command that installs it."""
+        return f"pip install 'memkd-edge[{self.extra}]'" if self.extra else f"pip install {self.distribution}"
+
+
+_REQUIRED = (
+    "aeon",
+    "flatbuffers",
+    "jinja2",
+    "matplotlib",
+    "numba",
+    "onnx",
+    "onnxruntime",
+    "pandas",
+    "rich",
+    "safetensors",
+    "scipy",
+)
+# by the name of the module
+PYTHON_PACKAGES = {
+    **{name: PythonPackage(name) for name in (*_REQUIRED, "torch", "typer")},
+    "ai_edge_litert": PythonPackage("ai-edge-litert"),
+    "google": PythonPackage("protobuf"),
+    "ray": PythonPackage("ray", "ray"),
+    "serial": PythonPackage("pyserial", "serial"),
+    "sklearn": PythonPackage("scikit-learn"),
+    "tensorflow": PythonPackage("tensorflow", "tensorflow"),
+    "tflite_micro": PythonPackage("tflite-micro", "tflm"),
 }
 
 
@@ -52,12 +84,10 @@ def naming_missing_packages() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        module = (error.name or "").partition(".")[0]
-        if module not in MODULES:
+        package = PYTHON_PACKAGES.get((error.name or "").partition(".")[0])
+        if package is None:
             raise
-        raise MissingToolError(
-            f"{module} is not installed; {MODULES[module]}, or pip install memkd-edge for all that it works with"
-        ) from error
+        raise MissingToolError(f"{package.distribution} is not installed; {package.install}") from error
 
 
 def find(program: str) -> str:
@@ -68,31 +98,82 @@ def find(program: str) -> str:
     """
     path = shutil.which(program)
     if path is None:
-        raise MissingToolError(f"{program} is not installed; on Debian: apt-get install {PACKAGES[program]}")
+        raise MissingToolError(f"{program} is not installed; on Debian: apt-get install {DEBIAN_PACKAGES[program]}")
     return path
 
 
-def find_cxx() -> str:
-    """Return the path of arm-none-eabi-g++, whose C++ library is a package of its own.
+def find_library(compiler: str, file: str) -> Path:
+    """Return where `compiler` keeps `file`, of a library that is a Debian package of its own.
 
     Raises:
         MissingToolError: one of the two is not installed.
     """
-    compiler = find("arm-none-eabi-g++")
-    library = run([compiler, "-print-file-name=libstdc++_nano.a"], timeout_s=30).strip()
-    if not os.path.isabs(library):  # the bare name: not found
-        raise MissingToolError(
-            "the C++ library of arm-none-eabi-g++ is not installed; on Debian: apt-get install libstdc++-arm-none-eabi-newlib"
-        )
-    return compiler
+    place = Path(run([find(compiler), f"-print-file-name={file}"], timeout_s=30).strip())
+    if not place.is_file():  # the bare name comes back when there is none
+        raise MissingToolError(f"{compiler} has no {file}; on Debian: apt-get install {DEBIAN_PACKAGES[file]}")
+    return place
+
+
+def find_cxx() -> str:
+    """Return the path of arm-none-eabi-g++, with its C++ library.
+
+    Raises:
+        MissingToolError: one of the two is not installed.
+    """
+    find_library("arm-none-eabi-g++", "libstdc++_nano.a")
+    return find("arm-none-eabi-g++")
 
 
 @functools.cache
 def version(program: str) -> str:
     """Return "program 1.2.3", from the first line of `program --version`."""
     line = run([find(program), "--version"], timeout_s=30).splitlines()[0]
-    number = re.search(r"\d+\.\d+(\.\d+)?", line)
+    number = re.search(r"\d+\.\d+\.\d+", line) or re.search(r"\d+\.\d+", line)
     return f"{program} {number[0] if number else '?'}"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a program ended. exit_code: negative where a signal ended it; errors: its error output."""
+
+    exit_code: int
+    output: bytes
+    errors: str
+
+
+def execute(
+    command: Sequence[str],
+    *,
+    timeout_s: float,
+    cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    stdin: bytes = b"",
+    join_stderr: bool = False,
+) -> Finished:
+    """Run `command` to its end, whichever that is; arguments as of `run`.
+
+    Raises:
+        MissingToolError: there is no such program, or it is none.
+        TimeLimitError: it ran longer than `timeout_s` seconds and was ended.
+    """
+    try:
+        done = subprocess.run(
+            command,
+            input=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT if join_stderr else subprocess.PIPE,
+            timeout=timeout_s,
+            cwd=cwd,
+            env={**os.environ, "LC_ALL": "C", **(environment or {})},  # some messages are parsed
+        )
+    except subprocess.TimeoutExpired as error:
+        name = os.path.basename(command[0])
+        raise TimeLimitError(
+            f"{name} did not end within {timeout_s:g} s and was stopped; raise --timeout if the model is large"
+        ) from error
+    except OSError as error:
+        raise MissingToolError(f"{command[0]} cannot be run: {error.strerror}") from error
+    return Finished(done.returncode, done.stdout, (done.stderr or b"").decode(errors="replace"))
 
 
 def run(
@@ -110,29 +191,18 @@ def run(
 
     Raises:
         ToolFailedError: it ended with an error.
-        MemkdEdgeError: it ran longer than `timeout_s` seconds and was ended.
+        TimeLimitError: it ran longer than `timeout_s` seconds and was ended.
     """
-    name = os.path.basename(command[0])
-    errors = subprocess.STDOUT if join_stderr else subprocess.PIPE
-    try:
-        done = subprocess.run(
-            command,
-            input=stdin,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            timeout=timeout_s,
-            cwd=cwd,
-            env={**os.environ, "LC_ALL": "C", **(environment or {})},  # some messages are parsed
-        )
-    except subprocess.TimeoutExpired as error:
-        raise MemkdEdgeError(
-            f"{name} did not end within {timeout_s:g} s and was stopped; raise --timeout if the model is large"
-        ) from error
-    output = done.stdout.decode(errors="replace")
-    if done.returncode != 0:
-        message = (done.stderr or b"").decode(errors="replace").strip() or output.strip()
-        raise ToolFailedError(f"{name} failed (exit {done.returncode}): {message[-2000:]}", message)
+    done = execute(command, timeout_s=timeout_s, cwd=cwd, environment=environment, stdin=stdin, join_stderr=join_stderr)
+    output = done.output.decode(errors="replace")
+    if done.exit_code != 0:
+        message = done.errors.strip() or output.strip()
+        raise ToolFailedError(f"{os.path.basename(command[0])} failed (exit {done.exit_code}): {message[-2000:]}", message)
     return output
+
+
+class TimeLimitError(MemkdEdgeError):
+    """An external program ran longer than it may."""
 
 
 class ToolFailedError(MemkdEdgeError):

@@ -31,12 +31,11 @@ _PROGRAMS = {
     "cc": "--device host; the instruction counter of all emulated devices",
 }
 _OPTIONAL_PROGRAMS = {"ssh": "a real Pi: backend ssh"}
-# distribution -> purpose, installation
-_PACKAGES = {
-    "ai-edge-litert": (".tflite on this machine", "pip install ai-edge-litert"),
-    "onnxruntime": (".onnx on this machine", "pip install onnxruntime"),
-    "tflite-micro": ("TensorFlow Lite Micro's kernels in the verification", "pip install 'memkd-edge[tflm]'"),
-    "pyserial": ("a real microcontroller: backend serial", "pip install 'memkd-edge[serial]'"),
+_MODULES = {
+    "ai_edge_litert": ".tflite on this machine",
+    "onnxruntime": ".onnx on this machine",
+    "tflite_micro": "TensorFlow Lite Micro's kernels in the verification",
+    "serial": "a real microcontroller: backend serial",
 }
 
 
@@ -45,8 +44,9 @@ def examine() -> list[Check]:
     checks = [_program(name, purpose, needed=True) for name, purpose in _PROGRAMS.items()]
     checks += [_program(name, purpose, needed=False) for name, purpose in _OPTIONAL_PROGRAMS.items()]
     checks.append(_cxx())
-    for name, (purpose, remedy) in _PACKAGES.items():
-        checks.append(Check(name, purpose, _distribution(name), remedy, needed=False))
+    for module, purpose in _MODULES.items():
+        package = toolchain.PYTHON_PACKAGES[module]
+        checks.append(Check(package.distribution, purpose, _installed(package.distribution), package.install, needed=False))
     root = arm64_root.location()
     found = str(root) if arm64_root.is_built(root) else ""
     checks.append(
@@ -59,7 +59,7 @@ def _program(name: str, purpose: str, *, needed: bool) -> Check:
     found = shutil.which(name) or ""
     if found and needed:
         found = toolchain.version(name).removeprefix(f"{name} ")
-    return Check(name, purpose, found, f"apt-get install {toolchain.PACKAGES[name]}", needed)
+    return Check(name, purpose, found, f"apt-get install {toolchain.DEBIAN_PACKAGES[name]}", needed)
 
 
 def _cxx() -> Check:
@@ -68,10 +68,12 @@ def _cxx() -> Check:
         found = toolchain.find_cxx()
     except MissingToolError:
         found = ""
-    return Check(name, "rows of TFLite Micro: --tflm-dir", found, f"apt-get install {toolchain.PACKAGES[name]}", needed=False)
+    return Check(
+        name, "rows of TFLite Micro: --tflm-dir", found, f"apt-get install {toolchain.DEBIAN_PACKAGES[name]}", needed=False
+    )
 
 
-def _distribution(name: str) -> str:
+def _installed(name: str) -> str:
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from memkd_edge.config import DistillConfig
 from memkd_edge.data.dataset import Dataset
-from memkd_edge.errors import MemkdEdgeError, MissingToolError, UsageError
+from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.progress import Reporter
 from memkd_edge.runs import write_atomic
 
@@ -75,10 +75,8 @@ class RayExecutor:
 
     def __init__(self, address: str, cpus: int) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        try:
-            import ray
-        except ImportError as error:
-            raise MissingToolError("Ray is not installed: pip install 'memkd-edge[ray]', on every node of the cluster") from error
+        import ray
+
         self.ray: Any = ray
         self.address, self.cpus = address, cpus
 

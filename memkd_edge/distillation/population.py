@@ -17,6 +17,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from memkd_edge import seeds
 from memkd_edge.distillation.grid import on_grid
 from memkd_edge.distillation.methods import Method, StepContext, method_named
 from memkd_edge.distillation.students import Candidate, Parameters, forward, initial_parameters, training_bytes
@@ -83,7 +84,7 @@ class Shard:
             method = method_named(name)
             extra: list[Parameters] = []
             for candidate in self.candidates[start:stop]:
-                generator = torch.Generator().manual_seed(self.recipe.seed * 100_003 + candidate.seed)
+                generator = torch.Generator().manual_seed(seeds.of_candidate(self.recipe.seed, candidate.seed))
                 extra.append(method.parameters(1, self.spec.width, teacher_width, generator))
             yield Slice(
                 method,
@@ -254,15 +255,11 @@ def epochs(wanted: int, series: int, size: int, steps: int = STEPS) -> int:
 
 def batches(series: int, recipe: Recipe, epoch: int) -> list[Tensor]:
     """Return the indices of each batch of an epoch: a random order, cut into equal parts (give or take one series)."""
-    order = torch.randperm(series, generator=_generator(recipe.seed, 2 * epoch))
+    order = torch.randperm(series, generator=torch.Generator().manual_seed(seeds.of_epoch(recipe.seed, epoch)))
     count = math.ceil(series / recipe.batch_size)
     return [order[number::count] for number in range(count)]
 
 
 def step_generator(recipe: Recipe, step: int) -> torch.Generator:
     """Return the source of randomness of one training step; the same for every student and after a resume."""
-    return _generator(recipe.seed, 2 * step + 1)
-
-
-def _generator(seed: int, number: int) -> torch.Generator:
-    return torch.Generator().manual_seed((seed * 1_000_000_007 + number) % 2**63)
+    return torch.Generator().manual_seed(seeds.of_step(recipe.seed, step))

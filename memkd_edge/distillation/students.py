@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from memkd_edge import seeds
 from memkd_edge.distillation.methods import Outputs
 from memkd_edge.nets.classifier import CNN_KERNEL, ModelSpec, build
 from memkd_edge.nets.recurrence import gru, lstm
@@ -36,7 +37,7 @@ def initial_parameters(spec: ModelSpec, candidates: list[Candidate], length: int
     models = []
     for candidate in candidates:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed * 100_003 + candidate.seed)
+            torch.manual_seed(seeds.of_candidate(seed, candidate.seed))
             state = build(spec).state_dict()
             if spec.kind == Cell.LSTM:
                 state["rnn.bias_hh_l0"].zero_()

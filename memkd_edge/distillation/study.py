@@ -23,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from memkd_edge import seeds
 from memkd_edge.config import DistillConfig
 from memkd_edge.distillation.checkpoint import read_checkpoint, write_checkpoint
 from memkd_edge.distillation.methods import cross_entropy
@@ -129,8 +130,8 @@ class _Tries:
     def __init__(self, context: TrainingContext, spec: ModelSpec, part: Series, noise: float) -> None:
         config = context.config
         recipe = TeacherRecipe(context.teacher_epochs, config.teacher_learning_rate, context.batch_size, noise)
-        seeds = [config.seed * 1_009 + number for number in range(config.teacher_seeds)]
-        self.trainings = [TeacherTraining(spec, recipe, seed, part) for seed in seeds]
+        numbers = range(config.teacher_seeds)
+        self.trainings = [TeacherTraining(spec, recipe, seeds.of_teacher(config.seed, number), part) for number in numbers]
         self.epochs = recipe.epochs
 
     @property

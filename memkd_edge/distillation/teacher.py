@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from memkd_edge import seeds
 from memkd_edge.distillation.methods import Outputs
 from memkd_edge.distillation.schedule import rate
 from memkd_edge.distillation.students import long_memory_bias
@@ -182,7 +183,7 @@ class TeacherTraining:
     def train_epoch(self) -> None:
         """Pass once over the training series."""
         series = len(self.train.y)
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        generator = torch.Generator().manual_seed(seeds.of_teacher_epoch(self.seed, self.epoch))
         order = torch.randperm(series, generator=generator)
         x = self.train.x
         if self.recipe.noise:

@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tensor arena that TFLite Micro needs for a model, found by trying. Also a script of its own: `arena.py MODEL.tflite`.
+"""The tensor arena that TFLite Micro needs for a model, found by trying.
 
 What TFLite Micro reports after planning (`arena_used_bytes`) is less than planning itself needs, so only trying tells. The
 tflite-micro wheel is a 64-bit build: its pointers are twice as large as a microcontroller's, where its arena is an upper bound.
 """
 
 import importlib.util
-import subprocess
 import sys
 import tempfile
 from importlib import metadata as importlib_metadata
 from pathlib import Path
 
-_STEP = 16  # bytes, the arena's alignment
-_LARGEST = 1 << 20
+from memkd_edge import toolchain
+from memkd_edge.packages import arena_child
+
+TIMEOUT_S = 120.0
 
 # A 32-bit core needs this part of the wheel's arena. Least and most over 16 models of 1 to 128 units, 1 to 3 layers and both
 # interfaces, each tried at every size on a Cortex-M4 under QEMU (tflite-micro 90b983c): 0.65 .. 0.73 with the reference kernels,
@@ -33,32 +34,14 @@ def arena_bytes(model: bytes, *, layers: int, hidden_size: int) -> tuple[int, st
             path = Path(folder) / "model.tflite"
             path.write_bytes(model)
             # In a process of its own: a native runtime may abort.
-            command = [sys.executable, "-I", __file__, str(path)]
-            found = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-        if found.returncode == 0:
+            command = [sys.executable, "-I", arena_child.__file__, str(path)]
+            found = toolchain.execute(command, timeout_s=TIMEOUT_S)
+        if found.exit_code == 0:
             version = importlib_metadata.version("tflite-micro")
-            return int(found.stdout), f"measured: the smallest that the 64-bit tflite-micro wheel {version} takes"
+            return int(found.output), f"measured: the smallest that the 64-bit tflite-micro wheel {version} takes"
     return _estimate(layers, hidden_size), "estimated, from above; with `pip install 'memkd-edge[tflm]'` it would be measured"
 
 
 def _estimate(layers: int, hidden_size: int) -> int:
     """An upper bound of what the wheel needed for 16 models: planning dominates, and grows with the operators."""
     return 2048 + 3328 * layers + 32 * hidden_size
-
-
-def _smallest(model: bytes) -> int:
-    from tflite_micro.python.tflite_micro import runtime
-
-    low, high = 0, _LARGEST // _STEP
-    while high - low > 1:
-        middle = (low + high) // 2
-        try:
-            runtime.Interpreter.from_bytes(model, arena_size=middle * _STEP).invoke()
-            high = middle
-        except RuntimeError:
-            low = middle
-    return high * _STEP
-
-
-if __name__ == "__main__":
-    print(_smallest(Path(sys.argv[1]).read_bytes()))

@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """How much flash a model's C takes on a Cortex-M4, as its compiler and linker say."""
 
-import re
-import shutil
-import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from memkd_edge.errors import MemkdEdgeError
+from memkd_edge import toolchain
+from memkd_edge.errors import MissingToolError
 
 _COMPILER = "arm-none-eabi-gcc"
 _CORE = ("-mcpu=cortex-m4", "-mthumb")
@@ -36,10 +34,11 @@ def flash_rows(sources: Mapping[str, str], name: str) -> list[dict[str, str]]:
     Args:
         sources: of the model and its runtime, by file name.
     """
-    if shutil.which(_COMPILER) is None or not Path(_run(_COMPILER, "-print-file-name=nano.specs").strip()).is_file():
+    try:
+        toolchain.find_library(_COMPILER, "nano.specs")
+    except MissingToolError:
         return [{"what": "flash", "bytes": "?", "kind": f"not measured: {_COMPILER} or its newlib was not installed"}]
-    version = re.search(r"\d+\.\d+\.\d+", _run(_COMPILER, "--version"))
-    compiler = f"{_COMPILER} {version[0] if version else '?'}"
+    compiler = toolchain.version(_COMPILER)
     rows = []
     for form, flags in (("fast form", ("-O2",)), ("small form", ("-Os", "-DMEMKD_SMALL"))):
         size = _flash(sources, name, flags)
@@ -66,8 +65,5 @@ def _flash(sources: Mapping[str, str], name: str, flags: tuple[str, ...]) -> int
         return int(text) + int(data)
 
 
-def _run(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    if done.returncode != 0:
-        raise MemkdEdgeError(f"{command[0]} refuses the generated C: {done.stderr.strip()[-2000:]}")
-    return done.stdout
+def _run(program: str, *arguments: str) -> str:
+    return toolchain.run([toolchain.find(program), *arguments], timeout_s=120)

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs generated C for verification: compiled for this machine, for aarch64 under qemu-user, and for emulated Cortex-M."""
 
-import shutil
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from memkd_edge import toolchain
 from memkd_edge.assets import asset_dir
-from memkd_edge.errors import MemkdEdgeError, MissingToolError
+from memkd_edge.errors import MemkdEdgeError
 from memkd_edge.formats.step_interface import StepInterface
 from memkd_edge.verification.runtimes import TIMEOUT_S, Job, Runner, Streamed
 
@@ -23,12 +22,11 @@ _TYPES = {"int8": ("i8", "int8_t"), "int16": ("i16", "int16_t"), "float32": ("f3
 class Target:
     """One way to build and run generated C.
 
-    package: what apt-get installs to have it; sources: what it needs beside stream.c; needs: a file of the compiler's library.
+    sources: what it needs beside stream.c; needs: a file of the compiler's library.
     """
 
     title: str
     compiler: str
-    package: str
     flags: tuple[str, ...] = ()
     emulator: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
@@ -42,7 +40,6 @@ def _cortex_m(title: str, cpu: str, machine: str) -> Target:
     return Target(
         title,
         "arm-none-eabi-gcc",
-        "gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm",
         (f"-mcpu={cpu}", "-mthumb", "--specs=rdimon.specs", "-Wl,--section-start=.vectors=0"),
         ("qemu-system-arm", "-M", machine, *_SEMIHOSTING),
         ("cortex_m.c",),
@@ -51,9 +48,9 @@ def _cortex_m(title: str, cpu: str, machine: str) -> Target:
 
 
 TARGETS = (
-    Target("C, host", "cc", "gcc libc6-dev"),
-    Target("C, host, small", "cc", "gcc libc6-dev", ("-DMEMKD_SMALL",)),
-    Target("C, aarch64 (QEMU)", "aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu qemu-user", ("-static",), ("qemu-aarch64",)),
+    Target("C, host", "cc"),
+    Target("C, host, small", "cc", ("-DMEMKD_SMALL",)),
+    Target("C, aarch64 (QEMU)", "aarch64-linux-gnu-gcc", ("-static",), ("qemu-aarch64",)),
     _cortex_m("C, Cortex-M4 (QEMU)", "cortex-m4", "mps2-an386"),
     _cortex_m("C, Cortex-M0+ (QEMU)", "cortex-m0plus", "mps2-an385"),  # an M3, which executes all of an M0+'s instructions
 )
@@ -69,12 +66,9 @@ def c_runners(source: Path, interface: StepInterface) -> list[Runner]:
 
 def _stream(target: Target, source: Path, interface: StepInterface, jobs: Sequence[Job]) -> list[Streamed]:
     for tool in (target.compiler, *target.emulator[:1]):
-        if shutil.which(tool) is None:
-            raise MissingToolError(f"{tool} is missing: apt-get install {target.package}")
+        toolchain.find(tool)
     if target.needs:
-        place = _run([target.compiler, f"-print-file-name={target.needs}"], b"", target.compiler).decode().strip()
-        if not Path(place).is_file():  # the bare name comes back when there is none
-            raise MissingToolError(f"{target.compiler} has no {target.needs}: apt-get install {target.package}")
+        toolchain.find_library(target.compiler, target.needs)
     request = b"".join(
         np.array([*job.x.shape[:2], job.every], np.uint32).tobytes() + np.ascontiguousarray(job.x).tobytes() for job in jobs
     )
@@ -128,9 +122,9 @@ def _compile(target: Target, source: Path, interface: StepInterface, program: Pa
 
 def _run(command: Sequence[str], request: bytes, what: str) -> bytes:
     try:
-        done = subprocess.run(command, input=request, capture_output=True, timeout=TIMEOUT_S, check=False)
-    except subprocess.TimeoutExpired as error:
+        done = toolchain.execute(command, timeout_s=TIMEOUT_S, stdin=request)
+    except toolchain.TimeLimitError as error:
         raise MemkdEdgeError(f"{what}: not finished in {TIMEOUT_S:.0f} s") from error
-    if done.returncode != 0:
-        raise MemkdEdgeError(f"{what}: exit {done.returncode}: {done.stderr.decode(errors='replace').strip()[-500:]}")
-    return done.stdout
+    if done.exit_code != 0:
+        raise MemkdEdgeError(f"{what}: exit {done.exit_code}: {done.errors.strip()[-500:]}")
+    return done.output

@@ -8,7 +8,6 @@ import importlib.util
 import json
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -20,11 +19,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from memkd_edge import toolchain
 from memkd_edge.errors import MemkdEdgeError, MissingToolError
 from memkd_edge.formats.step_interface import Port, StepInterface
 from memkd_edge.verification import runtime_child
 
 TIMEOUT_S = 900.0
+
+_PACKAGES = toolchain.PYTHON_PACKAGES
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,9 @@ class Runtime:
 
 
 RUNTIMES = (
-    Runtime("litert-xnnpack", "LiteRT (XNNPACK)", "ai_edge_litert", "pip install ai-edge-litert"),
-    Runtime("litert-builtin", "LiteRT (builtin)", "ai_edge_litert", "pip install ai-edge-litert"),
-    Runtime("litert-reference", "LiteRT (reference)", "ai_edge_litert", "pip install ai-edge-litert"),
+    Runtime("litert-xnnpack", "LiteRT (XNNPACK)", "ai_edge_litert", _PACKAGES["ai_edge_litert"].install),
+    Runtime("litert-builtin", "LiteRT (builtin)", "ai_edge_litert", _PACKAGES["ai_edge_litert"].install),
+    Runtime("litert-reference", "LiteRT (reference)", "ai_edge_litert", _PACKAGES["ai_edge_litert"].install),
     Runtime(
         "tflite-runtime",
         "tflite-runtime",
@@ -58,15 +60,15 @@ RUNTIMES = (
         python_variable="MEMKD_EDGE_TFLITE_RUNTIME_PYTHON",
         exact=True,
     ),
-    Runtime("tflite-micro", "TFLite Micro", "tflite_micro", "pip install 'memkd-edge[tflm]'", exact=True),
+    Runtime("tflite-micro", "TFLite Micro", "tflite_micro", _PACKAGES["tflite_micro"].install, exact=True),
     Runtime(
         "tf.lite",
         "TensorFlow (tf.lite)",
         "tensorflow",
-        "pip install 'memkd-edge[tensorflow]', or in a venv of its own, and MEMKD_EDGE_TF_PYTHON=VENV/bin/python",
+        f"{_PACKAGES['tensorflow'].install}, or in a venv of its own, and MEMKD_EDGE_TF_PYTHON=VENV/bin/python",
         python_variable="MEMKD_EDGE_TF_PYTHON",
     ),
-    Runtime("onnxruntime", "onnxruntime", "onnxruntime", "pip install onnxruntime", format=".onnx"),
+    Runtime("onnxruntime", "onnxruntime", "onnxruntime", _PACKAGES["onnxruntime"].install, format=".onnx"),
 )
 
 
@@ -167,19 +169,19 @@ def _run_child(runtime: Runtime, python: str, path: Path, question: Path, answer
     # Isolated (-I): neither the caller's folder nor its PYTHON* variables reach the child.
     command = [python, "-I", runtime_child.__file__, runtime.name, str(path.resolve()), str(question), str(answer)]
     try:
-        child = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S, check=False)
-    except subprocess.TimeoutExpired as error:
+        child = toolchain.execute(command, timeout_s=TIMEOUT_S)
+    except toolchain.TimeLimitError as error:
         raise MemkdEdgeError(f"{runtime.title} did not finish {path} in {TIMEOUT_S:.0f} s") from error
-    except OSError as error:
-        raise MissingToolError(f"{runtime.python_variable}={python} cannot be run: {error.strerror}") from error
-    if child.returncode == runtime_child.NOT_INSTALLED:
-        raise MissingToolError(f"{runtime.title}: {_reason(child.stderr)}; {runtime.install}")
-    if child.returncode < 0:
+    except MissingToolError as error:
+        raise MissingToolError(f"{runtime.python_variable}={error}") from error
+    if child.exit_code == runtime_child.NOT_INSTALLED:
+        raise MissingToolError(f"{runtime.title}: {_reason(child.errors)}; {runtime.install}")
+    if child.exit_code < 0:
         raise MemkdEdgeError(
-            f"{runtime.title} crashed on {path} ({signal.Signals(-child.returncode).name}): {_reason(child.stderr)}"
+            f"{runtime.title} crashed on {path} ({signal.Signals(-child.exit_code).name}): {_reason(child.errors)}"
         )
-    if child.returncode != 0 or not answer.is_file():
-        raise MemkdEdgeError(f"{runtime.title} refuses {path}: {_reason(child.stderr)}")
+    if child.exit_code != 0 or not answer.is_file():
+        raise MemkdEdgeError(f"{runtime.title} refuses {path}: {_reason(child.errors)}")
 
 
 def _reason(stderr: str) -> str:

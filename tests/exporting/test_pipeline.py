@@ -115,7 +115,7 @@ def test_without_an_emulator_the_rung_says_what_to_install(run, tmp_path, monkey
     monkeypatch.setenv("PATH", str(tmp_path))
     source = run.path / "export" / "c" / "toy_set_1.c"
     (emulated,) = [one for one in c_runners(source, float_step(student().spec)) if "Cortex-M4" in one.title]
-    with pytest.raises(MissingToolError, match="qemu-system-arm is missing: apt-get install"):
+    with pytest.raises(MissingToolError, match="qemu-system-arm is not installed; on Debian: apt-get install"):
         emulated.stream([])
 
 

@@ -19,7 +19,7 @@ from memkd_edge.benchmark.emulation.image import write_sources
 from memkd_edge.benchmark.protocol import Parser, Result
 from memkd_edge.benchmark.report.figures import BuildFigures, DeviceReport, Figure
 from memkd_edge.config import BenchConfig
-from memkd_edge.errors import MemkdEdgeError, MissingToolError, UsageError
+from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.vocabulary import FigureKind
 
 LONGEST_LINE = 4096
@@ -88,10 +88,8 @@ def read_result(connection: Any, *, floats: bool, timeout_s: float, where: str) 
 
 
 def _open(device: Device) -> Any:
-    try:
-        import serial
-    except ImportError as error:
-        raise MissingToolError("pyserial is not installed: pip install 'memkd-edge[serial]'") from error
+    import serial
+
     try:
         return serial.Serial(device.port, device.baud, timeout=0.1)
     except (serial.SerialException, OSError) as error:
