@@ -151,3 +151,56 @@ def test_the_developers_wearable_set_is_split_by_subject(shared_data):
     assert data.groups_test is not None
     assert not set(data.groups_train) & set(data.groups_test)
     assert "CC BY 4.0" in data.terms
+
+
+def test_byte_strings_and_whole_floats_are_the_names_they_stand_for(tmp_path):
+    text = load_dataset(save(tmp_path / "t.npz", X=X, y=Y, channels=["ax", "ay"], subj=["a", "b", "c"] * 4))
+    raw = load_dataset(
+        save(
+            tmp_path / "b.npz",
+            X=X,
+            y=Y.astype("S4"),
+            channels=np.array([b"ax", b"ay"]),
+            subj=np.array([b"a", b"b", b"c"] * 4),
+        )
+    )
+    assert (raw.sha256, raw.channels, raw.split) == (text.sha256, ("ax", "ay"), text.split)
+    assert load_dataset(save(tmp_path / "f.npz", X=X, y=np.arange(12) % 2 + 0.0)).labels == ("0", "1")
+    assert load_dataset(save(tmp_path / "n.npz", X=X, y=np.arange(12) % 2 + 0.0, labels=["z", "a"])).labels == ("z", "a")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"y": np.where(np.arange(12) == 2, np.nan, np.arange(12) % 2)}, r"y\[2\]: the class label is missing \(nan\)"),
+        ({"y": np.where(np.arange(12) == 2, "", Y)}, r"y\[2\]: the class label is missing \(''\)"),
+        ({"y": Y, "subj": np.where(np.arange(12) == 3, np.nan, 1.0)}, r"X\[3\]: the subject is missing \(nan\)"),
+        ({"y": np.arange(12) % 2 + 0.5, "labels": ["a", "b"]}, r"y\[0\]: class number 0.5 has no name among the 2 labels"),
+        ({"y": Y, "channels": ["ax", ""]}, r"channels\[1\] is empty"),
+        (
+            {"y": Y, "channels": ["timestamp", "ax"]},
+            "channel 'timestamp' is the time by its name, which would give",
+        ),
+        ({"y": np.arange(12) + 0j}, "y is complex128; class names or class numbers are expected"),
+    ],
+)
+def test_missing_and_misplaced_entries_are_named(tmp_path, arrays, message):
+    with pytest.raises(UsageError, match=message):
+        load_dataset(save(tmp_path / "m.npz", X=X, **arrays))
+
+
+def test_more_channels_than_steps_are_noted_unless_they_are_named(tmp_path):
+    swapped = X.transpose(0, 2, 1)
+    wide = np.concatenate([swapped] * 2, axis=1)[:, :4]
+    (note,) = load_dataset(save(tmp_path / "w.npz", X=wide, y=Y)).notes
+    assert note.endswith("with 4 steps of 7 channels; if it is [N, C, T], as aeon has it, save X.transpose(0, 2, 1)")
+    assert load_dataset(save(tmp_path / "w.npz", X=wide, y=Y, channels=list("abcdefg"))).notes == ()
+    for arrays in ({"X": wide, "channels": list("abcd")}, {"X": swapped}):
+        with pytest.raises(UsageError, match=r"steps of 7 channels; if it is \[N, C, T\]"):
+            load_dataset(save(tmp_path / "w.npz", y=Y, **arrays))
+
+
+def test_a_manifest_nested_too_deeply_is_a_usage_error(tmp_path):
+    (tmp_path / "MANIFEST.json").write_text("[" * 100_000)
+    with pytest.raises(UsageError, match=r"MANIFEST.json: not a readable JSON file"):
+        load_dataset(save(tmp_path / "m.npz", X=X, y=Y))

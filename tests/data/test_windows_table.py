@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The CSV reader: the documented convention, and what it says about damage."""
+"""Windows from tables, CSV and Parquet: the documented convention, and what it says about damage."""
 
 import csv
+import sys
 from contextlib import suppress
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from memkd_edge.data.labels import label_text
 from memkd_edge.data.registry import load_dataset
 from memkd_edge.data.windows_table import read_windows
-from memkd_edge.errors import UsageError
+from memkd_edge.errors import MissingToolError, UsageError
 
 HEADER = "series,label,subject,part,acc_x [m/s2],gyro\n"
 
@@ -145,3 +146,100 @@ def test_a_shorter_series_is_named(tmp_path):
     text = HEADER + "".join(",".join(map(str, row)) + "\n" for row in rows)
     with pytest.raises(UsageError, match=r"line 6 \(series 'w1'\): the series has 3 time steps where the first .* has 4"):
         load_dataset(write(tmp_path / "d.csv", text))
+
+
+def table(tmp_path, header, row, count=12, steps=5):
+    """Write a table of `count` series and load it; row(series, step) gives the fields after series and label."""
+    lines = [
+        ",".join(map(str, [f"s{index}", "ab"[index % 2], *row(index, step)])) for index in range(count) for step in range(steps)
+    ]
+    return load_dataset(write(tmp_path / "t.csv", f"series,label,{header}\n" + "\n".join(lines) + "\n"))
+
+
+def noise(index, step):
+    return round(float(np.random.default_rng(1000 * index + step).normal()), 4)
+
+
+@pytest.mark.parametrize("column", ["Subject", "SUBJECT", "participant_id", "User"])
+def test_a_subject_is_one_however_its_column_is_spelt(tmp_path, column):
+    data = table(tmp_path, f"{column},x", lambda index, step: [index // 2 + 0.0, noise(index, step)])
+    assert data.channels == ("x",)
+    assert "by subject" in data.split
+    assert data.groups_train is not None
+    assert data.groups_test is not None
+    assert not set(data.groups_train) & set(data.groups_test)
+
+
+def test_a_part_is_one_however_it_is_spelt(tmp_path):
+    data = table(tmp_path, "Part,x", lambda index, step: ["Test" if index >= 8 else "TRAIN", noise(index, step)])
+    assert (len(data.x_train), len(data.x_test), data.split) == (8, 4, "")
+
+
+@pytest.mark.parametrize(
+    ("column", "moment", "rate", "ending"),
+    [
+        ("timestamp", lambda index, step: 1_700_000_000_000 + 60_000 * index + 20 * step, 50.0, "; sampled at 50 Hz"),
+        ("Time (s)", lambda index, step: 60 * index + step / 100, 100.0, "; sampled at 100 Hz"),
+        ("time", lambda index, step: f"2026-01-01T00:{index:02}:00.{step}00", 10.0, "; sampled at 10 Hz"),
+        ("time", lambda index, step: 5 * step, None, "; with its unit in brackets, such as [s], it would give the sample rate"),
+        ("Unnamed: 0", lambda index, step: 5 * index + step, None, ""),
+        ("", lambda index, step: 5 * index + step, None, ""),
+    ],
+)
+def test_times_and_row_numbers_are_no_channels_and_it_is_said(tmp_path, column, moment, rate, ending):
+    rows = [f"{moment(index, step)},s{index},{'ab'[index // 6]},{noise(index, step)}" for index in range(12) for step in range(5)]
+    data = load_dataset(write(tmp_path / "t.csv", f"{column},series,label,x\n" + "\n".join(rows) + "\n"))
+    assert data.channels == ("x",)
+    assert data.sample_rate_hz == rate
+    role = "index" if column in ("Unnamed: 0", "") else "time"
+    assert data.notes == (f"t.csv: column {column!r} is taken as the {role} of the rows, not as a channel{ending}",)
+
+
+def test_a_time_under_another_name_is_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"^t: clock never falls within a series, .* in a table name it `time`, or,"):
+        table(tmp_path, "clock,x", lambda index, step: [600 * index + step / 10, noise(index, step)])
+
+
+def test_rows_out_of_order_are_refused_where_a_time_tells_and_noted_where_they_lie_apart(tmp_path):
+    with pytest.raises(UsageError, match=r"line 4, column 'time \[s\]': 1 after 2; the rows of series 's0' are not in"):
+        table(tmp_path, "time [s],x", lambda index, step: [[0, 2, 1, 3, 4][step], noise(index, step)])
+    text = "series,label,x\n" + "".join(f"{s},{'ab'[s % 2]},{noise(s, t)}\n" for t in range(5) for s in range(8))
+    (note,) = load_dataset(write(tmp_path / "t.csv", text)).notes
+    assert note.startswith("t.csv: the rows of series '0' do not stand together; they are taken in the order of the file")
+
+
+def test_columns_that_are_not_used_are_named(tmp_path):
+    (note,) = table(tmp_path, "session,x", lambda index, step: [index // 3, noise(index, step)]).notes
+    assert note == "t.csv: column 'session' is not used; --groups session keeps the series of one session together in a split"
+
+
+def test_a_parquet_file_as_pandas_writes_it(tmp_path):
+    pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'memkd-edge[parquet]'")
+    import pandas as pd
+
+    index = np.repeat(np.arange(12), 5)
+    frame = pd.DataFrame(
+        {
+            "series": index,
+            "label": pd.Categorical.from_codes(index % 2, ["run", "walk"]),
+            "subject": index // 2,
+            "timestamp": pd.Timestamp("2026-01-01") + pd.to_timedelta(index * 60_000 + np.tile(np.arange(5), 12) * 20, unit="ms"),
+            "acc [g]": np.random.default_rng(0).normal(size=60).astype(np.float32),
+        }
+    )
+    frame[frame["series"] >= 0].to_parquet(tmp_path / "t.parquet")
+    frame.to_csv(tmp_path / "t.csv")
+    parquet, text = load_dataset(str(tmp_path / "t.parquet")), load_dataset(str(tmp_path / "t.csv"))
+    assert parquet.sha256 == text.sha256
+    assert (parquet.channels, parquet.units, parquet.sample_rate_hz) == (("acc",), ("g",), 50.0)
+    assert "by subject" in parquet.split
+    (tmp_path / "t.parquet").write_bytes(b"PAR1 damaged")
+    with pytest.raises(UsageError, match=r"t\.parquet: not a readable Parquet file"):
+        load_dataset(str(tmp_path / "t.parquet"))
+
+
+def test_without_pyarrow_the_command_that_installs_it_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    (tmp_path / "t.parquet").write_bytes(b"PAR1")
+    with pytest.raises(MissingToolError, match=r"reading Parquet needs pyarrow; pip install 'memkd-edge\[parquet\]'"):
+        load_dataset(str(tmp_path / "t.parquet"))
