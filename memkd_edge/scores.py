@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How good a classifier is, from its logits alone: numpy in, plain numbers out."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -41,6 +42,30 @@ def classification_metrics(logits: ArrayLike, y: ArrayLike) -> dict[str, float]:
         "roc_auc": float(np.mean([roc_auc_score(truth == k, probability[:, k]) for k in classes])),
         "calibration_error": calibration_error(scores, truth),
     }
+
+
+def majority_metrics(known: ArrayLike, y: ArrayLike) -> dict[str, float]:
+    """Return accuracy and auc_prc, in [0, 1], of always saying the most frequent class of `known`.
+
+    Whatever says the same of every series has each class's share of `y` as average precision.
+
+    Args:
+        known: [M] class indices, those learnt from.
+        y: [N] class indices to judge by.
+    """
+    truth = np.asarray(y, np.int64)
+    shares = np.bincount(truth) / len(truth)
+    return {"accuracy": float((truth == majority_class(known)).mean()), "auc_prc": float(shares[shares > 0].mean())}
+
+
+def majority_class(known: ArrayLike) -> int:
+    """Return the most frequent class of `known` [M], the first of equal ones."""
+    return int(np.bincount(np.asarray(known, np.int64)).argmax())
+
+
+def beats_majority(accuracy: float, majority: float, series: int) -> bool:
+    """Say whether an accuracy on `series` series is above the majority's by more than chance: two standard errors of it."""
+    return accuracy > majority + 2 * math.sqrt(majority * (1 - majority) / series)
 
 
 def per_class_table(logits: ArrayLike, y: ArrayLike, labels: Sequence[str]) -> list[dict[str, Any]]:

@@ -159,3 +159,20 @@ def test_warm_up_equals_its_definition(decisions: list[list[int]]) -> None:
 def test_input_that_has_no_metrics_is_refused(logits: np.ndarray, y: list[int], part: str) -> None:
     with pytest.raises(UsageError, match=part):
         metrics.classification_metrics(logits, y)
+
+
+def test_the_majority_baseline_is_what_scikit_learn_gives_a_constant_decision() -> None:
+    known, y = np.array([2, 2, 1, 0, 2, 1]), np.array([0, 2, 2, 1, 1, 2, 2, 0])
+    assert metrics.majority_class(known) == 2
+    assert metrics.majority_class([1, 0, 0, 1]) == 0
+    found = metrics.majority_metrics(known, y)
+    constant = np.tile([0.0, 0.0, 1.0], (8, 1))
+    assert found == {"accuracy": 4 / 8, "auc_prc": pytest.approx(_scikit_auc_prc(constant, y))}
+    assert found == pytest.approx({key: metrics.classification_metrics(constant, y)[key] for key in found})
+
+
+def test_a_score_beats_the_majority_only_by_more_than_chance() -> None:
+    # Two standard errors of .5 on 100 series are .1.
+    assert not metrics.beats_majority(0.4, 0.5, 100)
+    assert not metrics.beats_majority(0.599, 0.5, 100)
+    assert metrics.beats_majority(0.601, 0.5, 100)

@@ -87,8 +87,14 @@ def metrics(name="memkd-belief"):
     return {
         "teacher": {"parameters": 204_404, "test": scores},
         "student": {"parameters": 364, "compression": 561.5, "test": scores},
+        "majority": {
+            "label": name,
+            "test": {"accuracy": 0.6, "auc_prc": 0.525},
+            "validation": {"accuracy": 0.5, "auc_prc": 0.475},
+        },
         "methods": [row, whole],
         "kept_because": f"because of {name}",
+        "chance": f"chance of {name}",
         "warning": f"warning of {name}",
     }
 
@@ -127,7 +133,7 @@ def test_no_digit_of_a_bench_report_is_cut(width, printed):
 @pytest.mark.parametrize("width", WIDTHS)
 def test_no_digit_of_a_distillation_is_cut_and_what_is_not_known_is_a_dash(width, printed):
     out = printed(width, lambda: print_distillation(a_run(), metrics()))
-    for text in ("204,404", "562x", "1.000", "0.988", "0.750 ± 0.125", "1.000 ± 1.000", "0.0625"):
+    for text in ("204,404", "562x", "1.000", "0.988", "0.750 ± 0.125", "1.000 ± 1.000", "0.0625", "0.600", "0.525", "0.475"):
         assert text in out, text
     assert out.split().count("-") == 2
 
@@ -193,7 +199,7 @@ def test_names_that_look_like_markup_are_printed_as_they_are(width, name, printe
     described = Metadata(name, (name, "b"), (name,), ("",), 50.0, (0.0,), (1.0,))
     inspection = Inspection(name, name, 1, "0", name, (), (), {name: 1}, described, (name,), {name: name})
     cases = {
-        "distillation": (lambda: print_distillation(a_run(name), metrics(name)), 5),
+        "distillation": (lambda: print_distillation(a_run(name), metrics(name)), 7),
         "bench": (lambda: print_report(bench_report(name)), 6),
         "verification": (lambda: print_verification(verification(name)), 3),
         "inspection": (lambda: print_inspection(inspection), 7),

@@ -141,6 +141,9 @@ def print_distillation(run: Run, metrics: dict[str, Any]) -> None:
         compression = f"{model['compression']:.0f}x" if "compression" in model else "1x"
         scores = model["test"]
         pair.add_row(name, f"{model['parameters']:,}", compression, f"{scores['accuracy']:.3f}", f"{scores['auc_prc']:.3f}")
+    majority = metrics["majority"]
+    scores = majority["test"]
+    pair.add_row(f"always {majority['label']}", "", "", f"{scores['accuracy']:.3f}", f"{scores['auc_prc']:.3f}")
     every = Grid(
         "All methods (mean ± std over seeds)",
         "method",
@@ -160,9 +163,13 @@ def print_distillation(run: Run, metrics: dict[str, Any]) -> None:
             *(_spread(row, key) for key in ("validation_auc_prc", "test_auc_prc", "test_accuracy")),
             "kept" if row["kept"] else "",
         )
+    every.add_section()
+    held_out = f"{majority['validation']['auc_prc']:.3f}"
+    every.add_row("majority", "", "", held_out, f"{scores['auc_prc']:.3f}", f"{scores['accuracy']:.3f}")
     show(pair, every, f"Kept: {metrics['kept_because']}")
-    if metrics["warning"]:
-        show(f"Note: {metrics['warning']}")
+    for key in ("chance", "warning"):
+        if metrics[key]:
+            show(f"Note: {metrics[key]}")
     show(f"Run: {run.path}")
 
 

@@ -66,6 +66,8 @@ class SetResult:
     teacher_validation_auc_prc: float
     teacher_test_auc_prc: float
     teacher_test_accuracy: float
+    majority_test_auc_prc: float
+    majority_test_accuracy: float
     methods: tuple[MethodResult, ...]
     kept: StudentResult | None
 
@@ -219,6 +221,8 @@ def _set_result(setting: Setting, rows: list[StudentResult]) -> SetResult:
         teacher_validation_auc_prc=first.teacher_validation_auc_prc,
         teacher_test_auc_prc=first.teacher_test_auc_prc,
         teacher_test_accuracy=first.teacher_test_accuracy,
+        majority_test_auc_prc=first.majority_test_auc_prc,
+        majority_test_accuracy=first.majority_test_accuracy,
         methods=tuple(
             _method_result([row for row in rows if row.method == method]) for method in _unique(row.method for row in rows)
         ),

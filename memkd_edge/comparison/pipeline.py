@@ -103,6 +103,8 @@ def run_rows(run: Run, data: Dataset, config: DistillConfig, progress: Reporter)
                 teacher_validation_auc_prc=teacher["validation"]["auc_prc"],
                 teacher_test_auc_prc=teacher["test"]["auc_prc"],
                 teacher_test_accuracy=teacher["test"]["accuracy"],
+                majority_test_auc_prc=metrics["majority"]["test"]["auc_prc"],
+                majority_test_accuracy=metrics["majority"]["test"]["accuracy"],
                 train_series=len(data.y_train),
                 length=metadata.resampling.output_length,
                 classes=len(metadata.labels),

@@ -42,6 +42,8 @@ class StudentResult:
     teacher_validation_auc_prc: float
     teacher_test_auc_prc: float
     teacher_test_accuracy: float
+    majority_test_auc_prc: float  # of always saying the most frequent class
+    majority_test_accuracy: float
     train_series: int
     length: int  # time steps, after resampling
     classes: int

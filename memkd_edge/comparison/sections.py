@@ -158,10 +158,12 @@ def _methods(found: Findings) -> Section:
     if teachers:
         scores = (fmean(one.teacher_test_auc_prc for one in teachers), fmean(one.teacher_test_accuracy for one in teachers))
         rows.append(("teacher", "", *(_number(score) for score in scores), "", "", "", *("" for _ in references)))
+        scores = (fmean(one.majority_test_auc_prc for one in teachers), fmean(one.majority_test_accuracy for one in teachers))
+        rows.append(("majority", "", *(_number(score) for score in scores), "", "", "", *("" for _ in references)))
     note = (
         f"Test figures; means over {count(len(found.complete), 'data set')} of the mean over the seeds. Rank 1 is the highest "
         "AUC-PRC on a data set; equal ones share the mean of their ranks. Retention is AUC-PRC student / teacher. A draw is "
-        f"AUC-PRC equal to {DRAW_DECIMALS} decimals."
+        f"AUC-PRC equal to {DRAW_DECIMALS} decimals. Majority: always the most frequent class of the training series."
     )
     return Section("Methods", (setting, Table(columns, tuple(rows), note)))
 
@@ -215,17 +217,18 @@ def _per_set(found: Findings, metric: str) -> Section:
         spreads = {one.method: one.test_auc_prc if metric == "AUC-PRC" else one.test_accuracy for one in result.methods}
         best = max(_rounded(spread) for spread in spreads.values())
         teacher = result.teacher_test_auc_prc if metric == "AUC-PRC" else result.teacher_test_accuracy
+        majority = result.majority_test_auc_prc if metric == "AUC-PRC" else result.majority_test_accuracy
         cells = []
         for method in methods:
             spread = spreads.get(method)
             cells.append(Strong(_spread(spread)) if spread and len(spreads) > 1 and _rounded(spread) == best else _spread(spread))
-        rows.append((result.dataset, _number(teacher), *cells))
+        rows.append((result.dataset, _number(majority), _number(teacher), *cells))
     seeds = sorted({one.seeds for result in found.sets for one in result.methods})
     note = (
         f"Mean ± standard deviation (divided by n) over {_list([str(number) for number in seeds], 'or')} "
         f"{'seed' if seeds == [1] else 'seeds'}. In bold the best method, and those equal to it to {DRAW_DECIMALS} decimals."
     )
-    table = Table(("data set", "teacher", *methods), tuple(rows), note)
+    table = Table(("data set", "majority", "teacher", *methods), tuple(rows), note)
     if metric == "accuracy":
         return Section("Test accuracy by data set", (table,))
     picture = Picture("scores", "Test AUC-PRC of every method and of the teacher, by data set.")

@@ -26,7 +26,17 @@ from memkd_edge.nets.classifier import Classifier, ModelSpec, build, hidden_size
 from memkd_edge.options import check
 from memkd_edge.progress import Reporter
 from memkd_edge.runs import Run
-from memkd_edge.scores import agreement, auc_prc, classification_metrics, per_class_table, retention, warm_up_samples
+from memkd_edge.scores import (
+    agreement,
+    auc_prc,
+    beats_majority,
+    classification_metrics,
+    majority_class,
+    majority_metrics,
+    per_class_table,
+    retention,
+    warm_up_samples,
+)
 from memkd_edge.threads import torch_threads
 from memkd_edge.vocabulary import Cell
 
@@ -231,17 +241,35 @@ def _finish(
                 "per_class": per_class_table(kept, prepared.y_test, prepared.metadata.labels),
                 "warm_up_samples": warm_up,
             },
+            "majority": {
+                "label": prepared.metadata.labels[majority_class(prepared.y_train)],
+                "test": majority_metrics(prepared.y_train, prepared.y_test),
+                "validation": majority_metrics(prepared.y_train, context.held_out_labels),
+            },
             "methods": _method_rows(prepared, candidates, found, test_logits),
             "students": _student_rows(prepared, found, test_logits, teacher_test),
             "kept_because": choice.reason,
             "warning": teacher_warning(
                 {one.method: float(one.auc.mean()) for one in choice.methods}, teacher_validation["auc_prc"]
             ),
+            "chance": chance_warning(student_metrics["accuracy"], prepared),
         },
     )
     metadata = replace(prepared.metadata, warm_up=warm_up, accuracy=student_metrics["accuracy"], run_id=context.run.run_id)
     context.run.write_text("model.json", metadata.to_json() + "\n")
     context.run.write_arrays("calibration.npz", prepared.kept_series())
+
+
+def chance_warning(accuracy: float, prepared: Prepared) -> str:
+    """Say so when a test accuracy is not above that of always saying the most frequent class, by more than chance."""
+    majority = majority_metrics(prepared.y_train, prepared.y_test)["accuracy"]
+    if beats_majority(accuracy, majority, len(prepared.y_test)):
+        return ""
+    label = prepared.metadata.labels[majority_class(prepared.y_train)]
+    return (
+        f"the student is not better than always saying {label!r}: it decides {accuracy:.3f} of {len(prepared.y_test)} test "
+        f"series correctly, {label!r} alone {majority:.3f} (within two standard errors)"
+    )
 
 
 def _single(spec: ModelSpec, parameters: Parameters, index: int) -> Classifier:

@@ -106,7 +106,7 @@ def choose(candidates: list[Candidate], history: ScoreHistory, part: str = "vali
 
 
 def teacher_warning(validation: Mapping[str, float], teacher: float) -> str:
-    """Say so when the teacher is the weak part: on held-out series base beats it, or every method that it teaches.
+    """Say so when on held-out series base beats the teacher, or every method that it teaches.
 
     Args:
         validation: each method's mean validation AUC-PRC over the seeds.
@@ -114,13 +114,12 @@ def teacher_warning(validation: Mapping[str, float], teacher: float) -> str:
     """
     base = validation.get("base", 0.0)
     taught = max((name for name in validation if name != "base"), key=validation.__getitem__, default="")
+    alone = f"base won: without a teacher students reach a validation AUC-PRC of {base:.3f}"
     if base > teacher:
-        beaten = f"the teacher itself {teacher:.3f}"
-    elif taught and base > validation[taught]:
-        beaten = f"the best with one ({taught}) {validation[taught]:.3f}"
-    else:
-        return ""
-    return (
-        f"without a teacher (base) students reach a validation AUC-PRC of {base:.3f}, {beaten}: the teacher is the weak part; "
-        "train it longer, with more seeds, or give a better one"
-    )
+        remedy = "it is the weak part; train it longer, with more seeds, or give a better one"
+        return f"{alone}, the teacher itself {teacher:.3f}: {remedy}"
+    if taught and round(base, DIGITS) > round(validation[taught], DIGITS):
+        return (
+            f"{alone}, the best with one ({taught}) {validation[taught]:.3f}: nothing this teacher ({teacher:.3f}) taught helped"
+        )
+    return ""

@@ -29,6 +29,8 @@ ROW = StudentResult(
     teacher_validation_auc_prc=0.9,
     teacher_test_auc_prc=0.8,
     teacher_test_accuracy=0.7,
+    majority_test_auc_prc=0.5,
+    majority_test_accuracy=0.6,
     train_series=50,
     length=100,
     classes=2,
@@ -70,7 +72,7 @@ def test_no_file_yet_is_an_empty_table(tmp_path: Path) -> None:
         ("370", "many", 2, "parameters is 'many', not of type int"),
         (",false,", ",no,", 2, "kept is 'no', not of type bool"),
         ("12.5", "nan", 2, "seconds is nan, not a finite number"),
-        (",1863.25,12.5", ",1863.25", 3, "28 cells where there are 29"),
+        (",1863.25,12.5", ",1863.25", 3, "30 cells where there are 31"),
         ("GunPoint", '"GunPoint', 2, "expected"),
     ],
 )

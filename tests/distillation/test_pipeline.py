@@ -87,13 +87,14 @@ def test_every_student_has_its_figures_and_the_kept_ones_are_those_of_its_file(c
 @pytest.mark.parametrize(
     ("base", "kd", "teacher", "message"),
     [
-        (0.9, 0.95, 0.8, "the teacher itself 0.800"),
-        (0.9, 0.85, 0.97, r"the best with one \(kd\) 0.850: the teacher is the weak part"),
+        (0.9, 0.95, 0.8, "the teacher itself 0.800: it is the weak part"),
+        (0.9, 0.85, 0.97, r"^base won: .*the best with one \(kd\) 0.850: nothing this teacher \(0.970\) taught helped"),
         (0.9, 0.95, 0.97, "^$"),
         (0.9, 0.9, 0.9, "^$"),
+        (0.9001, 0.9, 0.97, "^$"),  # a tie, which goes to the method with a teacher
     ],
 )
-def test_a_teacher_that_base_beats_directly_or_through_its_students_is_called_the_weak_part(
+def test_base_winning_is_said_and_the_teacher_blamed_only_where_base_beats_it(
     base: float, kd: float, teacher: float, message: str
 ) -> None:
     assert re.search(message, teacher_warning({"base": base, "kd": kd}, teacher))
@@ -199,3 +200,26 @@ def test_a_teacher_that_collapses_is_tried_anew_and_a_noise_level_that_cannot_wi
     assert max(epoch for training, epoch in epochs.items() if training.seed == 0) < 250
     assert {training.recipe.noise for training in epochs} == {0.3}
     assert run.read_json("metrics.json")["teacher"]["validation"]["auc_prc"] > 0.95
+
+
+def test_a_student_at_chance_is_said_beside_the_majority(tmp_path: Path, config: DistillConfig) -> None:
+    generator = np.random.default_rng(5)
+    y = np.arange(60) % 5
+    np.savez(
+        tmp_path / "noise.npz",
+        X_train=generator.standard_normal((30, 6, 1)).astype(np.float32),
+        y_train=y[:30],
+        X_test=generator.standard_normal((30, 6, 1)).astype(np.float32),
+        y_test=y[30:],
+    )
+    quick = replace(config, dataset=str(tmp_path / "noise.npz"), teacher_epochs=2, epochs=2)
+    metrics = distill(quick, run_root=tmp_path).read_json("metrics.json")
+    assert metrics["majority"]["test"] == {"accuracy": pytest.approx(0.2), "auc_prc": pytest.approx(0.2)}
+    assert metrics["majority"]["validation"]["auc_prc"] == pytest.approx(0.2)
+    assert "not better than always saying '0'" in metrics["chance"]
+
+
+def test_a_student_that_has_learnt_is_not_called_one_at_chance(config: DistillConfig, tmp_path: Path) -> None:
+    metrics = distill(replace(config, teacher_epochs=100), run_root=tmp_path).read_json("metrics.json")
+    assert metrics["student"]["test"]["accuracy"] > 0.8
+    assert metrics["chance"] == ""
