@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from memkd_edge.cli.parameters import Command, Group, takes
-from memkd_edge.config import BenchConfig, CompareConfig, DistillConfig, ExportConfig, resolve
+from memkd_edge.config import BenchConfig, CompareConfig, DataConfig, DistillConfig, ExportConfig, resolve
 from memkd_edge.errors import MemkdEdgeError
+from memkd_edge.options import check
 from memkd_edge.version import __version__
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -184,6 +185,48 @@ def bench(
         print_report(report)
     if over_budget is not None:
         raise over_budget
+
+
+@app.command(cls=Command)
+@takes(DataConfig)
+def data(
+    given: dict[str, Any],
+    path: Annotated[str, typer.Argument(help="What --dataset takes: a folder or file of recordings, or a data set.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Show what is understood of a data set: who did what for how long, rates, gaps, ranges, and the split."""
+    from memkd_edge.cli.data_tables import print_data
+    from memkd_edge.data.data_report import examine
+
+    notes: list[str] = []
+    resolved = resolve(DataConfig, "data", flags={**given, **({"dataset": path} if path else {})})
+    check(resolved)
+    try:
+        report = examine(resolved, notes)
+    except MemkdEdgeError:
+        for note in notes:
+            typer.echo(note, err=True)
+        raise
+    if as_json:
+        _print_json(report.as_dict())
+    else:
+        print_data(report)
+
+
+@app.command(cls=Command)
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where to write.")] = Path("recordings"),
+    force: Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write an example folder of recordings, to put your own in its place."""
+    from memkd_edge.data.example_folder import write_example
+
+    files = write_example(folder, force=force)
+    if as_json:
+        _print_json({"folder": str(folder), "files": [str(file) for file in files]})
+    else:
+        typer.echo(f"{len(files)} files in {folder}; next: memkd-edge data {folder}; memkd-edge distill --dataset {folder}")
 
 
 @app.command(cls=Command)

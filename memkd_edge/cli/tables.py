@@ -30,7 +30,7 @@ class Grid:
     """
 
     def __init__(self, title: str, *columns: str, words: tuple[str, ...] = (), keys: int = 1) -> None:
-        self.title, self.columns, self.keys = title, columns, list(range(keys))
+        self.title, self.columns, self.keys = title, tuple(map(literal, columns)), list(range(keys))
         self.words = {index for index, name in enumerate(columns) if index == 0 or name in words}
         self.rows: list[tuple[str, ...]] = []
         self.sections: set[int] = set()

@@ -77,9 +77,8 @@ def label_rows(
     label = np.full(len(seconds), NO_CLASS, dtype=np.int32)
     taken = np.full(len(seconds), -1, dtype=np.int32)
     duration = float(seconds[-1] - seconds[0])
-    from_start = clock is None or (
-        (clock.since == "1970" or clock.unit != "s") and max(one.end for one in intervals) <= 1.01 * duration + 1
-    )
+    latest = max((one.end for one in intervals if not one.text), default=0.0)
+    from_start = clock is None or ((clock.since == "1970" or clock.unit != "s") and latest <= 1.01 * duration + 1)
     for number, one in enumerate(intervals):
         if one.text and (clock is None or clock.since != "1970"):
             raise UsageError(f"{one.place}: a date, where the rows of {recording.name!r} count from the start; give seconds")

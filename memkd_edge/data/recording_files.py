@@ -185,10 +185,8 @@ def _pattern(text: str) -> re.Pattern[str]:
     """Return the expression for names such as '{subject}_{session}_sw.csv', where * stands for any characters."""
     names = re.findall(r"\{(.*?)\}", text)
     unknown = [name for name in names if name not in _FIELDS]
-    if unknown or not names or len(set(names)) != len(names):
-        raise UsageError(
-            f"--name-pattern {text!r}: {{{'}, {'.join(_FIELDS)}}} can stand in it, each once, and one must; * is any text"
-        )
+    if unknown or len(set(names)) != len(names):
+        raise UsageError(f"--name-pattern {text!r}: {{{'}, {'.join(_FIELDS)}}} can stand in it, each once; * is any text")
     pieces = re.split(r"(\{.*?\}|\*)", text)
     made = [
         "[^/]*" if piece == "*" else f"(?P<{piece[1:-1]}>[^/]+?)" if piece.startswith("{") else re.escape(piece)

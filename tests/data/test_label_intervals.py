@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Labels by interval, against the labels that the same recordings have row by row."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from memkd_edge.config import DataConfig
+from memkd_edge.data.recording_loading import load_recordings
+from memkd_edge.data.recordings import NO_CLASS, Recordings
+from memkd_edge.errors import UsageError
+from tests.data.recording_examples import folder, write
+
+
+def load(path: Path, rows: list[str], **options: object) -> Recordings:
+    file = write(path.parent / "labels.csv", rows, "recording,start,end,label")
+    given = {"name_pattern": "{subject}_{recording}.csv", "intervals": str(file), **options}
+    return load_recordings(path, DataConfig(**given))  # type: ignore[arg-type]
+
+
+def unlabelled(path: Path, scale: float = 1.0, start: float = 0.0) -> Path:
+    for file in folder(path).iterdir():
+        frame = pd.read_csv(file).drop(columns="label")
+        frame["time"] = (frame["time"] + start) * scale
+        if scale > 1:
+            frame["time"] = frame["time"].round().astype(np.int64)
+        frame.to_csv(file, index=False)
+    return path
+
+
+def intervals(path: Path, scale: float = 1.0, start: float = 0.0) -> list[str]:
+    return [
+        f"{file.stem},{(a + start) * scale:.12g},{(b + start) * scale:.12g},{label}"
+        for file in sorted(path.iterdir())
+        for a, b, label in ((0, 2, "rest"), (2, 4, "walk"))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("scale", "start", "written_scale", "written_start"),
+    [(1, 0, 1, 0), (1000, 1.7e9, 1000, 1.7e9), (1000, 1.7e9, 1, 0), (1000, 0, 1, 0), (1000, 0, 1000, 0), (1, 1.7e9, 1, 0)],
+)
+def test_intervals_say_what_rows_said(
+    tmp_path: Path, scale: float, start: float, written_scale: float, written_start: float
+) -> None:
+    plain = load_recordings(folder(tmp_path / "plain"), DataConfig(name_pattern="{subject}_{recording}.csv"))
+    other = unlabelled(tmp_path / "other", scale, start)
+    assert load(other, intervals(other, written_scale, written_start)).sha256 == plain.sha256
+
+
+def test_moments_and_holes(tmp_path: Path) -> None:
+    path = unlabelled(tmp_path / "x", 1000, 1_700_000_000)
+    rows = [row for row in intervals(path) if not row.startswith("s1_1")]
+    made = load(
+        path,
+        [*rows, "s1_1.csv,2023-11-14T22:13:20.5Z,2023-11-14T22:13:21Z,walk", "s1_1,2.0,2.5,rest"],
+        test_subjects=("s4",),
+    )
+    y = made.train[0].y
+    assert np.flatnonzero(y == 1).tolist() == list(range(25, 50))
+    assert np.flatnonzero(y == 0).tolist() == list(range(100, 125))
+    assert (y == NO_CLASS).sum() == 150
+    assert (load(path, rows, other="rest", test_subjects=("s4",)).train[0].y == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("s9_1,0,1,rest", "line 18: there is no recording 's9_1'"),
+        ("s1_1,3,1,rest", "line 18: the interval from 3 to 1 does not end"),
+        ("s1_1,1,3,rest", "line 18: overlaps the interval of .*line 3 with another label"),
+        ("s1_1,50,60,rest", "line 18: no row of recording 's1_1' lies in the interval"),
+        ("s1_1,soon,60,rest", "line 18: 'soon' is neither a number nor ISO 8601"),
+        ("s1_1,0,1,", "line 18: the class label is missing"),
+        ("s1_1,0,1", "line 18: 3 fields where the header has 4"),
+        ("s1_1,2026-01-01,2026-01-02,rest", "line 18: a date, where the rows of 's1_1' count from the start"),
+    ],
+)
+def test_bad_intervals_are_named_by_their_line(tmp_path: Path, row: str, message: str) -> None:
+    path = unlabelled(tmp_path / "x")
+    with pytest.raises(UsageError, match=message):
+        load(path, [*intervals(path), row])
+
+
+def test_a_file_of_intervals_needs_its_columns(tmp_path: Path) -> None:
+    path = unlabelled(tmp_path / "x")
+    file = write(tmp_path / "labels.csv", ["s1_1,0,1"], "recording,start,end")
+    with pytest.raises(UsageError, match="no column 'label'; a file of intervals begins with recording,start,end,label"):
+        load_recordings(path, DataConfig(intervals=str(file)))
+    with pytest.raises(UsageError, match=r"--intervals .*none\.csv: no such file"):
+        load_recordings(path, DataConfig(intervals=str(tmp_path / "none.csv")))
