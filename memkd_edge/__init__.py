@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from memkd_edge.api import bench, compare, distill, export, inspect, models, verify
     from memkd_edge.benchmark.report.figures import BenchReport, BuildFigures, DeviceReport, Figure
     from memkd_edge.comparison.report import ComparisonReport
+    from memkd_edge.config import DataConfig
+    from memkd_edge.data.recording_loading import load_recordings, recordings_from_arrays, recordings_from_frame
+    from memkd_edge.data.recording_split import leave_one_subject_out
+    from memkd_edge.data.recordings import Recording, Recordings
     from memkd_edge.exporting.pipeline import ExportReport
     from memkd_edge.formats.inspection import Inspection
     from memkd_edge.ready_models import ReadyModel
@@ -24,6 +28,10 @@ _PLACES = {
     "memkd_edge.api": ("bench", "compare", "distill", "export", "inspect", "models", "verify"),
     "memkd_edge.benchmark.report.figures": ("BenchReport", "DeviceReport", "Figure", "BuildFigures"),
     "memkd_edge.comparison.report": ("ComparisonReport",),
+    "memkd_edge.config": ("DataConfig",),
+    "memkd_edge.data.recording_loading": ("load_recordings", "recordings_from_arrays", "recordings_from_frame"),
+    "memkd_edge.data.recording_split": ("leave_one_subject_out",),
+    "memkd_edge.data.recordings": ("Recording", "Recordings"),
     "memkd_edge.exporting.pipeline": ("ExportReport",),
     "memkd_edge.formats.inspection": ("Inspection",),
     "memkd_edge.ready_models": ("ReadyModel",),
@@ -37,11 +45,14 @@ __all__ = [
     "BenchReport",
     "BuildFigures",
     "ComparisonReport",
+    "DataConfig",
     "DeviceReport",
     "ExportReport",
     "Figure",
     "Inspection",
     "ReadyModel",
+    "Recording",
+    "Recordings",
     "Run",
     "StreamingClassifier",
     "VerifyReport",
@@ -51,7 +62,11 @@ __all__ = [
     "distill",
     "export",
     "inspect",
+    "leave_one_subject_out",
+    "load_recordings",
     "models",
+    "recordings_from_arrays",
+    "recordings_from_frame",
     "verify",
 ]
 
