@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from memkd_edge.config import DistillConfig, from_table, to_toml
 from memkd_edge.data.dataset import Dataset
+from memkd_edge.data.loading import load_windows
 from memkd_edge.data.prepare import Prepared, prepare
-from memkd_edge.data.registry import load_dataset
 from memkd_edge.distillation.methods import method_named
 from memkd_edge.distillation.population import predict
 from memkd_edge.distillation.selection import method_scores, teacher_warning
@@ -87,7 +87,7 @@ def distill(
     config = replace(config, threads=config.threads or torch.get_num_threads(), **(PAPER if config.protocol == "paper" else {}))
     candidates = candidates_of(config)
     device = _device(config)
-    data = data or load_dataset(config.dataset, data_root=config.data_root, groups=config.groups)
+    data = data or load_windows(config)
     prepared = prepare(data, config)
     # Both models' shapes are known before anything is trained or written, so what is impossible is refused at once.
     channels, classes = prepared.x_train.shape[2], len(prepared.metadata.labels)

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from memkd_edge.config import DistillConfig, from_table
+from memkd_edge.data.loading import load_windows
 from memkd_edge.data.prepare import prepare
-from memkd_edge.data.registry import load_dataset
 from memkd_edge.distillation.methods import Outputs, StepContext, method_named
 from memkd_edge.distillation.population import Recipe, batch_size, batches, step_generator
 from memkd_edge.distillation.teacher import Series, Teacher, load_teacher
@@ -72,7 +72,7 @@ def finetune(
         MemkdEdgeError: the run is damaged.
     """
     config = from_table(DistillConfig, run.read_config()["distill"])
-    data = prepare(load_dataset(config.dataset, data_root=config.data_root, groups=config.groups), config)
+    data = prepare(load_windows(config), config)
     calibration = run.read_arrays("calibration.npz")["x_calibration"]
     if not (run.path / "teacher.safetensors").is_file():
         raise UsageError(
