@@ -21,10 +21,11 @@ from memkd_edge.data.registry import load_dataset
 from memkd_edge.distillation import population as population_module
 from memkd_edge.distillation import students as students_module
 from memkd_edge.distillation import teacher as teacher_module
-from memkd_edge.distillation.population import STEPS, Population, Recipe, batch_size, batches, epochs, predict
+from memkd_edge.distillation.population import Population, predict
+from memkd_edge.distillation.recipe import STEPS, Recipe, TeacherRecipe, batch_size, batches, epochs
 from memkd_edge.distillation.schedule import rate
 from memkd_edge.distillation.students import Candidate, Parameters
-from memkd_edge.distillation.teacher import Series, Teacher, TeacherRecipe, TeacherTraining
+from memkd_edge.distillation.teacher import Series, Teacher, TeacherTraining
 from memkd_edge.finetuning.straight_through import integer_trajectory
 from memkd_edge.nets.classifier import LstmClassifier, ModelSpec, build, hidden_size_for
 from memkd_edge.quantization.calibration import FloatModel

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import torch
 
 from memkd_edge.cli.tables import console, table
-from memkd_edge.distillation.population import Population, Recipe
+from memkd_edge.distillation.population import Population
+from memkd_edge.distillation.recipe import Recipe
 from memkd_edge.distillation.students import Candidate
 from memkd_edge.distillation.teacher import Series, Teacher
 from memkd_edge.nets.classifier import ModelSpec, build

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from memkd_edge.config import DistillConfig, from_table
 from memkd_edge.distillation.pipeline import distill
-from memkd_edge.distillation.population import STEPS
+from memkd_edge.distillation.recipe import STEPS
 from memkd_edge.finetuning.straight_through import integer_trajectory
 from memkd_edge.nets.classifier import load_classifier
 from memkd_edge.quantization.calibration import FloatModel

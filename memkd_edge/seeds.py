@@ -28,6 +28,11 @@ def of_epoch(seed: int, epoch: int) -> int:
     return (seed * 1_000_000_007 + 2 * epoch) % _LIMIT
 
 
+def of_chunk(seed: int, number: int) -> int:
+    """Return the seed of the noise on a chunk of streams, and of which lanes are reset before it."""
+    return (seed * 1_000_000_009 + number) % _LIMIT
+
+
 def of_step(seed: int, step: int) -> int:
     """Return the seed of what one training step of the students draws; never that of an epoch."""
     return (seed * 1_000_000_007 + 2 * step + 1) % _LIMIT

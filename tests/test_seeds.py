@@ -14,6 +14,7 @@ def test_the_seeds_of_a_run_are_these():
     assert seeds.of_candidate(3, 7) == 300_016
     assert seeds.of_epoch(3, 50) == 3_000_000_121
     assert seeds.of_step(3, 50) == 3_000_000_122
+    assert seeds.of_chunk(3, 50) == 3_000_000_077
     assert seeds.of_step(2**62, 0) < 2**63  # more torch does not take
 
 

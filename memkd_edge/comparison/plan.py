@@ -13,7 +13,7 @@ from memkd_edge.config import CompareConfig, DistillConfig
 from memkd_edge.data.prepare import prepare
 from memkd_edge.data.registry import load_dataset
 from memkd_edge.distillation.pipeline import candidates_of, student_spec, teacher_spec
-from memkd_edge.distillation.population import batch_size, epochs
+from memkd_edge.distillation.recipe import batch_size, epochs
 from memkd_edge.errors import UsageError
 from memkd_edge.options import check, settings
 from memkd_edge.progress import Reporter

@@ -19,27 +19,28 @@ from torch import Tensor
 
 from memkd_edge import seeds
 from memkd_edge.distillation.grid import on_grid
-from memkd_edge.distillation.methods import Method, StepContext, method_named
-from memkd_edge.distillation.students import Candidate, Parameters, forward, initial_parameters, training_bytes
-from memkd_edge.distillation.teacher import Teacher
+from memkd_edge.distillation.methods import Method, Outputs, StepContext, method_named
+from memkd_edge.distillation.recipe import Recipe, step_generator
+from memkd_edge.distillation.stream_teacher import StreamTeacher
+from memkd_edge.distillation.streams import JudgedStreams
+from memkd_edge.distillation.students import (
+    Candidate,
+    Parameters,
+    State,
+    forward,
+    forward_along,
+    initial_parameters,
+    readout_along,
+    training_bytes,
+)
+from memkd_edge.distillation.teacher import Lesson, Teacher
 from memkd_edge.nets.classifier import ModelSpec
 from memkd_edge.threads import torch_threads
 
 CELL_PENALTY = 0.03  # weight of the excess of an LSTM's cells in its loss: large cells lose most when quantised
 EVALUATE_SERIES = 256  # in one forward pass
 AVERAGE_STEPS = 100  # that a student's weights are averaged over: single steps jump
-STEPS = 3000  # of training, when the number of epochs is left open
-FEWEST_EPOCHS = 50
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How students are trained: epochs >= 1, Adam's learning rate, series in a batch, seed of everything random."""
-
-    epochs: int
-    learning_rate: float
-    batch_size: int
-    seed: int
+JUDGED_STEPS = 2000  # of streams in one forward pass
 
 
 @dataclass(frozen=True)
@@ -56,19 +57,19 @@ class Slice:
 class Shard:
     """A part of the population that trains in one batched pass."""
 
-    def __init__(self, spec: ModelSpec, candidates: list[Candidate], teacher: Teacher, recipe: Recipe) -> None:
+    def __init__(self, spec: ModelSpec, candidates: list[Candidate], teacher: Teacher | StreamTeacher, recipe: Recipe) -> None:
         device = teacher.x.device
         self.spec = spec
         self.candidates = candidates
         self.teacher = teacher
         self.recipe = recipe
-        length = teacher.x.shape[1]
-        initial = initial_parameters(spec, candidates, length, recipe.seed)
+        initial = initial_parameters(spec, candidates, teacher.memory, recipe.seed)
         self.parameters = {name: tensor.to(device).requires_grad_() for name, tensor in initial.items()}
         self.slices = list(self._slices(teacher.width, device))
         self.optimizer = torch.optim.Adam(list(self._trained().values()), lr=recipe.learning_rate, fused=True)
         self.average = {name: tensor.detach().clone() for name, tensor in self.parameters.items()}
         self.kept = {name: tensor.clone() for name, tensor in self.weights().items()}
+        self.carried: State | None = None  # what the lanes of streams ended in
 
     def weights(self) -> Parameters:
         """The students as they are now: the running averages of what training moves, on their int8 grid."""
@@ -101,33 +102,49 @@ class Shard:
 
     def train_epoch(self, epoch: int) -> None:
         """Pass once over the training series. Everything random follows from the recipe's seed and `epoch`."""
-        order = batches(len(self.teacher.y), self.recipe, epoch)
-        for number, index in enumerate(order):
-            self._step(index.to(self.teacher.x.device), epoch, epoch * len(order) + number, len(order) * self.recipe.epochs)
+        steps = self.teacher.steps(self.recipe)
+        for number, lesson in enumerate(self.teacher.lessons(self.recipe, epoch)):
+            self._step(lesson, epoch * steps + number, steps * self.recipe.epochs)
 
-    def _step(self, index: Tensor, epoch: int, step: int, steps: int) -> None:
-        x, labels, teacher = self.teacher.batch(index, epoch)
+    def _step(self, lesson: Lesson, step: int, steps: int) -> None:
         weights = on_grid(self.spec, self.parameters)
-        students, excess = forward(self.spec, weights, x, [part.stop - part.start for part in self.slices])
+        parts = [part.stop - part.start for part in self.slices]
+        if lesson.kept is None:
+            students, excess = forward(self.spec, weights, lesson.x, parts)
+            readout = _readout
+        else:
+            students, excess = self._along(lesson, lesson.kept, weights, parts)
+            readout = _readout_along
         losses = [CELL_PENALTY * excess]
         for part, student in zip(self.slices, students, strict=True):
             own = slice(part.start, part.stop)
             context = StepContext(
                 generator=step_generator(self.recipe, step),
                 progress=step / max(steps - 1, 1),
-                x=x,
+                x=lesson.x,
                 student_logits=partial(_logits, self.spec, weights, own),
                 teacher_logits=self.teacher.logits,
-                student_readout=partial(_readout, weights, own),
+                student_readout=partial(readout, weights, own),
                 teacher_readout=self.teacher.readout,
+                share=lesson.share,
             )
-            losses.append(part.method.loss(student, teacher, labels, part.weight, part.extra, context))
+            losses.append(part.method.loss(student, lesson.teacher, lesson.labels, part.weight, part.extra, context))
         self.optimizer.zero_grad()
         torch.cat(losses).sum().backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         with torch.no_grad():
             for name, tensor in self.parameters.items():
                 self.average[name].lerp_(tensor, 1 / min(step + 1, AVERAGE_STEPS))
+
+    def _along(self, lesson: Lesson, kept: Tensor, weights: Parameters, parts: list[int]) -> tuple[list[Outputs], Tensor]:
+        """Run all students on along their streams; lanes whose `kept` [B] is 0 start from a reset."""
+        start = self.carried and tuple(kept[:, None] * one for one in self.carried)
+        hidden, excess, self.carried = forward_along(self.spec, weights, lesson.x, parts, start)
+        outputs = []
+        for part, own in zip(self.slices, hidden, strict=True):
+            logits = readout_along({name: weights[name][part.start : part.stop] for name in ("head.weight", "head.bias")}, own)
+            outputs.append(Outputs(logits if lesson.at is None else logits.index_select(1, lesson.at), own))
+        return outputs, excess
 
     def keep(self, chosen: Tensor) -> None:
         """Remember the present weights of the students `chosen`, bool [P]."""
@@ -138,6 +155,7 @@ class Shard:
         """Return all that training further needs."""
         state = {f"kept/{name}": tensor for name, tensor in self.kept.items()}
         state |= {f"average/{name}": tensor for name, tensor in self.average.items()}
+        state |= {f"carried/{number}": tensor for number, tensor in enumerate(self.carried or ())}
         for name, tensor in self._trained().items():
             state[f"parameter/{name}"] = tensor.detach()
             for key, moment in self.optimizer.state[tensor].items():
@@ -149,6 +167,8 @@ class Shard:
         device = self.teacher.x.device
         self.kept = {name: state[f"kept/{name}"].to(device) for name in self.parameters}
         self.average = {name: state[f"average/{name}"].to(device) for name in self.parameters}
+        carried = sorted(name for name in state if name.startswith("carried/"))
+        self.carried = tuple(state[name].to(device) for name in carried) or None
         with torch.no_grad():
             for name, tensor in self._trained().items():
                 tensor.copy_(state[f"parameter/{name}"])
@@ -163,7 +183,7 @@ class Population:
         self,
         spec: ModelSpec,
         candidates: list[Candidate],
-        teacher: Teacher,
+        teacher: Teacher | StreamTeacher,
         recipe: Recipe,
         *,
         threads: int,
@@ -178,7 +198,7 @@ class Population:
         """
         self.candidates = candidates
         self.threads = threads
-        one = training_bytes(spec, recipe.batch_size, teacher.x.shape[1])
+        one = training_bytes(spec, teacher.samples(recipe))
         largest = max(1, memory_limit // (threads * one))
         count = max(min(threads, len(candidates)), math.ceil(len(candidates) / largest))
         bounds = [len(candidates) * number // count for number in range(count + 1)]
@@ -191,6 +211,10 @@ class Population:
     def predict(self, x: Tensor) -> Tensor:
         """Return the logits [P, N, K] of all students as they are now, on any series `x` [N, T, C]."""
         return torch.cat([predict(shard.spec, shard.weights(), x) for shard in self.shards])
+
+    def predict_along(self, streams: JudgedStreams) -> Tensor:
+        """Return the logits [P, N, K] of all students as they are now, at the judged samples of streams."""
+        return torch.cat([predict_along(shard.spec, shard.weights(), streams) for shard in self.shards])
 
     def keep(self, chosen: Tensor) -> None:
         """Remember the present weights of the students `chosen`, bool [P]."""
@@ -219,6 +243,20 @@ def predict(spec: ModelSpec, parameters: Parameters, x: Tensor) -> Tensor:
         return torch.cat([forward(spec, parameters, part)[0][0].logits for part in torch.split(x, EVALUATE_SERIES)], 1)
 
 
+def predict_along(spec: ModelSpec, parameters: Parameters, streams: JudgedStreams) -> Tensor:
+    """Return the logits [P, N, K] of all students, never reset, at the judged samples, some steps at a time."""
+    state: State | None = None
+    found = []
+    with torch.no_grad():
+        for first in range(0, streams.x.shape[1], JUDGED_STEPS):
+            part = streams.x[:, first : first + JUDGED_STEPS]
+            (hidden,), _, state = forward_along(spec, parameters, part, [len(parameters["head.bias"])], state)
+            of_part = (streams.time >= first) & (streams.time < first + JUDGED_STEPS)
+            at = (streams.time[of_part] - first) * len(part) + streams.stream[of_part]
+            found.append(readout_along(parameters, hidden).index_select(1, at))
+    return torch.cat(found, 1)
+
+
 def train_epoch(populations: Sequence[Population], epoch: int, threads: int) -> None:
     """Train every student of every population for one epoch, `threads` shards side by side."""
     with one_thread_each(threads) as pool:
@@ -236,30 +274,14 @@ def _readout(weights: Parameters, own: slice, hidden: Tensor) -> Tensor:
     return torch.einsum("pbth,pkh->pbtk", hidden, head[0]) + head[1][:, None, None]
 
 
+def _readout_along(weights: Parameters, own: slice, hidden: Tensor) -> Tensor:
+    logits = readout_along({name: weights[name][own] for name in ("head.weight", "head.bias")}, hidden)
+    students, series, steps, _ = hidden.shape
+    return logits.transpose(1, 2).view(students, -1, steps, series).permute(0, 3, 2, 1)
+
+
 @contextmanager
 def one_thread_each(threads: int) -> Iterator[ThreadPoolExecutor]:
     """Yield a pool whose `threads` threads each run torch on one core: shards are parallel, operations inside them are not."""
     with torch_threads(1), ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         yield pool
-
-
-def batch_size(wanted: int, series: int) -> int:
-    """Return the series in a batch: `wanted`, or when that is 0 a quarter of the training series within 8 .. 64."""
-    return wanted or min(64, max(8, series // 4))
-
-
-def epochs(wanted: int, series: int, size: int, steps: int = STEPS) -> int:
-    """Return the epochs of training with batches of `size` series: `wanted`, or when that is 0 about `steps` steps' worth."""
-    return wanted or max(FEWEST_EPOCHS, math.ceil(steps / math.ceil(series / size)))
-
-
-def batches(series: int, recipe: Recipe, epoch: int) -> list[Tensor]:
-    """Return the indices of each batch of an epoch: a random order, cut into equal parts (give or take one series)."""
-    order = torch.randperm(series, generator=torch.Generator().manual_seed(seeds.of_epoch(recipe.seed, epoch)))
-    count = math.ceil(series / recipe.batch_size)
-    return [order[number::count] for number in range(count)]
-
-
-def step_generator(recipe: Recipe, step: int) -> torch.Generator:
-    """Return the source of randomness of one training step; the same for every student and after a resume."""
-    return torch.Generator().manual_seed(seeds.of_step(recipe.seed, step))

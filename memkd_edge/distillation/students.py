@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The candidate students: their initial weights, and one forward pass for many of them."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -56,6 +55,9 @@ def long_memory_bias(units: int, length: int) -> Tensor:
     return torch.cat([-forget, forget, torch.zeros(2 * units)])
 
 
+State = tuple[Tensor, ...]  # of all students between two steps, [P, B, H] each: hidden, and of an LSTM cells
+
+
 def forward(spec: ModelSpec, parameters: Parameters, x: Tensor, parts: list[int] | None = None) -> tuple[list[Outputs], Tensor]:
     """Run all students over the batch `x` [B, T, C].
 
@@ -66,23 +68,56 @@ def forward(spec: ModelSpec, parameters: Parameters, x: Tensor, parts: list[int]
         of each part logits [p, B, K] and hidden [p, B, T, H], as each student's model alone gives them; and the excess [P] of all
         students' cell states (`recurrence.lstm`), 0 for models without cells.
     """
-    students = len(parameters["head.bias"])
-    parts = parts or [students]
+    parts = parts or [len(parameters["head.bias"])]
     hidden: Sequence[Tensor]
-    excess = x.new_zeros(students)
     if spec.kind == Cell.CNN:
         features = _convolutions(spec, parameters, x)
-        hidden, summary = torch.split(features, parts), features.mean(2)
+        hidden, summary, excess = torch.split(features, parts), features.mean(2), x.new_zeros(features.shape[:1])
     else:
-        weight_ih, weight_hh, bias_ih, bias_hh = (
-            parameters[f"rnn.{name}_l0"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        )
-        if spec.kind == Cell.LSTM:
-            hidden, summary, excess, _ = lstm(x, weight_ih, weight_hh, bias_ih, bias_hh, parts)
-        else:
-            hidden, summary = gru(x, weight_ih, weight_hh, bias_ih, bias_hh, parts)
+        hidden, (summary, *_), excess = _recurrent(spec, parameters, x, parts, None)
     logits = torch.baddbmm(parameters["head.bias"].unsqueeze(1), summary, parameters["head.weight"].transpose(1, 2))
     return [Outputs(*own) for own in zip(torch.split(logits, parts), hidden, strict=True)], excess
+
+
+def forward_along(
+    spec: ModelSpec, parameters: Parameters, x: Tensor, parts: list[int], start: State | None
+) -> tuple[Sequence[Tensor], Tensor, State]:
+    """Run all recurrent students over a chunk `x` [B, T, C] of streams.
+
+    Args:
+        parts: as in `forward`.
+        start: the states that the chunk before it ended in; zeros when left out.
+
+    Returns:
+        the hidden states [p, B, T, H] of each part, the excess [P] as in `forward`, and the states that the chunk ends in,
+        without gradient.
+    """
+    hidden, state, excess = _recurrent(spec, parameters, x, parts, start)
+    return hidden, excess, tuple(one.detach() for one in state)
+
+
+def readout_along(parameters: Parameters, hidden: Tensor) -> Tensor:
+    """Return the logits [P, T * B, K] after each step of `hidden` [P, B, T, H], those of all series after a step together.
+
+    In memory they lie as [P, K, T * B], because hidden states of the compiled passes lie as [P, T, H, B].
+    """
+    along = hidden.permute(0, 3, 2, 1).flatten(2)  # [P, H, T * B]
+    return torch.baddbmm(parameters["head.bias"].unsqueeze(2), parameters["head.weight"], along).transpose(1, 2)
+
+
+def _recurrent(
+    spec: ModelSpec, parameters: Parameters, x: Tensor, parts: list[int], start: State | None
+) -> tuple[Sequence[Tensor], State, Tensor]:
+    """Return hidden states of each part, the states after the last step, and the excess."""
+    weight_ih, weight_hh, bias_ih, bias_hh = (
+        parameters[f"rnn.{name}_l0"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    )
+    if spec.kind == Cell.LSTM:
+        before = None if start is None else (start[0], start[1])
+        hidden, last, excess, cells = lstm(x, weight_ih, weight_hh, bias_ih, bias_hh, parts, before)
+        return hidden, (last, cells), excess
+    hidden, last = gru(x, weight_ih, weight_hh, bias_ih, bias_hh, parts, None if start is None else start[0])
+    return hidden, (last,), x.new_zeros(len(last))
 
 
 def _convolutions(spec: ModelSpec, parameters: Parameters, x: Tensor) -> Tensor:
@@ -96,7 +131,7 @@ def _convolutions(spec: ModelSpec, parameters: Parameters, x: Tensor) -> Tensor:
     return features.view(len(x), students, spec.hidden_size, -1).permute(1, 0, 3, 2)
 
 
-def training_bytes(spec: ModelSpec, batch: int, length: int) -> int:
-    """Return roughly how much memory one student's training step holds."""
-    per_step = 12 * spec.hidden_size  # floats: states, cells, their gradients, and the copies in between
-    return math.ceil(4 * batch * length * per_step)
+def training_bytes(spec: ModelSpec, samples: int) -> int:
+    """Return roughly how much memory one student's training step on a batch of so many samples holds."""
+    per_sample = 12 * spec.hidden_size  # floats: states, cells, their gradients, and the copies in between
+    return 4 * samples * per_sample

@@ -27,10 +27,11 @@ from memkd_edge import seeds
 from memkd_edge.config import DistillConfig
 from memkd_edge.distillation.checkpoint import read_checkpoint, write_checkpoint
 from memkd_edge.distillation.methods import cross_entropy
-from memkd_edge.distillation.population import Population, Recipe, batch_size, epochs, one_thread_each, train_epoch
+from memkd_edge.distillation.population import Population, one_thread_each, train_epoch
+from memkd_edge.distillation.recipe import Recipe, TeacherRecipe, batch_size, epochs
 from memkd_edge.distillation.selection import Choice, ScoreHistory, choose
 from memkd_edge.distillation.students import Candidate
-from memkd_edge.distillation.teacher import Series, Teacher, TeacherModel, TeacherRecipe, TeacherTraining, noise_levels
+from memkd_edge.distillation.teacher import Series, Teacher, TeacherModel, TeacherTraining, noise_levels
 from memkd_edge.errors import MemkdEdgeError
 from memkd_edge.nets.classifier import Classifier, ModelSpec
 from memkd_edge.progress import Reporter

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from memkd_edge import seeds
 from memkd_edge.distillation.methods import Outputs
+from memkd_edge.distillation.recipe import Recipe, TeacherRecipe, batches
 from memkd_edge.distillation.schedule import rate
 from memkd_edge.distillation.students import long_memory_bias
 from memkd_edge.errors import UsageError
@@ -45,10 +46,68 @@ SHORTEST_MEMORY = 10  # time steps; the longest that an untrained teacher's unit
 
 @dataclass(frozen=True)
 class Series:
-    """Normalised series x [N, T, C] and their labels y [N], on the device to train on."""
+    """Normalised series x [N, T, C] and their labels y [N], on the device to train on.
+
+    class_weight: [K], in the cross-entropy; None: equal.
+    """
 
     x: Tensor
     y: Tensor
+    class_weight: Tensor | None = None
+
+    @property
+    def labels(self) -> Tensor:
+        """The classes that are learnt."""
+        return self.y
+
+    @property
+    def span(self) -> int:
+        """Steps of a series."""
+        return self.x.shape[1]
+
+    def steps(self, recipe: TeacherRecipe) -> int:
+        """Batches of an epoch."""
+        return math.ceil(len(self.y) / recipe.batch_size)
+
+    def losses(
+        self, model: Classifier, recipe: TeacherRecipe, seed: int, epoch: int, carried: list[Tensor]
+    ) -> Iterator[tuple[Tensor, int]]:
+        """Yield the loss of each batch of an epoch, and how many labels it is the mean of; nothing is carried on."""
+        generator = torch.Generator().manual_seed(seeds.of_teacher_epoch(seed, epoch))
+        order = torch.randperm(len(self.y), generator=generator)
+        x = self.x
+        if recipe.noise:
+            x = x + recipe.noise * torch.randn(x.shape, generator=generator).to(x.device)
+        steps = self.steps(recipe)
+        for number in range(steps):
+            index = order[number::steps].to(x.device)
+            yield F.cross_entropy(model(x[index])[0], self.y[index], self.class_weight), len(index)
+
+
+def label_shares(labels: Tensor, class_weight: Tensor | None) -> Tensor | None:
+    """Return the share [M] of each label in a mean weighted by class, 0 of a label -1; None when all count alike."""
+    if class_weight is None:
+        return None
+    weight = class_weight[labels.clamp_min(0)] * (labels >= 0)
+    return weight / weight.sum().clamp_min(torch.finfo(weight.dtype).tiny)
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One batch that students learn from.
+
+    x: [B, T, C]. labels: int64 [M], of the answers that are wanted; -1: the teacher's alone. teacher: its M answers, and its
+    hidden sequences [B, T, Ht]. share: [M], of each label in the cross-entropy; None: equal.
+    Of chunks of streams, kept: [B], 1 for the lanes that go on and 0 for those that are reset; at: int64 [M], the steps of the
+    answers among T * B, None for all. Of series from a reset, whose ends are answered, both are None.
+    """
+
+    x: Tensor
+    labels: Tensor
+    teacher: Outputs
+    share: Tensor | None = None
+    kept: Tensor | None = None
+    at: Tensor | None = None
 
 
 class TeacherModel(Protocol):
@@ -81,6 +140,7 @@ class Teacher:
         """
         self.model = model
         self.y = series.y
+        self.class_weight = series.class_weight
         self.copies = min(max(math.ceil(COPIED_SERIES / len(self.y)), FEWEST_COPIES), MOST_COPIES) if noise else 1
         x = self.x = _noisy_copies(series.x, noise, self.copies, seed)
         first = self._run(x[:1])
@@ -93,6 +153,25 @@ class Teacher:
             self._cache = Outputs(
                 torch.cat([part.logits for part in parts]), torch.cat([part.hidden.to(dtype) for part in parts])
             )
+
+    @property
+    def memory(self) -> int:
+        """The longest memory that untrained students start with: all steps of a series."""
+        return self.x.shape[1]
+
+    def samples(self, recipe: Recipe) -> int:
+        """Samples of a batch."""
+        return recipe.batch_size * self.x.shape[1]
+
+    def steps(self, recipe: Recipe) -> int:
+        """Batches of an epoch."""
+        return math.ceil(len(self.y) / recipe.batch_size)
+
+    def lessons(self, recipe: Recipe, epoch: int) -> Iterator[Lesson]:
+        """Yield the batches of an epoch."""
+        for index in batches(len(self.y), recipe, epoch):
+            x, labels, outputs = self.batch(index.to(self.x.device), epoch)
+            yield Lesson(x, labels, outputs, label_shares(labels, self.class_weight))
 
     def batch(self, index: Tensor, epoch: int) -> tuple[Tensor, Tensor, Outputs]:
         """Return series [B, T, C], labels [B] and the teacher's outputs of the training series `index` [B] in an epoch's copy."""
@@ -126,29 +205,45 @@ class Teacher:
             return Outputs(*self.model(x))
 
 
-@dataclass(frozen=True)
-class TeacherRecipe:
-    """How a teacher is trained: epochs at most, peak learning rate, series in a batch, Gaussian noise on normalised inputs."""
+class Material(Protocol):
+    """What teachers learn from: `Series`, or `StreamSeries`.
 
-    epochs: int
-    learning_rate: float
-    batch_size: int
-    noise: float
+    x: on the device to train on. labels: int64 [M], the classes that are learnt. span: steps that gradients go back through.
+    """
+
+    @property
+    def x(self) -> Tensor: ...
+    @property
+    def labels(self) -> Tensor: ...
+    @property
+    def span(self) -> int: ...
+
+    def steps(self, recipe: TeacherRecipe) -> int:
+        """Return the batches of an epoch."""
+
+    def losses(
+        self, model: Classifier, recipe: TeacherRecipe, seed: int, epoch: int, carried: list[Tensor]
+    ) -> Iterator[tuple[Tensor, int]]:
+        """Yield the loss of each batch of an epoch, and how many labels it is the mean of.
+
+        Args:
+            carried: the states that the lanes of streams ended in; changed in place.
+        """
 
 
 class TeacherTraining:
     """One teacher in training."""
 
-    def __init__(self, spec: ModelSpec, recipe: TeacherRecipe, seed: int, train: Series) -> None:
+    def __init__(self, spec: ModelSpec, recipe: TeacherRecipe, seed: int, train: Material) -> None:
         self.recipe, self.seed, self.train = recipe, seed, train
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.model = build(spec)
             if spec.kind == Cell.LSTM:
-                _start(self.model, spec, train.x.shape[1])
+                _start(self.model, spec, train.span)
         self.model.to(train.x.device)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=recipe.learning_rate, fused=True)
-        shares = torch.bincount(train.y).double() / len(train.y)
+        shares = torch.bincount(train.labels).double() / len(train.labels)
         self.entropy = float(torch.special.entr(shares).sum())
         self.epoch = 0
         self.loss = self.running = self.lowest = math.inf  # of the last epoch, its running average, and the lowest of that
@@ -157,6 +252,7 @@ class TeacherTraining:
         self.mark = math.inf  # ... what it was then
         self.average = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
         self.best = {name: tensor.clone() for name, tensor in self.average.items()}  # the average at the lowest loss
+        self.carried: list[Tensor] = []  # what the lanes of streams ended in
 
     @property
     def finished(self) -> bool:
@@ -182,28 +278,22 @@ class TeacherTraining:
 
     def train_epoch(self) -> None:
         """Pass once over the training series."""
-        series = len(self.train.y)
-        generator = torch.Generator().manual_seed(seeds.of_teacher_epoch(self.seed, self.epoch))
-        order = torch.randperm(series, generator=generator)
-        x = self.train.x
-        if self.recipe.noise:
-            x = x + self.recipe.noise * torch.randn(x.shape, generator=generator).to(x.device)
-        steps = math.ceil(series / self.recipe.batch_size)
-        total = 0.0
+        steps = self.train.steps(self.recipe)
+        total, labels = 0.0, 0
         self.model.train()
-        for number in range(steps):
-            index = order[number::steps].to(self.train.x.device)
-            loss = F.cross_entropy(self.model(x[index])[0], self.train.y[index])
+        losses = self.train.losses(self.model, self.recipe, self.seed, self.epoch, self.carried)
+        for number, (loss, count) in enumerate(losses):
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
             for group in self.optimizer.param_groups:
                 group["lr"] = self.recipe.learning_rate * rate(self.epoch * steps + number, steps * self.recipe.epochs)
             self.optimizer.step()
-            total += loss.item() * len(index)
+            total += loss.item() * count
+            labels += count
         self.model.eval()
         self.epoch += 1
-        self.loss = total / series
+        self.loss = total / max(labels, 1)
         self.small = self.small + 1 if self.loss < SMALL_LOSS else 0
         share = max(AVERAGE_SHARE, 1 / self.epoch)
         for name, tensor in self.model.state_dict().items():
@@ -224,6 +314,7 @@ class TeacherTraining:
             state[f"parameter/{name}"] = tensor
             state[f"average/{name}"] = self.average[name]
             state[f"best/{name}"] = self.best[name]
+        state |= {f"carried/{number}": tensor for number, tensor in enumerate(self.carried)}
         for name, parameter in self.model.named_parameters():
             for key, moment in self.optimizer.state[parameter].items():
                 state[f"adam.{key}/{name}"] = moment
@@ -237,6 +328,7 @@ class TeacherTraining:
         self.model.load_state_dict({name: state[f"parameter/{name}"] for name in self.average})
         self.best = {name: state[f"best/{name}"].to(device) for name in self.average}
         self.average = {name: state[f"average/{name}"].to(device) for name in self.average}
+        self.carried = [state[name].to(device) for name in sorted(state) if name.startswith("carried/")]
         for name, parameter in self.model.named_parameters():
             for key in ("step", "exp_avg", "exp_avg_sq"):
                 self.optimizer.state[parameter][key] = state[f"adam.{key}/{name}"].to(device)

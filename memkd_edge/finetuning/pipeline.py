@@ -20,7 +20,7 @@ from memkd_edge.config import DistillConfig, from_table
 from memkd_edge.data.loading import load_windows
 from memkd_edge.data.prepare import prepare
 from memkd_edge.distillation.methods import Outputs, StepContext, method_named
-from memkd_edge.distillation.population import Recipe, batch_size, batches, step_generator
+from memkd_edge.distillation.recipe import Recipe, batch_size, batches, step_generator
 from memkd_edge.distillation.teacher import Series, Teacher, load_teacher
 from memkd_edge.errors import UsageError
 from memkd_edge.finetuning.straight_through import dequantized, integer_outputs, integer_trajectory

@@ -8,6 +8,7 @@ teacher 3 x 100 with 1 channel and 2 classes has 203,002 parameters, student 1 x
 import itertools
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -83,6 +84,25 @@ class Classifier(nn.Module):
         """
         raise NotImplementedError
 
+    def along(self, x: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Run on along streams, of which `x` [B, T, C] is a chunk.
+
+        Args:
+            state: what the chunk before it ended in; empty for a reset.
+
+        Returns:
+            the top layer's hidden sequence [B, T, width], and the state that the chunk ends in: h and, of an LSTM, c, each
+            [layers, B, H].
+
+        Raises:
+            UsageError: a model without a state, or one that looks ahead.
+        """
+        raise UsageError(f"a {self.spec.kind} does not run along streams; take lstm or gru")
+
+    def _causal(self) -> None:
+        if self.spec.bidirectional:
+            raise UsageError(f"a bidirectional {self.spec.kind} does not run along streams: it looks ahead")
+
 
 class LstmClassifier(Classifier):
     """LSTM with a linear head on the last time step of the top layer."""
@@ -96,6 +116,11 @@ class LstmClassifier(Classifier):
         hidden, _ = self.rnn(x)
         return self.head(_summary(hidden, self.spec)), hidden
 
+    def along(self, x: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        self._causal()
+        hidden, ended = self.rnn(x, tuple(one.contiguous() for one in state) or None)
+        return hidden, ended
+
 
 class GruClassifier(Classifier):
     """GRU with a linear head on the last time step of the top layer."""
@@ -108,6 +133,11 @@ class GruClassifier(Classifier):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         hidden, _ = self.rnn(x)
         return self.head(_summary(hidden, self.spec)), hidden
+
+    def along(self, x: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        self._causal()
+        hidden, ended = self.rnn(x, *(one.contiguous() for one in state))
+        return hidden, (ended,)
 
 
 class CnnClassifier(Classifier):

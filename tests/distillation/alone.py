@@ -11,7 +11,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from memkd_edge.distillation import grid, population
 from memkd_edge.distillation.methods import Outputs, StepContext, method_named
-from memkd_edge.distillation.population import Recipe, batches, step_generator
+from memkd_edge.distillation.recipe import Recipe, batches, step_generator
+from memkd_edge.distillation.stream_teacher import StreamTeacher
 from memkd_edge.distillation.students import Candidate, initial_parameters
 from memkd_edge.distillation.teacher import Teacher
 from memkd_edge.nets import recurrence
@@ -25,11 +26,13 @@ class Alone:
     them, the grid and the average of the weights, and trains as fast as torch can.
     """
 
-    def __init__(self, spec: ModelSpec, candidate: Candidate, teacher: Teacher, recipe: Recipe, *, bare: bool = False) -> None:
+    def __init__(
+        self, spec: ModelSpec, candidate: Candidate, teacher: Teacher | StreamTeacher, recipe: Recipe, *, bare: bool = False
+    ) -> None:
         self.teacher, self.recipe, self.candidate = teacher, recipe, candidate
         self.penalised = spec.kind == "lstm" and not bare
         self.rounded = spec.kind != "cnn" and not bare
-        initial = initial_parameters(spec, [candidate], teacher.x.shape[1], recipe.seed)
+        initial = initial_parameters(spec, [candidate], teacher.memory, recipe.seed)
         self.model: Classifier = build(spec)
         self.model.load_state_dict({name: tensor[0] for name, tensor in initial.items()})
         self.method = method_named(candidate.method)
@@ -40,6 +43,7 @@ class Alone:
         self.average = None if bare else AveragedModel(self.model, avg_fn=_into_average)
 
     def train_epoch(self, epoch: int) -> None:
+        assert isinstance(self.teacher, Teacher)
         order = batches(len(self.teacher.y), self.recipe, epoch)
         steps = len(order) * self.recipe.epochs
         for number, index in enumerate(order):
@@ -114,3 +118,58 @@ def cell_states(layer: nn.LSTM, x: Tensor) -> Tensor:
         _, state = layer(sample, state)
         cells.append(state[1][0])
     return torch.stack(cells)
+
+
+class AloneAlong(Alone):
+    """One student in training along streams; it stands still a moment at each chunk to see its cells step by step."""
+
+    carried: tuple[Tensor, Tensor] | None = None
+
+    def train_epoch(self, epoch: int) -> None:
+        steps = self.teacher.steps(self.recipe)
+        for number, lesson in enumerate(self.teacher.lessons(self.recipe, epoch)):
+            assert lesson.kept is not None
+            weights = self._on_grid(self.model)
+            layer = {name.removeprefix("rnn."): tensor for name, tensor in weights.items() if name.startswith("rnn.")}
+            state = None
+            if self.carried is not None:
+                state = tuple((lesson.kept[None, :, None] * one).contiguous() for one in self.carried)
+            hidden, cells = functional_call(
+                _Stepwise(self.model.rnn), {f"rnn.{k}": v for k, v in layer.items()}, (lesson.x, state)
+            )
+            self.carried = (hidden[:, -1][None].detach(), cells[-1][None].detach())
+            head = partial(F.linear, weight=weights["head.weight"], bias=weights["head.bias"])
+            logits = head(hidden).transpose(0, 1).flatten(0, 1)
+            context = StepContext(
+                generator=step_generator(self.recipe, epoch * steps + number),
+                progress=0.0,
+                x=lesson.x,
+                student_logits=lambda series: series,
+                teacher_logits=self.teacher.logits,
+                student_readout=head,
+                teacher_readout=self.teacher.readout,
+                share=lesson.share,
+            )
+            student = Outputs((logits if lesson.at is None else logits[lesson.at])[None], hidden[None])
+            weight = torch.tensor([self.candidate.weight])
+            loss = self.method.loss(student, lesson.teacher, lesson.labels, weight, self.extra, context).sum()
+            beyond = (cells.abs() - recurrence.CELL_LIMIT).relu().square().sum(-1).mean()
+            self.optimizer.zero_grad()
+            (loss + population.CELL_PENALTY * beyond).backward()
+            self.optimizer.step()
+            assert self.average is not None
+            self.average.update_parameters(self.model)
+
+
+class _Stepwise(nn.Module):
+    def __init__(self, rnn: nn.Module) -> None:
+        super().__init__()
+        self.rnn = rnn
+
+    def forward(self, x: Tensor, state: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
+        hidden, cells = [], []
+        for sample in x.split(1, 1):
+            output, state = self.rnn(sample, state)
+            hidden.append(output)
+            cells.append(state[1][0])
+        return torch.cat(hidden, 1), torch.stack(cells)

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from memkd_edge.distillation import population as population_module
-from memkd_edge.distillation.population import Population, Recipe, batch_size, epochs, predict
+from memkd_edge.distillation.population import Population, predict
+from memkd_edge.distillation.recipe import Recipe, batch_size, epochs
 from memkd_edge.distillation.students import Candidate, forward, initial_parameters
 from memkd_edge.distillation.teacher import Series, Teacher
 from memkd_edge.nets import recurrence

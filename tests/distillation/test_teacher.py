@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from memkd_edge.distillation.teacher import Series, Teacher, TeacherRecipe, TeacherTraining, load_teacher
+from memkd_edge.distillation.recipe import TeacherRecipe
+from memkd_edge.distillation.teacher import Series, Teacher, TeacherTraining, load_teacher
 from memkd_edge.errors import UsageError
 from memkd_edge.nets.classifier import ModelSpec, build, save_model
 

@@ -16,6 +16,7 @@ class Base(Method):
     name = "base"
     paper = "none: cross-entropy only"
     weights = (0.0,)
+    along_streams = True
 
     def term(self, student: Outputs, teacher: Outputs, labels: Tensor, extra: dict[str, Tensor], step: StepContext) -> Tensor:
         return student.logits.new_zeros(len(student.logits))

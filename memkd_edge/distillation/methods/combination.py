@@ -20,6 +20,7 @@ class Combination(Method):
         self.parts = parts
         self.name = "+".join(part.name for part in parts)
         self.weights = parts[0].weights
+        self.along_streams = all(part.along_streams for part in parts)
 
     def parameters(
         self, population: int, student_hidden: int, teacher_hidden: int, generator: torch.Generator

@@ -24,6 +24,7 @@ class FitNet(Method):
     name = "fitnet"
     paper = "Romero et al. 2015, FitNets: Hints for Thin Deep Nets, arXiv 1412.6550, equation 3"
     weights = (1.0, 10.0, 0.1)
+    along_streams = True
 
     def parameters(
         self, population: int, student_hidden: int, teacher_hidden: int, generator: torch.Generator

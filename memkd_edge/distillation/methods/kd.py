@@ -22,6 +22,7 @@ class KnowledgeDistillation(Method):
     name = "kd"
     paper = "Hinton, Vinyals, Dean 2015, Distilling the Knowledge in a Neural Network, arXiv 1503.02531, section 2"
     weights = (1.0, 3.0, 10.0, 0.3)
+    along_streams = True
 
     temperature: float = 4.0
 

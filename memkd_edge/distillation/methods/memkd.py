@@ -29,6 +29,7 @@ class MemKD(Method):
     name = "memkd"
     paper = "MemKD, arXiv 2601.04264 (ICASSP 2025): memory discrepancy, short-term and long-term loss; stabilised here"
     weights = (1.0, 0.1, 10.0, 0.3, 3.0)
+    along_streams = True
 
     denominator: str = "floored"  # floored | mean | printed, see discrepancy.py
     beta: float = 1.0  # weight of the short-term loss; 0 switches it off
@@ -65,5 +66,6 @@ class MemKDPrinted(MemKD):
     name = "memkd-printed"
     paper = "MemKD, arXiv 2601.04264 (ICASSP 2025), as printed"
     weights = (1.0, 0.1, 10.0, 0.01, 100.0)
+    along_streams = False
 
     denominator: str = "printed"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from memkd_edge.distillation.methods.losses import softmax
 from memkd_edge.distillation.methods.method import Method, Outputs, StepContext, register, require_positive
 from memkd_edge.errors import UsageError
 
@@ -26,6 +27,7 @@ class BeliefMemKD(Method):
     name = "memkd-belief"
     paper = "ours, after MemKD, arXiv 2601.04264: its sub-sequences, with the head's softmax in place of the state's norm"
     weights = (2.0, 0.5, 8.0)
+    along_streams = True
 
     temperature: float = 1.0
 
@@ -33,8 +35,8 @@ class BeliefMemKD(Method):
         require_positive(self, "temperature")
 
     def term(self, student: Outputs, teacher: Outputs, labels: Tensor, extra: dict[str, Tensor], step: StepContext) -> Tensor:
-        of_student = (step.student_readout(student.hidden) / self.temperature).softmax(-1)  # [P, B, T, K]
-        of_teacher = (step.teacher_readout(teacher.hidden) / self.temperature).softmax(-1)  # [B, T, K]
+        of_student = softmax(step.student_readout(student.hidden) / self.temperature)  # [P, B, T, K]
+        of_teacher = softmax(step.teacher_readout(teacher.hidden) / self.temperature)  # [B, T, K]
         length = of_student.shape[2]
         if length < 2:
             raise UsageError(f"{self.name} needs series of 2 steps or more, these have 1; use another method")

@@ -20,7 +20,11 @@ from memkd_edge.errors import UsageError
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a forward pass over one batch gave: of P students, or of the one teacher (without the axis P, without gradient)."""
+    """What a forward pass over one batch gave: of P students, or of the one teacher (without the axis P, without gradient).
+
+    Of windows, B logits are the answers at their ends. Of chunks of B streams, M logits are the answers at all steps where one is
+    wanted, in the order of the labels: what a method makes of B of them holds for M.
+    """
 
     logits: Tensor  # [P, B, K]; teacher [B, K]
     hidden: Tensor  # [P, B, T, H], the top layer's hidden sequence; teacher [B, T, Ht]
@@ -46,17 +50,20 @@ class StepContext:
     teacher_logits: Callable[[Tensor], Tensor]  # [B', T, C] -> [B', K]
     student_readout: Callable[[Tensor], Tensor]  # [P, B, T, H] -> [P, B, T, K]
     teacher_readout: Callable[[Tensor], Tensor]  # [B, T, Ht] -> [B, T, K]
+    share: Tensor | None = None  # [B], of each answer in the cross-entropy, 0 where the label is -1; None: equal
 
 
 class Method(ABC):
     """One way to teach a student: cross-entropy plus a weighted distillation term.
 
-    A subclass states `name`, `paper` and `weights`, and implements `term`. Its options are dataclass fields with defaults.
+    A subclass states `name`, `paper` and `weights`, and implements `term`. Its options are dataclass fields with defaults. One
+    whose term means something for chunks of streams, where the state goes on and classes change, says so with `along_streams`.
     """
 
     name: str
     paper: ClassVar[str]  # authors, year, title or venue, equation
     weights: tuple[float, ...]  # default grid of the term's weight; the first is the one to take without a search
+    along_streams: bool = False
 
     def parameters(
         self, population: int, student_hidden: int, teacher_hidden: int, generator: torch.Generator
@@ -71,7 +78,7 @@ class Method(ABC):
         Args:
             student: of P students on this batch.
             teacher: on the same batch, constant.
-            labels: [B] int64 class indices.
+            labels: [B] int64 class indices; along streams -1 where the teacher alone teaches.
             extra: the tensors of `parameters`, this slice's part.
             step: randomness, progress and the means to run the models again.
         """
@@ -86,7 +93,7 @@ class Method(ABC):
         step: StepContext,
     ) -> Tensor:
         """Return the whole loss [P]: cross-entropy + weight * term; `weight` is [P], the rest as in `term`."""
-        return cross_entropy(student.logits, labels) + weight * self.term(student, teacher, labels, extra, step)
+        return cross_entropy(student.logits, labels, step.share) + weight * self.term(student, teacher, labels, extra, step)
 
 
 def require_positive(method: Method, *options: str) -> None:
