@@ -64,6 +64,13 @@ def test_a_class_of_a_single_subject_is_named():
         hold_out(np.array([0, 0, 0, 1, 1]), 0.3, 0, ("a", "b"), np.array([0, 1, 2, 2, 2]))
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_class_of_two_subjects_keeps_one_to_train_on_whatever_the_fraction(seed):
+    targets, groups = np.array([0, 0, 0, 0, 1, 1]), np.array([0, 1, 2, 3, 0, 1])
+    held_out = hold_out(targets, 0.75, seed, ("a", "b"), groups)
+    assert list(np.bincount(targets[held_out])) == [3, 1]
+
+
 def test_classes_that_no_choice_of_subjects_can_divide_are_refused():
     # Each of the three subjects lacks one class, and one subject is held out.
     targets, groups = np.array([0, 1, 1, 2, 0, 2]), np.array([0, 0, 1, 1, 2, 2])
