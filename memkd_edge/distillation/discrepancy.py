@@ -11,8 +11,8 @@ D is the denominator (arXiv 2601.04264 prints the first form):
 
 r is a scalar per pair, so a teacher and a student of different width compare directly; it does not change when h is scaled.
 
-It is evaluated at every training step for a hundred students at once. On the CPU compiled passes do it (discrepancy_kernels.py);
-elsewhere, and in double precision, torch operations that give the same numbers.
+It is evaluated at every training step for a hundred students at once. On the CPU compiled passes do it
+(nets/kernels/discrepancy.py); elsewhere, and in double precision, torch operations that give the same numbers.
 """
 
 from typing import Any

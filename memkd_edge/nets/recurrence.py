@@ -3,7 +3,7 @@
 
 A batch starts from zero state or goes on from the states that another one ended with; gradients stop at its first step.
 
-On the CPU a compiled kernel runs all time steps (kernels.py). Elsewhere a step is one batched matrix product and a few
+On the CPU a compiled kernel runs all time steps (kernels/recurrent.py). Elsewhere a step is one batched matrix product and a few
 element-wise operations over all students together, in memory laid out [T, P, units, B], and the gradients of the weights are one
 large product after the loop.
 """
@@ -121,7 +121,7 @@ def _compiled(
 
 
 class _CompiledLstm(torch.autograd.Function):
-    """Arrays of kernels.py -> hidden states [P, B, T, H], the last [P, B, H], excess [P], the last cells [P, B, H]."""
+    """Arrays of kernels/recurrent.py -> hidden states [P, B, T, H], the last [P, B, H], excess [P], the last cells [P, B, H]."""
 
     @staticmethod
     def forward(
@@ -153,7 +153,7 @@ class _CompiledLstm(torch.autograd.Function):
 
 
 class _CompiledGru(torch.autograd.Function):
-    """Arrays of kernels.py -> hidden states [P, B, T, H], the last [P, B, H]."""
+    """Arrays of kernels/recurrent.py -> hidden states [P, B, T, H], the last [P, B, H]."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, count: int, weight: Tensor, bias: Tensor, hidden_before: Tensor) -> tuple[Tensor, Tensor]:
@@ -179,7 +179,7 @@ def _states(hidden: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def _grad_states(hidden: Tensor, grad: Tensor | None, grad_last: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return the gradients by the outputs of `_states` in the layouts of kernels.py."""
+    """Return the gradients by the outputs of `_states` in the layouts of kernels/recurrent.py."""
     return (
         hidden.new_empty(0, 0, 0, 0) if grad is None else fill_lanes(grad.permute(0, 2, 3, 1)),
         torch.zeros_like(hidden[:, -1]) if grad_last is None else fill_lanes(grad_last.transpose(1, 2)),

@@ -3,8 +3,8 @@
 
 In double precision: rounding decides by small differences, and every machine has to find the same integers.
 
-Rounding (rounding.py) and the correction of biases (biases.py) both work on it. What all classes have in common counts little: a
-decision is made by differences of logits.
+Rounding (rounding.py) and the correction of biases (bias_correction.py) both work on it. What all classes have in common counts
+little: a decision is made by differences of logits.
 """
 
 from collections.abc import Sequence

@@ -4,7 +4,7 @@
     measurement = measure_aarch64("cortex-a72", CModel("student", emit_c(...)), inputs)
 
 Instruction counts, code and weight bytes, state and stack are exact. QEMU has no timing model: latency comes from
-memkd_edge.benchmark.latency.
+memkd_edge.benchmark.devices.estimates.
 """
 
 import tempfile

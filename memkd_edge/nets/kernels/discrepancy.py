@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The memory discrepancy of a teacher, and the MemKD loss of many students with its gradient, compiled for the CPU.
 
-Sixteen series of one student stand side by side, one per vector lane, as in kernels.py; their trajectory stays in the cache
+Sixteen series of one student stand side by side, one per vector lane, as in recurrent.py; their trajectory stays in the cache
 while all pairs are visited. The functions release the interpreter's lock and are sequential, hence deterministic.
 
 `factors` is (own, floor, tiny) of the denominator max(own * ||h_s||, floor * mean over t of ||h_t||) + tiny.

@@ -12,7 +12,7 @@ times slower when it does not. With an explicit vector type nothing is left to c
 
 `load` and `store` take a one-dimensional C-contiguous float32 array and an element index; they check no bounds.
 
-Compiled kernels are cached beside their own source file: after a change here, delete memkd_edge/distillation/__pycache__.
+Compiled kernels are cached beside their own source file: after a change here, delete memkd_edge/nets/kernels/__pycache__.
 """
 
 import operator

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A stand-in for the Arduino core: prints to standard output; the loop ends after 64 rounds. */
 #ifndef STAND_IN_ARDUINO_H
 #define STAND_IN_ARDUINO_H

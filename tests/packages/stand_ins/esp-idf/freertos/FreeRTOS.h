@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A stand-in for FreeRTOS: ticks are milliseconds. */
 #ifndef STAND_IN_FREERTOS_H
 #define STAND_IN_FREERTOS_H

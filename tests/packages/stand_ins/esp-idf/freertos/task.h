@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A stand-in for FreeRTOS tasks: delaying ends the program after 64 calls. */
 #ifndef STAND_IN_FREERTOS_TASK_H
 #define STAND_IN_FREERTOS_TASK_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A stand-in for Zephyr's kernel: sleeping ends the program after 64 calls. */
 #ifndef STAND_IN_ZEPHYR_KERNEL_H
 #define STAND_IN_ZEPHYR_KERNEL_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A stand-in for TFLite Micro's interpreter with its treacherous side: inputs and outputs share bytes of the
  * arena. The model is the generated C of stand_in_model.h, which the test writes. STAND_IN_FORGETS: kernels

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A stand-in for TFLite Micro's resolver: counts the operators it is given. */
 #ifndef STAND_IN_RESOLVER_H
 #define STAND_IN_RESOLVER_H
