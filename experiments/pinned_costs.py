@@ -5,7 +5,8 @@
     python -m experiments.pinned_costs --update    # measure, print, write it: the diff shows what changed
 
 All figures are emulated-exact: instructions of a step with the classifier, int16 entry, from call to return; bytes of flash that
-the linker keeps for model, runtime and tables; RAM, the state and the deepest stack below the caller.
+the linker keeps for model, runtime and tables; RAM, the state and the deepest stack below the caller; bytes of flash that the
+boot self-test adds.
 """
 
 import argparse
@@ -19,8 +20,12 @@ from experiments.reference_students import SPECS, reference_inputs, reference_st
 from memkd_edge import toolchain
 from memkd_edge.assets import asset_dir
 from memkd_edge.benchmark.emulation.image import CModel
+from memkd_edge.benchmark.emulation.qemu_cortex_m import CORES as MACHINES
 from memkd_edge.benchmark.emulation.qemu_cortex_m import measure_cortex_m
 from memkd_edge.errors import GateError, MemkdEdgeError
+from memkd_edge.metadata import Metadata
+from memkd_edge.packages.flash import self_test_flash
+from memkd_edge.packages.folders import package_files
 from memkd_edge.runs import write_atomic
 from memkd_edge.writers.c_integer import emit_c
 
@@ -31,7 +36,7 @@ _COMPILER = "arm-none-eabi-gcc"
 
 @dataclass(frozen=True)
 class PinnedCost:
-    """Cost of one model on one core: instructions per step; flash, ram (state + stack) and stack in bytes."""
+    """Cost of one model on one core: instructions per step; flash, ram (state + stack), stack, flash of the self-test in bytes."""
 
     core: str
     model: str
@@ -40,6 +45,7 @@ class PinnedCost:
     flash: int
     ram: int
     stack: int
+    selftest: int
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -53,13 +59,26 @@ def measure() -> Iterator[PinnedCost]:
     Raises:
         MissingToolError: no cross compiler or emulator.
     """
+    packages = {model: _with_self_test(model) for model in SPECS}
     for core in CORES:
-        for model in SPECS:
+        for model, package in packages.items():
             sources = CModel("student", emit_c(reference_student(model), None, "student"))
             for build, flags in BUILDS.items():
                 cost = measure_cortex_m(core, sources, reference_inputs(model), flags=flags)
                 ram = cost.state_bytes + cost.stack_bytes
-                yield PinnedCost(core, model, build, cost.instructions_per_step, cost.sections.flash, ram, cost.stack_bytes)
+                flash, stack = cost.sections.flash, cost.stack_bytes
+                selftest = self_test_flash(package, "student", (*MACHINES[core].flags, *flags))
+                yield PinnedCost(core, model, build, cost.instructions_per_step, flash, ram, stack, selftest)
+
+
+def _with_self_test(model: str) -> dict[str, str]:
+    """Return the C of a reference student and its self-test, text by file name."""
+    student = reference_student(model)
+    channels, classes = student.input_size, student.num_classes
+    names, labels = tuple(map(str, range(channels))), tuple(map(str, range(classes)))
+    metadata = Metadata("student", labels, names, ("",) * channels, None, (0.0,) * channels, (1.0,) * channels)
+    files = package_files("c", student, metadata, name="student")
+    return {Path(path).name: data.decode() for path, data in files.items() if path.startswith("src/")}
 
 
 def differences(measured: list[PinnedCost], pinned: list[PinnedCost]) -> list[str]:
@@ -96,10 +115,12 @@ def write(path: Path, compiler: str, rows: list[PinnedCost]) -> None:
 
 def show(rows: list[PinnedCost]) -> None:
     """Print the table."""
-    print(f"{'core':8}{'model':7}{'build':7}{'instructions':>13}{'flash B':>9}{'RAM B':>7}{'stack B':>9}")
+    print(f"{'core':8}{'model':7}{'build':7}{'instructions':>13}{'flash B':>9}{'RAM B':>7}{'stack B':>9}{'self-test B':>13}")
     for row in rows:
         instructions = f"{row.instructions:,.0f}"
-        print(f"{row.core:8}{row.model:7}{row.build:7}{instructions:>13}{row.flash:>9,}{row.ram:>7}{row.stack:>9}")
+        print(
+            f"{row.core:8}{row.model:7}{row.build:7}{instructions:>13}{row.flash:>9,}{row.ram:>7}{row.stack:>9}{row.selftest:>13,}"
+        )
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -12,10 +12,14 @@ _COMPILER = "arm-none-eabi-gcc"
 _CORE = ("-mcpu=cortex-m4", "-mthumb")
 # What a firmware calls; the linker drops the rest.
 _PROBE = """#include "{name}.h"
+#include "{name}_selftest.h"
 void probe(volatile int16_t *io);
 void probe(volatile int16_t *io) {{
     static {name}_state_t state;
     {name}_init(&state);
+#ifdef SELFTEST
+    *io = (int16_t){name}_selftest();
+#endif
     for (;;) {{
         int16_t x[{upper}_CHANNELS], logits[{upper}_CLASSES];
         for (int j = 0; j < {upper}_CHANNELS; j++) {{
@@ -29,10 +33,10 @@ void probe(volatile int16_t *io) {{
 
 
 def flash_rows(sources: Mapping[str, str], name: str) -> list[dict[str, str]]:
-    """Return rows of a table of memory, "what", "bytes" and "kind", for the fast and the small form of the int16 entry.
+    """Return rows of a table of memory, "what", "bytes" and "kind": the int16 entry, fast and small, and the self-test.
 
     Args:
-        sources: of the model and its runtime, by file name.
+        sources: of the model, its self-test and its runtime, by file name.
     """
     try:
         toolchain.find_library(_COMPILER, "nano.specs")
@@ -41,7 +45,7 @@ def flash_rows(sources: Mapping[str, str], name: str) -> list[dict[str, str]]:
     compiler = toolchain.version(_COMPILER)
     rows = []
     for form, flags in (("fast form", ("-O2",)), ("small form", ("-Os", "-DMEMKD_SMALL"))):
-        size = _flash(sources, name, flags)
+        size = _flash(sources, name, (*_CORE, *flags))
         rows.append(
             {
                 "what": f"flash, {form}: model, runtime, tables",
@@ -49,7 +53,16 @@ def flash_rows(sources: Mapping[str, str], name: str) -> list[dict[str, str]]:
                 "kind": f"emulated-exact: linked by {compiler} {' '.join((*_CORE[:1], *flags))}, int16 entry",
             }
         )
+    added = self_test_flash(sources, name, (*_CORE, "-O2"))
+    rows.append(
+        {"what": "flash, the self-test on top, if called", "bytes": str(added), "kind": "emulated-exact: the same, fast form"}
+    )
     return rows
+
+
+def self_test_flash(sources: Mapping[str, str], name: str, flags: tuple[str, ...]) -> int:
+    """Return how many bytes of flash the boot self-test adds to a firmware. flags: of the core and of the build."""
+    return _flash(sources, name, (*flags, "-DSELFTEST")) - _flash(sources, name, flags)
 
 
 def _flash(sources: Mapping[str, str], name: str, flags: tuple[str, ...]) -> int:
@@ -60,7 +73,7 @@ def _flash(sources: Mapping[str, str], name: str, flags: tuple[str, ...]) -> int
         files = [f"{folder}/{file}" for file in (*sources, "probe.c") if file.endswith(".c")]
         image = f"{folder}/image.elf"
         sections = ("-ffunction-sections", "-fdata-sections", "-nostartfiles", "-specs=nano.specs")
-        _run(_COMPILER, "-std=c99", *_CORE, *flags, *sections, "-Wl,--gc-sections,-e,probe", *files, "-o", image)
+        _run(_COMPILER, "-std=c99", *flags, *sections, "-Wl,--gc-sections,-e,probe", *files, "-o", image)
         text, data = _run(_COMPILER.replace("gcc", "size"), image).splitlines()[1].split()[:2]
         return int(text) + int(data)
 

@@ -13,7 +13,7 @@ from memkd_edge import toolchain
 from memkd_edge.assets import asset_dir
 from memkd_edge.errors import GateError, MemkdEdgeError
 
-ROWS = [PinnedCost("m4", "A", "fast", 771.0, 5448, 100, 68), PinnedCost("m4", "B", "fast", 2182.5, 8188, 156, 92)]
+ROWS = [PinnedCost("m4", "A", "fast", 771.0, 5448, 100, 68, 900), PinnedCost("m4", "B", "fast", 2182.5, 8188, 156, 92, 1800)]
 
 
 @pytest.fixture
