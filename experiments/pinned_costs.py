@@ -36,7 +36,7 @@ _COMPILER = "arm-none-eabi-gcc"
 
 @dataclass(frozen=True)
 class PinnedCost:
-    """Cost of one model on one core: instructions per step; flash, ram (state + stack), stack, flash of the self-test in bytes."""
+    """Cost of one model on one core: instructions per step; bytes of flash, ram (state + stack), stack, and the self-test."""
 
     core: str
     model: str

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reads samples and prints decisions. Starts with the self-test, as firmware should. */
 #include "basicmotions.h"
 #include "basicmotions_selftest.h"

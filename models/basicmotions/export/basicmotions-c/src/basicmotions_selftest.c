@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* basicmotions_selftest.c: samples and the logits that belong to them. Generated; do not edit. */
 #include "basicmotions_selftest.h"
 
@@ -172,7 +173,7 @@ static const int16_t logits_f32[STEPS][BASICMOTIONS_CLASSES] = {
 };
 
 int basicmotions_selftest(void) {
-    int wrong = 0;
+    int wrong = basicmotions_damaged();
     basicmotions_state_t state;
     int16_t wide[BASICMOTIONS_CLASSES];
     int8_t narrow[BASICMOTIONS_CLASSES];

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Reads samples and prints decisions. Starts with the self-test, as firmware should. */
 #include "gunpoint.h"
 #include "gunpoint_selftest.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * gunpoint_selftest.h: does this build of gunpoint compute what it must?
  *
@@ -12,7 +13,10 @@
 extern "C" {
 #endif
 
-/* Number of wrong logits, 0..96, through the int16 and the int8 entry. No floating point. */
+/*
+ * Number of wrong logits, 0..96, through the int16 and the int8 entry, and one for the weights and one for the tables
+ * if their CRC-32 is wrong. No floating point.
+ */
 int gunpoint_selftest(void);
 
 /* Number of wrong logits, 0..48, through the float entry: normalisation and rounding included. */

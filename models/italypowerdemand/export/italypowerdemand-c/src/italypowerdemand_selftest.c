@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* italypowerdemand_selftest.c: samples and the logits that belong to them. Generated; do not edit. */
 #include "italypowerdemand_selftest.h"
 
@@ -172,7 +173,7 @@ static const int16_t logits_f32[STEPS][ITALYPOWERDEMAND_CLASSES] = {
 };
 
 int italypowerdemand_selftest(void) {
-    int wrong = 0;
+    int wrong = italypowerdemand_damaged();
     italypowerdemand_state_t state;
     int16_t wide[ITALYPOWERDEMAND_CLASSES];
     int8_t narrow[ITALYPOWERDEMAND_CLASSES];

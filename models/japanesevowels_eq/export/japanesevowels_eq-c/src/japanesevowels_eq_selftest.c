@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* japanesevowels_eq_selftest.c: samples and the logits that belong to them. Generated; do not edit. */
 #include "japanesevowels_eq_selftest.h"
 
@@ -172,7 +173,7 @@ static const int16_t logits_f32[STEPS][JAPANESEVOWELS_EQ_CLASSES] = {
 };
 
 int japanesevowels_eq_selftest(void) {
-    int wrong = 0;
+    int wrong = japanesevowels_eq_damaged();
     japanesevowels_eq_state_t state;
     int16_t wide[JAPANESEVOWELS_EQ_CLASSES];
     int8_t narrow[JAPANESEVOWELS_EQ_CLASSES];

@@ -1,13 +1,20 @@
-/* memkd_state.h: used by the generated <name>.c; applications call <name>_state_save and <name>_state_load.
- */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* memkd_state.h: checksums and saved states, for the generated <name>.c and its self-test. */
 #ifndef MEMKD_STATE_H
 #define MEMKD_STATE_H
 
 #include <stdint.h>
 
+/* Of all memkd_ files together: it changes with anything that a generated <name>.c relies on. */
+#define MEMKD_RUNTIME_VERSION 1
+
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* CRC-32 of words, each least significant byte first on every machine. crc: 0, or that of the words before.
+ */
+uint32_t memkd_crc(uint32_t crc, uint32_t word);
 
 /*
  * A saved state: 32-bit words in the device's byte order: format, model, the state, a CRC-32 of all before

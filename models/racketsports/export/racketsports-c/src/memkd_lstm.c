@@ -1,5 +1,7 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* memkd_lstm.c: the logistic table that all integer models of a firmware share. */
 #include "memkd_lstm.h"
+#include "memkd_state.h"
 
 #ifdef MEMKD_SMALL
 
@@ -24,6 +26,14 @@ const uint16_t memkd_sigmoid_table[256] = {
     65533, 65533, 65533, 65533, 65533, 65534, 65534, 65534, 65534, 65534, 65534, 65534, 65534, 65534, 65534,
     65535,
 };
+
+int memkd_table_damaged(void) {
+    uint32_t crc = 0;
+    for (int k = 0; k < 256; k++) {
+        crc = memkd_crc(crc, memkd_sigmoid_table[k]);
+    }
+    return crc != 0xBC511DE5u;
+}
 
 #else
 
@@ -158,5 +168,13 @@ const memkd_segment_t memkd_segment_table[512] = {
     {0x7FFF8000u, 0u},     {0x7FFF8000u, 0u},     {0x7FFF8000u, 0u},     {0x7FFF8000u, 0u},
     {0x7FFF8000u, 0u},     {0x7FFF8000u, 0u},     {0x7F808000u, 64u},    {0x7FFFE000u, 0u},
 };
+
+int memkd_table_damaged(void) {
+    uint32_t crc = 0;
+    for (int k = 0; k < 512; k++) {
+        crc = memkd_crc(memkd_crc(crc, memkd_segment_table[k].offset), memkd_segment_table[k].slope);
+    }
+    return crc != 0x032CEBF8u;
+}
 
 #endif

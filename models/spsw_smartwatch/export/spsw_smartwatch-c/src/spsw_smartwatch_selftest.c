@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* spsw_smartwatch_selftest.c: samples and the logits that belong to them. Generated; do not edit. */
 #include "spsw_smartwatch_selftest.h"
 
@@ -172,7 +173,7 @@ static const int16_t logits_f32[STEPS][SPSW_SMARTWATCH_CLASSES] = {
 };
 
 int spsw_smartwatch_selftest(void) {
-    int wrong = 0;
+    int wrong = spsw_smartwatch_damaged();
     spsw_smartwatch_state_t state;
     int16_t wide[SPSW_SMARTWATCH_CLASSES];
     int8_t narrow[SPSW_SMARTWATCH_CLASSES];
