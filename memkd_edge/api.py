@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from memkd_edge.config import BenchConfig, CompareConfig, DistillConfig, ExportConfig, resolve
 from memkd_edge.ready_models import PREFIX, ReadyModel, int8_file, open_run, ready_models
-from memkd_edge.runs import Run, default_run_root
+from memkd_edge.runs import Run, default_run_root, find_run
 from memkd_edge.toolchain import naming_missing_packages
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def verify(target: Run | str | Path, *, min_agreement: float = 0.98) -> VerifyRe
     """
     from memkd_edge.verification.pipeline import verify as run_verify
 
-    is_run = isinstance(target, Run) or str(target).startswith(PREFIX) or Path(target).is_dir()
+    is_run = isinstance(target, Run) or str(target).startswith(PREFIX) or find_run(str(target), default_run_root()).is_dir()
     return run_verify(_opened(target) if is_run else Path(str(target)), min_agreement=min_agreement)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from memkd_edge.assets import asset_dir
 from memkd_edge.config import DistillConfig, from_table
 from memkd_edge.errors import MemkdEdgeError, UsageError
-from memkd_edge.runs import Run
+from memkd_edge.runs import Run, find_run
 from memkd_edge.vocabulary import FigureKind
 
 PREFIX = "model:"
@@ -88,7 +88,7 @@ def int8_file(name: str) -> Path:
 
 
 def open_run(text: str, run_root: Path) -> Run:
-    """Open the run that the user names: a directory, "model:NAME", or "" for the newest complete run under `run_root`.
+    """Open the run that the user names: a directory, a name under `run_root`, "model:NAME", or "" for the newest complete one.
 
     A ready-made model is copied to <run_root>/model-NAME the first time, and found there from then on.
 
@@ -100,7 +100,7 @@ def open_run(text: str, run_root: Path) -> Run:
     if not text:
         return Run.newest(run_root)
     if not text.startswith(PREFIX):
-        path = Path(text)
+        path = find_run(text, run_root)
         if path.resolve().parent == asset_dir("models"):
             raise UsageError(f"{path} is shipped with memkd-edge and not written to; name it {PREFIX}{path.resolve().name}")
         return Run.open(path)

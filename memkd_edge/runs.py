@@ -5,19 +5,23 @@
                   checkpoint/…  export/…  bench/*.json  report.html  README.md
 
 Every write is atomic (temporary file in the same folder, fsync, rename), so a reader never sees half a file. `env.json` is
-written first and last: its `state` is "training" until the run is complete. Nothing read from a run executes code.
+written first and last: its `state` is "training" until the run is complete. Nothing read from a run executes code. While a run
+is made, no other process can write it (`alone`).
 """
 
+import fcntl
 import hashlib
 import io
 import json
 import os
 import platform
+import shutil
 import tempfile
 import tomllib
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata as importlib_metadata
@@ -59,12 +63,14 @@ class Run:
         """Make `root/name`, record configuration and environment, and return the run in state "training".
 
         Raises:
-            UsageError: the directory exists and `force` is not set.
+            UsageError: the name is none of a folder, or the directory holds something and `force` is not set.
         """
-        run = cls(root / name)
-        if run.path.exists() and not force:
-            raise UsageError(f"{run.path} exists; choose another --name, or overwrite it with --force")
-        run.path.mkdir(parents=True, exist_ok=True)
+        run = cls(run_path(root, name))
+        if run.path.is_dir() and any(run.path.iterdir()):
+            if not force:
+                raise UsageError(f"{run.path} exists; choose another --name, or overwrite it with --force")
+            if (run.path / "env.json").is_file():
+                _empty(run.path)  # an old run's files must not pass for the new one's
         run.write_text("config.toml", config_toml)
         run.set_state("training")
         return run
@@ -229,6 +235,72 @@ class Run:
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
         return self.write_bytes(name, buffer.getvalue())
+
+
+def run_path(root: Path, name: str) -> Path:
+    """Return where run `name` stands under `root`.
+
+    Raises:
+        UsageError: `name` is no plain name of a folder, or a link stands there.
+    """
+    path = root / name
+    if name in ("", ".", "..") or path.name != name or "\0" in name:
+        raise UsageError(f"--name {name!r} is not the name of a folder; name a folder in {root}, without / and ..")
+    if path.is_symlink():
+        raise UsageError(f"{path} is a symbolic link, through which no run is written; remove it, or choose another --name")
+    return path
+
+
+def find_run(text: str, root: Path) -> Path:
+    """Return the run directory that the user names: a path, or the name of a run under `root`."""
+    path = Path(text)
+    return root / text if not path.exists() and (root / text).is_dir() else path
+
+
+@contextmanager
+def alone(folder: Path, does: str, option: str) -> Iterator[None]:
+    """Keep other processes out of `folder`, which is made where it is missing, meanwhile.
+
+    Args:
+        does: what a process does there, in words.
+        option: that chooses another folder.
+
+    Raises:
+        UsageError: one is at work there.
+        MemkdEdgeError: the folder cannot be written.
+    """
+    is_new = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise MemkdEdgeError(f"cannot open {folder}: {error.strerror}; choose another {option}") from error
+    try:
+        # The lock goes with the process, however it ends. Network file systems may refuse to lock a folder.
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(f"another process {does} in {folder}; wait for it, or choose another {option}") from None
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(descriptor)
+        if is_new:
+            with suppress(OSError):
+                folder.rmdir()  # nothing came of it
+
+
+def _empty(folder: Path) -> None:
+    """Remove all that `folder` holds, env.json last; the folder itself stays, and its lock with it."""
+    try:
+        for path in sorted(folder.iterdir(), key=lambda path: path.name == "env.json"):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+    except OSError as error:
+        raise MemkdEdgeError(f"cannot empty {folder}: {error.strerror}; remove it, or choose another --name") from error
 
 
 def write_atomic(path: Path, data: bytes) -> Path:

@@ -4,12 +4,14 @@
 import errno
 import json
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from memkd_edge.errors import MemkdEdgeError, UsageError
-from memkd_edge.runs import FORMAT, Run
+from memkd_edge.runs import FORMAT, Run, alone, find_run
 
 
 def complete_run(root, name="one"):
@@ -117,3 +119,61 @@ def test_nan_never_reaches_a_json_file(tmp_path):
 
 def test_equal_configurations_have_equal_ids(tmp_path):
     assert complete_run(tmp_path, "a").run_id == complete_run(tmp_path, "b").run_id
+
+
+@pytest.mark.parametrize("name", ["../x", ".", "..", "", "a/b", "/tmp/x", "a\0b", "a/"])
+def test_a_name_that_leads_out_of_the_run_root_is_refused(tmp_path, name):
+    root = tmp_path / "runs"
+    (tmp_path / "x").mkdir()
+    with pytest.raises(UsageError, match="is not the name of a folder"):
+        Run.create(root, name, "", force=True)
+    assert [path.name for path in tmp_path.rglob("*")] == ["x"]
+
+
+def test_no_run_is_written_through_a_symbolic_link(tmp_path):
+    precious = complete_run(tmp_path, "precious")
+    (tmp_path / "link").symlink_to(precious.path)
+    with pytest.raises(UsageError, match="symbolic link"):
+        Run.create(tmp_path, "link", "", force=True)
+    assert precious.is_complete
+
+
+def test_force_leaves_nothing_of_an_old_run_but_keeps_the_folder_and_its_lock(tmp_path):
+    run = complete_run(tmp_path)
+    run.write_text("export/old.tflite", "old")
+    (run.path / "link").symlink_to(tmp_path)
+    with alone(run.path, "trains", "--name"):
+        inode = run.path.stat().st_ino
+        Run.create(tmp_path, "one", "", force=True)
+        assert run.path.stat().st_ino == inode
+    assert sorted(path.name for path in run.path.rglob("*")) == ["config.toml", "env.json"]
+
+
+def test_force_leaves_a_folder_that_holds_no_run_as_it_is(tmp_path):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "notes.txt").write_text("mine")
+    Run.create(tmp_path, "one", "", force=True)
+    assert (tmp_path / "one" / "notes.txt").read_text() == "mine"
+
+
+def test_a_folder_is_one_processs_at_a_time_and_free_again_when_it_ends(tmp_path):
+    code = "import sys, pathlib, memkd_edge.runs as r\nwith r.alone(pathlib.Path(sys.argv[1]), 'trains', '--name'): pass"
+    other = [sys.executable, "-c", code, str(tmp_path / "one")]
+    with alone(tmp_path / "one", "trains", "--name"):
+        done = subprocess.run(other, capture_output=True, text=True)
+        assert "another process trains in" in done.stderr
+        assert "choose another --name" in done.stderr
+        (tmp_path / "one" / "file").touch()
+    assert subprocess.run(other).returncode == 0
+    with alone(tmp_path / "two", "trains", "--name"):
+        pass
+    assert not (tmp_path / "two").exists()
+
+
+def test_a_run_is_found_by_path_or_by_name_under_the_root(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    complete_run(tmp_path / "elsewhere", "one")
+    assert find_run("one", tmp_path / "elsewhere") == tmp_path / "elsewhere" / "one"
+    complete_run(tmp_path, "one")
+    assert str(find_run("one", tmp_path / "elsewhere")) == "one"
+    assert str(find_run("two", tmp_path / "elsewhere")) == "two"

@@ -22,7 +22,11 @@ INTERRUPTED = 130  # what a shell reports for Ctrl-C
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 RunOption = Annotated[
-    str, typer.Option("--run", help="Run directory, or model:NAME of `memkd-edge models`; the newest complete run when left out.")
+    str,
+    typer.Option(
+        "--run",
+        help="Run directory, name under --run-root, or model:NAME of `memkd-edge models`; the newest complete run when left out.",
+    ),
 ]
 RunRoot = Annotated[Path, typer.Option("--run-root", help="Folder that holds the runs.", envvar="MEMKD_EDGE_RUN_ROOT")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file with a table for each stage.")]
@@ -59,10 +63,10 @@ def distill(
     from memkd_edge.cli.progress import reporter
     from memkd_edge.cli.tables import print_distillation
     from memkd_edge.distillation.pipeline import distill as run_distill
-    from memkd_edge.runs import Run
+    from memkd_edge.runs import Run, find_run
 
     resolved = resolve(DistillConfig, "distill", toml=config, flags=given)
-    interrupted = Run.open(resume, complete=False) if resume is not None else None
+    interrupted = Run.open(find_run(str(resume), run_root), complete=False) if resume is not None else None
     with reporter() as progress:
         try:
             run = run_distill(resolved, run_root=run_root, name=name, resume=interrupted, force=force, progress=progress)
@@ -120,11 +124,12 @@ def verify(
     """Check exported files in every runtime that is installed: agreement, exactness, state."""
     from memkd_edge.cli.export_tables import print_verification
     from memkd_edge.ready_models import PREFIX, open_run
+    from memkd_edge.runs import find_run
     from memkd_edge.verification.pipeline import ParityError
     from memkd_edge.verification.pipeline import verify as run_verify
 
     failure = None
-    of_run = not target or target.startswith(PREFIX) or Path(target).is_dir()
+    of_run = not target or target.startswith(PREFIX) or find_run(target, run_root).is_dir()
     named = open_run(target, run_root) if of_run else Path(target)
     try:
         report = run_verify(named, min_agreement=min_agreement)

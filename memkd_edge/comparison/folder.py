@@ -1,11 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The folder of a comparison: whose it is, and one process at a time in it."""
+"""The folder of a comparison: whose it is, and what it holds."""
 
-import fcntl
-import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from memkd_edge.config import CompareConfig, from_table, parse_toml, to_toml
@@ -36,32 +32,6 @@ def newest() -> Path:
 def teachers_file(folder: Path, dataset: str) -> Path:
     """Return the file that keeps a data set's teachers while it trains."""
     return folder / f"teachers-{dataset}.safetensors"
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Keep other processes out of `folder` meanwhile.
-
-    Raises:
-        UsageError: one is at work there.
-        MemkdEdgeError: the folder cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise MemkdEdgeError(f"cannot open {folder}: {error.strerror}; choose another --out") from error
-    try:
-        # The lock goes with the process, however it ends. Network file systems may refuse to lock a folder.
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(f"another process compares in {folder}; wait for it, or choose another --out") from None
-        except OSError:
-            pass
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def read_configuration(path: Path, remedy: str) -> CompareConfig:

@@ -22,7 +22,7 @@ from pathlib import Path
 from memkd_edge.comparison.device import device_figures
 from memkd_edge.comparison.executors import Executor, LocalExecutor, RayExecutor, Task
 from memkd_edge.comparison.findings import findings
-from memkd_edge.comparison.folder import ROOT, TABLE, alone, claim, teachers_file
+from memkd_edge.comparison.folder import ROOT, TABLE, claim, teachers_file
 from memkd_edge.comparison.plan import lay_out, settled
 from memkd_edge.comparison.report import ComparisonReport, write_report
 from memkd_edge.comparison.rows import StudentResult, read_rows, write_rows
@@ -31,7 +31,7 @@ from memkd_edge.data.dataset import Dataset
 from memkd_edge.distillation.pipeline import distill
 from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.progress import Reporter
-from memkd_edge.runs import Run
+from memkd_edge.runs import Run, alone
 
 
 def compare(
@@ -53,7 +53,7 @@ def compare(
     executor = _executor(config)
     tasks = {task.data.name: task for task in lay_out(config, progress)}
     folder = folder or ROOT / (config.suite or "datasets")
-    with alone(folder):
+    with alone(folder, "compares", "--out"):
         claim(folder, config, force)
         _run(executor, tasks, folder, progress)
         return write_report(folder)

@@ -25,7 +25,7 @@ from memkd_edge.errors import UsageError
 from memkd_edge.nets.classifier import Classifier, ModelSpec, build, hidden_size_for, logits_over_time, save_model
 from memkd_edge.options import check
 from memkd_edge.progress import Reporter
-from memkd_edge.runs import Run
+from memkd_edge.runs import Run, alone, run_path
 from memkd_edge.scores import (
     agreement,
     auc_prc,
@@ -96,18 +96,20 @@ def distill(
         teacher = load_teacher(Path(config.teacher), spec_of_teacher).to(device)
     size = spec_of_teacher.parameters if teacher is None else _parameters(teacher)
     spec = student_spec(config, channels, classes, size)
-    run = resume or _create(config, run_root, name or _free_name(run_root, prepared.metadata.name), force)
     progress = progress or Reporter()
-    progress.started(run.path)
-    for note in data.notes:
-        progress.note(note)
-    everything, folds = _parts(prepared, config, device)
-    context = TrainingContext(config, run, data.sha256, everything, folds, teachers, progress)
-    with torch_threads(config.threads):
-        taught_by = train_teachers(context, spec_of_teacher) if teacher is None else given_teacher(context, teacher)
-        _finish(context, prepared, spec, candidates, taught_by, study(context, spec, candidates, taught_by))
-    shutil.rmtree(run.path / "checkpoint", ignore_errors=True)
-    run.set_state("complete", seconds=time.monotonic() - began)
+    path = resume.path if resume is not None else run_path(run_root, name or _free_name(run_root, prepared.metadata.name))
+    with alone(path, "trains", "--name"):
+        run = resume or Run.create(run_root, path.name, to_toml("distill", config), force=force)
+        progress.started(run.path)
+        for note in data.notes:
+            progress.note(note)
+        everything, folds = _parts(prepared, config, device)
+        context = TrainingContext(config, run, data.sha256, everything, folds, teachers, progress)
+        with torch_threads(config.threads):
+            taught_by = train_teachers(context, spec_of_teacher) if teacher is None else given_teacher(context, teacher)
+            _finish(context, prepared, spec, candidates, taught_by, study(context, spec, candidates, taught_by))
+        shutil.rmtree(run.path / "checkpoint", ignore_errors=True)
+        run.set_state("complete", seconds=time.monotonic() - began)
     return run
 
 
@@ -133,13 +135,6 @@ def candidates_of(config: DistillConfig) -> list[Candidate]:
         weights = method_named(name).weights[: config.weights]
         candidates += [Candidate(name, weight, seed) for weight in weights for seed in range(config.seeds)]
     return candidates
-
-
-def _create(config: DistillConfig, root: Path, name: str, force: bool) -> Run:
-    path = root / name
-    if force and (path / "env.json").is_file():
-        shutil.rmtree(path)  # an old run's files must not pass for the new one's
-    return Run.create(root, name, to_toml("distill", config), force=force)
 
 
 def _free_name(root: Path, dataset: str) -> str:

@@ -4,6 +4,7 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ from memkd_edge.distillation.selection import teacher_warning
 from memkd_edge.distillation.teacher import TeacherTraining
 from memkd_edge.errors import UsageError
 from memkd_edge.nets.classifier import load_classifier
+from memkd_edge.progress import Reporter
+from memkd_edge.runs import Run
 
 
 @pytest.fixture(scope="module")
@@ -223,3 +226,26 @@ def test_a_student_that_has_learnt_is_not_called_one_at_chance(config: DistillCo
     metrics = distill(replace(config, teacher_epochs=100), run_root=tmp_path).read_json("metrics.json")
     assert metrics["student"]["test"]["accuracy"] > 0.8
     assert metrics["chance"] == ""
+
+
+def test_a_second_process_is_kept_out_of_a_run_in_training(config: DistillConfig, tmp_path: Path) -> None:
+    class Curious(Reporter):
+        refusals: ClassVar[list[str]] = []
+
+        def started(self, run: Path) -> None:
+            for change in ({"force": True}, {"resume": Run(run)}):
+                with pytest.raises(UsageError) as caught:
+                    distill(config, run_root=tmp_path, name="one", **change)
+                self.refusals.append(str(caught.value))
+
+    run = distill(config, run_root=tmp_path, name="one", progress=Curious())
+    assert run.is_complete
+    assert len(Curious.refusals) == 2
+    assert all("another process trains in" in text for text in Curious.refusals)
+
+
+@pytest.mark.parametrize("name", ["../out", "."])
+def test_a_run_stays_under_its_root(name: str, config: DistillConfig, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is not the name of a folder"):
+        distill(config, run_root=tmp_path / "runs", name=name, force=True)
+    assert not list(tmp_path.iterdir())

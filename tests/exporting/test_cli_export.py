@@ -50,6 +50,15 @@ def test_the_command_of_the_readme_takes_the_newest_run(run, command):
         assert text in out
 
 
+def test_a_run_is_named_under_the_run_root(run, command, monkeypatch, tmp_path_factory):
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    where = ("--run-root", run.path.parent)
+    assert command("export", "--run", run.path.name, *where)[0] == 0
+    assert command("verify", run.path.name, *where)[0] == 0
+    code, _, err = command("export", "--run", "other", *where)
+    assert (code, "no run directory at other" in err) == (2, True)
+
+
 def test_export_prints_json(run, command):
     code, out, _ = command("export", "--format", "onnx", "--run", run.path, "--json")
     record = json.loads(out)
