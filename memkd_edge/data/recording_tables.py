@@ -206,7 +206,9 @@ def _read_csv(path: Path, options: DataConfig) -> Table:
     types.update(dict.fromkeys(columns.channels, np.float32))
     line, first = next(rows_of(path, dialect), (2, dialect.header))
     if len(first) != len(dialect.header):  # pandas would leave out the last
-        raise UsageError(f"{path}, line {line}: {len(first)} fields where the header has {len(dialect.header)}")
+        raise UsageError(
+            f"{path}, line {line}: {len(first)} fields where the header has {len(dialect.header)}; correct or remove it"
+        )
     is_number = bool(columns.time) and _is_number(first[dialect.header.index(columns.time)], dialect)
     if is_number:
         types[columns.time] = np.float64
@@ -306,7 +308,9 @@ def _check_fields(path: Path, dialect: Dialect, numbers: Sequence[str]) -> None:
     at = {dialect.header.index(column): column for column in numbers}
     for line, row in rows_of(path, dialect):
         if len(row) != len(dialect.header):
-            raise UsageError(f"{path}, line {line}: {len(row)} fields where the header has {len(dialect.header)}")
+            raise UsageError(
+                f"{path}, line {line}: {len(row)} fields where the header has {len(dialect.header)}; correct or remove it"
+            )
         for index, column in at.items():
             if row[index].strip() not in _MISSING and not _is_number(row[index], dialect):
                 raise UsageError(

@@ -63,7 +63,7 @@ def guess_clock(stamps: NDArray[np.float64], column: str, place: str, unit: str 
         return Clock(known, "1970" if _EPOCH_S[0] <= lowest * UNITS[known] <= _EPOCH_S[1] else "the start")
     if epochs:
         return Clock(epochs[0], "1970")
-    interval = float(np.median(np.diff(stamps)))
+    interval = typical_interval(stamps)
     if interval in (0.0, 1.0):
         raise UsageError(
             f"{place}: the unit of time of column {column!r} cannot be told: it {'counts rows' if interval else 'hardly moves'}; "

@@ -369,3 +369,31 @@ def test_sources_tell_what_was_there(tmp_path: Path) -> None:
     assert one.gaps == pytest.approx((0.42,))
     assert (one.maximum[0], one.at_maximum[0]) == (4.0, 20)
     assert one.rate_hz == pytest.approx(50.0)
+
+
+def test_a_stretch_of_next_to_nothing_is_left_out(tmp_path: Path) -> None:
+    rows = lines(*signal(1))
+    write(folder(tmp_path) / "s1_1.csv", rows[:50] + rows[80:82] + rows[120:])
+    made = load(tmp_path, test_subjects=("s4",))
+    assert [(one.name, len(one.x)) for one in made.train[:2]] == [("s1_1", 50), ("s1_1#2", 80)]
+    assert "1 stretches of fewer than 3 samples are left out" in told(tmp_path)
+    write(tmp_path / "s1_1.csv", rows[:1])
+    assert "s1_1.csv: 1 rows; at least 3 are needed" in refused(tmp_path)
+
+
+def test_time_may_be_a_burst_of_rows_but_not_stand_still(tmp_path: Path) -> None:
+    rows = lines(*signal(1))
+    late = [row.replace(row.split(",")[0], rows[min(number | 3, 199)].split(",")[0], 1) for number, row in enumerate(rows)]
+    write(folder(tmp_path) / "s1_1.csv", [*rows[:100], *late[100:104], *rows[104:]])  # four rows at once, when the last was due
+    assert "time: 3 rows have the time of the row before; rows are evenly spaced, as they come in bursts" in told(tmp_path)
+    made = load(tmp_path, test_subjects=("s4",))
+    assert np.allclose(made.train[0].x, signal(1)[1], atol=1e-6)
+    write(tmp_path / "s1_1.csv", late)
+    assert "s1_1.csv, line 3: the time is that of the row before (150 such rows in 200)" in refused(tmp_path)
+
+
+def test_the_order_of_recordings_is_that_of_the_numbers_in_their_names(tmp_path: Path) -> None:
+    for number in (1, 2, 10):
+        for subject in ("a", "b"):
+            write(tmp_path / f"{subject}_{number}.csv", lines(*signal(1)))
+    assert [one.name for one in load(tmp_path, test_subjects=("b",)).train] == ["a_1", "a_2", "a_10"]
