@@ -20,6 +20,7 @@ from memkd_edge.options import check
 from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.runs import Run
 from memkd_edge.scores import auc_prc
+from memkd_edge.threads import torch_threads
 from memkd_edge.verification.golden import as_input, golden_vectors
 from memkd_edge.verification.pipeline import ParityError, VerifyReport, exported_files, quantized, verify_run
 from memkd_edge.verification.reference_runner import integer_logits
@@ -124,10 +125,10 @@ def export(run: Run, config: ExportConfig, *, force: bool = False) -> ExportRepo
             run.write_bytes(weights.relative_to(run.path).as_posix(), save_model(tuned))
         else:
             weights.unlink(missing_ok=True)
-    report = verify_run(run, verifiable, config.min_agreement, metadata)
+    in_float = arithmetic == Arithmetic.FLOAT32 or config.format == "onnx"
+    report = verify_run(run, verifiable, config.min_agreement, metadata, None if in_float else model.integers)
     if report.failures:
         raise ParityError(report)
-    in_float = arithmetic == Arithmetic.FLOAT32 or config.format == "onnx"
     rounding = None if in_float else _rounding(model, arrays["x_test"], arrays["y_test"])
     return ExportReport(str(run.path), paths, report, rounding, _advice(rounding, config))
 
@@ -282,7 +283,7 @@ def _integer_answer(integers: QuantizedClassifier, arithmetic: Arithmetic) -> An
 def _rounding(model: Model, x: NDArray[np.float32], y: NDArray[np.int64]) -> Rounding:
     import torch
 
-    with torch.inference_mode():
+    with torch.inference_mode(), torch_threads(1):
         in_float, _ = model.student(torch.from_numpy(x))
     metadata = model.metadata
     if metadata.input == InputKind.RAW:

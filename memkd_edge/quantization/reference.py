@@ -133,8 +133,7 @@ def integer_classifier(model: QuantizedClassifier, series: int = 1) -> IntegerCl
 
 def dense(layer: QuantizedDense, x: NDArray[np.int16]) -> Integers:
     """Apply a dense layer to int16 x [N, columns]; int16 values [N, rows] in int64."""
-    # float64 holds these sums exactly (below 2^31), and its matrix product is much faster than int64's.
-    accumulator = (x.astype(np.float64) @ layer.weight.T.astype(np.float64)).astype(np.int64) + layer.bias
+    accumulator = (x.astype(np.float64) @ layer.columns).astype(np.int64) + layer.bias
     return saturate((accumulator * layer.reduced + (1 << (layer.shift - 1))) >> layer.shift)
 
 
@@ -142,11 +141,12 @@ def lstm_step(
     layer: QuantizedLstmLayer, x: NDArray[np.int16], h: NDArray[np.int16], c: NDArray[np.int16]
 ) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
     """Return the next h and c, int16 [N, H]."""
-    i, f, o, g = np.split(dense(layer.gates, np.concatenate([x, h], axis=1)), 4, axis=1)
-    kept = rescale(sigmoid(f) * c.astype(np.int64), _GATE_RESCALE)
-    added = saturate(rescale(sigmoid(i) * tanh(g), layer.cell_rescale))
+    gates = dense(layer.gates, np.concatenate([x, h], axis=1)).reshape(len(x), 4, -1)  # i, f, o, g
+    logistic = sigmoid(gates[:, :3])
+    kept = rescale(logistic[:, 1] * c.astype(np.int64), _GATE_RESCALE)
+    added = saturate(rescale(logistic[:, 0] * tanh(gates[:, 3]), layer.cell_rescale))
     cell = saturate(kept + added)
-    hidden = rescale(sigmoid(o) * tanh(cell, layer.cell_shift), layer.hidden_rescale)
+    hidden = rescale(logistic[:, 2] * tanh(cell, layer.cell_shift), layer.hidden_rescale)
     return hidden.astype(np.int16), cell.astype(np.int16)
 
 

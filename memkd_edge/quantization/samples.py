@@ -30,8 +30,9 @@ def quantize_sample(
     with np.errstate(over="ignore", invalid="ignore"):  # infinite values are clamped
         value = x.astype(np.float32) / np.float32(scale) + rest
         rounded = _rounded(value)
-        sample = np.clip(rounded + zero_point, -128, 127)
-        left = np.where(sample == rounded + zero_point, value - rounded, np.float32(0))
+        moved = rounded + np.float32(zero_point)
+        sample = np.minimum(np.maximum(moved, np.float32(-128)), np.float32(127))
+        left = np.where(sample == moved, value - rounded, np.float32(0))
     return sample.astype(np.int8), left
 
 

@@ -6,7 +6,7 @@ series against the first runtime that runs it, and against the golden vectors it
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.quantization.post_training import quantize
 from memkd_edge.quantization.sensor_front_end import Sensor
 from memkd_edge.runs import Run
+from memkd_edge.threads import torch_threads
 from memkd_edge.verification.c_runtime import c_runners
 from memkd_edge.verification.golden import as_input, read_golden
 from memkd_edge.verification.runtime_check import (
@@ -138,29 +139,40 @@ def exported_files(run: Run) -> list[Path]:
     return sorted(path for path in folder.glob("*") if path.suffix in (".tflite", ".onnx")) + sorted(sources)
 
 
-def verify_run(run: Run, paths: Sequence[Path], min_agreement: float, described: Metadata | None = None) -> VerifyReport:
+def verify_run(
+    run: Run,
+    paths: Sequence[Path],
+    min_agreement: float,
+    described: Metadata | None = None,
+    integers: QuantizedClassifier | None = None,
+) -> VerifyReport:
     """Measure exported files of `run` and record the result in the run, beside what is known of its other files.
 
     Args:
         described: what files that carry no metadata (stripped ones, C) take; when left out, what the record says of them.
+        integers: what the files were just written from; when left out, computed anew.
 
     Raises as `verify` does, but for the gates: the caller finds those in the report.
     """
     arrays = run.read_arrays("calibration.npz")
     folder, files, known = run.path / "export", [], _recorded(run)
+    students: dict[Path, _Student] = {}
     for path in paths:
         name = path.relative_to(folder).as_posix()
-        weights = path.with_suffix(".safetensors")  # stand beside a file that was fine-tuned
-        tuned = weights.is_file()
-        student = load_classifier(weights if tuned else run.path / "student.safetensors")
-        data = float_reference(student, arrays["x_test"], arrays["y_test"])
+        tuned = path.with_suffix(".safetensors")  # stands beside a file that was fine-tuned
+        weights = tuned if tuned.is_file() else run.path / "student.safetensors"
+        if weights not in students:
+            students[weights] = _Student(weights, arrays, tuned.is_file(), integers)
+        student = students[weights]
         metadata = described or _as_recorded(run.metadata, known.get(name))
         if path.suffix == ".c":
-            ways = _open_c(path, student, metadata, arrays["x_calibration"], tuned)
+            ways = _open_c(path, student, metadata)
         else:
             opened = _open(path, metadata)
-            ways = [replace(opened, model=_integer_model(opened, student, arrays["x_calibration"], tuned))]
-        files.append(_measured(path, name, ways, data, min_agreement))
+            if opened.metadata is not None and opened.interface.logits.dtype != "float32":
+                opened = replace(opened, model=student.integers(opened.metadata))
+            ways = [opened]
+        files.append(_measured(path, name, ways, student.reference, min_agreement))
     series, steps, _ = arrays["x_test"].shape
     report = VerifyReport(str(run.path), "float student in torch", min_agreement, series, steps, STREAM_STEPS, tuple(files))
     record = report.as_dict()
@@ -189,11 +201,35 @@ def float_reference(student: Classifier, x: NDArray[np.float32], y: NDArray[np.i
     import torch
 
     long = one_stream(x)
-    with torch.inference_mode():
+    with torch.inference_mode(), torch_threads(1):  # two threads take a hundred times as long over one long stream
         logits, _ = student(torch.from_numpy(x))
         _, hidden = student(torch.from_numpy(long))
         stream_logits = student.head(hidden[0])
     return ReferenceData(x, y, long, logits.numpy(), stream_logits.numpy())
+
+
+class _Student:
+    """A float student that files are measured against: its answers, and its integers, each computed once.
+
+    tuned: it was fine-tuned through its integers. integers: where they are known; else they are computed for each input.
+    """
+
+    def __init__(
+        self, weights: Path, arrays: Mapping[str, NDArray[Any]], tuned: bool, integers: QuantizedClassifier | None
+    ) -> None:
+        self.model = load_classifier(weights)
+        self.reference = float_reference(self.model, arrays["x_test"], arrays["y_test"])
+        self._x_calibration, self._tuned, self._known = arrays["x_calibration"], tuned, integers
+        self._computed: dict[Any, QuantizedClassifier] = {}
+
+    def integers(self, metadata: Metadata) -> QuantizedClassifier:
+        """Return the integer model for the input that `metadata` describes."""
+        if self._known is not None:
+            return self._known
+        key = (metadata.counts_per_unit, metadata.mean, metadata.std, metadata.resampling) if metadata.counts_per_unit else ()
+        if key not in self._computed:
+            self._computed[key] = quantized(self.model, metadata, self._x_calibration, self._tuned)
+        return self._computed[key]
 
 
 @dataclass(frozen=True)
@@ -241,15 +277,13 @@ def _open(path: Path, described: Metadata | None = None) -> _Opened:
     return _Opened(interface, arithmetic, runners(path, interface), known, _feed(known), golden)
 
 
-def _open_c(
-    path: Path, student: Classifier, metadata: Metadata, x_calibration: NDArray[np.float32], tuned: bool
-) -> list[_Opened]:
+def _open_c(path: Path, student: _Student, metadata: Metadata) -> list[_Opened]:
     """Return the entries into generated C: float32, or int8 and int16x8."""
     if path.parent.name == "c_float32":
-        interface = float_step(student.spec)
+        interface = float_step(student.model.spec)
         physical = replace(metadata, input=InputKind.RAW, counts_per_unit=())  # it normalises by itself
         return [_Opened(interface, Arithmetic.FLOAT32, c_runners(path, interface), physical, _feed(physical))]
-    model = quantized(student, metadata, x_calibration, tuned)
+    model = student.integers(metadata)
     steps = {arithmetic: integer_step(model, arithmetic) for arithmetic in (Arithmetic.INT8, Arithmetic.INT16X8)}
     return [
         _Opened(interface, arithmetic, c_runners(path, interface), metadata, _feed(metadata), model=model)
@@ -267,14 +301,6 @@ def quantized(student: Classifier, metadata: Metadata, x_calibration: NDArray[np
     if metadata.counts_per_unit:
         sensor = Sensor(metadata.counts_per_unit, metadata.mean, metadata.std, metadata.resampling)
     return quantize(student, x_calibration, sensor=sensor, fine_tuned=tuned)
-
-
-def _integer_model(
-    opened: _Opened, student: Classifier, x_calibration: NDArray[np.float32], tuned: bool
-) -> QuantizedClassifier | None:
-    if opened.metadata is None or opened.interface.logits.dtype == "float32":
-        return None
-    return quantized(student, opened.metadata, x_calibration, tuned)
 
 
 def _feed(metadata: Metadata | None) -> Feed:

@@ -73,6 +73,17 @@ def test_each_format_has_its_files(run, format, quantize, names):
     json.dumps(report.as_dict(), allow_nan=False)
 
 
+def test_the_integers_are_computed_once_per_export_and_once_by_verify(run, monkeypatch):
+    calls = []
+    quantize = verify_module.quantize
+    monkeypatch.setattr(verify_module, "quantize", lambda *given, **more: calls.append(given) or quantize(*given, **more))
+    for config in (ExportConfig(), ExportConfig(quantize="int16x8"), ExportConfig(format="c")):
+        export(run, config)
+    assert len(calls) == 3
+    me.verify(run)
+    assert len(calls) == 4
+
+
 @pytest.mark.parametrize(("quantize", "folder"), [("int8", "c"), ("float32", "c_float32")])
 def test_c_is_compiled_and_run(run, require_tool, quantize, folder):
     require_tool("cc", package="gcc libc6-dev")

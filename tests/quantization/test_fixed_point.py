@@ -9,7 +9,16 @@ from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memkd_edge.quantization.fixed_point import SIGMOID_TABLE, multiplier, rescale, saturate, sigmoid, tanh
+from memkd_edge.quantization.fixed_point import (
+    SIGMOID_TABLE,
+    interpolated_sigmoid,
+    interpolated_tanh,
+    multiplier,
+    rescale,
+    saturate,
+    sigmoid,
+    tanh,
+)
 from memkd_edge.quantization.integer_model import ACTIVATION_SCALE, CELL_SCALE, GATE_SCALE
 from memkd_edge.quantization.post_training import CELL_SHIFTS
 from memkd_edge.writers.flatbuffer import ModelWriter
@@ -46,6 +55,15 @@ def test_the_cells_tanh_equals_every_runtime_on_every_int16_value(shift):
     expected = tanh(ALL_INT16[0].astype(np.int64), shift)
     for runtime, actual in results(one_operator("TANH", 3, CELL_SCALE * 2.0**shift, "int16", ACTIVATION_SCALE)).items():
         np.testing.assert_array_equal(actual, expected, err_msg=runtime)
+
+
+def test_the_tables_hold_what_the_kernels_interpolate_at_every_int16_value():
+    every = ALL_INT16[0].astype(np.int64)
+    np.testing.assert_array_equal(sigmoid(every), interpolated_sigmoid(every))
+    for shift in CELL_SHIFTS:
+        np.testing.assert_array_equal(tanh(every, shift), interpolated_tanh(every, shift))
+    with pytest.raises(IndexError):
+        sigmoid(np.array([32768]))
 
 
 @pytest.mark.parametrize("seed", range(8))
