@@ -201,6 +201,7 @@ def data(
 ) -> None:
     """Show what is understood of a data set: who did what for how long, rates, gaps, ranges, and the split."""
     from memkd_edge.cli.data_tables import print_data
+    from memkd_edge.cli.tables import literal
     from memkd_edge.data.data_report import examine
 
     notes: list[str] = []
@@ -210,7 +211,7 @@ def data(
         report = examine(resolved, notes)
     except MemkdEdgeError:
         for note in notes:
-            typer.echo(note, err=True)
+            typer.echo(literal(note), err=True)
         raise
     if as_json:
         _print_json(report.as_dict())

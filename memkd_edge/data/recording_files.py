@@ -142,7 +142,10 @@ def read_recordings(path: Path, options: DataConfig, note: Note, labelled: bool 
 
 
 def _is_table(file: Path) -> bool:
-    return file.is_file() and file.suffix.lower() in TABLE_ENDINGS and not file.name.startswith(".")
+    """Whether a file may hold recordings; those of the UCR/UEA archive, NAME_TRAIN and NAME_TEST, never do."""
+    if file.name.startswith(".") or file.stem.endswith(("_TRAIN", "_TEST")):
+        return False
+    return file.is_file() and file.suffix.lower() in TABLE_ENDINGS
 
 
 def _files(path: Path, options: DataConfig, note: Note) -> Iterator[tuple[Path, dict[str, str]]]:

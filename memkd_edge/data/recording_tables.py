@@ -70,11 +70,13 @@ def read_header(path: Path) -> list[str]:
 
 
 def from_frame(frame: Any, place: str, options: DataConfig) -> Table:
-    """Take a pandas DataFrame; a label, subject or recording may be of any type that has a text.
+    """Take a pandas DataFrame; an index of dates, or one with a name, is a column as others are.
 
     Raises:
         UsageError: a column that should be a signal or time holds something else, or see `find_columns`.
     """
+    if any(name is not None for name in frame.index.names) or str(frame.index.dtype).startswith("datetime"):
+        frame = frame.reset_index(names=[name or "time" for name in frame.index.names])
     columns = find_columns([str(name) for name in frame.columns], place, options)
     frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
     collected = _Collected(columns, place)
