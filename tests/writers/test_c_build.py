@@ -14,7 +14,7 @@ from memkd_edge.metadata import Resampling
 from memkd_edge.nets.classifier import ModelSpec
 from memkd_edge.quantization.post_training import quantize
 from memkd_edge.quantization.sensor_front_end import Sensor
-from memkd_edge.toolchain import PACKAGES
+from memkd_edge.toolchain import DEBIAN_PACKAGES
 from memkd_edge.writers.c_float import emit_c_float
 from memkd_edge.writers.c_integer import emit_c
 from tests.quantization.helpers import random_model, random_series
@@ -27,7 +27,7 @@ FORMS = ((), ("-DMEMKD_SMALL",), ("-DMEMKD_PORTABLE",))
 
 def require(program: str) -> None:
     if shutil.which(program) is None:
-        pytest.skip(f"needs {program}: apt-get install {PACKAGES.get(program, program)}")
+        pytest.skip(f"needs {program}: apt-get install {DEBIAN_PACKAGES.get(program, program)}")
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,9 @@ def expected(model, x: np.ndarray) -> np.ndarray:
     return integer_classifier(model).run(x[None])[0]
 
 
-BUILDS = [(core, ()) for core in CORES] + [(core, SMALL) for core in ("m0plus", "m4", "m33")] + [("m4", ("-DMEMKD_PORTABLE",))]
+BUILDS = (
+    [(core, ()) for core in CORES] + [(core, SMALL) for core in ("m0plus", "m3", "m4", "m33")] + [("m4", ("-DMEMKD_PORTABLE",))]
+)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +98,8 @@ def cost():
 
 
 @pytest.mark.parametrize(
-    ("core", "name", "most"), [("m4", "A", 850), ("m4", "B", 2700), ("m0plus", "A", 3100), ("m0plus", "B", 10_200)]
+    ("core", "name", "most"),
+    [("m4", "A", 850), ("m4", "B", 2700), ("m3", "A", 1665), ("m3", "B", 5960), ("m0plus", "A", 3100), ("m0plus", "B", 10_200)],
 )
 def test_a_step_takes_few_instructions(core, name, most, cost):
     assert cost(core, name).instructions_per_step <= most

@@ -4,8 +4,8 @@
  * memkd_lstm.h are written with. Every core gives the same bits, those of SPEC.md.
  *
  * Builds, chosen by the core and by macros:
- * - fast, the default: dual 16-bit multiplies on Cortex-M4, M7, M33 and M55, ARMv6-M assembly on M0 and M0+,
- *   plain C99 elsewhere;
+ * - fast, the default: dual 16-bit multiplies on Cortex-M4, M7, M33 and M55, some instructions of M3 and of
+ * M0 and M0+, plain C99 elsewhere;
  * - MEMKD_SMALL: 8-bit weights, a table of 512 bytes instead of 4096: less flash, more instructions;
  * - MEMKD_PORTABLE: plain C99 on every core.
  *
@@ -49,7 +49,15 @@
 #define MEMKD_ASSEMBLY 1
 #endif
 
-#if MEMKD_ASSEMBLY && defined(__ARM_FEATURE_DSP) && defined(__thumb2__)
+/* Cortex-M3 and better: saturation, loads of two words, long products. */
+#if MEMKD_ASSEMBLY && defined(__thumb2__)
+#define MEMKD_V7M 1
+#else
+#define MEMKD_V7M 0
+#endif
+
+/* Cortex-M4 and better: dual multiplies of 16 bits, too. */
+#if MEMKD_V7M && defined(__ARM_FEATURE_DSP)
 #define MEMKD_DSP 1
 #else
 #define MEMKD_DSP 0
@@ -186,6 +194,49 @@ MEMKD_INLINE int32_t memkd_scale_plain(int32_t value, int32_t multiplier, int sh
     return scaled < -32768 ? -32768 : scaled > 32767 ? 32767 : (int32_t)scaled;
 }
 
+/* ---- Armv7-M and Armv8-M: Cortex-M3 and better ---- */
+
+#if MEMKD_V7M
+#define memkd_saturate16 memkd_saturate16
+MEMKD_INLINE int32_t memkd_saturate16(int32_t value) {
+    int32_t result;
+    __asm__("ssat %0, #16, %1" : "=r"(result) : "r"(value));
+    return result;
+}
+
+#ifndef MEMKD_SMALL
+#define memkd_table memkd_table
+MEMKD_INLINE memkd_table_t memkd_table(void) {
+    /* The middle, where argument 0 is, as a value that compilers do not take apart again. */
+    memkd_table_t table = memkd_segment_table + 256;
+    __asm__("" : "+r"(table));
+    return table;
+}
+
+#define memkd_curve memkd_curve
+MEMKD_INLINE int32_t memkd_curve(memkd_table_t table, int32_t argument) {
+    int32_t index;
+    uint32_t offset, slope;
+    __asm__("ssat %0, #9, %1, asr #9" : "=r"(index) : "r"(argument));
+    __asm__("ldrd %0, %1, [%2]" : "=r"(offset), "=r"(slope) : "r"(table + index));
+    return (int32_t)(offset + (uint32_t)argument * slope);
+}
+#endif
+
+#if !MEMKD_DSP
+#define memkd_scale memkd_scale
+MEMKD_INLINE int32_t memkd_scale(int32_t value, int32_t multiplier, int shift) {
+    if (shift >= 17 && shift <= 32) { /* the upper word of a long product that begins with a half */
+        uint32_t low = 0x80000000u;
+        int32_t high = 0;
+        __asm__("smlal %0, %1, %2, %3" : "+r"(low), "+r"(high) : "r"(value), "r"(multiplier << (32 - shift)));
+        return high;
+    }
+    return memkd_scale_plain(value, multiplier, shift);
+}
+#endif
+#endif
+
 /* ---- Armv7E-M and Armv8-M with the DSP extension: Cortex-M4, M7, M33, M55 ---- */
 
 #if MEMKD_DSP
@@ -225,13 +276,6 @@ MEMKD_INLINE const uint32_t *memkd_load2(const uint32_t *words, uint32_t *first,
     return words;
 }
 
-#define memkd_saturate16 memkd_saturate16
-MEMKD_INLINE int32_t memkd_saturate16(int32_t value) {
-    int32_t result;
-    __asm__("ssat %0, #16, %1" : "=r"(result) : "r"(value));
-    return result;
-}
-
 #define memkd_scale memkd_scale
 MEMKD_INLINE int32_t memkd_scale(int32_t value, int32_t multiplier, int shift) {
     if (shift >= 17 && shift <= 32) {
@@ -255,22 +299,6 @@ MEMKD_INLINE int32_t memkd_curve(memkd_table_t table, int32_t argument) {
     return value ^ sign;
 }
 #else
-#define memkd_table memkd_table
-MEMKD_INLINE memkd_table_t memkd_table(void) {
-    /* The middle, where argument 0 is, as a value that compilers do not take apart again. */
-    memkd_table_t table = memkd_segment_table + 256;
-    __asm__("" : "+r"(table));
-    return table;
-}
-
-#define memkd_curve memkd_curve
-MEMKD_INLINE int32_t memkd_curve(memkd_table_t table, int32_t argument) {
-    int32_t index;
-    uint32_t offset, slope;
-    __asm__("ssat %0, #9, %1, asr #9" : "=r"(index) : "r"(argument));
-    __asm__("ldrd %0, %1, [%2]" : "=r"(offset), "=r"(slope) : "r"(table + index));
-    return (int32_t)(offset + (uint32_t)argument * slope);
-}
 
 #define memkd_product memkd_product
 MEMKD_INLINE int32_t memkd_product(int32_t curve, int32_t factor) {
