@@ -7,6 +7,7 @@ format would misread the new one.
 """
 
 import json
+import math
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from types import UnionType
@@ -16,6 +17,7 @@ from memkd_edge.errors import MemkdEdgeError
 from memkd_edge.vocabulary import Arithmetic, Decision, InputKind, Reset
 
 FORMAT = 1
+_MAX_STEPS = 1_000_000  # no window is longer; a damaged file may claim one
 
 
 @dataclass(frozen=True)
@@ -112,8 +114,7 @@ class Metadata:
             found = cls(**values, resampling=resampling)
             _check(found)
             _check(resampling)
-            if not len(found.channels) == len(found.units) == len(found.mean) == len(found.std):
-                raise ValueError("channels, units, mean and std differ in number")
+            _check_values(found)
             return found
         except (ValueError, KeyError, TypeError) as error:
             raise MemkdEdgeError(f"{source}: not memkd-edge metadata ({error})") from error
@@ -134,6 +135,28 @@ def _check(stated: Metadata | Resampling) -> None:
         value = getattr(stated, name)
         if not _fits(value, hint):
             raise TypeError(f"{name} is {value!r:.60}")
+
+
+def _check_values(found: Metadata) -> None:
+    """Raise ValueError unless the numbers can be computed with and fit the channels."""
+    resampling, channels = found.resampling, len(found.channels)
+    if not len(found.units) == len(found.mean) == len(found.std) == channels:
+        raise ValueError("channels, units, mean and std differ in number")
+    if len(found.counts_per_unit) not in (0, channels):
+        raise ValueError(f"counts_per_unit has {len(found.counts_per_unit)} numbers for {channels} channels")
+    for name, numbers in (
+        ("mean", found.mean),
+        ("std", found.std),
+        ("counts_per_unit", found.counts_per_unit),
+        ("taps", resampling.taps),
+    ):
+        if not all(math.isfinite(number) for number in numbers):
+            raise ValueError(f"{name} is not finite")
+    if 0 in found.std:
+        raise ValueError("a std is 0")
+    for name in ("input_length", "output_length", "factor"):
+        if not 0 <= getattr(resampling, name) < _MAX_STEPS:
+            raise ValueError(f"{name} is {getattr(resampling, name)}")
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -62,6 +62,8 @@ class Run:
     def create(cls, root: Path, name: str, config_toml: str, *, force: bool = False) -> "Run":
         """Make `root/name`, record configuration and environment, and return the run in state "training".
 
+        With `force`, a run of that name is removed first: its files must not pass for the new one's.
+
         Raises:
             UsageError: the name is none of a folder, or the directory holds something and `force` is not set.
         """
@@ -70,7 +72,7 @@ class Run:
             if not force:
                 raise UsageError(f"{run.path} exists; choose another --name, or overwrite it with --force")
             if (run.path / "env.json").is_file():
-                _empty(run.path)  # an old run's files must not pass for the new one's
+                _empty(run.path)
         run.write_text("config.toml", config_toml)
         run.set_state("training")
         return run
@@ -322,7 +324,5 @@ def write_atomic(path: Path, data: bytes) -> Path:
     except OSError as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-        raise MemkdEdgeError(
-            f"cannot write {path}: {error.strerror}; free space or choose another folder with --run-root"
-        ) from error
+        raise MemkdEdgeError(f"cannot write {path}: {error.strerror}; free space there, or choose another folder") from error
     return path

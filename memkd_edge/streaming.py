@@ -368,8 +368,6 @@ def _check_widths(path: Path, metadata: Metadata, interface: "StepInterface") ->
             f"{path}: x [{interface.x.width}] and logits [{interface.logits.width}] do not fit the metadata's "
             f"{channels} channels and {labels} labels"
         )
-    if not len(metadata.mean) == len(metadata.std) == channels or len(metadata.counts_per_unit) not in (0, channels):
-        raise MemkdEdgeError(f"{path}: the metadata's normalisation does not fit its {channels} channels")
 
 
 def _try_out(model: _StepModel, metadata: Metadata) -> None:

@@ -75,3 +75,19 @@ def test_a_field_of_another_type_or_number_is_refused_by_name(field, value):
     raw = json.loads(EXAMPLE.to_json()) | {field: value}
     with pytest.raises(MemkdEdgeError, match=r"model\.json: not memkd-edge metadata \("):
         Metadata.from_json(json.dumps(raw), source="model.json")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"std": [0.0]}, "a std is 0"),
+        ({"mean": [float("nan")]}, "mean is not finite"),
+        ({"counts_per_unit": [1.0, 2.0]}, "counts_per_unit has 2 numbers for 1 channels"),
+        ({"units": []}, "differ in number"),
+        ({"resampling": {"kind": "decimate", "factor": -1, "taps": [1.0]}}, "factor is -1"),
+    ],
+)
+def test_numbers_that_cannot_be_computed_with_are_refused(change, reason):
+    raw = json.loads(Metadata("m", ("a", "b"), ("x",), ("g",), 50.0, (0.5,), (2.0,)).to_json())
+    with pytest.raises(MemkdEdgeError, match=f"not memkd-edge metadata .*{reason}"):
+        Metadata.from_json(json.dumps(raw | change), source="model.json")

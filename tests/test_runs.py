@@ -34,7 +34,10 @@ def test_an_existing_run_is_not_overwritten_without_force(tmp_path):
     with pytest.raises(UsageError, match="--force"):
         Run.create(tmp_path, "one", "")
     assert Run.open(tmp_path / "one").environment()["state"] == "complete"
-    assert Run.create(tmp_path, "one", "", force=True).environment()["state"] == "training"
+    (tmp_path / "one" / "student.safetensors").write_bytes(b"of the old run")
+    run = Run.create(tmp_path, "one", "", force=True)
+    assert run.environment()["state"] == "training"
+    assert not (run.path / "student.safetensors").exists()
 
 
 def test_the_newest_complete_run_is_found(tmp_path):
