@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from memkd_edge.config import DistillConfig, from_table
+from memkd_edge.config import DistillConfig
+from memkd_edge.contents import read_config, read_series, read_student
 from memkd_edge.distillation.pipeline import distill
 from memkd_edge.distillation.recipe import STEPS
 from memkd_edge.finetuning.straight_through import integer_trajectory
-from memkd_edge.nets.classifier import load_classifier
 from memkd_edge.quantization.calibration import FloatModel
 from memkd_edge.quantization.post_training import quantize
 from memkd_edge.quantization.reference import integer_classifier
@@ -139,17 +139,17 @@ def student_run(name: str, data_root: str, root: Path) -> Run:
     )
     if (root / name / "env.json").is_file():
         run = Run.open(root / name, complete=False)
-        if run.is_complete and from_table(DistillConfig, run.read_config()["distill"]) == config:
+        if run.is_complete and read_config(run) == config:
             return run
     return distill(config, run_root=root, name=name, force=True)
 
 
 def measure(run: Run) -> QuantizationCost:
     """Quantise a run's student and stream the test set through it."""
-    arrays = run.read_arrays("calibration.npz")
-    x, y = arrays["x_test"], arrays["y_test"]
-    student = load_classifier(run.path / "student.safetensors")
-    model = quantize(student, arrays["x_calibration"])
+    kept = read_series(run)
+    x, y = kept.x_test, kept.y_test
+    student = read_student(run)
+    model = quantize(student, kept.x_calibration)
     weights = FloatModel.from_model(student)
     parts = np.split(x, range(PART, len(x), PART))
     runner = integer_classifier(model)

@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 
 from memkd_edge import toolchain
+from memkd_edge.contents import read_metrics, read_series, read_student
 from memkd_edge.data.registry import load_dataset
 from memkd_edge.errors import MemkdEdgeError
 from memkd_edge.exporting.pipeline import file_stem
-from memkd_edge.nets.classifier import load_classifier
 from memkd_edge.packages.selftest import self_test
 from memkd_edge.quantization.post_training import quantize
 from memkd_edge.ready_models import FIGURES, ReadyModel, ready_models
@@ -121,7 +121,7 @@ def ship(card: Card, run: Run, folder: Path) -> None:
 
 def golden(run: Run) -> bytes:
     """Return golden.json: for each entry a stream of noise from a reset, and the logits after each sample, bit for bit."""
-    model = quantize(load_classifier(run.path / "student.safetensors"), run.read_arrays("calibration.npz")["x_calibration"])
+    model = quantize(read_student(run), read_series(run).x_calibration)
     vectors = asdict(self_test(model, run.metadata))
     lines = ",\n".join(f' "{name}": {json.dumps(array.tolist())}' for name, array in vectors.items())
     return f"{{\n{lines}\n}}\n".encode()
@@ -129,14 +129,13 @@ def golden(run: Run) -> bytes:
 
 def int8_logits(run: Run) -> tuple[np.ndarray, np.ndarray]:
     """Return the real logits [N, K] of the int8 entry after each test series, by the bit-exact reference, and the classes [N]."""
-    arrays = run.read_arrays("calibration.npz")
-    model = quantize(load_classifier(run.path / "student.safetensors"), arrays["x_calibration"])
-    return integer_logits(model, "int8", arrays["x_test"]), arrays["y_test"]
+    kept = read_series(run)
+    return integer_logits(quantize(read_student(run), kept.x_calibration), "int8", kept.x_test), kept.y_test
 
 
 def figures(card: Card, run: Run) -> ReadyModel:
     """Return a model's line of models/figures.json."""
-    student, metadata = run.read_json("metrics.json")["student"], run.metadata
+    student, metadata = read_metrics(run).student, run.metadata
     integers = classification_metrics(*int8_logits(run))
     cost = student_row(run, M4)
     files = {path.name.removeprefix(f"{card.name}_"): path for path in (run.path / "export").glob(f"{card.name}_*")}
@@ -145,10 +144,10 @@ def figures(card: Card, run: Run) -> ReadyModel:
         dataset=card.dataset,
         channels=len(metadata.channels),
         classes=len(metadata.labels),
-        compression=round(student["compression"], 1),
-        accuracy=round(student["test"]["accuracy"], 4),
+        compression=round(student.compression, 1),
+        accuracy=round(student.test.accuracy, 4),
         accuracy_int8=round(integers["accuracy"], 4),
-        auc_prc=round(student["test"]["auc_prc"], 4),
+        auc_prc=round(student.test.auc_prc, 4),
         auc_prc_int8=round(integers["auc_prc"], 4),
         bytes={ending: path.stat().st_size for ending, path in sorted(files.items())},
         flash_bytes=cost["flash"]["value"],
@@ -164,20 +163,20 @@ def student_row(run: Run, device: str) -> dict[str, Any]:
 
 def text(card: Card, run: Run, shipped: dict[str, bytes]) -> str:
     """Return the model card."""
-    metrics, metadata, environment = run.read_json("metrics.json"), run.metadata, run.environment()
-    student, teacher = metrics["student"], metrics["teacher"]
+    metrics, metadata, environment = read_metrics(run), run.metadata, run.environment()
+    student, teacher = metrics.student, metrics.teacher
     logits, y = int8_logits(run)
     channels = ", ".join(metadata.channels) if len(metadata.channels) < 9 else f"{len(metadata.channels)} channels"
     rate = f", {metadata.sample_rate_hz:g} a second" if metadata.sample_rate_hz else ""
-    held_out = f"{metrics['folds']} folds" if metrics["folds"] > 1 else "one part"
+    held_out = f"{metrics.folds} folds" if metrics.folds > 1 else "one part"
     limits = [limit.format(steps=metadata.window_length) for limit in card.limits]
-    classes = zip(student["per_class"], per_class_table(logits, y, metadata.labels), strict=True)
+    classes = zip(student.per_class, per_class_table(logits, y, metadata.labels), strict=True)
     files = [name for name in sorted(shipped) if name.startswith(("export", "golden", "student"))]
     lines = [
         f"# {card.name}",
         "",
-        f"{card.what} A recurrent classifier ({student['kind'].upper()}, {student['hidden_size']} units, "
-        f"{student['parameters']} parameters) that takes one sample at a time, {student['compression']:.0f}x smaller than its "
+        f"{card.what} A recurrent classifier ({student.kind.upper()}, {student.hidden_size} units, "
+        f"{student.parameters} parameters) that takes one sample at a time, {student.compression:.0f}x smaller than its "
         f"teacher. Made by memkd-edge {metadata.version}.",
         "",
         f"    memkd-edge export --run model:{card.name}      # also verify, inspect, bench",
@@ -204,20 +203,20 @@ def text(card: Card, run: Run, shipped: dict[str, bytes]) -> str:
         "",
         "## Figures",
         "",
-        f"Measured on the test series. Kept: {metrics['kept_because']}.",
+        f"Measured on the test series. Kept: {metrics.kept_because}.",
         "",
         "| | parameters | accuracy | AUC-PRC | macro F1 |",
         "|---|---|---|---|---|",
-        _scores("teacher, float", teacher["parameters"], teacher["test"]),
-        _scores("student, float", student["parameters"], student["test"]),
-        _scores("student, int8", student["parameters"], classification_metrics(logits, y)),
+        _scores("teacher, float", teacher.parameters, vars(teacher.test)),
+        _scores("student, float", student.parameters, vars(student.test)),
+        _scores("student, int8", student.parameters, classification_metrics(logits, y)),
         "",
         "| class | test series | precision | recall | F1 | AUC-PRC | int8: precision | recall | F1 | AUC-PRC |",
         "|---|---|---|---|---|---|---|---|---|---|",
         *(f"| {one['label']} | {one['support']} |{_class_scores(one)}{_class_scores(also)}" for one, also in classes),
         "",
-        *([f"Note: {metrics['warning']}.", ""] if metrics["warning"] else []),
-        f"After a reset the decision of 90 % of the test series is final from sample {student['warm_up_samples']} on.",
+        *([f"Note: {metrics.warning}.", ""] if metrics.warning else []),
+        f"After a reset the decision of 90 % of the test series is final from sample {student.warm_up_samples} on.",
         "",
         "## Cost of one sample",
         "",

@@ -286,9 +286,15 @@ def parse_toml(text: bytes, source: object) -> dict[str, Any]:
 
 
 def from_table(cls: type[T], table: Mapping[str, Any]) -> T:
-    """Rebuild a configuration from the parsed table that `to_toml` wrote, of this version or an older one."""
+    """Rebuild a configuration from the parsed table that `to_toml` wrote, of this version or an older one.
+
+    Raises:
+        UsageError: it is no table, or a value is of the wrong type.
+    """
+    if not isinstance(table, dict):
+        raise UsageError(f"{table!r:.60} is no table")
     known = settings(cls)
-    return build(cls, {k: tuple(v) if isinstance(v, list) else v for k, v in _present(cls, table).items() if k in known})
+    return build(cls, {k: _checked(v, known[k].type, k) for k, v in _present(cls, table).items() if k in known})
 
 
 def _table(toml: Path, stage: str) -> Mapping[str, Any]:

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from memkd_edge.assets import asset_dir
-from memkd_edge.config import DistillConfig, from_table
+from memkd_edge.contents import read_config
 from memkd_edge.errors import MemkdEdgeError, UsageError
-from memkd_edge.runs import Run, find_run
+from memkd_edge.file_formats import KEY, check_format
+from memkd_edge.runs import FORMAT, SERIES, STUDENT, Run, find_run
 from memkd_edge.vocabulary import FigureKind
 
 PREFIX = "model:"
@@ -58,8 +59,10 @@ def ready_models() -> list[ReadyModel]:
     """
     path = asset_dir("models") / FIGURES
     try:
-        return [ReadyModel(**row) for row in json.loads(path.read_text())["models"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        record = json.loads(path.read_text())
+        check_format(record.get(KEY, 1), FORMAT, path)
+        return [ReadyModel(**row) for row in record["models"]]
+    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
         raise MemkdEdgeError(f"{path}: no readable figures ({error}); install memkd-edge again") from error
 
 
@@ -70,7 +73,7 @@ def ready_folder(name: str) -> Path:
         UsageError: there is none of that name; near names are suggested.
     """
     models = asset_dir("models")
-    names = sorted(path.parent.name for path in models.glob("*/student.safetensors"))
+    names = sorted(path.parent.name for path in models.glob(f"*/{STUDENT}"))
     if name in names:
         return models / name
     near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.6)
@@ -110,7 +113,7 @@ def open_run(text: str, run_root: Path) -> Run:
     if not copy.exists():
         _copy(shipped, copy, _series(shipped))
     run = Run.open(copy)
-    if run.read_bytes("student.safetensors") != shipped.read_bytes("student.safetensors"):
+    if run.read_bytes(STUDENT) != shipped.read_bytes(STUDENT):
         raise UsageError(f"{copy} holds another student than {text} of this version; remove it, or choose another --run-root")
     return run
 
@@ -124,7 +127,7 @@ def _copy(shipped: Run, place: Path, series: dict[str, Any]) -> None:
             for path in sorted(shipped.path.rglob("*")):
                 if path.is_file():
                     new.write_bytes(path.relative_to(shipped.path).as_posix(), path.read_bytes())
-            new.write_arrays("calibration.npz", series)
+            new.write_arrays(SERIES, series)
             os.rename(new.path, place)
     except OSError as error:
         raise MemkdEdgeError(f"cannot write {place}: {error.strerror}; choose another folder with --run-root") from error
@@ -136,7 +139,7 @@ def _series(shipped: Run) -> dict[str, Any]:
     from memkd_edge.data.prepare import prepare
     from memkd_edge.data.registry import load_dataset
 
-    config = from_table(DistillConfig, shipped.read_config()["distill"])
+    config = read_config(shipped)
     name, what = shipped.path.name, "series of its data set, which are not shipped, are needed to quantise and to verify it"
     still = f"The files in {shipped.path / 'export'} work without; `memkd-edge verify FILE` tries them on random series"
     try:

@@ -17,7 +17,6 @@ import os
 import platform
 import shutil
 import tempfile
-import tomllib
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -32,9 +31,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memkd_edge.errors import MemkdEdgeError, UsageError
+from memkd_edge.file_formats import KEY, check_format
 from memkd_edge.metadata import Metadata
 
-FORMAT = 1
+FORMAT = 1  # of the JSON and array files of a run; config.toml and model.json have numbers of their own
+CONFIGURATION = "config.toml"
+ENVIRONMENT = "env.json"
+METADATA = "model.json"
+STUDENT = "student.safetensors"
+TEACHER = "teacher.safetensors"
+METRICS = "metrics.json"
+SERIES = "calibration.npz"
+CHECKPOINT = "checkpoint"  # folder, while a run is in training
 _PACKAGES = (
     "torch",
     "numpy",
@@ -71,9 +79,9 @@ class Run:
         if run.path.is_dir() and any(run.path.iterdir()):
             if not force:
                 raise UsageError(f"{run.path} exists; choose another --name, or overwrite it with --force")
-            if (run.path / "env.json").is_file():
+            if (run.path / ENVIRONMENT).is_file():
                 _empty(run.path)
-        run.write_text("config.toml", config_toml)
+        run.write_text(CONFIGURATION, config_toml)
         run.set_state("training")
         return run
 
@@ -89,10 +97,6 @@ class Run:
             raise UsageError(f"no run directory at {path}; `memkd-edge distill` makes one")
         run = cls(path)
         env = run.environment()
-        if env.get("format", 0) > FORMAT:
-            raise MemkdEdgeError(
-                f"{path / 'env.json'}: run format {env['format']} is newer than this version reads ({FORMAT}); upgrade memkd-edge"
-            )
         if complete and env.get("state") != "complete":
             raise MemkdEdgeError(f"{path}: this run is not complete; `memkd-edge distill --resume {path}` continues it")
         return run
@@ -105,7 +109,7 @@ class Run:
             UsageError: there is none.
         """
         complete = []
-        for env in sorted(root.glob("*/env.json")):
+        for env in sorted(root.glob(f"*/{ENVIRONMENT}")):
             try:
                 record = cls(env.parent).environment()
             except MemkdEdgeError:
@@ -123,9 +127,9 @@ class Run:
             UsageError: the directory holds no env.json.
             MemkdEdgeError: env.json is damaged.
         """
-        if not (self.path / "env.json").is_file():
+        if not (self.path / ENVIRONMENT).is_file():
             raise UsageError(f"{self.path} is not a run directory: it has no env.json")
-        return self.read_json("env.json")
+        return self.read_json(ENVIRONMENT)
 
     @property
     def is_complete(self) -> bool:
@@ -134,7 +138,7 @@ class Run:
         Raises:
             MemkdEdgeError: env.json is damaged.
         """
-        return (self.path / "env.json").is_file() and self.environment().get("state") == "complete"
+        return (self.path / ENVIRONMENT).is_file() and self.environment().get("state") == "complete"
 
     def set_state(self, state: str, *, seconds: float | None = None) -> None:
         """Record env.json with `state` "training" or "complete".
@@ -151,9 +155,8 @@ class Run:
             except importlib_metadata.PackageNotFoundError:
                 continue
         self.write_json(
-            "env.json",
+            ENVIRONMENT,
             {
-                "format": FORMAT,
                 "state": state,
                 "id": self.run_id,
                 "time": datetime.now(UTC).isoformat(),
@@ -169,12 +172,12 @@ class Run:
     @property
     def run_id(self) -> str:
         """Short hash of the resolved configuration: equal configurations have equal ids."""
-        return hashlib.sha256((self.path / "config.toml").read_bytes()).hexdigest()[:12]
+        return hashlib.sha256((self.path / CONFIGURATION).read_bytes()).hexdigest()[:12]
 
     @property
     def metadata(self) -> Metadata:
         """The model's metadata (model.json)."""
-        return Metadata.from_json(self.read_bytes("model.json"), source=str(self.path / "model.json"))
+        return Metadata.from_json(self.read_bytes(METADATA), source=str(self.path / METADATA))
 
     def read_bytes(self, name: str) -> bytes:
         """Return the content of file `name`.
@@ -191,34 +194,31 @@ class Run:
         """Return file `name` parsed as a JSON object.
 
         Raises:
-            MemkdEdgeError: the file is missing or no JSON object.
+            MemkdEdgeError: the file is missing, no JSON object, or of a newer format.
         """
         try:
             value = json.loads(self.read_bytes(name))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise MemkdEdgeError(f"{self.path / name}: damaged JSON ({error}); distil it again") from error
         if not isinstance(value, dict):
             raise MemkdEdgeError(f"{self.path / name}: a JSON object is expected; distil it again")
+        check_format(value.get(KEY, 1), FORMAT, self.path / name)
         return value
-
-    def read_config(self) -> dict[str, Any]:
-        """Return config.toml as nested dicts."""
-        try:
-            return tomllib.loads(self.read_bytes("config.toml").decode())
-        except ValueError as error:
-            raise MemkdEdgeError(f"{self.path / 'config.toml'}: damaged TOML ({error})") from error
 
     def read_arrays(self, name: str) -> dict[str, NDArray[Any]]:
         """Return the arrays of .npz file `name` (pickled objects are refused).
 
         Raises:
-            MemkdEdgeError: the file is missing, damaged, or holds pickled objects.
+            MemkdEdgeError: the file is missing, damaged, of a newer format, or holds pickled objects.
         """
         try:
             with np.load(io.BytesIO(self.read_bytes(name)), allow_pickle=False) as archive:
-                return {key: archive[key] for key in archive.files}
+                arrays = {key: archive[key] for key in archive.files}
         except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             raise MemkdEdgeError(f"{self.path / name}: damaged arrays ({error}); distil it again") from error
+        number = arrays.get(KEY, np.array(1))
+        check_format(number.tolist(), FORMAT, self.path / name)
+        return arrays
 
     def write_bytes(self, name: str, data: bytes) -> Path:
         """Write file `name` atomically and return its path."""
@@ -229,13 +229,13 @@ class Run:
         return self.write_bytes(name, text.encode())
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> Path:
-        """Write `value` as indented JSON with sorted keys; NaN is refused."""
-        return self.write_text(name, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
+        """Write `value` as indented JSON with sorted keys and the format number; NaN is refused."""
+        return self.write_text(name, json.dumps({KEY: FORMAT, **value}, indent=1, sort_keys=True, allow_nan=False) + "\n")
 
     def write_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> Path:
-        """Write `arrays` as a compressed .npz."""
+        """Write `arrays` and the format number as a compressed .npz."""
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+        np.savez_compressed(buffer, **{KEY: np.array(FORMAT), **arrays})  # type: ignore[arg-type]
         return self.write_bytes(name, buffer.getvalue())
 
 
@@ -296,7 +296,7 @@ def alone(folder: Path, does: str, option: str) -> Iterator[None]:
 def _empty(folder: Path) -> None:
     """Remove all that `folder` holds, env.json last; the folder itself stays, and its lock with it."""
     try:
-        for path in sorted(folder.iterdir(), key=lambda path: path.name == "env.json"):
+        for path in sorted(folder.iterdir(), key=lambda path: path.name == ENVIRONMENT):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:

@@ -26,7 +26,7 @@ def test_arrays_and_json_survive_the_round_trip(tmp_path):
     run.write_arrays("calibration.npz", {"x": x})
     run.write_json("metrics.json", {"a": 0.5})
     np.testing.assert_array_equal(run.read_arrays("calibration.npz")["x"], x)
-    assert run.read_json("metrics.json") == {"a": 0.5}
+    assert run.read_json("metrics.json") == {"a": 0.5, "format": FORMAT}
 
 
 def test_an_existing_run_is_not_overwritten_without_force(tmp_path):
@@ -111,7 +111,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch)
     monkeypatch.setattr(os, "fsync", no_space)
     with pytest.raises(MemkdEdgeError, match=r"metrics\.json: No space left on device"):
         run.write_json("metrics.json", {"new": 2})
-    assert json.loads((run.path / "metrics.json").read_text()) == {"old": 1}
+    assert json.loads((run.path / "metrics.json").read_text()) == {"old": 1, "format": FORMAT}
     assert sorted(os.listdir(run.path)) == before
 
 

@@ -2,6 +2,7 @@
 """What is printed: no digit is cut at any width, and text that is not ours is printed as it is."""
 
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -22,12 +23,14 @@ from memkd_edge.cli.bench_tables import COST, print_checks, print_devices, print
 from memkd_edge.cli.export_tables import print_inspection, print_verification
 from memkd_edge.cli.progress import _columns
 from memkd_edge.cli.tables import Grid, literal, print_distillation, print_models, show
+from memkd_edge.contents import MajorityMetrics, MethodMetrics, Scores, TeacherMetrics
 from memkd_edge.formats.inspection import Inspection
 from memkd_edge.metadata import Metadata
 from memkd_edge.ready_models import ready_models
 from memkd_edge.verification.pipeline import FileReport, VerifyReport
 from memkd_edge.verification.runtime_check import Accuracy, RuntimeResult
 from memkd_edge.vocabulary import FigureKind
+from tests.example_metrics import example_metrics
 
 WIDTHS = (80, 120, None)  # None: a pipe
 HOSTILE = ["[b]x[/b]", "[/]", "[red]", "[link=http://a]b[/link]", ":smile:", "a\x1b[31mb", "\\[b]", "[@click=x]y"]
@@ -74,29 +77,16 @@ def bench_report(name="nRF52840"):
 
 
 def metrics(name="memkd-belief"):
-    scores = {"accuracy": 1.0, "auc_prc": 0.98765}
-    row = {
-        "method": name,
-        "weight": 0.0625,
-        "seeds": 1,
-        "kept": False,
-        "validation_auc_prc_mean": 0.75,
-        "validation_auc_prc_std": 0.125,
-    }
-    whole = row | {"kept": True} | {f"test_{key}_{part}": 1.0 for key in scores for part in ("mean", "std")}
-    return {
-        "teacher": {"parameters": 204_404, "test": scores},
-        "student": {"parameters": 364, "compression": 561.5, "test": scores},
-        "majority": {
-            "label": name,
-            "test": {"accuracy": 0.6, "auc_prc": 0.525},
-            "validation": {"accuracy": 0.5, "auc_prc": 0.475},
-        },
-        "methods": [row, whole],
-        "kept_because": f"because of {name}",
-        "chance": f"chance of {name}",
-        "warning": f"warning of {name}",
-    }
+    row = MethodMetrics(name, 0.0625, 1, 100, False, 0.75, 0.125)
+    whole = replace(row, kept=True, **{f"test_{key}_{part}": 1.0 for key in ("auc_prc", "accuracy") for part in ("mean", "std")})
+    return example_metrics(
+        teacher=TeacherMetrics(204_404, Scores(1.0, 0.98765), Scores(1.0, 0.98765)),
+        methods=(row, whole),
+        majority=MajorityMetrics(name, Scores(0.6, 0.525), Scores(0.5, 0.475)),
+        chance=f"chance of {name}",
+        kept_because=f"because of {name}",
+        warning=f"warning of {name}",
+    )
 
 
 def a_run(name="GunPoint"):

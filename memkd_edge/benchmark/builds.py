@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from memkd_edge.benchmark.backends.tflm import TflmBuild, tflm_model
 from memkd_edge.benchmark.emulation.image import CModel
+from memkd_edge.contents import read_series, read_student, read_teacher
 from memkd_edge.errors import GateError, MemkdEdgeError
 from memkd_edge.metadata import Metadata
-from memkd_edge.nets.classifier import Classifier, GruClassifier, LstmClassifier, load_classifier, logits_over_time
+from memkd_edge.nets.classifier import Classifier, GruClassifier, LstmClassifier, logits_over_time
 from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.quantization.post_training import quantize
 from memkd_edge.quantization.reference import integer_classifier
@@ -76,31 +77,27 @@ class Builds:
 
     def __init__(self, run: Run, steps: int) -> None:
         self._run = run
-        arrays = run.read_arrays("calibration.npz")
-        try:
-            self.x_calibration, self.x_test, self.y_test = (arrays[name] for name in ("x_calibration", "x_test", "y_test"))
-        except KeyError as error:
-            raise MemkdEdgeError(f"{run.path / 'calibration.npz'} has no {error}; distil the run again") from error
+        kept = read_series(run)
+        self.x_calibration, self.x_test, self.y_test = kept.x_calibration, kept.x_test, kept.y_test
         # The test series one after the other, normalised, as one stream.
         self.x: NDArray[np.float32] = self.x_test.reshape(-1, self.x_test.shape[-1])[:steps].astype(np.float32)
-        if len(self.x) == 0:
-            raise MemkdEdgeError(f"{run.path / 'calibration.npz'}: x_test is empty; distil the run again")
         self.metadata: Metadata = run.metadata
 
     @cached_property
     def student(self) -> Classifier:
         """The float student."""
-        return load_classifier(self._run.path / "student.safetensors")
+        return read_student(self._run)
 
     @cached_property
     def teacher(self) -> Classifier:
         """The float teacher."""
-        if not (self._run.path / "teacher.safetensors").exists():
+        teacher = read_teacher(self._run)
+        if teacher is None:
             raise NotExportableError(
                 "No rows of the teacher: the run has no teacher.safetensors (a model of your own taught, or this is a ready-made "
                 "student)."
             )
-        return load_classifier(self._run.path / "teacher.safetensors")
+        return teacher
 
     @cached_property
     def quantized(self) -> QuantizedClassifier:

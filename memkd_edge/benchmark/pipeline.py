@@ -17,7 +17,8 @@ from memkd_edge.benchmark.devices.profiles import Device, load_device
 from memkd_edge.benchmark.report.budget import check_budget, parse_budget
 from memkd_edge.benchmark.report.figures import BenchReport, BuildFigures, DeviceReport, Figure
 from memkd_edge.config import BenchConfig
-from memkd_edge.errors import MemkdEdgeError, UsageError
+from memkd_edge.contents import read_metrics
+from memkd_edge.errors import UsageError
 from memkd_edge.options import check
 from memkd_edge.runs import Run
 from memkd_edge.verification.reference_runner import integer_logits
@@ -99,14 +100,9 @@ def _complete(row: BuildFigures, device: Device, duty: DutyCycle | None, accurac
 
 def _accuracies(run: Run, builds: Builds) -> dict[str, Figure]:
     """Return test accuracies: of the float models from the run's metrics, of the integer student by its bit-exact reference."""
-    metrics = run.read_json("metrics.json")
-    try:
-        accuracy = {
-            model: Figure(metrics[model]["test"]["accuracy"], FigureKind.MEASURED, "", "torch")
-            for model in ("student", "teacher")
-        }
-    except (KeyError, TypeError) as error:
-        raise MemkdEdgeError(f"{run.path / 'metrics.json'} has no test accuracies; distil the run again") from error
+    metrics = read_metrics(run)
+    known = {"student": metrics.student.test, "teacher": metrics.teacher.test}
+    accuracy = {model: Figure(scores.accuracy, FigureKind.MEASURED, "", "torch") for model, scores in known.items()}
     try:
         predicted = integer_logits(builds.quantized, Arithmetic.INT8, builds.x_test).argmax(-1)
     except NotExportableError:

@@ -62,8 +62,9 @@ def distill(
     """Train a teacher and distil it into a student ~500x smaller."""
     from memkd_edge.cli.progress import reporter
     from memkd_edge.cli.tables import print_distillation
+    from memkd_edge.contents import read_metrics
     from memkd_edge.distillation.pipeline import distill as run_distill
-    from memkd_edge.runs import Run, find_run
+    from memkd_edge.runs import METRICS, Run, find_run
 
     resolved = resolve(DistillConfig, "distill", toml=config, flags=given)
     interrupted = Run.open(find_run(str(resume), run_root), complete=False) if resume is not None else None
@@ -74,11 +75,10 @@ def distill(
             if progress.run is not None:
                 typer.echo(f"interrupted; `memkd-edge distill --resume {progress.run}` continues", err=True)
             raise typer.Exit(INTERRUPTED) from None
-    metrics = run.read_json("metrics.json")
     if as_json:
-        _print_json({"run": str(run.path), **metrics})
+        _print_json({"run": str(run.path), **run.read_json(METRICS)})
     else:
-        print_distillation(run, metrics)
+        print_distillation(run, read_metrics(run))
 
 
 @app.command(cls=Command)

@@ -7,7 +7,6 @@ go on in a second one.
 """
 
 import textwrap
-from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -15,6 +14,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from memkd_edge.contents import Metrics
 from memkd_edge.ready_models import ReadyModel
 from memkd_edge.runs import Run
 
@@ -133,17 +133,19 @@ def print_models(models: list[ReadyModel]) -> None:
     )
 
 
-def print_distillation(run: Run, metrics: dict[str, Any]) -> None:
+def print_distillation(run: Run, metrics: Metrics) -> None:
     """Print teacher against student, then every method with its validation and test figures."""
-    teacher, student = metrics["teacher"], metrics["student"]
     pair = Grid(f"Teacher and student, {run.metadata.dataset}", "", "parameters", "compression", "test accuracy", "test AUC-PRC")
-    for name, model in (("teacher", teacher), ("student", student)):
-        compression = f"{model['compression']:.0f}x" if "compression" in model else "1x"
-        scores = model["test"]
-        pair.add_row(name, f"{model['parameters']:,}", compression, f"{scores['accuracy']:.3f}", f"{scores['auc_prc']:.3f}")
-    majority = metrics["majority"]
-    scores = majority["test"]
-    pair.add_row(f"always {majority['label']}", "", "", f"{scores['accuracy']:.3f}", f"{scores['auc_prc']:.3f}")
+    for name, model, compression in (
+        ("teacher", metrics.teacher, 1.0),
+        ("student", metrics.student, metrics.student.compression),
+    ):
+        scores = (f"{model.test.accuracy:.3f}", f"{model.test.auc_prc:.3f}")
+        pair.add_row(name, f"{model.parameters:,}", f"{compression:.0f}x", *scores)
+    majority = metrics.majority
+    if majority is not None:
+        scores = (f"{majority.test.accuracy:.3f}", f"{majority.test.auc_prc:.3f}")
+        pair.add_row(f"always {majority.label}", "", "", *scores)
     every = Grid(
         "All methods (mean ± std over seeds)",
         "method",
@@ -155,23 +157,24 @@ def print_distillation(run: Run, metrics: dict[str, Any]) -> None:
         "",
         keys=2,
     )
-    for row in metrics["methods"]:
+    for row in metrics.methods:
         every.add_row(
-            row["method"],
-            f"{row['weight']:g}",
-            str(row["seeds"]),
-            *(_spread(row, key) for key in ("validation_auc_prc", "test_auc_prc", "test_accuracy")),
-            "kept" if row["kept"] else "",
+            row.method,
+            f"{row.weight:g}",
+            str(row.seeds),
+            _spread(row.validation_auc_prc_mean, row.validation_auc_prc_std),
+            _spread(row.test_auc_prc_mean, row.test_auc_prc_std),
+            _spread(row.test_accuracy_mean, row.test_accuracy_std),
+            "kept" if row.kept else "",
         )
-    every.add_section()
-    held_out = f"{majority['validation']['auc_prc']:.3f}"
-    every.add_row("majority", "", "", held_out, f"{scores['auc_prc']:.3f}", f"{scores['accuracy']:.3f}")
-    show(pair, every, f"Kept: {metrics['kept_because']}")
-    for key in ("chance", "warning"):
-        if metrics[key]:
-            show(f"Note: {metrics[key]}")
+    if majority is not None:
+        every.add_section()
+        figures = (majority.validation.auc_prc, majority.test.auc_prc, majority.test.accuracy)
+        every.add_row("majority", "", "", *(f"{figure:.3f}" for figure in figures))
+    show(pair, every, f"Kept: {metrics.kept_because}")
+    show(*(f"Note: {note}" for note in (metrics.chance, metrics.warning) if note))
     show(f"Run: {run.path}")
 
 
-def _spread(row: dict[str, Any], key: str) -> str:
-    return f"{row[key + '_mean']:.3f} ± {row[key + '_std']:.3f}" if f"{key}_mean" in row else NONE
+def _spread(mean: float | None, std: float | None) -> str:
+    return NONE if mean is None else f"{mean:.3f} ± {std:.3f}"

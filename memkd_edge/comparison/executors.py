@@ -19,7 +19,7 @@ from memkd_edge.config import DistillConfig
 from memkd_edge.data.dataset import Dataset
 from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.progress import Reporter
-from memkd_edge.runs import write_atomic
+from memkd_edge.runs import ENVIRONMENT, write_atomic
 
 RETRIES = 3  # of a task whose worker was lost
 POLL_S = 0.5  # between looks at Ctrl-C
@@ -147,5 +147,5 @@ def _install(runs: Path, task: Task, files: Mapping[str, bytes]) -> None:
     """Write the runs that came back; env.json, which calls a run complete, last of each."""
     for name in task.runs:
         shutil.rmtree(runs / name, ignore_errors=True)
-    for name in sorted(files, key=lambda name: name.endswith("/env.json")):
+    for name in sorted(files, key=lambda name: name.endswith(f"/{ENVIRONMENT}")):
         write_atomic(runs / name, files[name])

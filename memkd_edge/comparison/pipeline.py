@@ -27,11 +27,12 @@ from memkd_edge.comparison.plan import lay_out, settled
 from memkd_edge.comparison.report import ComparisonReport, write_report
 from memkd_edge.comparison.rows import StudentResult, read_rows, write_rows
 from memkd_edge.config import CompareConfig, DistillConfig
+from memkd_edge.contents import read_metrics
 from memkd_edge.data.dataset import Dataset
 from memkd_edge.distillation.pipeline import distill
 from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.progress import Reporter
-from memkd_edge.runs import Run, alone
+from memkd_edge.runs import ENVIRONMENT, Run, alone
 
 
 def compare(
@@ -64,7 +65,7 @@ def train(task: Task, folder: Path, progress: Reporter) -> None:
     teachers = teachers_file(folder, task.data.name)
     for name, config in task.runs.items():
         path = folder / "runs" / name
-        begun = Run.open(path, complete=False) if (path / "env.json").is_file() else None
+        begun = Run.open(path, complete=False) if (path / ENVIRONMENT).is_file() else None
         progress.study(name)
         distill(
             config,
@@ -84,27 +85,29 @@ def run_rows(run: Run, data: Dataset, config: DistillConfig, progress: Reporter)
     Raises:
         MemkdEdgeError: the run is damaged.
     """
-    metrics, environment, metadata = run.read_json("metrics.json"), run.environment(), run.metadata
+    metrics, environment, metadata = read_metrics(run), run.environment(), run.metadata
+    if metrics.majority is None:
+        raise MemkdEdgeError(f"{run.path}: an older version made it, without a majority; delete this folder and compare again")
     figures = device_figures(run)
     if figures.note:
         progress.note(figures.note)
     try:
-        kept, teacher = metrics["student"], metrics["teacher"]
+        kept, teacher, majority = metrics.student, metrics.teacher, metrics.majority
         return [
             StudentResult(
                 dataset=data.name,
-                student=kept["kind"],
+                student=kept.kind,
                 compression=config.compression,
-                hidden_size=kept["hidden_size"],
-                parameters=kept["parameters"],
-                teacher_parameters=teacher["parameters"],
-                **student,
-                kept=(is_kept := (student["method"], student["seed"]) == (kept["method"], kept["seed"])),
-                teacher_validation_auc_prc=teacher["validation"]["auc_prc"],
-                teacher_test_auc_prc=teacher["test"]["auc_prc"],
-                teacher_test_accuracy=teacher["test"]["accuracy"],
-                majority_test_auc_prc=metrics["majority"]["test"]["auc_prc"],
-                majority_test_accuracy=metrics["majority"]["test"]["accuracy"],
+                hidden_size=kept.hidden_size,
+                parameters=kept.parameters,
+                teacher_parameters=teacher.parameters,
+                **vars(student),
+                kept=(is_kept := (student.method, student.seed) == (kept.method, kept.seed)),
+                teacher_validation_auc_prc=teacher.validation.auc_prc,
+                teacher_test_auc_prc=teacher.test.auc_prc,
+                teacher_test_accuracy=teacher.test.accuracy,
+                majority_test_auc_prc=majority.test.auc_prc,
+                majority_test_accuracy=majority.test.accuracy,
                 train_series=len(data.y_train),
                 length=metadata.resampling.output_length,
                 classes=len(metadata.labels),
@@ -117,12 +120,10 @@ def run_rows(run: Run, data: Dataset, config: DistillConfig, progress: Reporter)
                 host=environment["host"],
                 version=environment["version"],
             )
-            for student in metrics["students"]
+            for student in metrics.students
         ]
-    except (KeyError, TypeError) as error:
-        raise MemkdEdgeError(
-            f"{run.path}: metrics.json or env.json lacks {error}; delete this folder and compare again"
-        ) from error
+    except KeyError as error:
+        raise MemkdEdgeError(f"{run.path}: env.json lacks {error}; delete this folder and compare again") from error
 
 
 def _run(executor: Executor, tasks: Mapping[str, Task], folder: Path, progress: Reporter) -> None:

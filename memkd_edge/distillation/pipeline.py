@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from memkd_edge.config import DistillConfig, from_table, to_toml
+from memkd_edge.config import DistillConfig, to_toml
+from memkd_edge.contents import read_config
 from memkd_edge.data.dataset import Dataset
 from memkd_edge.data.loading import load_windows
 from memkd_edge.data.prepare import Prepared, prepare
@@ -25,7 +26,7 @@ from memkd_edge.errors import UsageError
 from memkd_edge.nets.classifier import Classifier, ModelSpec, build, hidden_size_for, logits_over_time, save_model
 from memkd_edge.options import check
 from memkd_edge.progress import Reporter
-from memkd_edge.runs import Run, alone, run_path
+from memkd_edge.runs import CHECKPOINT, METADATA, METRICS, SERIES, STUDENT, TEACHER, Run, alone, run_path
 from memkd_edge.scores import (
     agreement,
     auc_prc,
@@ -80,7 +81,7 @@ def distill(
     """
     began = time.monotonic()
     if resume is not None:
-        config = from_table(DistillConfig, resume.read_config()["distill"])
+        config = read_config(resume)
         if resume.is_complete:
             return resume
     # The number of threads decides in which order sums are taken, so the run keeps it.
@@ -108,7 +109,7 @@ def distill(
         with torch_threads(config.threads):
             taught_by = train_teachers(context, spec_of_teacher) if teacher is None else given_teacher(context, teacher)
             _finish(context, prepared, spec, candidates, taught_by, study(context, spec, candidates, taught_by))
-        shutil.rmtree(run.path / "checkpoint", ignore_errors=True)
+        shutil.rmtree(run.path / CHECKPOINT, ignore_errors=True)
         run.set_state("complete", seconds=time.monotonic() - began)
     return run
 
@@ -193,9 +194,9 @@ def _finish(
     choice, kept_students = found.choice, found.population.kept
     index = found.refitted.index(candidates[choice.index])
     student = _single(spec, kept_students, index)
-    context.run.write_bytes("student.safetensors", save_model(student))
+    context.run.write_bytes(STUDENT, save_model(student))
     if isinstance(teachers.final, Classifier):
-        context.run.write_bytes("teacher.safetensors", save_model(teachers.final))
+        context.run.write_bytes(TEACHER, save_model(teachers.final))
 
     x_test = torch.from_numpy(prepared.x_test).to(context.all.x.device)
     test_logits = predict(spec, kept_students, x_test).cpu().numpy()
@@ -210,7 +211,7 @@ def _finish(
     member = choice.kept.members.index(choice.index)
     teacher_validation = classification_metrics(teachers.held_out_logits, context.held_out_labels)
     context.run.write_json(
-        "metrics.json",
+        METRICS,
         {
             "protocol": context.config.protocol,
             "folds": len(context.folds),
@@ -251,8 +252,8 @@ def _finish(
         },
     )
     metadata = replace(prepared.metadata, warm_up=warm_up, accuracy=student_metrics["accuracy"], run_id=context.run.run_id)
-    context.run.write_text("model.json", metadata.to_json() + "\n")
-    context.run.write_arrays("calibration.npz", prepared.kept_series())
+    context.run.write_text(METADATA, metadata.to_json() + "\n")
+    context.run.write_arrays(SERIES, prepared.kept_series())
 
 
 def chance_warning(accuracy: float, prepared: Prepared) -> str:

@@ -35,7 +35,7 @@ from memkd_edge.distillation.teacher import Series, Teacher, TeacherModel, Teach
 from memkd_edge.errors import MemkdEdgeError
 from memkd_edge.nets.classifier import Classifier, ModelSpec
 from memkd_edge.progress import Reporter
-from memkd_edge.runs import Run
+from memkd_edge.runs import CHECKPOINT, Run
 from memkd_edge.scores import auc_prc
 from memkd_edge.threads import torch_threads
 
@@ -70,7 +70,7 @@ class TrainingContext:
 
     def checkpoint(self, phase: str) -> Path:
         """Return the checkpoint file of a phase."""
-        return self.run.path / "checkpoint" / f"{phase}.safetensors"
+        return self.run.path / CHECKPOINT / f"{phase}.safetensors"
 
     @property
     def batch_size(self) -> int:

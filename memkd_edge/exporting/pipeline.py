@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memkd_edge.config import ExportConfig
+from memkd_edge.contents import read_series, read_student
 from memkd_edge.errors import UsageError
 from memkd_edge.metadata import Metadata
-from memkd_edge.nets.classifier import Classifier, GruClassifier, LstmClassifier, load_classifier, save_model
+from memkd_edge.nets.classifier import Classifier, GruClassifier, LstmClassifier, save_model
 from memkd_edge.options import check
 from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.runs import Run
@@ -104,12 +105,12 @@ def export(run: Run, config: ExportConfig, *, force: bool = False) -> ExportRepo
         UsageError: unknown format or arithmetic, one that this kind of student cannot have, or files in the way.
         ParityError: the files are written, but a gate of verification failed; it carries the report.
     """
-    arrays = run.read_arrays("calibration.npz")
+    kept = read_series(run)
     arithmetic = _arithmetic(config)
     tuned = _finetuned(run, arithmetic) if config.finetune else None
-    student = tuned or load_classifier(run.path / "student.safetensors")
+    student = tuned or read_student(run)
     metadata = _with_input(run.metadata, config, arithmetic)
-    model = Model(student, metadata, arrays["x_calibration"], arrays["x_raw_golden"][0], arithmetic, tuned is not None)
+    model = Model(student, metadata, kept.x_calibration, kept.x_raw_golden[0], arithmetic, tuned is not None)
     files = build_files(model, config)
     if config.package:
         files |= build_package(model, config)
@@ -129,7 +130,7 @@ def export(run: Run, config: ExportConfig, *, force: bool = False) -> ExportRepo
     report = verify_run(run, verifiable, config.min_agreement, metadata, None if in_float else model.integers)
     if report.failures:
         raise ParityError(report)
-    rounding = None if in_float else _rounding(model, arrays["x_test"], arrays["y_test"])
+    rounding = None if in_float else _rounding(model, kept.x_test, kept.y_test)
     return ExportReport(str(run.path), paths, report, rounding, _advice(rounding, config))
 
 

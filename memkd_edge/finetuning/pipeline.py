@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from memkd_edge.config import DistillConfig, from_table
+from memkd_edge.contents import read_config, read_metrics, read_series, read_student
 from memkd_edge.data.loading import load_windows
 from memkd_edge.data.prepare import prepare
 from memkd_edge.distillation.methods import Outputs, StepContext, method_named
@@ -24,11 +24,11 @@ from memkd_edge.distillation.recipe import Recipe, batch_size, batches, step_gen
 from memkd_edge.distillation.teacher import Series, Teacher, load_teacher
 from memkd_edge.errors import UsageError
 from memkd_edge.finetuning.straight_through import dequantized, integer_outputs, integer_trajectory
-from memkd_edge.nets.classifier import Classifier, load_classifier
+from memkd_edge.nets.classifier import Classifier
 from memkd_edge.quantization.calibration import FloatModel
 from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.quantization.post_training import Settings, quantize, quantize_nearest, settings_of
-from memkd_edge.runs import Run
+from memkd_edge.runs import TEACHER, Run
 from memkd_edge.scores import auc_prc
 from memkd_edge.vocabulary import Arithmetic
 
@@ -71,24 +71,22 @@ def finetune(
         UsageError: the data set is not there any more, the run has no teacher, or the student is no LSTM or GRU.
         MemkdEdgeError: the run is damaged.
     """
-    config = from_table(DistillConfig, run.read_config()["distill"])
+    config = read_config(run)
     data = prepare(load_windows(config), config)
-    calibration = run.read_arrays("calibration.npz")["x_calibration"]
-    if not (run.path / "teacher.safetensors").is_file():
+    calibration = read_series(run).x_calibration
+    if not (run.path / TEACHER).is_file():
         raise UsageError(
             f"{run.path} has no teacher.safetensors to fine-tune with (a model of your own taught, or this is a ready-made "
             "student); export without --finetune"
         )
-    student = load_classifier(run.path / "student.safetensors").train()
+    student = read_student(run).train()
     held_out = data.folds == 0
     series = Series(torch.from_numpy(data.x_train[~held_out]), torch.from_numpy(data.y_train[~held_out]))
     x_val, y_val = data.x_train[held_out], data.y_train[held_out]
-    teacher = Teacher(
-        load_teacher(run.path / "teacher.safetensors", student.spec), series, memory_limit=config.memory_limit * 2**20
-    )
-    kept = run.read_json("metrics.json")["student"]
-    method = method_named(kept["method"])
-    weight = torch.tensor([float(kept["weight"])])
+    teacher = Teacher(load_teacher(run.path / TEACHER, student.spec), series, memory_limit=config.memory_limit * 2**20)
+    kept = read_metrics(run).student
+    method = method_named(kept.method)
+    weight = torch.tensor([kept.weight])
     recipe = Recipe(epochs, learning_rate, batch_size(config.batch_size, len(series.y)), config.seed)
     generator = torch.Generator().manual_seed(config.seed)
     extra = {

@@ -6,7 +6,7 @@ series against the first runtime that runs it, and against the golden vectors it
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from memkd_edge.contents import RunSeries, read_series
 from memkd_edge.errors import GateError, MemkdEdgeError, UsageError
 from memkd_edge.formats.digest import digest_holds, is_broken
 from memkd_edge.formats.embedded_metadata import onnx_metadata, read_onnx, tflite_metadata
@@ -24,7 +25,7 @@ from memkd_edge.nets.classifier import Classifier, load_classifier
 from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.quantization.post_training import quantize
 from memkd_edge.quantization.sensor_front_end import Sensor
-from memkd_edge.runs import Run
+from memkd_edge.runs import SERIES, STUDENT, Run
 from memkd_edge.threads import torch_threads
 from memkd_edge.verification.c_runtime import c_runners
 from memkd_edge.verification.golden import as_input, read_golden
@@ -123,7 +124,7 @@ def verify(target: Run | Path, *, min_agreement: float = 0.98) -> VerifyReport:
     else:
         run = target.resolve().parent.parent
         # The files of a ready-made model as it is shipped, without series, are measured each on its own.
-        if target.parent.name == "export" and (run / "calibration.npz").is_file():
+        if target.parent.name == "export" and (run / SERIES).is_file():
             report = verify_run(Run.open(run), [target], min_agreement)
         else:
             report = verify_file(target, min_agreement)
@@ -154,15 +155,15 @@ def verify_run(
 
     Raises as `verify` does, but for the gates: the caller finds those in the report.
     """
-    arrays = run.read_arrays("calibration.npz")
+    kept = read_series(run)
     folder, files, known = run.path / "export", [], _recorded(run)
     students: dict[Path, _Student] = {}
     for path in paths:
         name = path.relative_to(folder).as_posix()
         tuned = path.with_suffix(".safetensors")  # stands beside a file that was fine-tuned
-        weights = tuned if tuned.is_file() else run.path / "student.safetensors"
+        weights = tuned if tuned.is_file() else run.path / STUDENT
         if weights not in students:
-            students[weights] = _Student(weights, arrays, tuned.is_file(), integers)
+            students[weights] = _Student(weights, kept, tuned.is_file(), integers)
         student = students[weights]
         metadata = described or _as_recorded(run.metadata, known.get(name))
         if path.suffix == ".c":
@@ -173,7 +174,7 @@ def verify_run(
                 opened = replace(opened, model=student.integers(opened.metadata))
             ways = [opened]
         files.append(_measured(path, name, ways, student.reference, min_agreement))
-    series, steps, _ = arrays["x_test"].shape
+    series, steps, _ = kept.x_test.shape
     report = VerifyReport(str(run.path), "float student in torch", min_agreement, series, steps, STREAM_STEPS, tuple(files))
     record = report.as_dict()
     record["files"] = [*record["files"], *(file for name, file in known.items() if name not in {f.file for f in files})]
@@ -214,12 +215,10 @@ class _Student:
     tuned: it was fine-tuned through its integers. integers: where they are known; else they are computed for each input.
     """
 
-    def __init__(
-        self, weights: Path, arrays: Mapping[str, NDArray[Any]], tuned: bool, integers: QuantizedClassifier | None
-    ) -> None:
+    def __init__(self, weights: Path, series: RunSeries, tuned: bool, integers: QuantizedClassifier | None) -> None:
         self.model = load_classifier(weights)
-        self.reference = float_reference(self.model, arrays["x_test"], arrays["y_test"])
-        self._x_calibration, self._tuned, self._known = arrays["x_calibration"], tuned, integers
+        self.reference = float_reference(self.model, series.x_test, series.y_test)
+        self._x_calibration, self._tuned, self._known = series.x_calibration, tuned, integers
         self._computed: dict[Any, QuantizedClassifier] = {}
 
     def integers(self, metadata: Metadata) -> QuantizedClassifier:

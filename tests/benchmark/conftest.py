@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A run directory with random weights: the bench measures cost, for which a trained model is not needed."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from memkd_edge.metadata import Metadata
 from memkd_edge.nets.classifier import ModelSpec, build, save_model
 from memkd_edge.runs import Run
+from tests.example_metrics import example_metrics
 
 CHANNELS, CLASSES, SERIES, LENGTH = 2, 3, 6, 20
 
@@ -36,7 +38,7 @@ def make_run(root: Path, *, teacher_hidden: int = 12, student: str = "lstm", tea
     labels = np.arange(SERIES) % CLASSES
     arrays = {"x_calibration": series, "x_test": series, "y_test": labels, "x_raw_golden": series[:1]}
     run.write_arrays("calibration.npz", arrays)
-    run.write_json("metrics.json", {model: {"test": {"accuracy": 0.5}} for model in ("teacher", "student")})
+    run.write_json("metrics.json", asdict(example_metrics()))
     run.set_state("complete")
     return run
 

@@ -200,7 +200,7 @@ def test_a_damaged_configuration_or_run_is_one_error(tmp_path: Path) -> None:
     compare(one, tmp_path)
     (tmp_path / "rows.csv").unlink()
     (tmp_path / "runs" / "GunPoint" / "metrics.json").write_text("{}")
-    with pytest.raises(MemkdEdgeError, match=r"metrics\.json or env\.json lacks 'student'"):
+    with pytest.raises(MemkdEdgeError, match=r"metrics\.json: no protocol"):
         compare(one, tmp_path)
     (tmp_path / "compare.toml").write_text("[compare")
     with pytest.raises(MemkdEdgeError, match=r"compare\.toml: damaged"):

@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a finished run holds, typed: its student, teacher, series and metrics. All reading of a run's contents is here."""
+
+from __future__ import annotations
+
+import types
+import typing
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memkd_edge.config import DistillConfig, from_table, parse_toml
+from memkd_edge.errors import MemkdEdgeError, UsageError
+from memkd_edge.runs import CONFIGURATION, METRICS, SERIES, STUDENT, TEACHER, Run
+
+if TYPE_CHECKING:  # it loads torch, which those who read figures have no use for
+    from memkd_edge.nets.classifier import Classifier
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class RunSeries:
+    """The series that a run keeps, resampled; x normalised.
+
+    x_calibration: float32 [N, T, C], of the training series. x_test: float32 [M, T, C]; y_test: int64 [M], class indices.
+    x_raw_golden: float32 [G, T', C], test series in physical units at the sensor's rate.
+    """
+
+    x_calibration: NDArray[np.float32]
+    x_test: NDArray[np.float32]
+    y_test: NDArray[np.int64]
+    x_raw_golden: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Figures of one model on one part of the data, each in [0, 1]; None where the part does not define it."""
+
+    accuracy: float
+    auc_prc: float
+    f1_macro: float | None = None
+    roc_auc: float | None = None
+    calibration_error: float | None = None
+
+
+@dataclass(frozen=True)
+class MajorityMetrics:
+    """What always saying `label`, the most frequent class of the training series, reaches."""
+
+    label: str
+    test: Scores
+    validation: Scores
+
+
+@dataclass(frozen=True)
+class TeacherMetrics:
+    """validation: on held-out series. noise: the level it was trained with."""
+
+    parameters: int
+    test: Scores
+    validation: Scores
+    noise: float | None = None
+
+
+@dataclass(frozen=True)
+class StudentMetrics:
+    """The kept student. compression: teacher / student parameters. validation: auc_prc and cross_entropy on held-out series.
+
+    retention: student / teacher of the test figures. per_class: label, support, precision, recall, f1, auc_prc of each class.
+    warm_up_samples: time steps after a reset until the decision is final for 90 % of the test series.
+    """
+
+    kind: str
+    hidden_size: int
+    parameters: int
+    compression: float
+    method: str
+    weight: float
+    seed: int
+    stop_epoch: int
+    test: Scores
+    validation: dict[str, float]
+    agreement_with_teacher: float
+    retention: dict[str, float]
+    per_class: list[dict[str, Any]]
+    warm_up_samples: int
+
+
+@dataclass(frozen=True)
+class MethodMetrics:
+    """A method with one weight: mean and standard deviation over its seeds; test figures of a method's best weight only."""
+
+    method: str
+    weight: float
+    seeds: int
+    stop_epoch: int
+    kept: bool
+    validation_auc_prc_mean: float
+    validation_auc_prc_std: float
+    test_auc_prc_mean: float | None = None
+    test_auc_prc_std: float | None = None
+    test_accuracy_mean: float | None = None
+    test_accuracy_std: float | None = None
+
+
+@dataclass(frozen=True)
+class SeedMetrics:
+    """One student that was trained on all training series: its held-out score as a candidate, its test figures."""
+
+    method: str
+    weight: float
+    seed: int
+    stop_epoch: int
+    validation_auc_prc: float
+    test_auc_prc: float
+    test_accuracy: float
+    agreement_with_teacher: float
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What metrics.json says. protocol: honest or paper. kept_because, chance, warning: in words.
+
+    majority, chance: not in runs of before they were known.
+    """
+
+    protocol: str
+    folds: int
+    teacher: TeacherMetrics
+    student: StudentMetrics
+    methods: tuple[MethodMetrics, ...]
+    students: tuple[SeedMetrics, ...]
+    kept_because: str
+    warning: str
+    majority: MajorityMetrics | None = None
+    chance: str = ""
+
+
+def read_config(run: Run) -> DistillConfig:
+    """Return the configuration that the run was made with.
+
+    Raises:
+        MemkdEdgeError: config.toml is missing, damaged or of a newer format.
+    """
+    path = run.path / CONFIGURATION
+    try:
+        table = parse_toml(run.read_bytes(CONFIGURATION), path)["distill"]
+    except UsageError as error:
+        raise MemkdEdgeError(f"{path}: damaged TOML ({error})") from error
+    except KeyError as error:
+        raise MemkdEdgeError(f"{path}: no table [distill]; distil the run again") from error
+    try:
+        return from_table(DistillConfig, table)
+    except UsageError as error:
+        raise MemkdEdgeError(f"{path}: {error}; distil the run again") from error
+
+
+def read_metrics(run: Run) -> Metrics:
+    """Return the run's metrics.
+
+    Raises:
+        MemkdEdgeError: metrics.json is missing, damaged or of a newer format.
+    """
+    try:
+        return _typed(Metrics, run.read_json(METRICS))
+    except ValueError as error:
+        raise MemkdEdgeError(f"{run.path / METRICS}: {error}; distil the run again") from error
+
+
+def read_student(run: Run) -> Classifier:
+    """Return the run's student.
+
+    Raises:
+        MemkdEdgeError: student.safetensors is missing or damaged.
+    """
+    from memkd_edge.nets.classifier import load_classifier
+
+    return load_classifier(run.path / STUDENT)
+
+
+def read_teacher(run: Run) -> Classifier | None:
+    """Return the run's teacher; None where it keeps none: a model of one's own taught, or this is a ready-made run.
+
+    Raises:
+        MemkdEdgeError: teacher.safetensors is damaged.
+    """
+    from memkd_edge.nets.classifier import load_classifier
+
+    path = run.path / TEACHER
+    return load_classifier(path) if path.is_file() else None
+
+
+def read_series(run: Run) -> RunSeries:
+    """Return the series that the run keeps.
+
+    Raises:
+        MemkdEdgeError: calibration.npz is missing, damaged or of a newer format, or does not fit the run's metadata.
+    """
+    arrays = run.read_arrays(SERIES)
+    channels, classes = len(run.metadata.channels), len(run.metadata.labels)
+
+    def fault() -> str:
+        for name in (one.name for one in fields(RunSeries)):
+            if name not in arrays:
+                return f"has no {name}"
+            if not len(arrays[name]):
+                return f"{name} is empty"
+            if name.startswith("x_") and (arrays[name].ndim != 3 or arrays[name].shape[2] != channels):
+                return f"{name} is {list(arrays[name].shape)}, not [N, T, {channels}]"
+            if arrays[name].dtype.kind not in "fiu" or not np.isfinite(arrays[name]).all():
+                return f"{name} holds something else than finite numbers"
+        y = arrays["y_test"]
+        if y.shape != arrays["x_test"].shape[:1] or y.dtype.kind not in "iu" or y.min() < 0 or y.max() >= classes:
+            return f"y_test is not one of {classes} classes for each series of x_test"
+        return ""
+
+    found = fault()
+    if found:
+        raise MemkdEdgeError(f"{run.path / SERIES}: {found}; distil the run again")
+    return RunSeries(**{one.name: arrays[one.name] for one in fields(RunSeries)})
+
+
+def _typed(cls: type[T], record: Any) -> T:
+    """Return dataclass `cls` from a JSON object; keys of other versions are left out.
+
+    Raises:
+        ValueError: a field is missing or of another type.
+    """
+    if not isinstance(record, dict):
+        raise ValueError(f"{record!r:.60} is no object")
+    values = {}
+    hints = typing.get_type_hints(cls)
+    for one in fields(cls):  # type: ignore[arg-type]
+        if one.name in record:
+            values[one.name] = _value(hints[one.name], record[one.name], one.name)
+        elif one.default is MISSING:
+            raise ValueError(f"no {one.name}")
+    return cls(**values)
+
+
+def _value(hint: Any, value: Any, name: str) -> Any:
+    kind, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if is_dataclass(hint):
+        return _typed(typing.cast(type[Any], hint), value)
+    if kind is tuple and isinstance(value, list):
+        return tuple(_value(arguments[0], one, name) for one in value)
+    if kind is types.UnionType:
+        return None if value is None else _value(arguments[0], value, name)
+    if kind is dict and isinstance(value, dict):
+        return value if arguments[1] is Any else {key: _value(arguments[1], one, f"{name}.{key}") for key, one in value.items()}
+    if kind is list and isinstance(value, list):
+        return [_value(arguments[0], one, name) for one in value]
+    wanted = (int, float) if hint is float else hint
+    if kind is not None or not isinstance(value, wanted) or isinstance(value, bool) != (hint is bool):
+        raise ValueError(f"{name} is {value!r:.60}")
+    return float(value) if hint is float else value
