@@ -18,7 +18,7 @@ from memkd_edge.comparison.pipeline import compare
 from memkd_edge.comparison.plan import lay_out, settled
 from memkd_edge.comparison.rows import read_rows
 from memkd_edge.comparison.suites import SUITES, Suite
-from memkd_edge.config import BenchConfig, CompareConfig, resolve
+from memkd_edge.config import BenchConfig, CompareConfig, resolve, to_toml
 from memkd_edge.data.registry import load_dataset
 from memkd_edge.distillation.pipeline import distill
 from memkd_edge.distillation.teacher import TeacherTraining
@@ -28,10 +28,10 @@ from memkd_edge.runs import Run
 from tests.comparison.small import CONFIG, scores
 
 KILL = """
-import os, signal, sys
+import os, signal, sys, tomllib
 from pathlib import Path
 from memkd_edge.comparison.pipeline import compare
-from memkd_edge.config import CompareConfig
+from memkd_edge.config import CompareConfig, from_table
 from memkd_edge.distillation import study
 from memkd_edge.progress import Reporter
 
@@ -46,7 +46,8 @@ def count(*report):
 
 reporter = Reporter()
 setattr(reporter, sys.argv[2], count)
-compare(eval(sys.argv[4]), Path(sys.argv[1]), progress=reporter)
+config = from_table(CompareConfig, tomllib.loads(sys.argv[4])["compare"])
+compare(config, Path(sys.argv[1]), progress=reporter)
 """
 
 
@@ -112,7 +113,7 @@ def test_a_row_is_what_the_run_says_of_its_student(undisturbed: Path) -> None:
 def test_a_killed_comparison_continues_and_ends_with_the_same_rows(
     report: str, count: int, undisturbed: Path, tmp_path: Path
 ) -> None:
-    arguments = [str(tmp_path), report, str(count), repr(CONFIG)]
+    arguments = [str(tmp_path), report, str(count), to_toml("compare", CONFIG)]
     killed = subprocess.run([sys.executable, "-c", KILL, *arguments], capture_output=True, text=True, check=False)
     assert killed.returncode == -9, killed.stderr
     before = {path: path.read_bytes() for path in tmp_path.glob("runs/*/env.json") if b'"complete"' in path.read_bytes()}

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from memkd_edge.config import DistillConfig
+from memkd_edge.config import DistillConfig, to_toml
 from memkd_edge.distillation import study
 from memkd_edge.distillation.pipeline import distill
 from memkd_edge.errors import MemkdEdgeError
@@ -17,9 +17,9 @@ from memkd_edge.progress import Reporter
 from memkd_edge.runs import Run
 
 KILL = """
-import os, signal, sys
+import os, signal, sys, tomllib
 from pathlib import Path
-from memkd_edge.config import DistillConfig
+from memkd_edge.config import DistillConfig, from_table
 from memkd_edge.distillation import study
 from memkd_edge.distillation.pipeline import distill
 from memkd_edge.progress import Reporter
@@ -36,7 +36,7 @@ def count(*report):
 reporter = Reporter()
 setattr(reporter, sys.argv[2], count)
 root = Path(sys.argv[1])
-config = eval(sys.argv[5])
+config = from_table(DistillConfig, tomllib.loads(sys.argv[5])["distill"])
 distill(config, run_root=root, name="killed", progress=reporter)
 """
 
@@ -79,7 +79,7 @@ def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_a_killed_run_ends_with_the_same_bytes(
     phase: str, reports: int, checkpoint_every_s: float, data: Path, undisturbed: Run, tmp_path: Path
 ) -> None:
-    arguments = [str(tmp_path), phase, str(reports), str(checkpoint_every_s), repr(config_for(data))]
+    arguments = [str(tmp_path), phase, str(reports), str(checkpoint_every_s), to_toml("distill", config_for(data))]
     killed = subprocess.run([sys.executable, "-c", KILL, *arguments], capture_output=True, text=True, env=os.environ, check=False)
     assert killed.returncode == -9, killed.stderr
     run = Run.open(tmp_path / "killed", complete=False)
