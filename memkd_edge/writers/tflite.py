@@ -106,7 +106,7 @@ def write_tflite(
         q: the integer model.
         metadata: embedded as buffer `memkd_edge`, arithmetic and input scale filled in; None leaves it out.
         interface: int8 (x and logits int8, state int16) or int16x8 (all int16).
-        strip: leave out tensor names and metadata.
+        strip: leave out tensor names and metadata; ai-edge-quantizer, which knows tensors by name, refuses such a file.
 
     Raises:
         UsageError: an unknown interface.
@@ -257,10 +257,10 @@ class _Interface:
 
 
 def _write_reset(reset: Subgraph, graph: _Graph) -> None:
-    """A graph without operators: its outputs are constants."""
+    """A graph without operators: its outputs are constants. Tools know tensors by name, so no name stands twice in a file."""
     for index, layer in enumerate(graph.layers):
         for name, scale in graph.states(index).items():
-            reset.outputs[name] = reset.constant(name, np.zeros((1, layer.hidden_size), graph.dtype), scale)
+            reset.outputs[name] = reset.constant(f"{name}_reset", np.zeros((1, layer.hidden_size), graph.dtype), scale)
 
 
 class _Cell:

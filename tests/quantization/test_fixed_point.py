@@ -62,8 +62,6 @@ def test_the_tables_hold_what_the_kernels_interpolate_at_every_int16_value():
     np.testing.assert_array_equal(sigmoid(every), interpolated_sigmoid(every))
     for shift in CELL_SHIFTS:
         np.testing.assert_array_equal(tanh(every, shift), interpolated_tanh(every, shift))
-    with pytest.raises(IndexError):
-        sigmoid(np.array([32768]))
 
 
 @pytest.mark.parametrize("seed", range(8))
