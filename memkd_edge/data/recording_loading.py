@@ -17,7 +17,16 @@ from memkd_edge.data.recording_columns import EXPECTED
 from memkd_edge.data.recording_files import Note, Origin, RawRecording, RawRecordings, read_recordings, recordings_of_table
 from memkd_edge.data.recording_split import split_recordings
 from memkd_edge.data.recording_tables import encode, from_frame
-from memkd_edge.data.recording_timing import SHORTEST, Timed, common_rate, find_clocks, place_in_time, seconds_of, stretches_at
+from memkd_edge.data.recording_timing import (
+    SHORTEST,
+    Timed,
+    common_rate,
+    find_clocks,
+    is_near,
+    place_in_time,
+    seconds_of,
+    stretches_at,
+)
 from memkd_edge.data.recordings import NO_CLASS, Recording, Recordings, class_counts
 from memkd_edge.data.signal_checks import check_signals, other_scales
 from memkd_edge.data.time_stamps import GAP_INTERVALS, Clock, typical_interval
@@ -196,7 +205,7 @@ def _assemble(
         dropped += len(pieces) - len(own)
         made.append(tuple(replace(piece, name=_stretch_name(one.raw.name, index)) for index, piece in enumerate(own)))
         kept.append(all(was_kept for _, was_kept in pieces))
-    _tell_time(timed, made, kept, dropped, rate, raw.columns, options, note)
+    _tell_time(timed, made, dropped, rate, raw.columns, options, note)
 
     count = len(raw.recordings)
     labelled = [stretch for stretches in made[:count] for stretch in stretches]
@@ -272,7 +281,6 @@ def _classes(raw: RawRecordings, options: DataConfig, note: Note) -> tuple[tuple
 def _tell_time(
     timed: list[Timed],
     made: list[tuple[Recording, ...]],
-    kept: list[bool],
     dropped: int,
     rate: float,
     columns: tuple[str, ...],
@@ -290,11 +298,12 @@ def _tell_time(
     even = sum(all(one.even) for one in timed)
     if repeats := sum(one.repeats for one in timed):
         note(f"time: {repeats} rows have the time of the row before; rows are evenly spaced, as they come in bursts")
-    if sum(kept) < len(timed):
-        note(
-            f"resampled to {rate:g} Hz behind an anti-aliasing filter: {len(timed) - sum(kept)} of {len(timed)} recordings"
-            + (f"; {len(timed) - even} of them are not evenly spaced, and interpolated first" if even < len(timed) else "")
-        )
+    if lost := sum(one.lost for one in timed):
+        note(f"time: {lost} rows were lost, as the others come late for good; up to {limit} at a time are interpolated")
+    if even < len(timed):
+        note(f"{len(timed) - even} of {len(timed)} recordings are not evenly spaced, and interpolated by their time stamps")
+    if moved := sum(not is_near(one.rate_hz, rate) for one in timed):
+        note(f"resampled to {rate:g} Hz behind an anti-aliasing filter: {moved} of {len(timed)} recordings")
     missing = sum(int(np.isnan(one.raw.x).sum()) for one in timed)
     if missing:
         note(f"missing values: {missing}; runs of up to {limit} are interpolated, longer ones split the recording")

@@ -20,6 +20,8 @@ from memkd_edge.data.time_stamps import (
     guess_clock,
     is_even,
     parse_seconds,
+    rough_rate,
+    row_numbers,
     row_rate,
     sensible_rate,
     split_at_gaps,
@@ -34,15 +36,24 @@ SHORTEST = 3  # samples of a stretch; a shorter one is dropped
 
 @dataclass(frozen=True)
 class Timed:
-    """A raw recording with its time understood. seconds: float64 [n]. even: per stretch, whether row numbers are its clock."""
+    """A raw recording with its time understood.
+
+    seconds: float64 [n]. numbers: int64, the numbers of each stretch's rows, lost ones counted. even: whether they are its clock.
+    """
 
     raw: RawRecording
     seconds: NDArray[np.float64]
     stretches: list[slice]
+    numbers: list[NDArray[np.int64]]
     even: list[bool]
     gaps: NDArray[np.float64]
     rate_hz: float
     repeats: int
+
+    @property
+    def lost(self) -> int:
+        """Rows that are missing within evenly spaced stretches."""
+        return sum(int(numbers[-1]) + 1 - len(numbers) for numbers, even in zip(self.numbers, self.even, strict=True) if even)
 
 
 def find_clocks(recordings: Sequence[RawRecording], options: DataConfig, note: Note) -> list[Clock | None]:
@@ -84,23 +95,26 @@ def place_in_time(recording: RawRecording, clock: Clock | None, options: DataCon
     """
     if clock is None:
         seconds = seconds_of(recording, None, assumed_rate)
-        return Timed(recording, seconds, [slice(0, len(seconds))], [True], np.zeros(0), assumed_rate, 0)
+        whole = [slice(0, len(seconds))]
+        return Timed(recording, seconds, whole, [np.arange(len(seconds))], [True], np.zeros(0), assumed_rate, 0)
     seconds = seconds_of(recording, clock)
     seconds = seconds - seconds[0]
     max_gap = parse_seconds(options.max_gap, "--max-gap") if options.max_gap else 0.0
     stretches, gaps = split_at_gaps(seconds, max_gap, recording.place_of)
-    rate = row_rate(seconds, split_at_gaps(seconds, 0.0, recording.place_of)[0])  # whatever gaps are bridged
-    if not rate:
+    rough = rough_rate(seconds)
+    numbers = [row_numbers(seconds[stretch], rough) for stretch in stretches]
+    rate = row_rate([(seconds[stretch], own) for stretch, own in zip(stretches, numbers, strict=True)])
+    if not rough or not rate:
         raise UsageError(
             f"{recording.place}: the time stamps tell no rate ({len(seconds)} rows in {seconds[-1]:g} s, {len(gaps)} gaps); a "
             "wider --max-gap, another --time-unit, or --time none --rate HZ"
         )
-    even = [is_even(seconds[stretch], rate) for stretch in stretches]
+    even = [is_even(seconds[stretch], own, rate) for stretch, own in zip(stretches, numbers, strict=True)]
     repeats = sum(
         check_repeats(seconds[stretch], recording.x[stretch], flag, places_from(recording.place_of, stretch.start))
         for stretch, flag in zip(stretches, even, strict=True)
     )
-    return Timed(recording, seconds, stretches, even, gaps, rate, repeats)
+    return Timed(recording, seconds, stretches, numbers, even, gaps, rate, repeats)
 
 
 def common_rate(timed: Sequence[Timed], options: DataConfig, note: Note) -> float:
@@ -130,23 +144,40 @@ def common_rate(timed: Sequence[Timed], options: DataConfig, note: Note) -> floa
     return rate
 
 
+def is_near(rate_hz: float, rate: float) -> bool:
+    """Whether rows at `rate_hz` are taken for samples at `rate`."""
+    return abs(rate_hz / rate - 1) <= KEPT_WITHIN
+
+
 def stretches_at(one: Timed, rate: float, new_index: NDArray[np.int64], options: DataConfig) -> Iterator[tuple[Recording, bool]]:
     """Yield the whole stretches of a recording at the rate, and whether their rows are the samples."""
     max_gap = parse_seconds(options.max_gap, "--max-gap") if options.max_gap else 0.0
     longest = round(max_gap * one.rate_hz) if max_gap else GAP_INTERVALS
-    for rows, even in zip(one.stretches, one.even, strict=True):
-        label = new_index[one.raw.label[rows]]
-        values, whole = bridge(one.raw.x[rows], longest)
+    for rows, numbers, even in zip(one.stretches, one.numbers, one.even, strict=True):
+        label, seconds, lost = new_index[one.raw.label[rows]], one.seconds[rows], False
+        values = one.raw.x[rows]
+        if even and (lost := bool(numbers[-1] >= len(numbers))):
+            values, label = _with_lost_rows(values, label, numbers)
+        values, whole = bridge(values, longest)
         for part in whole:
-            x, seconds, y = values[part], one.seconds[rows][part], label[part]
-            near = abs(one.rate_hz / rate - 1) <= KEPT_WITHIN
+            x, y = values[part], label[part]
+            near = is_near(one.rate_hz, rate)
             if len(x) < SHORTEST:
                 yield Recording(one.raw.name, one.raw.subject, x, y), True
                 continue
             if not even:
-                x, nearest = evenly_spaced(seconds, x, rate if near else max(rate, one.rate_hz))
+                x, nearest = evenly_spaced(seconds[part], x, rate if near else max(rate, one.rate_hz))
                 y = y[nearest]
             if not near and (even or one.rate_hz > rate):
                 y = y[np.rint(sample_positions(len(x), one.rate_hz, rate)).astype(np.int64)]
                 x = resample_evenly(x, one.rate_hz, rate)
-            yield Recording(one.raw.name, one.raw.subject, x, y), even and near
+            yield Recording(one.raw.name, one.raw.subject, x, y), even and near and not lost
+
+
+def _with_lost_rows(
+    x: NDArray[np.float32], y: NDArray[np.int64], numbers: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return the rows at their numbers; those that were lost are NaN, of the class of the row before."""
+    values = np.full((int(numbers[-1]) + 1, x.shape[1]), np.nan, dtype=np.float32)
+    values[numbers] = x
+    return values, y[np.searchsorted(numbers, np.arange(len(values)), side="right") - 1]

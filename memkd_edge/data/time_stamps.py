@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from memkd_edge.data.columns import seconds_per
+from memkd_edge.data.missing_values import true_runs
 from memkd_edge.errors import UsageError
 
 UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
@@ -23,6 +25,8 @@ _EPOCH_S = (3e8, 6e9)  # from 1979 to 2160: a stamp in there, in one of the unit
 GAP_INTERVALS = 10  # without --max-gap
 _BLOCK = 64  # rows over which the earliest stamp tells the sensor's clock: all others were delivered later
 _STEP = 1.5  # intervals by which that clock may step from block to block; more means that rows are missing
+_NEAR = 8  # rows around a loss, of which the one after the longest interval is the first that is there again
+_PASSES = 20
 _RARELY = 0.01  # share of rows equal to the row before, below which such a row at the same time is a mistake
 _REPEATS = 0.05  # share of rows with the stamp of the row before, at most, that bursts explain
 
@@ -115,23 +119,49 @@ def typical_interval(seconds: NDArray[np.float64]) -> float:
     return float(np.median(steps)) if steps.size else 0.0
 
 
-def row_rate(seconds: NDArray[np.float64], stretches: Sequence[slice]) -> float:
-    """Return the rows per second within the stretches, the slope of a line through stamps over row numbers; 0.0 if unknown.
+def rough_rate(seconds: NDArray[np.float64]) -> float:
+    """Return the rows per second as most runs of 64 rows have it, whatever is lost or late elsewhere; 0.0 if unknown.
 
     Not 1 / median interval: stamps in whole milliseconds of a sensor at 104 Hz have a median interval of 10 ms.
     """
+    span = min(_BLOCK, len(seconds) - 1)
+    duration = float(np.median(seconds[span:] - seconds[:-span])) if span else 0.0
+    return span / duration if duration > 0 else 0.0
+
+
+def row_numbers(seconds: NDArray[np.float64], rate_hz: float) -> NDArray[np.int64]:
+    """Return the numbers of a stretch's rows, int64 [n] from 0, where rows that were lost are counted too.
+
+    Two and more rows are lost where the earliest stamps of 64 rows lag behind those of the 64 rows before. A single one is
+    no more than half an interval of time, and jitter looks like it.
+    """
+    numbers = np.arange(len(seconds))
+    for _ in range(_PASSES):  # each finds the first loss of those that stand close together
+        late = np.concatenate([[np.inf] * _BLOCK, (seconds - seconds[0]) * rate_hz - numbers, [np.inf] * _BLOCK])
+        earliest = sliding_window_view(late, _BLOCK).min(axis=1)
+        lag = earliest[_BLOCK + 1 : _BLOCK + len(seconds)] - earliest[1 : len(seconds)]  # of row 1 and on
+        runs = true_runs(lag > _STEP)
+        if not runs:
+            break
+        for run in runs:
+            first = run.start + int(np.diff(seconds)[run][:_NEAR].argmax())
+            numbers[first + 1 :] += round(lag[first])
+    return numbers
+
+
+def row_rate(stretches: Sequence[tuple[NDArray[np.float64], NDArray[np.int64]]]) -> float:
+    """Return the rows per second of stretches, the slope of a line through stamps over row numbers; 0.0 if unknown."""
     covariance = variance = 0.0
-    for stretch in stretches:
-        stamps = seconds[stretch]
-        rows = np.arange(len(stamps)) - (len(stamps) - 1) / 2
-        covariance += float(rows @ (stamps - stamps.mean()))
+    for seconds, numbers in stretches:
+        rows = numbers - numbers.mean()
+        covariance += float(rows @ (seconds - seconds.mean()))
         variance += float(rows @ rows)
     return variance / covariance if covariance > 0 else 0.0
 
 
-def is_even(seconds: NDArray[np.float64], rate_hz: float) -> bool:
-    """Whether the rows of a stretch are evenly spaced at about `rate_hz`, however late some stamps are."""
-    late = seconds - seconds[0] - np.arange(len(seconds)) / rate_hz
+def is_even(seconds: NDArray[np.float64], numbers: NDArray[np.int64], rate_hz: float) -> bool:
+    """Whether the rows of a stretch are evenly spaced at about `rate_hz` by their numbers, however late some stamps are."""
+    late = seconds - seconds[0] - numbers / rate_hz
     if len(late) < 2 * _BLOCK:
         return bool(np.abs(late - np.median(late)).max() * rate_hz <= GAP_INTERVALS)
     earliest = np.minimum.reduceat(late, np.arange(0, len(late) - _BLOCK + 1, _BLOCK))

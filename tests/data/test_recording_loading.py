@@ -169,12 +169,28 @@ def test_gaps_split_and_lost_rows_are_interpolated(tmp_path: Path) -> None:
     rows = lines(*signal(1))
     write(folder(tmp_path) / "s1_1.csv", rows[:50] + rows[80:])
     made = load(tmp_path, test_subjects=("s4",))
+    plain_classes = made.train[2].y
     assert [(one.name, len(one.x)) for one in made.train[:2]] == [("s1_1", 50), ("s1_1#2", 120)]
     bridged = load(tmp_path, test_subjects=("s4",), max_gap="2s")
     assert [(one.name, len(one.x)) for one in bridged.train[:2]] == [("s1_1", 200), ("s1_2", 200)]
-    assert np.allclose(bridged.train[0].x[50:80, 0], 0, atol=1e-6)
-    assert "1 of 8 recordings; 1 of them are not evenly spaced, and interpolated first" in told(tmp_path, max_gap="2s")
+    values = signal(1)[1]
+    kept = [*range(50), *range(80, 200)]
+    assert np.allclose(bridged.train[0].x[kept], values[kept], atol=1e-6)
+    assert np.allclose(bridged.train[0].x[50:80, 1], np.interp(np.arange(50, 80), [49, 80], values[[49, 80], 1]), atol=1e-6)
+    assert (bridged.train[0].y == plain_classes).all()
+    assert "time: 30 rows were lost, as the others come late for good; up to 2s at a time" in told(tmp_path, max_gap="2s")
     assert "8 recordings in 9 stretches: 1 gaps above 10 intervals" in told(tmp_path)
+
+
+def test_uneven_rows_are_interpolated_by_their_stamps(tmp_path: Path) -> None:
+    _, _, labels = signal(1)
+    seconds = np.cumsum(0.02 * (1 + 0.5 * np.sin(np.arange(400) / 40)))
+    values = np.stack([np.sin(2 * np.pi * seconds), seconds % 1], axis=1)
+    write(folder(tmp_path) / "s1_1.csv", lines(seconds, values, np.repeat(labels, 2).tolist()))
+    made = load(tmp_path, rate=50.0, test_subjects=("s4",))
+    at = seconds[0] + np.arange(len(made.train[0].x)) / 50
+    assert np.abs(made.train[0].x[:, 0] - np.sin(2 * np.pi * at)).max() < 0.01
+    assert "1 of 8 recordings are not evenly spaced, and interpolated by their time stamps" in told(tmp_path, rate=50.0)
 
 
 def test_missing_values(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from memkd_edge.data.time_stamps import (
     guess_clock,
     is_even,
     parse_seconds,
+    rough_rate,
+    row_numbers,
     row_rate,
     sensible_rate,
     split_at_gaps,
@@ -78,27 +80,47 @@ def test_gaps_split_and_time_never_runs_backwards() -> None:
 @pytest.mark.parametrize("rate", [26.0, 52.0, 104.27, 208.0])
 def test_rows_of_a_steady_sensor_are_even_however_late_their_stamps(rate: float) -> None:
     seconds = bursts(rate, 1500)
-    found = row_rate(seconds, [slice(0, 1500)])
+    numbers = row_numbers(seconds, rough_rate(seconds))
+    assert (numbers == np.arange(1500)).all()
+    found = row_rate([(seconds, numbers)])
     assert found == pytest.approx(rate, rel=2e-3)
-    assert is_even(seconds, found)
-    assert is_even(seconds[:100], found)
+    assert is_even(seconds, numbers, found)
+    assert is_even(seconds[:100], numbers[:100], found)
     assert (np.diff(seconds) == 0).any() or rate < 100
 
 
-def test_lost_rows_are_no_jitter() -> None:
-    seconds = np.delete(bursts(100.0, 1500), [*range(300, 305), *range(900, 904)])
-    assert not is_even(seconds, row_rate(seconds, [slice(0, len(seconds))]))
+@pytest.mark.parametrize("stamps", [np.arange(1500) / 100, bursts(100.0, 1500)])
+@pytest.mark.parametrize("lost", [[(300, 5), (900, 4)], [(40, 3), (60, 6), (75, 2)], [(1480, 9)], [(20, 9), (700, 2)]])
+def test_lost_rows_are_counted_where_they_were(stamps: np.ndarray, lost: list[tuple[int, int]]) -> None:
+    there = np.delete(np.arange(1500), [row for begin, count in lost for row in range(begin, begin + count)])
+    seconds = stamps[there]
+    numbers = row_numbers(seconds, rough_rate(seconds))
+    assert numbers[-1] == there[-1]
+    off = np.flatnonzero(numbers != there)  # a row that came late may hide where exactly the loss was
+    assert all(min(abs(row - begin) for begin, _ in lost) < 30 for row in off)
+    assert (off.size == 0) or (np.diff(stamps) == 0).any()
+    found = row_rate([(seconds, numbers)])
+    assert found == pytest.approx(100.0, rel=2e-3)
+    assert is_even(seconds, numbers, found)
+    assert not is_even(seconds, np.arange(len(seconds)), row_rate([(seconds, np.arange(len(seconds)))])) or lost[0][0] > 1400
+
+
+def test_uneven_sampling_is_told_and_drift_is_none() -> None:
     wandering = np.cumsum(0.01 * (1 + 0.3 * np.sin(np.arange(1500) / 60)))
-    assert not is_even(wandering, row_rate(wandering, [slice(0, 1500)]))
-    slow_drift = np.arange(200_000) * 0.01 * (1 + 2e-6 * np.sin(np.arange(200_000) / 2e4))  # of a crystal, over half an hour
-    assert is_even(slow_drift, 100.0)
+    numbers = row_numbers(wandering, rough_rate(wandering))
+    assert not is_even(wandering, numbers, row_rate([(wandering, numbers)]))
+    drift = np.arange(200_000) * 0.01 * (1 + 2e-6 * np.sin(np.arange(200_000) / 2e4))  # of a crystal, over half an hour
+    numbers = row_numbers(drift, rough_rate(drift))
+    assert numbers[-1] == 199_999
+    assert is_even(drift, numbers, 100.0)
 
 
 def test_the_rate_is_that_within_the_stretches() -> None:
-    seconds = np.concatenate([np.arange(200) / 50, 60 + np.arange(100) / 50])
-    assert row_rate(seconds, [slice(0, 200), slice(200, 300)]) == pytest.approx(50.0)
-    assert row_rate(np.array([0.0, 5.0]), [slice(0, 1), slice(1, 2)]) == 0.0
-    assert typical_interval(seconds) == pytest.approx(0.02)
+    first, second = np.arange(200) / 50, 60 + np.arange(100) / 50
+    assert row_rate([(first, np.arange(200)), (second, np.arange(100))]) == pytest.approx(50.0)
+    assert rough_rate(np.concatenate([first, second])) == pytest.approx(50.0)
+    assert row_rate([(np.array([5.0]), np.array([0]))]) == rough_rate(np.array([5.0])) == rough_rate(np.zeros(9)) == 0.0
+    assert typical_interval(np.concatenate([first, second])) == pytest.approx(0.02)
     assert typical_interval(np.zeros(3)) == 0.0
 
 
