@@ -18,6 +18,8 @@ from memkd_edge.vocabulary import Arithmetic, Decision, InputKind, Reset
 
 FORMAT = 1
 _MAX_STEPS = 1_000_000  # no window is longer; a damaged file may claim one
+HOLD_S = 0.2  # a gap that the last sample may fill
+HOLD_SAMPLES = 8  # where the rate is not known
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Metadata:
     dataset_split: how the test part was held out, "" when the data set brings its own.
     reset: when the state is reset in use. "never": trained on streams; "window": on windows of window_length samples that may be
     cut anywhere; "event": the caller starts each series. decides: what the model was taught to decide, "every_sample" or
-    "window_end".
+    "window_end". decision_margin: in logits, by which another class must lead before the decision leaves the one held.
     arithmetic: "float32", "int8" or "int16x8"; input_scale, input_zero_point: of the tensor `x`, real = scale * (q - zero_point).
     input: what a step takes: "normalised" x; "raw" with `counts_per_unit` [C] int16 sensor counts (counts of one physical unit),
     at the model's own rate; "raw" without, physical units (float32). golden: test vectors, [{"x": [[...] per raw sample],
@@ -78,6 +80,7 @@ class Metadata:
     golden: tuple[dict[str, Any], ...] = ()
     reset: Reset = Reset.WINDOW
     decides: Decision = Decision.WINDOW_END
+    decision_margin: float = 0.0
     format: int = FORMAT
 
     def to_json(self) -> str:
@@ -86,10 +89,20 @@ class Metadata:
         What a model is for stands there unless it is for windows, as models were before metadata said so.
         """
         values = asdict(self)
-        for name in ("reset", "decides"):
+        for name in ("reset", "decides", "decision_margin"):
             if values[name] == getattr(Metadata, name):
                 del values[name]
         return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+    @property
+    def hold_limit(self) -> int:
+        """Missing samples up to which the last one is held; after a longer gap a stream begins anew."""
+        return max(1, round(HOLD_S * self.sample_rate_hz)) if self.sample_rate_hz else HOLD_SAMPLES
+
+    @property
+    def warm_up_samples(self) -> int:
+        """Raw samples after a reset before which there is no decision."""
+        return self.warm_up * self.resampling.factor
 
     @classmethod
     def from_json(cls, text: str | bytes, *, source: str = "metadata") -> "Metadata":
@@ -154,6 +167,8 @@ def _check_values(found: Metadata) -> None:
             raise ValueError(f"{name} is not finite")
     if 0 in found.std:
         raise ValueError("a std is 0")
+    if not 0 <= found.decision_margin < math.inf:
+        raise ValueError(f"decision_margin is {found.decision_margin}")
     for name in ("input_length", "output_length", "factor"):
         if not 0 <= getattr(resampling, name) < _MAX_STEPS:
             raise ValueError(f"{name} is {getattr(resampling, name)}")

@@ -4,44 +4,74 @@
     classifier = StreamingClassifier("model.tflite")
     for sample in sensor:                      # physical units, one value per channel
         scores = classifier.push(sample)
-        if scores is not None:
-            print(classifier.labels[scores.argmax()], scores.max())
+        if classifier.decision is not None:
+            print(classifier.labels[classifier.decision], scores.max())
 
-All that it needs stands in the file: labels, normalisation, resampling, scales. Recordings that lie there whole go through
-`stream` and `classify`, which run the file's integers without an interpreter, hundreds of times as fast.
+All that it needs stands in the file: labels, normalisation, resampling, scales, and what the model is for (`metadata.reset` and
+`.decides`), which it obeys:
+
+    never, every_sample   one state for ever, a decision at every sample
+    never, window_end     one state for ever, a decision after every `window_length` samples
+    window                two states, half a window apart, each reset after a window; the older one gives the scores
+    event                 one state; the caller begins each series with `reset`
+
+Recordings that lie there whole go through `stream` and `classify`, which run the file's integers without an interpreter,
+hundreds of times as fast.
 """
 
-import importlib
 import math
 import os
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from memkd_edge.data.resampling import StreamingResampler, resample
-from memkd_edge.errors import MemkdEdgeError, MissingToolError, UsageError
-from memkd_edge.metadata import Metadata
-from memkd_edge.quantization.batch import CHUNK, BatchRunner
-from memkd_edge.quantization.samples import Int8Stream
+from memkd_edge.decisions import held_classes
+from memkd_edge.errors import UsageError
+from memkd_edge.metadata import Resampling
+from memkd_edge.quantization.batch import CHUNK
+from memkd_edge.step_models import StepModel, load_step_model
 from memkd_edge.toolchain import naming_missing_packages
-from memkd_edge.vocabulary import InputKind
-
-if TYPE_CHECKING:
-    from memkd_edge.formats.step_interface import StepInterface
-    from memkd_edge.formats.tflite_reader import TfliteFile
-    from memkd_edge.quantization.integer_model import QuantizedGru, QuantizedLstm
+from memkd_edge.vocabulary import Decision, InputKind, Reset
 
 _LARGEST = 1e15  # a larger sample counts as this one: float32 arithmetic on it stays finite, and it saturates all the same
-_RUNTIMES = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter", "tensorflow.lite")
+
+
+class Streamed(NamedTuple):
+    """What became of many samples: scores float32 [T, K] (softmax) and the class held, int64 [T], -1 for not yet."""
+
+    scores: NDArray[np.float32]
+    decisions: NDArray[np.int64]
+
+
+class _Lane:
+    """One run of the model along the stream. age: samples since its reset; waits: samples until it begins."""
+
+    def __init__(self, model: StepModel, resampling: Resampling, waits: int) -> None:
+        self._model, self._begins = model, waits
+        self.resampler = StreamingResampler(resampling)
+        self.begin()
+
+    def begin(self) -> None:
+        """Stand where the stream begins."""
+        self.waits = self._begins
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was seen."""
+        self.age = 0
+        self.state = self._model.initial()
+        self.resampler.reset()
 
 
 class StreamingClassifier:
     """A streaming model loaded from an exported .tflite or .onnx file.
 
-    metadata: what the file says about itself. labels: class names, in the order of the scores.
+    metadata: what the file says about itself. labels: class names, in the order of the scores. decision: index of the class
+    that is held after the latest sample, None for not yet; another takes over where it leads by more than
+    `metadata.decision_margin`.
     """
 
     @naming_missing_packages()
@@ -53,18 +83,18 @@ class StreamingClassifier:
             MemkdEdgeError: the file is damaged, foreign or stripped, or no streaming model.
             MissingToolError: no runtime for it is installed.
         """
-        path = Path(path)
-        match path.suffix.lower():
-            case ".tflite":
-                self.metadata, self._model = _load_tflite(path)
-            case ".onnx":
-                self.metadata, self._model = _load_onnx(path)
-            case _:
-                raise UsageError(f"{path}: expected a file that ends in .tflite or .onnx")
+        self.metadata, self._model = load_step_model(Path(path))
         self.labels = self.metadata.labels
-        self._resampler = StreamingResampler(self.metadata.resampling)
+        self.decision: int | None = None
         self._mean, self._std = (np.asarray(values, np.float32) for values in (self.metadata.mean, self.metadata.std))
         self._counts = np.asarray(self.metadata.counts_per_unit, np.float32)
+        self._margin = self._model.on_grid(self.metadata.decision_margin)
+        self._window = self.metadata.window_length
+        self._resamples = self.metadata.resampling.kind != "none"
+        self._staggered = self.metadata.reset == Reset.WINDOW and self._window > 1
+        begins = (0, self._window // 2) if self._staggered else (0,)
+        self._lanes = [_Lane(self._model, self.metadata.resampling, waits) for waits in begins]
+        self._latest: NDArray[np.float32] | None = None
 
     def push(self, sample: ArrayLike) -> NDArray[np.float32] | None:
         """Take one sample.
@@ -81,34 +111,41 @@ class StreamingClassifier:
         values = np.asarray(sample, np.float32)
         if values.shape != self._mean.shape or not sum(map(abs, values.tolist())) < _LARGEST:
             values = self._checked(values)
-        if self.metadata.resampling.kind == "none":
-            return _softmax(self._model.step(self._model_input(values)))
-        logits = None
-        for step in self._resampler.push(values):
-            logits = self._model.step(self._model_input(step))
-        return None if logits is None else _softmax(logits)
+        self._latest = values
+        logits, age = self._take(values)
+        if logits is None:
+            return None
+        if self._decides(age):
+            best, held = int(logits.argmax()), self.decision
+            if held is None or logits[best] - logits[held] > self._margin:
+                self.decision = best
+        return _softmax(logits)
 
-    def stream(self, samples: ArrayLike) -> NDArray[np.float32]:
+    def stream(self, samples: ArrayLike) -> Streamed:
         """Take many samples at once, as `push` takes them one by one, and go on from where it stood.
 
         Args:
             samples: [T, C], physical units.
 
         Returns:
-            Scores after each time step of the model, float32 [T, K]; fewer rows than samples where the model resamples. Of an
-            integer file they are those of its integers in TensorFlow Lite Micro; `push` runs LiteRT, which an exact tie in
-            rounding takes one unit lower (SPEC.md).
+            One row for each time step of the model: fewer than samples where it resamples. Of an integer file they are those of
+            its integers in TensorFlow Lite Micro; `push` runs LiteRT, which an exact tie in rounding takes one unit lower
+            (SPEC.md).
 
         Raises:
             UsageError: not C finite numbers each.
         """
         values = self._checked_series(np.asarray(samples, np.float32), 2)
-        scores = []
+        scores, decisions = [np.empty((0, len(self.labels)), np.float32)], [np.empty(0, np.int64)]
         for start in range(0, len(values), CHUNK):
-            steps = self._steps(values[start : start + CHUNK])
-            if len(steps):
-                scores.append(_softmax(self._model.run_on(self._model_input(steps))))
-        return np.concatenate([np.empty((0, len(self.labels)), np.float32), *scores])
+            part = values[start : start + CHUNK]
+            logits, ages = self._one_by_one(part) if self._resamples else self._at_once(part)
+            if len(logits):
+                scores.append(_softmax(logits))
+                decisions.append(self._held(logits, ages))
+        if len(values):
+            self._latest = values[-1]
+        return Streamed(np.concatenate(scores), np.concatenate(decisions))
 
     def classify(self, windows: ArrayLike) -> NDArray[np.float32]:
         """Classify whole series, each from a reset. The stream that `push` is in goes on undisturbed.
@@ -128,13 +165,24 @@ class StreamingClassifier:
             raise UsageError(f"series of {values.shape[1]} samples are too short for the model's resampling")
         at_once = max(1, CHUNK // resampled.shape[1])
         parts = [resampled[start : start + at_once] for start in range(0, len(resampled), at_once)]
-        scores = [_softmax(self._model.run_fresh(self._model_input(part))[:, -1]) for part in parts]
+        scores = [_softmax(self._model.run_each(self._model_input(part))[:, -1]) for part in parts]
         return np.concatenate([np.empty((0, len(self.labels)), np.float32), *scores])
 
     def reset(self) -> None:
-        """Forget the signal so far: the next sample is the first."""
-        self._resampler.reset()
-        self._model.reset()
+        """Forget the signal so far: the next sample is the first. Of a model for events this begins a series."""
+        self.decision = self._latest = None
+        for lane in self._lanes:
+            lane.begin()
+
+    def gap(self, samples: int) -> None:
+        """Say that so many samples are missing before the next one.
+
+        A gap of up to `metadata.hold_limit` samples is filled with the last one; after a longer one the stream begins anew.
+        """
+        if samples > self.metadata.hold_limit or self._latest is None:
+            self.reset()
+        else:
+            self.stream(np.repeat(self._latest[None], samples, axis=0))
 
     def predict(self, series: ArrayLike) -> NDArray[np.float32]:
         """Classify a whole series [T, C] in physical units; return the scores after its last sample, float32 [K].
@@ -145,19 +193,90 @@ class StreamingClassifier:
             UsageError: not such a series, or too short for the resampling front end.
         """
         self.reset()
-        scores = self.stream(series)
+        scores = self.stream(series).scores
         self.reset()
         if len(scores) == 0:
             raise UsageError(f"a series of {len(np.asarray(series))} samples is too short for the model's resampling")
         last: NDArray[np.float32] = scores[-1]
         return last
 
-    def _steps(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the model's time steps [T', C] that samples [T, C] complete."""
-        if self.metadata.resampling.kind == "none":
-            return samples
-        steps = [step for sample in samples for step in self._resampler.push(sample)]
-        return np.array(steps, np.float32).reshape(-1, samples.shape[1])
+    def _take(self, values: NDArray[np.float32]) -> tuple[NDArray[np.float64] | None, int]:
+        """Take one sample into all lanes; return the logits of the oldest, None while its resampler waits, and its age."""
+        oldest, age = None, 0
+        for lane in self._lanes:
+            if lane.waits:
+                lane.waits -= 1
+                continue
+            if self._staggered and lane.age == self._window:
+                lane.reset()
+            lane.age += 1
+            logits = None
+            for step in lane.resampler.push(values) if self._resamples else (values,):
+                logits = self._model.step(self._model_input(step), lane.state)
+            if lane.age > age:
+                oldest, age = logits, lane.age
+        return oldest, age
+
+    def _one_by_one(self, samples: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Return the logits [T', K] that samples [T, C] give, and the deciding lane's age after each."""
+        taken = [self._take(sample) for sample in samples]
+        rows = [(logits, age) for logits, age in taken if logits is not None]
+        logits = np.array([row for row, _ in rows]).reshape(-1, len(self.labels))
+        return logits, np.array([age for _, age in rows], np.int64)
+
+    def _at_once(self, samples: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Do the same for a model that does not resample: a lane's whole windows side by side, the rest in one go."""
+        x = self._model_input(samples)
+        every = [self._along(lane, x) for lane in self._lanes]
+        logits, ages = every[0]
+        if self._staggered:
+            others, other_ages = every[1]
+            older = other_ages > ages
+            logits, ages = np.where(older[:, None], others, logits), np.where(older, other_ages, ages)
+        return logits, ages
+
+    def _along(self, lane: _Lane, x: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Take steps x [T, C] into one lane; return its logits [T, K] and its age after each, 0 while it waits."""
+        logits, ages = np.zeros((len(x), len(self.labels))), np.zeros(len(x), np.int64)
+        at = min(lane.waits, len(x))
+        lane.waits -= at
+        while at < len(x):
+            if self._staggered and lane.age == self._window:
+                lane.reset()
+            whole = (len(x) - at) // self._window if self._staggered and lane.age == 0 else 0
+            if whole > 1:
+                end = at + whole * self._window
+                windows = x[at:end].reshape(whole, self._window, -1)
+                logits[at:end] = self._model.run_each(windows).reshape(end - at, -1)
+                ages[at:end] = np.tile(np.arange(1, self._window + 1), whole)
+                lane.age = self._window  # the next sample resets it
+            else:
+                end = min(len(x), at + self._window - lane.age) if self._staggered else len(x)
+                logits[at:end] = self._model.run(x[at:end], lane.state)
+                ages[at:end] = np.arange(lane.age + 1, lane.age + 1 + end - at)
+                lane.age += end - at
+            at = end
+        return logits, ages
+
+    def _decides(self, age: int | NDArray[np.int64]) -> bool | NDArray[np.bool_]:
+        """Return whether the lane that decides may change the decision at this age."""
+        match self.metadata.reset, self.metadata.decides:
+            case Reset.NEVER, Decision.WINDOW_END:
+                return age % self._window == 0
+            case Reset.WINDOW, _:
+                return age >= self._window // 2
+            case _:
+                return age > self.metadata.warm_up_samples
+
+    def _held(self, logits: NDArray[np.float64], ages: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the class held after each row, -1 for not yet, and hold the last."""
+        at = np.flatnonzero(self._decides(ages))
+        before = -1 if self.decision is None else self.decision
+        held = held_classes(logits[at], self._margin, self.decision) if len(at) else np.empty(0, np.int64)
+        # Between its moments a decision stands.
+        result = np.concatenate([[before], held])[np.searchsorted(at, np.arange(len(logits)), side="right")]
+        self.decision = None if result[-1] < 0 else int(result[-1])
+        return result
 
     def _model_input(self, step: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return what the file's `x` stands for, from time steps [..., C] in physical units."""
@@ -190,199 +309,6 @@ class StreamingClassifier:
                 f"{channels[channel]} is {series[(*where, channel)]} at {at}; fill the gap or split the series there"
             )
         return np.clip(series, -_LARGEST, _LARGEST)
-
-
-class _StepModel:
-    """A model that carries its `state`, a list of arrays, from step to step."""
-
-    state: list[NDArray[Any]]
-
-    def step(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Take the model's input at one time step, [C]; return logits, [K]."""
-        raise NotImplementedError
-
-    def reset(self) -> None:
-        """Return to the initial state."""
-        raise NotImplementedError
-
-    def run_on(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Take steps [T, C] from the present state on; return logits [T, K]."""
-        return np.stack([self.step(one) for one in x])
-
-    def run_fresh(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Take series [N, T, C], each from a reset; return logits [N, T, K]. The present state stays."""
-        before = self.state
-        logits = []
-        for series in x:
-            self.reset()
-            logits.append(self.run_on(series))
-        self.state = before
-        return np.stack(logits)
-
-
-class _TfliteStepModel(_StepModel):
-    """Subgraph 0 of a float32 .tflite, its signature `step`, in the first TFLite runtime that is installed.
-
-    It is fed by tensor index: a signature runner takes several times as long as the model itself.
-    """
-
-    def __init__(self, path: Path, interface: "StepInterface") -> None:
-        interpreter = _interpreter_class()(model_path=str(path), num_threads=1)
-        initial = interpreter.get_signature_runner("reset")()
-        interpreter.allocate_tensors()
-        inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
-        self._interpreter = interpreter
-        self._x, self._logits = inputs[interface.x.position]["index"], outputs[interface.logits.position]["index"]
-        self._before = [inputs[before.position]["index"] for before, _ in interface.states]
-        self._after = [outputs[after.position]["index"] for _, after in interface.states]
-        self._initial = [initial[before.name].copy() for before, _ in interface.states]
-        self._dequantize = interface.logits.dequantize
-        self.reset()
-
-    def reset(self) -> None:
-        self.state = self._initial
-
-    def step(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
-        interpreter = self._interpreter
-        interpreter.set_tensor(self._x, self._sample(x))
-        for index, value in zip(self._before, self.state, strict=True):
-            interpreter.set_tensor(index, value)
-        interpreter.invoke()
-        self.state = [interpreter.get_tensor(index) for index in self._after]
-        return self._dequantize(interpreter.get_tensor(self._logits)[0])
-
-    def _sample(self, x: NDArray[np.float32]) -> NDArray[Any]:
-        """Return x [C] as the file takes it, [1, C]."""
-        return x[None]
-
-
-class _IntegerStepModel(_TfliteStepModel):
-    """The same of an integer .tflite. Many samples at once go through its integers, without the interpreter."""
-
-    def __init__(self, path: Path, interface: "StepInterface", file: "TfliteFile") -> None:
-        self._interface, self._file = interface, file
-        self._int8 = (
-            Int8Stream(interface.x.scale, interface.x.zero_point, interface.x.width) if interface.x.dtype == "int8" else None
-        )
-        super().__init__(path, interface)
-
-    def reset(self) -> None:
-        super().reset()
-        if self._int8 is not None:
-            self._int8.rest[:] = 0
-
-    def run_on(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
-        runner = BatchRunner(self._integers, self._interface.logits.dtype)
-        runner.reference.states = self.state
-        if self._int8 is not None:
-            runner.rest = self._int8.rest[None]
-        logits = runner.logits(x[None])[0]
-        self.state = list(runner.reference.states)
-        if self._int8 is not None:
-            self._int8.rest[:] = runner.rest[0]
-        return self._dequantize(logits)
-
-    def run_fresh(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
-        return self._dequantize(BatchRunner(self._integers, self._interface.logits.dtype, len(x)).logits(x))
-
-    @cached_property
-    def _integers(self) -> "QuantizedLstm | QuantizedGru":
-        from memkd_edge.formats.integers import read_integers
-
-        return read_integers(self._file)
-
-    def _sample(self, x: NDArray[np.float32]) -> NDArray[Any]:
-        return self._interface.x.quantize(x[None]) if self._int8 is None else self._int8.next(x)
-
-
-class _OnnxStepModel(_StepModel):
-    """The step graph of an ONNX file, in onnxruntime."""
-
-    def __init__(self, session: Any, interface: "StepInterface") -> None:
-        self._session = session
-        self._names = [before.name for before, _ in interface.states]
-        self._outputs = ["logits", *(after.name for _, after in interface.states)]
-        self._initial = [before.zeros(1) for before, _ in interface.states]
-        self.reset()
-
-    def reset(self) -> None:
-        self.state = self._initial
-
-    def step(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
-        state = dict(zip(self._names, self.state, strict=True))
-        logits, *self.state = self._session.run(self._outputs, {"x": x[None], **state})
-        return np.asarray(logits[0], np.float64)
-
-
-def _load_tflite(path: Path) -> tuple[Metadata, _StepModel]:
-    from memkd_edge.formats.digest import digest_holds
-    from memkd_edge.formats.embedded_metadata import read_tflite_metadata
-    from memkd_edge.formats.step_interface import tflite_step
-    from memkd_edge.formats.tflite_reader import read_file, read_tflite
-
-    metadata = read_tflite_metadata(path)
-    if not digest_holds(read_file(path)):
-        raise MemkdEdgeError(f"{path}: damaged .tflite file (its content does not match its check digest); export it again")
-    file = read_tflite(path)
-    interface = tflite_step(file)
-    _check_widths(path, metadata, interface)
-    if file.signature("step") is None or file.signature("reset") is None:
-        raise MemkdEdgeError(f"{path}: no signatures `step` and `reset`; this is not a streaming model of memkd-edge")
-    try:
-        model = _TfliteStepModel(path, interface) if interface.x.dtype == "float32" else _IntegerStepModel(path, interface, file)
-        _try_out(model, metadata)
-        return metadata, model
-    except (ValueError, RuntimeError, TypeError, KeyError) as error:
-        raise MemkdEdgeError(f"{path}: the TFLite runtime refuses this file ({error})") from error
-
-
-def _load_onnx(path: Path) -> tuple[Metadata, _StepModel]:
-    from memkd_edge.formats.digest import is_broken
-    from memkd_edge.formats.embedded_metadata import read_onnx, read_onnx_metadata
-    from memkd_edge.formats.step_interface import onnx_step
-    from memkd_edge.formats.tflite_reader import read_file
-
-    metadata = read_onnx_metadata(path)
-    if is_broken(read_file(path)):
-        raise MemkdEdgeError(f"{path}: damaged .onnx file (its content does not match its check digest); export it again")
-    interface = onnx_step(read_onnx(path), str(path))
-    _check_widths(path, metadata, interface)
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        model = _OnnxStepModel(session, interface)
-        _try_out(model, metadata)
-        return metadata, model
-    except Exception as error:  # onnxruntime's exceptions share no base class below Exception
-        raise MemkdEdgeError(f"{path}: onnxruntime refuses this file ({error})") from error
-
-
-def _check_widths(path: Path, metadata: Metadata, interface: "StepInterface") -> None:
-    """Compare the graph with its metadata, so that a mixed-up file fails on loading and not on a device."""
-    channels, labels = len(metadata.channels), len(metadata.labels)
-    if (interface.x.width, interface.logits.width) != (channels, labels):
-        raise MemkdEdgeError(
-            f"{path}: x [{interface.x.width}] and logits [{interface.logits.width}] do not fit the metadata's "
-            f"{channels} channels and {labels} labels"
-        )
-
-
-def _try_out(model: _StepModel, metadata: Metadata) -> None:
-    """Run one step, so that what a runtime refuses only then fails on loading too."""
-    model.step(np.zeros(len(metadata.channels), dtype=np.float32))
-    model.reset()
-
-
-def _interpreter_class() -> Any:
-    for module in _RUNTIMES:
-        try:
-            return importlib.import_module(module).Interpreter
-        except ImportError:
-            continue
-    raise MissingToolError("no TFLite runtime is installed; pip install ai-edge-litert")
 
 
 def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -12,6 +12,7 @@ from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.quantization.reference import IntegerClassifier, integer_classifier
 from memkd_edge.quantization.samples import quantize_array, quantize_sample
 from memkd_edge.quantization.sensor_front_end import IntegerFrontEnd
+from memkd_edge.vocabulary import Arithmetic
 
 CHUNK = 1 << 16  # samples, all series together, that are in work at once
 
@@ -31,7 +32,7 @@ class BatchRunner:
     reference: holds the streams' states. rest: float32 [N, C], what rounding left of the last int8 samples (samples.py).
     """
 
-    def __init__(self, model: QuantizedClassifier, interface: str, series: int = 1) -> None:
+    def __init__(self, model: QuantizedClassifier, interface: Arithmetic, series: int = 1) -> None:
         self.model, self.interface = model, interface
         self.reference: IntegerClassifier = integer_classifier(model, series)
         self.rest = np.zeros((series, model.input_size), np.float32)
@@ -41,13 +42,13 @@ class BatchRunner:
         wide = self._wide(np.ascontiguousarray(x, np.float32))
         compiled = _compiled()
         logits = self.reference.run(wide).astype(np.int16) if compiled is None else compiled.run(self.reference, wide)
-        return self.reference.narrow(logits) if self.interface == "int8" else logits
+        return self.reference.narrow(logits) if self.interface == Arithmetic.INT8 else logits
 
     def _wide(self, x: NDArray[np.float32]) -> NDArray[np.int16]:
         """Return int16 samples at the state's scale."""
         if self.model.raw is not None:
             return IntegerFrontEnd(self.model.raw).normalise(quantize_array(x, 1.0))
-        if self.interface == "int16x8":
+        if self.interface == Arithmetic.INT16X8:
             return quantize_array(x, self.model.layers[0].state_scale)
         return self.reference.widen(self._narrow(x))
 

@@ -36,7 +36,7 @@ def quantize_sample(
     return sample.astype(np.int8), left
 
 
-class Int8Stream:
+class Int8Samples:
     """`quantize_sample` for one stream, sample by sample: the same values from fewer operations, in buffers of its own."""
 
     def __init__(self, scale: float, zero_point: int, channels: int) -> None:
@@ -46,22 +46,21 @@ class Int8Stream:
         self._scale, self._zero_point, self._half = row(scale), row(zero_point), row(0.5)
         self._low, self._high = row(-128 - zero_point), row(127 - zero_point)
         self._value, self._rounded, self._kept = row(0), row(0), row(0)
-        self.rest = row(0)
         self._sample = np.zeros((1, channels), np.int8)
 
-    def next(self, x: NDArray[np.float32]) -> NDArray[np.int8]:
-        """Return sample x [C] as int8 [1, C], good until the next call; values up to 1e30."""
+    def next(self, x: NDArray[np.float32], rest: NDArray[np.float32]) -> NDArray[np.int8]:
+        """Return sample x [C], up to 1e30, as int8 [1, C], good until the next call, and move `rest` [C] on."""
         value, rounded, kept = self._value, self._rounded, self._kept
         np.divide(x, self._scale, value)
-        np.add(value, self.rest, value)
+        np.add(value, rest, value)
         np.copysign(self._half, value, rounded)
         np.add(value, rounded, rounded)
         np.trunc(rounded, rounded)
-        np.subtract(value, rounded, self.rest)
+        np.subtract(value, rounded, rest)
         np.maximum(rounded, self._low, kept)
         np.minimum(kept, self._high, kept)
         if kept.tobytes() != rounded.tobytes():
-            self.rest[kept != rounded] = 0
+            rest[kept != rounded] = 0
         np.add(kept, self._zero_point, self._sample[0], casting="unsafe")
         return self._sample
 

@@ -13,7 +13,7 @@ from memkd_edge.quantization import batch, compiled
 from memkd_edge.quantization.batch import BatchRunner
 from memkd_edge.quantization.post_training import quantize
 from memkd_edge.quantization.reference import integer_classifier
-from memkd_edge.quantization.samples import Int8Stream, quantize_sample, quantize_series
+from memkd_edge.quantization.samples import Int8Samples, quantize_sample, quantize_series
 from memkd_edge.quantization.sensor_front_end import IntegerFrontEnd, Sensor
 from memkd_edge.writers.tflite import write_tflite
 from tests.quantization.helpers import MicroStep, random_model, random_series
@@ -105,8 +105,8 @@ def test_samples_carry_over_alike_in_all_three_forms(scale, zero, gain, seed):
     rest = np.zeros((2, 3), np.float32)
     cuts = [compiled.carry_over(np.ascontiguousarray(part), np.float32(scale), zero, rest) for part in np.split(x, [11], axis=1)]
     assert np.array_equal(np.concatenate(cuts, axis=1), wanted)
-    single, left = Int8Stream(scale, zero, 3), np.zeros(3, np.float32)
+    single, left, kept = Int8Samples(scale, zero, 3), np.zeros(3, np.float32), np.zeros(3, np.float32)
     for sample, quantized in zip(x[0], wanted[0], strict=True):
-        assert np.array_equal(single.next(sample)[0], quantized)
+        assert np.array_equal(single.next(sample, kept)[0], quantized)
         _, left = quantize_sample(sample, left, scale, zero)
-        assert np.array_equal(single.rest, left)
+        assert np.array_equal(kept, left)

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An exported file as a step: time step and state in, logits and state out, in whatever runtime takes the file."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memkd_edge.errors import MemkdEdgeError, MissingToolError, UsageError
+from memkd_edge.metadata import Metadata
+from memkd_edge.quantization.batch import BatchRunner
+from memkd_edge.quantization.samples import Int8Samples
+from memkd_edge.vocabulary import Arithmetic
+
+if TYPE_CHECKING:
+    from memkd_edge.formats.step_interface import StepInterface
+    from memkd_edge.formats.tflite_reader import TfliteFile
+    from memkd_edge.quantization.integer_model import QuantizedClassifier
+
+_RUNTIMES = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter", "tensorflow.lite")
+
+
+class StepState:
+    """Where a stream stands: the state tensors [1, H] in the file's order, and what rounding left of its last int8 sample [C]."""
+
+    def __init__(self, tensors: Sequence[NDArray[Any]], channels: int) -> None:
+        self.tensors = list(tensors)
+        self.rest = np.zeros(channels, np.float32)
+
+
+class StepModel:
+    """A streaming model; the state is its caller's, so that one model serves several streams."""
+
+    def initial(self) -> StepState:
+        """Return the state of a stream that has not begun."""
+        raise NotImplementedError
+
+    def on_grid(self, margin: float) -> float:
+        """Return a margin of logits in whole steps of this model's logits, so that integers compare the same."""
+        return margin
+
+    def step(self, x: NDArray[np.float32], state: StepState) -> NDArray[np.float64]:
+        """Take the model's input at one time step, [C], and move the state on; return logits, [K]."""
+        raise NotImplementedError
+
+    def run(self, x: NDArray[np.float32], state: StepState) -> NDArray[np.float64]:
+        """Take steps [T, C] and move the state on; return logits [T, K]."""
+        return np.stack([self.step(one, state) for one in x])
+
+    def run_each(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Take series [N, T, C], each from a reset; return logits [N, T, K]."""
+        return np.stack([self.run(series, self.initial()) for series in x])
+
+
+class _TfliteStepModel(StepModel):
+    """Subgraph 0 of a float32 .tflite, its signature `step`, in the first TFLite runtime that is installed.
+
+    It is fed by tensor index: a signature runner takes several times as long as the model itself.
+    """
+
+    def __init__(self, path: Path, interface: StepInterface) -> None:
+        interpreter = _interpreter_class()(model_path=str(path), num_threads=1)
+        reset = interpreter.get_signature_runner("reset")()
+        interpreter.allocate_tensors()
+        inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+        self._interpreter = interpreter
+        self._interface = interface
+        self._x, self._logits = inputs[interface.x.position]["index"], outputs[interface.logits.position]["index"]
+        self._before = [inputs[before.position]["index"] for before, _ in interface.states]
+        self._after = [outputs[after.position]["index"] for _, after in interface.states]
+        self._reset = [reset[before.name].copy() for before, _ in interface.states]
+
+    def initial(self) -> StepState:
+        return StepState(self._reset, self._interface.x.width)
+
+    def step(self, x: NDArray[np.float32], state: StepState) -> NDArray[np.float64]:
+        interpreter = self._interpreter
+        interpreter.set_tensor(self._x, self._sample(x, state))
+        for index, value in zip(self._before, state.tensors, strict=True):
+            interpreter.set_tensor(index, value)
+        interpreter.invoke()
+        state.tensors = [interpreter.get_tensor(index) for index in self._after]
+        return self._interface.logits.dequantize(interpreter.get_tensor(self._logits)[0])
+
+    def _sample(self, x: NDArray[np.float32], state: StepState) -> NDArray[Any]:
+        """Return x [C] as the file takes it, [1, C]."""
+        return x[None]
+
+
+class _IntegerStepModel(_TfliteStepModel):
+    """The same of an integer .tflite. Many samples at once go through its integers, without the interpreter."""
+
+    def __init__(self, path: Path, interface: StepInterface, file: TfliteFile) -> None:
+        super().__init__(path, interface)
+        self._file = file
+        self._arithmetic = Arithmetic.INT8 if interface.logits.dtype == "int8" else Arithmetic.INT16X8
+        x = interface.x
+        self._int8 = Int8Samples(x.scale, x.zero_point, x.width) if x.dtype == "int8" else None
+
+    def on_grid(self, margin: float) -> float:
+        scale = self._interface.logits.scale
+        return round(margin / scale) * scale
+
+    def run(self, x: NDArray[np.float32], state: StepState) -> NDArray[np.float64]:
+        runner = BatchRunner(self._integers, self._arithmetic)
+        runner.reference.states = state.tensors
+        runner.rest[0] = state.rest
+        logits = runner.logits(x[None])[0]
+        state.tensors, state.rest = list(runner.reference.states), runner.rest[0]
+        return self._interface.logits.dequantize(logits)
+
+    def run_each(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+        return self._interface.logits.dequantize(BatchRunner(self._integers, self._arithmetic, len(x)).logits(x))
+
+    @cached_property
+    def _integers(self) -> QuantizedClassifier:
+        from memkd_edge.formats.integers import read_integers
+
+        return read_integers(self._file)
+
+    def _sample(self, x: NDArray[np.float32], state: StepState) -> NDArray[Any]:
+        return self._interface.x.quantize(x[None]) if self._int8 is None else self._int8.next(x, state.rest)
+
+
+class _OnnxStepModel(StepModel):
+    """The step graph of an ONNX file, in onnxruntime."""
+
+    def __init__(self, session: Any, interface: StepInterface) -> None:
+        self._session = session
+        self._interface = interface
+        self._names = [before.name for before, _ in interface.states]
+        self._outputs = ["logits", *(after.name for _, after in interface.states)]
+
+    def initial(self) -> StepState:
+        return StepState([before.zeros(1) for before, _ in self._interface.states], self._interface.x.width)
+
+    def step(self, x: NDArray[np.float32], state: StepState) -> NDArray[np.float64]:
+        inputs = dict(zip(self._names, state.tensors, strict=True))
+        logits, *state.tensors = self._session.run(self._outputs, {"x": x[None], **inputs})
+        return np.asarray(logits[0], np.float64)
+
+
+def load_step_model(path: Path) -> tuple[Metadata, StepModel]:
+    """Load a .tflite or .onnx file; it is checked whole before a native runtime sees it.
+
+    Raises:
+        UsageError: no such file, or it is neither .tflite nor .onnx.
+        MemkdEdgeError: the file is damaged, foreign or stripped, or no streaming model.
+        MissingToolError: no runtime for it is installed.
+    """
+    match path.suffix.lower():
+        case ".tflite":
+            return _load_tflite(path)
+        case ".onnx":
+            return _load_onnx(path)
+        case _:
+            raise UsageError(f"{path}: expected a file that ends in .tflite or .onnx")
+
+
+def _load_tflite(path: Path) -> tuple[Metadata, StepModel]:
+    from memkd_edge.formats.digest import digest_holds
+    from memkd_edge.formats.embedded_metadata import read_tflite_metadata
+    from memkd_edge.formats.step_interface import tflite_step
+    from memkd_edge.formats.tflite_reader import read_file, read_tflite
+
+    metadata = read_tflite_metadata(path)
+    if not digest_holds(read_file(path)):
+        raise MemkdEdgeError(f"{path}: damaged .tflite file (its content does not match its check digest); export it again")
+    file = read_tflite(path)
+    interface = tflite_step(file)
+    _check_widths(path, metadata, interface)
+    if file.signature("step") is None or file.signature("reset") is None:
+        raise MemkdEdgeError(f"{path}: no signatures `step` and `reset`; this is not a streaming model of memkd-edge")
+    try:
+        model = _TfliteStepModel(path, interface) if interface.x.dtype == "float32" else _IntegerStepModel(path, interface, file)
+        _try_out(model, metadata)
+        return metadata, model
+    except (ValueError, RuntimeError, TypeError, KeyError) as error:
+        raise MemkdEdgeError(f"{path}: the TFLite runtime refuses this file ({error})") from error
+
+
+def _load_onnx(path: Path) -> tuple[Metadata, StepModel]:
+    from memkd_edge.formats.digest import is_broken
+    from memkd_edge.formats.embedded_metadata import read_onnx, read_onnx_metadata
+    from memkd_edge.formats.step_interface import onnx_step
+    from memkd_edge.formats.tflite_reader import read_file
+
+    metadata = read_onnx_metadata(path)
+    if is_broken(read_file(path)):
+        raise MemkdEdgeError(f"{path}: damaged .onnx file (its content does not match its check digest); export it again")
+    interface = onnx_step(read_onnx(path), str(path))
+    _check_widths(path, metadata, interface)
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        model = _OnnxStepModel(session, interface)
+        _try_out(model, metadata)
+        return metadata, model
+    except Exception as error:  # onnxruntime's exceptions share no base class below Exception
+        raise MemkdEdgeError(f"{path}: onnxruntime refuses this file ({error})") from error
+
+
+def _check_widths(path: Path, metadata: Metadata, interface: StepInterface) -> None:
+    """Compare the graph with its metadata, so that a mixed-up file fails on loading and not on a device."""
+    channels, labels = len(metadata.channels), len(metadata.labels)
+    if (interface.x.width, interface.logits.width) != (channels, labels):
+        raise MemkdEdgeError(
+            f"{path}: x [{interface.x.width}] and logits [{interface.logits.width}] do not fit the metadata's "
+            f"{channels} channels and {labels} labels"
+        )
+
+
+def _try_out(model: StepModel, metadata: Metadata) -> None:
+    """Run one step, so that what a runtime refuses only then fails on loading too."""
+    model.step(np.zeros(len(metadata.channels), dtype=np.float32), model.initial())
+
+
+def _interpreter_class() -> Any:
+    for module in _RUNTIMES:
+        try:
+            return importlib.import_module(module).Interpreter
+        except ImportError:
+            continue
+    raise MissingToolError("no TFLite runtime is installed; pip install ai-edge-litert")

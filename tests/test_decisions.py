@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The held decision, against the rule written out sample by sample, and the choice of its margin."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from memkd_edge.decisions import MARGINS, chosen_point, held_classes, operating_points
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    length=st.integers(1, 80),
+    classes=st.integers(2, 5),
+    margin=st.integers(0, 6),
+    start=st.none() | st.integers(0, 1),
+    seed=st.integers(0, 9999),
+)
+def test_a_class_takes_over_only_by_more_than_the_margin(
+    length: int, classes: int, margin: int, start: int | None, seed: int
+) -> None:
+    scores = np.random.default_rng(seed).integers(-5, 6, (length, classes))
+    held = int(scores[0].argmax()) if start is None else start
+    wanted = []
+    for row in scores:
+        leader = max(range(classes), key=lambda k: (row[k], -k))
+        if row[leader] > row[held] + margin:
+            held = leader
+        wanted.append(held)
+    assert held_classes(scores, margin, start).tolist() == wanted
+
+
+def test_the_plain_decision_is_the_argmax() -> None:
+    scores = np.random.default_rng(0).normal(size=(200, 4))
+    assert np.array_equal(held_classes(scores, 0.0), scores.argmax(-1))
+
+
+def _noisy_stream() -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(3)
+    labels = np.repeat(generator.permutation(np.repeat(np.arange(3), 5)), 200)
+    logits = 2.5 * np.eye(3)[labels] + generator.normal(size=(len(labels), 3))
+    return logits.astype(np.float32), labels
+
+
+def test_the_point_with_the_fewest_false_switches_within_the_delay_is_chosen() -> None:
+    logits, labels = _noisy_stream()
+    points = operating_points([logits], [labels], 3, 100.0)
+    assert [one.margin for one in points] == list(MARGINS)
+    chosen = chosen_point(points, 0.05)
+    assert chosen.margin > 0
+    assert chosen.scores.delay_median_s <= 0.05
+    assert chosen.scores.accuracy >= points[0].scores.accuracy - 0.03
+    allowed = [
+        one for one in points if one.scores.delay_median_s <= 0.05 and one.scores.accuracy >= points[0].scores.accuracy - 0.03
+    ]
+    fewest = min(one.scores.false_switches_per_minute for one in allowed)
+    assert chosen.scores.false_switches_per_minute == fewest < points[0].scores.false_switches_per_minute
+
+
+def test_where_no_margin_pays_there_is_none() -> None:
+    labels = np.repeat([0, 1, 0, 1], 100)
+    logits = 20 * np.eye(2, dtype=np.float32)[labels]
+    assert chosen_point(operating_points([logits], [labels], 2, 100.0), 1.0).margin == 0
+
+
+def test_a_margin_that_costs_too_much_accuracy_is_not_taken() -> None:
+    labels = np.repeat([0, 1] * 20, 50)
+    scores = np.where(labels[:, None] == np.arange(2), 1.0, 0.0).astype(np.float32)  # lead of 1: margins from 1 never switch
+    points = operating_points([scores], [labels], 2, 100.0)
+    assert points[MARGINS.index(1.0)].scores.accuracy == pytest.approx(0.5)
+    assert chosen_point(points, float("inf")).margin < 1
