@@ -16,7 +16,7 @@ TEST_TOOLS := gcc:gcc g++:g++ clang:clang gcc-avr:avr-gcc avr-libc:/usr/lib/avr/
 # All our C and C++; what stands in models/ is generated.
 C_FILES = $$(git ls-files '*.c' '*.cc' '*.h' ':!models')
 
-.PHONY: help demo test setup lint tools test-tools runtimes format bench-c bench-distill ablation demo-seeds evidence models exact quant-report clean
+.PHONY: help demo test test-fast setup lint tools test-tools runtimes format bench-c bench-distill ablation demo-seeds evidence models exact quant-report clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,15 @@ demo: setup tools ## Set up, then distill -> export -> bench on a bundled data s
 
 test: setup tools test-tools lint ## Set up, then run all tests
 	pytest -q
+
+# Tests of single modules: no emulator, no compiler for Arm, no training of whole runs; safe side by side.
+FAST_TESTS := tests/data tests/nets tests/formats $(wildcard tests/distillation/test_methods*.py) tests/distillation/test_discrepancy.py \
+	tests/distillation/test_selection.py tests/comparison/test_rows.py tests/comparison/test_report_statistics.py \
+	tests/benchmark/test_profiles.py tests/benchmark/test_protocol.py tests/benchmark/test_estimates.py tests/writers/test_tflite.py \
+	$(addprefix tests/test_,config.py house.py metadata.py runs.py scores.py seeds.py streaming.py)
+
+test-fast: setup ## Tests of single modules on all cores, in a minute or so; needs nothing but `make setup`
+	OMP_NUM_THREADS=1 pytest -q -n auto $(FAST_TESTS)
 
 lint: setup ## ruff, mypy, import layers, clang-format
 	ruff check .
