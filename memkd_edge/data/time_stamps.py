@@ -25,8 +25,7 @@ _EPOCH_S = (3e8, 6e9)  # from 1979 to 2160: a stamp in there, in one of the unit
 GAP_INTERVALS = 10  # without --max-gap
 _BLOCK = 64  # rows over which the earliest stamp tells the sensor's clock: all others were delivered later
 _STEP = 1.5  # intervals by which that clock may step from block to block; more means that rows are missing
-_NEAR = 8  # rows around a loss, of which the one after the longest interval is the first that is there again
-_PASSES = 20
+_PASSES = 20  # over a stretch, to find losses that stand close together
 _RARELY = 0.01  # share of rows equal to the row before, below which such a row at the same time is a mistake
 _REPEATS = 0.05  # share of rows with the stamp of the row before, at most, that bursts explain
 
@@ -136,7 +135,7 @@ def row_numbers(seconds: NDArray[np.float64], rate_hz: float) -> NDArray[np.int6
     no more than half an interval of time, and jitter looks like it.
     """
     numbers = np.arange(len(seconds))
-    for _ in range(_PASSES):  # each finds the first loss of those that stand close together
+    for _ in range(_PASSES):
         late = np.concatenate([[np.inf] * _BLOCK, (seconds - seconds[0]) * rate_hz - numbers, [np.inf] * _BLOCK])
         earliest = sliding_window_view(late, _BLOCK).min(axis=1)
         lag = earliest[_BLOCK + 1 : _BLOCK + len(seconds)] - earliest[1 : len(seconds)]  # of row 1 and on
@@ -144,8 +143,7 @@ def row_numbers(seconds: NDArray[np.float64], rate_hz: float) -> NDArray[np.int6
         if not runs:
             break
         for run in runs:
-            first = run.start + int(np.diff(seconds)[run][:_NEAR].argmax())
-            numbers[first + 1 :] += round(lag[first])
+            numbers[run.start + 1 :] += round(lag[run.start])
     return numbers
 
 

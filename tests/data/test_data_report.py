@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from memkd_edge.cli.main import main
@@ -53,7 +54,13 @@ def test_seconds_of_each_class_gaps_and_ends(tmp_path: Path) -> None:
     x = report.channels[0]
     assert (x.name, x.unit, x.maximum) == ("acc_x", "", 4.0)
     assert x.at_maximum == pytest.approx(20 / 1570)
+    table = pd.concat([pd.read_csv(file) for file in tmp_path.iterdir()])
+    y = report.channels[1]
+    lowest, highest = table.acc_y.min(), table.acc_y.max()
+    assert (y.minimum, y.maximum) == pytest.approx((lowest, highest))
+    assert (y.at_minimum, y.at_maximum) == pytest.approx(((table.acc_y == lowest).mean(), (table.acc_y == highest).mean()))
     assert notes == list(report.notes)
+    assert sum("end of its range" in note for note in notes) == 1  # not the two highest values of 1,570
     assert "acc_x: 1.3% of its values are exactly 4, its highest; is the sensor at the end of its range?" in notes
 
 

@@ -178,6 +178,8 @@ def test_gaps_split_and_lost_rows_are_interpolated(tmp_path: Path) -> None:
     assert np.allclose(bridged.train[0].x[kept], values[kept], atol=1e-6)
     assert np.allclose(bridged.train[0].x[50:80, 1], np.interp(np.arange(50, 80), [49, 80], values[[49, 80], 1]), atol=1e-6)
     assert (bridged.train[0].y == plain_classes).all()
+    _, sources = load_with_sources(tmp_path, DataConfig(name_pattern=PATTERN, max_gap="2s"))
+    assert [one.kept for one in sources] == [False] + [True] * 7
     assert "time: 30 rows were lost, as the others come late for good; up to 2s at a time" in told(tmp_path, max_gap="2s")
     assert "8 recordings in 9 stretches: 1 gaps above 10 intervals" in told(tmp_path)
 

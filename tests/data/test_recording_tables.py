@@ -50,6 +50,8 @@ def test_an_index_of_dates_is_the_time() -> None:
     plain = recordings_from_frame(frame(), options)
     assert recordings_from_frame(frame().set_index("time"), options).sha256 == plain.sha256
     assert recordings_from_frame(frame().set_index("time").rename_axis(None), options).sha256 == plain.sha256
+    seconds = frame().assign(time=np.tile(np.arange(200) / 50, 3))
+    assert recordings_from_frame(seconds.set_index("time"), options).sha256 == plain.sha256
 
 
 def test_missing_values_and_labels_of_a_frame() -> None:
