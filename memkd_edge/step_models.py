@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 _RUNTIMES = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter", "tensorflow.lite")
 
 
+_CHANGED = (
+    "changed since export: its content does not match its check digest. A damaged file may crash this process: "
+    "`memkd-edge verify` runs it apart and decides; or export it again"
+)
+
+
 class StepState:
     """Where a stream stands: the state tensors [1, H] in the file's order, and what rounding left of its last int8 sample [C]."""
 
@@ -171,7 +177,7 @@ def _load_tflite(path: Path) -> tuple[Metadata, StepModel]:
 
     metadata = read_tflite_metadata(path)
     if not digest_holds(read_file(path)):
-        raise MemkdEdgeError(f"{path}: damaged .tflite file (its content does not match its check digest); export it again")
+        raise MemkdEdgeError(f"{path}: {_CHANGED}")
     file = read_tflite(path)
     interface = tflite_step(file)
     _check_widths(path, metadata, interface)
@@ -193,7 +199,7 @@ def _load_onnx(path: Path) -> tuple[Metadata, StepModel]:
 
     metadata = read_onnx_metadata(path)
     if is_broken(read_file(path)):
-        raise MemkdEdgeError(f"{path}: damaged .onnx file (its content does not match its check digest); export it again")
+        raise MemkdEdgeError(f"{path}: {_CHANGED}")
     interface = onnx_step(read_onnx(path), str(path))
     _check_widths(path, metadata, interface)
     import onnxruntime

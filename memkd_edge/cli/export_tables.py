@@ -33,6 +33,7 @@ def print_verification(report: VerifyReport) -> None:
     """Print what each runtime gave for each file."""
     for file in report.files:
         show(_table(report, file))
+        show(*(f"note: {note}" for note in file.notes))
         show(*(f"{one.title}: {': '.join(filter(None, [one.status, one.detail]))}" for one in file.results if one.status != "ok"))
     show(
         f"measured, against the {report.baseline}: {report.series} series of {report.steps} steps, each from a reset, and one "

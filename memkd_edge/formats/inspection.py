@@ -3,7 +3,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from math import prod
 from pathlib import Path
@@ -16,13 +16,32 @@ from memkd_edge.formats.step_interface import onnx_sequence, onnx_step, tflite_s
 from memkd_edge.formats.tflite_reader import TfliteFile, TfliteSubgraph, read_file, read_tflite
 from memkd_edge.metadata import Metadata
 
-CHANGED = "the content does not match the check digest in the metadata: the file is damaged or was edited"
+CHANGED = (
+    "changed since export, by what it says about itself: the content does not match the check digest in the metadata. Another "
+    "tool edited it, or it is damaged; `memkd-edge verify` decides by running it"
+)
 MEMORYLESS = (
     "UNIDIRECTIONAL_SEQUENCE_LSTM keeps its state inside the operator. TFLite Micro's CMSIS-NN kernel for it clears that state "
-    "on every Invoke() (tflite-micro#3564, CMSIS-NN#219): on a Cortex-M built with OPTIMIZED_KERNEL_DIR=cmsis_nn a stream is "
-    "classified sample by sample without memory, and no error is reported. Build that operator with the reference kernels, or "
-    "use a model with explicit state, such as `memkd-edge export --format tflite` writes"
+    "on every Invoke() (tflite-micro#3564, CMSIS-NN#219; CMSIS-NN releases up to v7.0.0 with TFLite Micro's adapter as tried; "
+    "CMSIS-NN's main has a pointer for the hidden state since June 2026): on a Cortex-M built with "
+    "OPTIMIZED_KERNEL_DIR=cmsis_nn a stream is classified sample by sample without memory, and no error is reported. Build that "
+    "operator with the reference kernels, or use a model with explicit state, such as `memkd-edge export --format tflite` writes"
 )
+WHOLE_WINDOW = (
+    "UNIDIRECTIONAL_SEQUENCE_LSTM keeps its state inside the operator, and this file takes a whole window of {steps} steps in a "
+    "call. Reset between windows (a new interpreter, or its reset of variable tensors): most kernels carry the state of one "
+    "window into the next, which decides otherwise; TFLite Micro's CMSIS-NN kernel clears it by itself (releases up to v7.0.0)"
+)
+VARIABLES = (
+    "the file keeps state in variables inside the interpreter ({operators}), not in arguments: it carries over from call to "
+    "call, is reset only by a graph of the file that assigns the variables or by a new interpreter, and one interpreter serves "
+    "one stream"
+)
+SHARED_SCALES = (
+    "dynamic int8 on whole series: onnxruntime quantises all time steps of a call, and all its series, on one scale, so the "
+    "answers differ from those of the step graph and depend on what shares the call; use the step graph"
+)
+_VARIABLES = ("VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE")
 
 
 @dataclass(frozen=True)
@@ -39,7 +58,7 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class GraphInfo:
-    """One signature (.tflite), or the graph (.onnx): its arguments and results by name."""
+    """One signature (.tflite), or the main graph (.onnx): its arguments and results by name. Shapes have "?" where unknown."""
 
     key: str
     inputs: dict[str, TensorInfo]
@@ -123,12 +142,25 @@ def _tflite_warnings(file: TfliteFile, operators: Iterable[str]) -> list[str]:
     warnings = []
     if KEY in file.metadata and not digest_holds(read_file(file.path)):
         warnings.append(CHANGED)
-    if "UNIDIRECTIONAL_SEQUENCE_LSTM" in operators:
-        warnings.append(MEMORYLESS)
+    if steps := _fused_lstm_steps(file):
+        warnings.append(MEMORYLESS if steps == 1 else WHOLE_WINDOW.format(steps=steps))
+    if variables := [name for name in _VARIABLES if name in operators]:
+        warnings.append(VARIABLES.format(operators=", ".join(variables)))
     step = file.signature("step")
     if step is not None and step.subgraph != 0:
         warnings.append(f"signature `step` is subgraph {step.subgraph}; TFLite Micro runs only subgraph 0")
     return warnings
+
+
+def _fused_lstm_steps(file: TfliteFile) -> int:
+    """Return how many time steps the fused LSTM operators take in a call, batch x time of their input; 0 without any."""
+    inputs = [
+        graph.tensors[operator.inputs[0]]
+        for graph in file.subgraphs
+        for operator in graph.operators
+        if operator.name == "UNIDIRECTIONAL_SEQUENCE_LSTM"
+    ]
+    return max((prod(tensor.shape[:-1]) for tensor in inputs), default=0)
 
 
 def _unnamed(number: int, graph: TfliteSubgraph) -> GraphInfo:
@@ -149,17 +181,26 @@ def _inspect_onnx(path: Path, sha256: str) -> Inspection:
 
     model = read_onnx(path)
     graph = model.graph
+    graphs = [*_onnx_graphs(graph), *model.functions]
+    nodes = [node for one in graphs for node in one.node]
+    constants = [tensor for one in graphs for tensor in getattr(one, "initializer", ())]
+    constants += [
+        attribute.t for node in nodes if node.op_type == "Constant" for attribute in node.attribute if attribute.name == "value"
+    ]
 
     def value(info: Any) -> TensorInfo:
         tensor = info.type.tensor_type
-        shape = tuple(dim.dim_param or dim.dim_value for dim in tensor.shape.dim)
+        shape = tuple(dim.dim_param or (dim.dim_value if dim.HasField("dim_value") else "?") for dim in tensor.shape.dim)
         return TensorInfo(info.name, shape, TensorProto.DataType.Name(tensor.elem_type).lower())
 
     def constant(tensor: Any) -> TensorInfo:
         stored = len(tensor.raw_data) or tensor.ByteSize()
         return TensorInfo(tensor.name, tuple(tensor.dims), TensorProto.DataType.Name(tensor.data_type).lower(), bytes=stored)
 
+    warnings = [CHANGED] if is_broken(read_file(path)) else []
     if onnx_sequence(model, str(path)) is not None:
+        if any(node.op_type.startswith("DynamicQuantize") for node in nodes):
+            warnings.append(SHARED_SCALES)
         streaming = "no: takes whole series, each from a zero state"
     else:
         streaming = _streaming(lambda: onnx_step(model, str(path)))
@@ -170,10 +211,10 @@ def _inspect_onnx(path: Path, sha256: str) -> Inspection:
         sha256,
         streaming,
         (GraphInfo(graph.name, {v.name: value(v) for v in graph.input}, {v.name: value(v) for v in graph.output}),),
-        tuple(constant(tensor) for tensor in graph.initializer),
-        dict(Counter(node.op_type for node in graph.node)),
+        tuple(constant(tensor) for tensor in constants),
+        dict(Counter(node.op_type for node in nodes)),
         onnx_metadata(model, path),
-        (CHANGED,) if is_broken(read_file(path)) else (),
+        tuple(warnings),
         {
             "opset": ", ".join(f"{opset.domain or 'ai.onnx'} {opset.version}" for opset in model.opset_import),
             "IR version": str(model.ir_version),
@@ -181,6 +222,15 @@ def _inspect_onnx(path: Path, sha256: str) -> Inspection:
             "metadata entries": ", ".join(entry.key for entry in model.metadata_props),
         },
     )
+
+
+def _onnx_graphs(graph: Any) -> Iterator[Any]:
+    """Yield a GraphProto and all graphs in its nodes' attributes: bodies of If, Loop and Scan."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                yield from _onnx_graphs(inner)
 
 
 def _inspect_safetensors(path: Path, sha256: str) -> Inspection:

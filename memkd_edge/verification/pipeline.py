@@ -18,6 +18,7 @@ from memkd_edge.contents import RunSeries, read_series
 from memkd_edge.errors import GateError, MemkdEdgeError, UsageError
 from memkd_edge.formats.digest import digest_holds, is_broken
 from memkd_edge.formats.embedded_metadata import onnx_metadata, read_onnx, tflite_metadata
+from memkd_edge.formats.inspection import CHANGED, SHARED_SCALES
 from memkd_edge.formats.step_interface import StepInterface, float_step, integer_step, onnx_sequence, onnx_step, tflite_step
 from memkd_edge.formats.tflite_reader import read_tflite
 from memkd_edge.metadata import Metadata
@@ -50,7 +51,7 @@ C_FOLDERS = ("c", "c_float32")
 
 @dataclass(frozen=True)
 class FileReport:
-    """One file: its size, hash, arithmetic and what each runtime gave. failures: the gates that failed, in words.
+    """One file: its size, hash, arithmetic and what each runtime gave. failures: the gates that failed; notes: what else to know.
 
     input, counts_per_unit: what its x stands for, as in `Metadata`.
     """
@@ -63,6 +64,7 @@ class FileReport:
     counts_per_unit: tuple[float, ...]
     results: tuple[RuntimeResult, ...]
     failures: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def agreement(self) -> float | None:
@@ -245,25 +247,29 @@ class _Opened:
     feed: Feed = same
     golden: Sequence[GoldenVector] = ()
     model: QuantizedClassifier | None = None
+    notes: tuple[str, ...] = ()
 
 
 def _open(path: Path, described: Metadata | None = None) -> _Opened:
     """Read and validate a .tflite or .onnx file; `described` stands in for metadata it does not carry."""
+    notes, dynamic = [], False
     if path.suffix == ".tflite":
         file = read_tflite(path)
         interface, metadata = tflite_step(file), tflite_metadata(file)
         arithmetic: str = {"int8": Arithmetic.INT8, "int16": Arithmetic.INT16X8}.get(interface.logits.dtype, Arithmetic.FLOAT32)
-        damaged = metadata is not None and not digest_holds(path.read_bytes())
+        changed = metadata is not None and not digest_holds(path.read_bytes())
     elif path.suffix == ".onnx":
         model = read_onnx(path)
         interface = onnx_sequence(model, str(path)) or onnx_step(model, str(path))
-        metadata, damaged = onnx_metadata(model, path), is_broken(path.read_bytes())
+        metadata, changed = onnx_metadata(model, path), is_broken(path.read_bytes())
         dynamic = any(node.op_type.startswith("DynamicQuantize") for node in model.graph.node)
         arithmetic = "dynamic int8" if dynamic else Arithmetic.FLOAT32
+        if dynamic and not interface.states:
+            notes.append(SHARED_SCALES)
     else:
         raise UsageError(f"{path}: verify takes a run directory, a .tflite or an .onnx file; generated C is verified in its run")
-    if damaged:
-        raise MemkdEdgeError(f"{path}: damaged (its content does not match its check digest); export it again")
+    if changed:
+        notes.append(CHANGED)
     golden: Sequence[GoldenVector] = ()
     if metadata is not None:
         widths, named = (interface.x.width, interface.logits.width), (len(metadata.channels), len(metadata.labels))
@@ -273,7 +279,10 @@ def _open(path: Path, described: Metadata | None = None) -> _Opened:
             )
         golden = read_golden(metadata, str(path))
     known = metadata or described
-    return _Opened(interface, arithmetic, runners(path, interface), known, _feed(known), golden)
+    # As it is used: onnxruntime would share the activations' scales over all series of a call.
+    return _Opened(
+        interface, arithmetic, runners(path, interface, alone=dynamic), known, _feed(known), golden, notes=tuple(notes)
+    )
 
 
 def _open_c(path: Path, student: _Student, metadata: Metadata) -> list[_Opened]:
@@ -337,6 +346,7 @@ def _measured(path: Path, name: str, ways: Sequence[_Opened], data: ReferenceDat
         () if known is None else known.counts_per_unit,
         tuple(results),
         tuple(f"{', '.join(titles)}: {failure}" for failure, titles in failures.items()),
+        ways[0].notes,
     )
 
 

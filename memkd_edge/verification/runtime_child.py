@@ -103,9 +103,13 @@ class _Onnx:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
         self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        self.inputs, self.outputs = plan["input_names"], plan["output_names"]
+        self.inputs, self.outputs, self.alone = plan["input_names"], plan["output_names"], plan["alone"]
 
     def run(self, x: Array, states: list[Array], every: bool) -> tuple[Array, list[Array]]:
+        if self.alone and len(x) > 1:
+            parts = [self.run(x[n : n + 1], [state[n : n + 1] for state in states], every) for n in range(len(x))]
+            finals = zip(*(part for _, part in parts), strict=True)
+            return np.concatenate([logits for logits, _ in parts]), [np.concatenate(values) for values in finals]
         if not states:
             return self.session.run(self.outputs, {self.inputs[0]: x})[0][:, None], []
         logits = []

@@ -101,17 +101,18 @@ class Runner:
     stream: Callable[[Sequence[Job]], list[Streamed]]
 
 
-def runners(path: Path, interface: StepInterface) -> list[Runner]:
-    """Return a runner for each runtime that takes the format of the file at `path`, installed or not."""
+def runners(path: Path, interface: StepInterface, *, alone: bool = False) -> list[Runner]:
+    """Return a runner for each runtime that takes the format of the file at `path`, installed or not; `alone` as in `stream`."""
     matching = [runtime for runtime in RUNTIMES if runtime.format == path.suffix]
-    return [Runner(runtime.title, runtime.exact, partial(stream, runtime, path, interface)) for runtime in matching]
+    return [Runner(runtime.title, runtime.exact, partial(stream, runtime, path, interface, alone=alone)) for runtime in matching]
 
 
-def stream(runtime: Runtime, path: Path, interface: StepInterface, jobs: Sequence[Job]) -> list[Streamed]:
+def stream(runtime: Runtime, path: Path, interface: StepInterface, jobs: Sequence[Job], *, alone: bool = False) -> list[Streamed]:
     """Run `jobs` through the file at `path` in one child process.
 
     Args:
         interface: of the file; for a graph that takes series whole, one without states.
+        alone: an .onnx file takes each series in calls of its own, where it could take all at once.
 
     Raises:
         MissingToolError: the runtime is not installed; the message says how to install it.
@@ -120,7 +121,7 @@ def stream(runtime: Runtime, path: Path, interface: StepInterface, jobs: Sequenc
     python = os.environ.get(runtime.python_variable, "") if runtime.python_variable else ""
     if not python and importlib.util.find_spec(runtime.module) is None:
         raise MissingToolError(f"not installed: {runtime.install}")
-    request: dict[str, NDArray[Any]] = {"plan": _plan(interface, jobs)}
+    request: dict[str, NDArray[Any]] = {"plan": _plan(interface, jobs, alone)}
     for j, job in enumerate(jobs):
         request[f"x{j}"] = job.x
         states = job.states or tuple(before.zeros(len(job.x)) for before, _ in interface.states)
@@ -152,7 +153,7 @@ def _check_result(job: Job, result: Streamed, interface: StepInterface, what: st
             raise MemkdEdgeError(f"{what} gives values of `{port.name}` that are not finite")
 
 
-def _plan(interface: StepInterface, jobs: Sequence[Job]) -> NDArray[np.uint8]:
+def _plan(interface: StepInterface, jobs: Sequence[Job], alone: bool) -> NDArray[np.uint8]:
     inputs: list[Port] = [interface.x, *(before for before, _ in interface.states)]
     outputs: list[Port] = [interface.logits, *(after for _, after in interface.states)]
     plan = {
@@ -160,6 +161,7 @@ def _plan(interface: StepInterface, jobs: Sequence[Job]) -> NDArray[np.uint8]:
         "outputs": [port.position for port in outputs],
         "input_names": [port.tensor for port in inputs],
         "output_names": [port.tensor for port in outputs],
+        "alone": alone,
         "jobs": [{"states": len(interface.states), "every": job.every} for job in jobs],
     }
     return np.frombuffer(json.dumps(plan).encode(), np.uint8)

@@ -75,12 +75,12 @@ def test_a_safetensors_shows_its_weights_and_specification(tmp_path):
     assert foreign.other == {"a": "b"}
 
 
-def foreign_lstm():
+def foreign_lstm(steps=1):
     """A .tflite with one fused LSTM operator whose state is inside, as other converters write it; names only, no weights."""
     writer = ModelWriter(names=True)
     graph = writer.subgraph("main")
-    x = graph.inputs["x"] = graph.tensor("x", (1, 10, 3), "float32")
-    y = graph.outputs["y"] = graph.tensor("y", (1, 10, 8), "float32")
+    x = graph.inputs["x"] = graph.tensor("x", (1, steps, 3), "float32")
+    y = graph.outputs["y"] = graph.tensor("y", (1, steps, 8), "float32")
     graph.operator("UNIDIRECTIONAL_SEQUENCE_LSTM", 1, [x], [y], schema.UnidirectionalSequenceLSTMOptionsT())
     return writer.finish()
 
@@ -93,6 +93,46 @@ def test_a_foreign_fused_lstm_is_read_and_warned_of(tmp_path, capsys):
     assert found.operators == {"UNIDIRECTIONAL_SEQUENCE_LSTM": 1}
     print_inspection(found)
     assert "warning: UNIDIRECTIONAL_SEQUENCE_LSTM" in capsys.readouterr().out
+
+
+def test_a_fused_lstm_over_a_whole_window_is_to_be_reset_between_windows(tmp_path):
+    (warning,) = inspect(saved(tmp_path / "foreign.tflite", foreign_lstm(10))).warnings
+    assert "a whole window of 10 steps" in warning
+    assert "Reset between windows" in warning
+    assert "Build that operator with the reference kernels" not in warning
+
+
+def test_state_in_variables_is_told(tmp_path):
+    writer = ModelWriter(names=True)
+    graph = writer.subgraph("main")
+    graph.inputs["x"] = graph.outputs["y"] = graph.tensor("x", (1, 3), "float32")
+    handle = graph.tensor("h", (), "int32")
+    graph.operator("VAR_HANDLE", 1, [], [handle], schema.VarHandleOptionsT())
+    graph.operator("ASSIGN_VARIABLE", 1, [handle, graph.inputs["x"]], [])
+    (warning,) = inspect(saved(tmp_path / "m.tflite", writer.finish())).warnings
+    assert "keeps state in variables inside the interpreter (VAR_HANDLE, ASSIGN_VARIABLE)" in warning
+
+
+def test_bodies_of_control_flow_count_and_unknown_dimensions_are_question_marks(tmp_path):
+    helper, float32 = onnx.helper, onnx.TensorProto.FLOAT
+
+    def branch(name, weight):
+        tensor = onnx.numpy_helper.from_array(np.zeros((4, 1000), np.float32), weight)
+        out = helper.make_tensor_value_info(name, float32, ["n", 1000])
+        return helper.make_graph([helper.make_node("MatMul", ["x", weight], [name])], name, [], [out], [tensor])
+
+    node = helper.make_node("If", ["c"], ["y"], then_branch=branch("a", "w"), else_branch=branch("b", "v"))
+    inputs = [
+        helper.make_tensor_value_info("c", onnx.TensorProto.BOOL, []),
+        helper.make_tensor_value_info("x", float32, [None, 4]),
+    ]
+    graph = helper.make_graph([node], "g", inputs, [helper.make_tensor_value_info("y", float32, [None, 1000])])
+    model = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 16)])
+    found = inspect(saved(tmp_path / "m.onnx", model.SerializeToString()))
+    assert found.constant_bytes == 2 * 4 * 4000
+    assert found.operators == {"If": 1, "MatMul": 2}
+    assert found.signatures[0].inputs["x"].shape == ("?", 4)
+    assert found.signatures[0].outputs["y"].shape == ("?", 1000)
 
 
 def test_a_foreign_onnx_is_read(tmp_path):

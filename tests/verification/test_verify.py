@@ -16,7 +16,10 @@ from onnx import helper
 from memkd_edge.config import ExportConfig
 from memkd_edge.errors import GateError, MemkdEdgeError, MissingToolError, UsageError
 from memkd_edge.exporting.pipeline import export
-from memkd_edge.formats.step_interface import tflite_step
+from memkd_edge.formats.embedded_metadata import read_onnx
+from memkd_edge.formats.inspection import CHANGED, SHARED_SCALES
+from memkd_edge.formats.integers import read_integers
+from memkd_edge.formats.step_interface import onnx_step, tflite_step
 from memkd_edge.formats.tflite_reader import read_tflite
 from memkd_edge.quantization.post_training import quantize
 from memkd_edge.runs import Run
@@ -151,11 +154,33 @@ def test_files_of_every_kind_are_verified_on_their_own(tmp_path, config):
         assert all(result.test.agreement == 1 and result.golden is not False for result in ran)
 
 
-def test_a_damaged_digest_is_refused_before_a_runtime_sees_the_file(tmp_path):
-    path = tmp_path / "m.tflite"
-    path.write_bytes(write_tflite(quantize(student(), series()), metadata()).replace(b"class 3", b"class 4"))
-    with pytest.raises(MemkdEdgeError, match="check digest"):
+def test_a_changed_file_is_called_so_and_judged_by_running_it(run, report, tmp_path):
+    exported, path = run.path / "export" / "toy_set_1_int8.tflite", tmp_path / "m.tflite"
+    data = exported.read_bytes()
+    path.write_bytes(data.replace(b"class 3", b"class 4"))
+    (file,) = verify(path).files
+    assert file.notes == (CHANGED,)
+    assert all(result.golden for result in file.results if result.status == "ok")
+    weights = read_integers(read_tflite(exported)).head.weight.tobytes()
+    path.write_bytes(data.replace(weights, bytes(len(weights))))
+    with pytest.raises(ParityError, match="golden vectors") as failure:
         verify(path)
+    assert failure.value.report.files[0].notes == (CHANGED,)
+
+
+def test_a_dynamic_int8_onnx_answers_as_if_it_were_alone(tmp_path):
+    run = make_run(tmp_path, student())
+    report = export(run, ExportConfig(format="onnx", quantize="int8")).verification
+    notes = {file.file: file.notes for file in report.files}
+    assert notes == {"toy_set_1_int8_step.onnx": (), "toy_set_1_int8_sequence.onnx": (SHARED_SCALES,)}
+    path = run.path / "export" / "toy_set_1_int8_step.onnx"
+    step, (onnxruntime,) = onnx_step(read_onnx(path), str(path)), [one for one in RUNTIMES if one.name == "onnxruntime"]
+    x = series(4)
+    jobs = [Job(x), *(Job(x[n : n + 1]) for n in range(4))]
+    together, *alone = stream(onnxruntime, path, step, jobs, alone=True)
+    shared, *_ = stream(onnxruntime, path, step, jobs)
+    np.testing.assert_array_equal(together.logits, np.concatenate([one.logits for one in alone]))
+    assert (together.logits != shared.logits).any()
 
 
 def test_swapped_int8_state_outputs_are_refused_by_name(run, tmp_path):
