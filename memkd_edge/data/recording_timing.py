@@ -110,6 +110,9 @@ def place_in_time(recording: RawRecording, clock: Clock | None, options: DataCon
             "wider --max-gap, another --time-unit, or --time none --rate HZ"
         )
     even = [is_even(seconds[stretch], own, rate) for stretch, own in zip(stretches, numbers, strict=True)]
+    if not all(even):  # their numbers mean nothing
+        numbers = [own if flag else np.arange(len(own)) for own, flag in zip(numbers, even, strict=True)]
+        rate = row_rate([(seconds[stretch], own) for stretch, own in zip(stretches, numbers, strict=True)])
     repeats = sum(
         check_repeats(seconds[stretch], recording.x[stretch], flag, places_from(recording.place_of, stretch.start))
         for stretch, flag in zip(stretches, even, strict=True)

@@ -192,6 +192,8 @@ def test_uneven_rows_are_interpolated_by_their_stamps(tmp_path: Path) -> None:
     made = load(tmp_path, rate=50.0, test_subjects=("s4",))
     at = seconds[0] + np.arange(len(made.train[0].x)) / 50
     assert np.abs(made.train[0].x[:, 0] - np.sin(2 * np.pi * at)).max() < 0.01
+    _, sources = load_with_sources(tmp_path, DataConfig(name_pattern=PATTERN, rate=50.0))
+    assert sources[0].rate_hz == pytest.approx(399 / (seconds[-1] - seconds[0]), rel=0.1)
     assert "1 of 8 recordings are not evenly spaced, and interpolated by their time stamps" in told(tmp_path, rate=50.0)
 
 
