@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from memkd_edge.errors import UsageError
 from memkd_edge.file_formats import CONFIGURATION, KEY, check_format
 from memkd_edge.options import build, option, part, settings, values_of
-from memkd_edge.vocabulary import Arithmetic, Cell, InputKind
+from memkd_edge.vocabulary import Arithmetic, Cell, InputKind, Reset
 
 T = TypeVar("T")
 
@@ -80,6 +80,17 @@ class DistillConfig(DataConfig):
 
     resample: str = option("none", group="Data", help="none, linear:LENGTH or decimate:FACTOR.")
 
+    reset: str = option(
+        "",
+        group="Data",
+        choices=tuple(Reset),
+        help="When the state is reset in use. Of windows: event, where the caller starts each; window, cut anywhere; never, "
+        "trained joined. Default: event; of recordings never.",
+    )
+    decision_delay: float = option(
+        0.0, group="Recordings", minimum=0, help="Seconds that a decision may come late: calmer, and surer."
+    )
+
     teacher: str = option("", group="Teacher", help="Trained teacher (.safetensors); trained here when left out.")
     teacher_kind: str = option(Cell.LSTM, group="Teacher", choices=(Cell.LSTM, Cell.GRU), help="Its recurrent cell.")
     teacher_bidirectional: bool = option(False, group="Teacher", help="Let the teacher see the future; students never do.")
@@ -122,9 +133,10 @@ class DistillConfig(DataConfig):
         0.25, group="Selection", share=True, help="Share of the training series held out when there is one fold."
     )
     noise: str = option(
-        "0.3,0",
+        "",
         group="Selection",
-        help="Gaussian noise on the normalised inputs in training; a later level must be clearly better on held-out series.",
+        help="Gaussian noise on the normalised inputs in training; a later level must be clearly better on held-out series. "
+        "Default: 0.3,0; along streams 0.1.",
     )
     protocol: str = option(
         "honest",

@@ -139,6 +139,83 @@ class Metrics:
     chance: str = ""
 
 
+@dataclass(frozen=True)
+class RecordingTeacherMetrics:
+    """stream: `StreamScores.as_dict` along the test streams. validation: f1_macro along held-out streams."""
+
+    parameters: int
+    stream: dict[str, Any]
+    validation: dict[str, float]
+    noise: float
+
+
+@dataclass(frozen=True)
+class RecordingStudentMetrics:
+    """The kept student of recordings; stream and validation as of the teacher.
+
+    warm_up_samples: after a reset, until its decisions are those of a student that was never reset, in 90 % of the test chunks.
+    """
+
+    kind: str
+    hidden_size: int
+    parameters: int
+    compression: float
+    method: str
+    weight: float
+    seed: int
+    stop_epoch: int
+    stream: dict[str, Any]
+    validation: dict[str, float]
+    agreement_with_teacher: float
+    warm_up_samples: int
+
+
+@dataclass(frozen=True)
+class RecordingMethodMetrics:
+    """As `MethodMetrics`, at every sample along streams."""
+
+    method: str
+    weight: float
+    seeds: int
+    stop_epoch: int
+    kept: bool
+    validation_f1_macro_mean: float
+    validation_f1_macro_std: float
+    test_accuracy_mean: float | None = None
+    test_accuracy_std: float | None = None
+    test_f1_macro_mean: float | None = None
+    test_f1_macro_std: float | None = None
+
+
+@dataclass(frozen=True)
+class RecordingSeedMetrics:
+    """As `SeedMetrics`, at every sample along streams."""
+
+    method: str
+    weight: float
+    seed: int
+    stop_epoch: int
+    validation_f1_macro: float
+    test_accuracy: float
+    test_f1_macro: float
+    agreement_with_teacher: float
+
+
+@dataclass(frozen=True)
+class RecordingMetrics:
+    """What metrics.json says of a run of recordings, where every sample is decided. decision_delay: seconds."""
+
+    protocol: str
+    folds: int
+    decision_delay: float
+    teacher: RecordingTeacherMetrics
+    student: RecordingStudentMetrics
+    methods: tuple[RecordingMethodMetrics, ...]
+    students: tuple[RecordingSeedMetrics, ...]
+    kept_because: str
+    warning: str
+
+
 def read_config(run: Run) -> DistillConfig:
     """Return the configuration that the run was made with.
 
@@ -159,13 +236,26 @@ def read_config(run: Run) -> DistillConfig:
 
 
 def read_metrics(run: Run) -> Metrics:
-    """Return the run's metrics.
+    """Return the metrics of a run of windows.
 
     Raises:
-        MemkdEdgeError: metrics.json is missing, damaged or of a newer format.
+        MemkdEdgeError: metrics.json is missing, damaged, of recordings or of a newer format.
     """
+    return _read_metrics(run, Metrics)
+
+
+def read_recording_metrics(run: Run) -> RecordingMetrics:
+    """Return the metrics of a run of recordings.
+
+    Raises:
+        MemkdEdgeError: metrics.json is missing, damaged, of windows or of a newer format.
+    """
+    return _read_metrics(run, RecordingMetrics)
+
+
+def _read_metrics(run: Run, cls: type[T]) -> T:
     try:
-        return _typed(Metrics, run.read_json(METRICS))
+        return _typed(cls, run.read_json(METRICS))
     except ValueError as error:
         raise MemkdEdgeError(f"{run.path / METRICS}: {error}; distil the run again") from error
 

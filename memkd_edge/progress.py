@@ -23,7 +23,7 @@ class Reporter:
         """An epoch of teacher training ended; epochs of all teachers together, and one's training loss."""
 
     def population(self, epoch: int, epochs: int, best: float, median: float) -> None:
-        """An epoch of all students ended; `best` and `median` are over the students' AUC-PRC on held-out series."""
+        """An epoch of all students ended; `best` and `median` are over the students' scores on held-out series."""
 
     def refit(self, epoch: int, epochs: int) -> None:
         """An epoch of the chosen students on all training series ended."""

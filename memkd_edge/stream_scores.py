@@ -129,6 +129,36 @@ def stream_scores(decisions: Sequence[Decisions], labels: Sequence[Decisions], c
     )
 
 
+def confusion(decisions: Decisions, y: Decisions, classes: int) -> NDArray[np.int64]:
+    """Return the confusion matrices [P, K, K] of P students, rows by label, over the judged samples.
+
+    Args:
+        decisions: [P, N] class indices.
+        y: [N] class indices, or -1.
+        classes: K.
+    """
+    judged = y >= 0
+    student = np.arange(len(decisions))[:, None]
+    cells = (student * classes + y[judged]) * classes + decisions[:, judged]
+    return np.bincount(cells.ravel(), minlength=len(decisions) * classes**2).reshape(-1, classes, classes)
+
+
+def sample_accuracy(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the share [P] of judged samples that are decided right, of confusion matrices [P, K, K]."""
+    right: NDArray[np.float64] = np.trace(confusion, axis1=1, axis2=2) / confusion.sum((1, 2))
+    return right
+
+
+def macro_f1(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the mean [P] over the classes that occur of F1 = 2 hits / (samples + decisions), of confusion matrices [P, K, K]."""
+    hits = np.diagonal(confusion, axis1=1, axis2=2)
+    samples = confusion.sum(2)
+    f1 = 2 * hits / np.maximum(samples + confusion.sum(1), 1)
+    occurs = samples > 0
+    result: NDArray[np.float64] = (f1 * occurs).sum(1) / occurs.sum(1)
+    return result
+
+
 def _of_class(confusion: NDArray[np.int64], k: int) -> ClassOnStream:
     hits, said, there = int(confusion[k, k]), int(confusion[:, k].sum()), int(confusion[k].sum())
     return ClassOnStream(there, hits / said if said else 0.0, hits / there if there else 0.0, 2 * hits / max(said + there, 1))

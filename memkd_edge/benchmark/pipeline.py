@@ -17,12 +17,12 @@ from memkd_edge.benchmark.devices.profiles import Device, load_device
 from memkd_edge.benchmark.report.budget import check_budget, parse_budget
 from memkd_edge.benchmark.report.figures import BenchReport, BuildFigures, DeviceReport, Figure
 from memkd_edge.config import BenchConfig
-from memkd_edge.contents import read_metrics
+from memkd_edge.contents import read_metrics, read_recording_metrics
 from memkd_edge.errors import UsageError
 from memkd_edge.options import check
 from memkd_edge.runs import Run
 from memkd_edge.verification.reference_runner import integer_logits
-from memkd_edge.vocabulary import Arithmetic, FigureKind
+from memkd_edge.vocabulary import Arithmetic, Decision, FigureKind
 
 _BACKENDS: dict[str, Callable[[Device, Builds, BenchConfig], DeviceReport]] = {
     "host": bench_host,
@@ -100,9 +100,13 @@ def _complete(row: BuildFigures, device: Device, duty: DutyCycle | None, accurac
 
 def _accuracies(run: Run, builds: Builds) -> dict[str, Figure]:
     """Return test accuracies: of the float models from the run's metrics, of the integer student by its bit-exact reference."""
-    metrics = read_metrics(run)
-    known = {"student": metrics.student.test, "teacher": metrics.teacher.test}
-    accuracy = {model: Figure(scores.accuracy, FigureKind.MEASURED, "", "torch") for model, scores in known.items()}
+    if run.metadata.decides == Decision.EVERY_SAMPLE:
+        streams = read_recording_metrics(run)
+        known = {"student": streams.student.stream["accuracy"], "teacher": streams.teacher.stream["accuracy"]}
+    else:
+        windows = read_metrics(run)
+        known = {"student": windows.student.test.accuracy, "teacher": windows.teacher.test.accuracy}
+    accuracy = {model: Figure(share, FigureKind.MEASURED, "", "torch") for model, share in known.items()}
     try:
         predicted = integer_logits(builds.quantized, Arithmetic.INT8, builds.x_test).argmax(-1)
     except NotExportableError:

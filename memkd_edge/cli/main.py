@@ -61,10 +61,11 @@ def distill(
 ) -> None:
     """Train a teacher and distil it into a student ~500x smaller."""
     from memkd_edge.cli.progress import reporter
-    from memkd_edge.cli.tables import print_distillation
-    from memkd_edge.contents import read_metrics
+    from memkd_edge.cli.tables import print_distillation, print_recordings
+    from memkd_edge.contents import read_metrics, read_recording_metrics
     from memkd_edge.distillation.pipeline import distill as run_distill
     from memkd_edge.runs import METRICS, Run, find_run
+    from memkd_edge.vocabulary import Decision
 
     resolved = resolve(DistillConfig, "distill", toml=config, flags=given)
     interrupted = Run.open(find_run(str(resume), run_root), complete=False) if resume is not None else None
@@ -77,6 +78,8 @@ def distill(
             raise typer.Exit(INTERRUPTED) from None
     if as_json:
         _print_json({"run": str(run.path), **run.read_json(METRICS)})
+    elif run.metadata.decides == Decision.EVERY_SAMPLE:
+        print_recordings(run, read_recording_metrics(run))
     else:
         print_distillation(run, read_metrics(run))
 

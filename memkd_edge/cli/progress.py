@@ -49,7 +49,7 @@ class _Live(Reporter):
         self._show("teachers", epoch, epochs, f"training loss {loss:.3f}")
 
     def population(self, epoch: int, epochs: int, best: float, median: float) -> None:
-        self._show("students", epoch, epochs, f"validation AUC-PRC best {best:.3f}  median {median:.3f}")
+        self._show("students", epoch, epochs, f"validation score best {best:.3f}  median {median:.3f}")
 
     def refit(self, epoch: int, epochs: int) -> None:
         self._show("refit", epoch, epochs, "the chosen students, on all training series")
@@ -88,7 +88,7 @@ class _Lines(Reporter):
         self._show(f"teachers: epoch {epoch}/{epochs}, training loss {loss:.3f}", epoch == epochs)
 
     def population(self, epoch: int, epochs: int, best: float, median: float) -> None:
-        text = f"students: epoch {epoch}/{epochs}, validation AUC-PRC best {best:.3f}, median {median:.3f}"
+        text = f"students: epoch {epoch}/{epochs}, validation score best {best:.3f}, median {median:.3f}"
         self._show(text, epoch == epochs)
 
     def refit(self, epoch: int, epochs: int) -> None:

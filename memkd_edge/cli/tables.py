@@ -14,7 +14,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from memkd_edge.contents import Metrics
+from memkd_edge.contents import Metrics, RecordingMetrics
 from memkd_edge.ready_models import ReadyModel
 from memkd_edge.runs import Run
 
@@ -173,6 +173,61 @@ def print_distillation(run: Run, metrics: Metrics) -> None:
         every.add_row("majority", "", "", *(f"{figure:.3f}" for figure in figures))
     show(pair, every, f"Kept: {metrics.kept_because}")
     show(*(f"Note: {note}" for note in (metrics.chance, metrics.warning) if note))
+    show(f"Run: {run.path}")
+
+
+def print_recordings(run: Run, metrics: RecordingMetrics) -> None:
+    """Print teacher against student at every sample of the test streams, never reset, then every method."""
+    pair = Grid(
+        f"Teacher and student at every sample, {run.metadata.dataset}",
+        "",
+        "parameters",
+        "compression",
+        "accuracy",
+        "macro F1",
+        "settled",
+        "delay, median",
+        "false switches/min",
+    )
+    for name, model, compression in (
+        ("teacher", metrics.teacher, 1.0),
+        ("student", metrics.student, metrics.student.compression),
+    ):
+        scores = model.stream
+        delay = scores["delay_median_s"]
+        pair.add_row(
+            name,
+            f"{model.parameters:,}",
+            f"{compression:.0f}x",
+            *(f"{scores[key]:.3f}" for key in ("accuracy", "f1_macro", "settled_accuracy")),
+            NONE if delay is None else f"{delay:.2f} s",
+            f"{scores['false_switches_per_minute']:.1f}",
+        )
+    pair.add_row("majority", "", "", f"{metrics.student.stream['majority']:.3f}", "", "", "", "")
+    every = Grid(
+        "All methods (mean ± std over seeds)",
+        "method",
+        "weight",
+        "seeds",
+        "validation macro F1",
+        "test macro F1",
+        "test accuracy",
+        "",
+        keys=2,
+    )
+    for row in metrics.methods:
+        every.add_row(
+            row.method,
+            f"{row.weight:g}",
+            str(row.seeds),
+            _spread(row.validation_f1_macro_mean, row.validation_f1_macro_std),
+            _spread(row.test_f1_macro_mean, row.test_f1_macro_std),
+            _spread(row.test_accuracy_mean, row.test_accuracy_std),
+            "kept" if row.kept else "",
+        )
+    show(pair, every, f"Kept: {metrics.kept_because}")
+    if metrics.warning:
+        show(f"Note: {metrics.warning}")
     show(f"Run: {run.path}")
 
 

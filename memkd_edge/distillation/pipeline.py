@@ -14,15 +14,21 @@ from numpy.typing import NDArray
 from memkd_edge.config import DistillConfig, to_toml
 from memkd_edge.contents import read_config
 from memkd_edge.data.dataset import Dataset
-from memkd_edge.data.loading import load_windows
+from memkd_edge.data.loading import load_data
 from memkd_edge.data.prepare import Prepared, prepare
+from memkd_edge.data.prepare_recordings import PreparedRecordings, Signal, prepare_recordings
+from memkd_edge.data.recordings import Recordings
 from memkd_edge.distillation.methods import method_named
-from memkd_edge.distillation.population import predict
-from memkd_edge.distillation.selection import method_scores, teacher_warning
+from memkd_edge.distillation.population import predict, predict_along
+from memkd_edge.distillation.recording_results import measure_recordings
+from memkd_edge.distillation.selection import AUC_PRC, MACRO_F1, method_scores, teacher_warning
+from memkd_edge.distillation.stream_teacher import answers_along
+from memkd_edge.distillation.streams import StreamSeries, joined, judged_at_ends, judged_everywhere, recorded
 from memkd_edge.distillation.students import Candidate, Parameters
 from memkd_edge.distillation.study import Fold, Study, Teachers, TrainingContext, given_teacher, study, train_teachers
 from memkd_edge.distillation.teacher import Series, TeacherModel, load_teacher, noise_levels
 from memkd_edge.errors import UsageError
+from memkd_edge.metadata import Metadata
 from memkd_edge.nets.classifier import Classifier, ModelSpec, build, hidden_size_for, logits_over_time, save_model
 from memkd_edge.options import check
 from memkd_edge.progress import Reporter
@@ -39,9 +45,11 @@ from memkd_edge.scores import (
     warm_up_samples,
 )
 from memkd_edge.threads import torch_threads
-from memkd_edge.vocabulary import Cell
+from memkd_edge.vocabulary import Cell, Reset
 
 AUTO = ("base", "kd", "fitnet", "memkd", "memkd-belief")
+NOISE = "0.3,0"
+STREAM_NOISE = "0.1"
 PAPER: dict[str, Any] = {"noise": "0", "batch_size": 32, "folds": 1}  # what the paper's protocol settles
 WARM_UP_SHARE = 0.9  # of the test series whose decision must be final
 
@@ -55,7 +63,7 @@ def distill(
     force: bool = False,
     progress: Reporter | None = None,
     teacher: TeacherModel | None = None,
-    data: Dataset | None = None,
+    data: Dataset | Recordings | None = None,
     teachers: Path | None = None,
 ) -> Run:
     """Train a teacher, distil it into a student, and return the finished run.
@@ -84,14 +92,19 @@ def distill(
         config = read_config(resume)
         if resume.is_complete:
             return resume
-    # The number of threads decides in which order sums are taken, so the run keeps it.
-    config = replace(config, threads=config.threads or torch.get_num_threads(), **(PAPER if config.protocol == "paper" else {}))
-    candidates = candidates_of(config)
+    check(config)
     device = _device(config)
-    data = data or load_windows(config)
-    prepared = prepare(data, config)
+    notes: list[str] = []
+    if data is None:
+        data, _ = load_data(config, notes.append)
+    elif isinstance(data, Dataset):
+        notes += data.notes
+    config = _resolved(config, data)
+    candidates = candidates_of(config)
+    prepared = prepare_recordings(data, config) if isinstance(data, Recordings) else _for_use(prepare(data, config), config)
+    _check_streams(config, candidates, prepared.metadata)
     # Both models' shapes are known before anything is trained or written, so what is impossible is refused at once.
-    channels, classes = prepared.x_train.shape[2], len(prepared.metadata.labels)
+    channels, classes = len(prepared.metadata.channels), len(prepared.metadata.labels)
     spec_of_teacher = teacher_spec(config, channels, classes)
     if teacher is None and config.teacher:
         teacher = load_teacher(Path(config.teacher), spec_of_teacher).to(device)
@@ -102,16 +115,59 @@ def distill(
     with alone(path, "trains", "--name"):
         run = resume or Run.create(run_root, path.name, to_toml("distill", config), force=force)
         progress.started(run.path)
-        for note in data.notes:
+        for note in notes:
             progress.note(note)
-        everything, folds = _parts(prepared, config, device)
-        context = TrainingContext(config, run, data.sha256, everything, folds, teachers, progress)
         with torch_threads(config.threads):
+            everything, folds = (
+                _stretches(prepared, config, device)
+                if isinstance(prepared, PreparedRecordings)
+                else _parts(prepared, config, device)
+            )
+            measure = MACRO_F1 if isinstance(prepared, PreparedRecordings) else AUC_PRC
+            context = TrainingContext(config, run, data.sha256, everything, folds, teachers, progress, measure)
             taught_by = train_teachers(context, spec_of_teacher) if teacher is None else given_teacher(context, teacher)
-            _finish(context, prepared, spec, candidates, taught_by, study(context, spec, candidates, taught_by))
+            found = study(context, spec, candidates, taught_by)
+            if isinstance(prepared, PreparedRecordings):
+                measure_recordings(context, prepared, spec, candidates, taught_by, found)
+            else:
+                _finish(context, prepared, spec, candidates, taught_by, found)
         shutil.rmtree(run.path / CHECKPOINT, ignore_errors=True)
         run.set_state("complete", seconds=time.monotonic() - began)
     return run
+
+
+def _resolved(config: DistillConfig, data: Dataset | Recordings) -> DistillConfig:
+    """Return `config` with what is left open, as the run keeps it."""
+    along = isinstance(data, Recordings) or config.reset == Reset.NEVER
+    noise = config.noise or (STREAM_NOISE if along else NOISE)
+    # The number of threads decides in which order sums are taken.
+    settled = replace(config, noise=noise, threads=config.threads or torch.get_num_threads())
+    return replace(settled, **PAPER) if config.protocol == "paper" else settled
+
+
+def _for_use(prepared: Prepared, config: DistillConfig) -> Prepared:
+    """Return the windows with what a model of them is for."""
+    return replace(prepared, metadata=replace(prepared.metadata, reset=Reset(config.reset or Reset.EVENT)))
+
+
+def _check_streams(config: DistillConfig, candidates: list[Candidate], metadata: Metadata) -> None:
+    """Refuse what does not go along streams.
+
+    Raises:
+        UsageError: a method, student or teacher that does not; or a delay of windows.
+    """
+    if metadata.reset != Reset.NEVER:
+        return
+    for name in dict.fromkeys(candidate.method for candidate in candidates):
+        if not method_named(name).along_streams:
+            raise UsageError(
+                f"method {name} is for windows from a reset; along streams there are base, kd, fitnet, memkd, memkd-belief and "
+                "combinations of them"
+            )
+    if config.student == Cell.CNN:
+        raise UsageError("a cnn student answers for whole windows and has no state; along streams take --student lstm or gru")
+    if config.teacher_bidirectional:
+        raise UsageError("a bidirectional teacher looks ahead to the end of a series, and streams have none")
 
 
 def _device(config: DistillConfig) -> torch.device:
@@ -145,13 +201,51 @@ def _free_name(root: Path, dataset: str) -> str:
     return f"{dataset}-{number}"
 
 
-def _parts(prepared: Prepared, config: DistillConfig, device: torch.device) -> tuple[Series, tuple[Fold, ...]]:
+def _stretches(
+    prepared: PreparedRecordings, config: DistillConfig, device: torch.device
+) -> tuple[StreamSeries, tuple[Fold, ...]]:
+    """Return all training recordings, and the folds of them, each judged along the streams of its held-out subjects."""
+    rate = prepared.metadata.sample_rate_hz or 0.0
+    classes = len(prepared.metadata.labels)
+    counts = sum(np.bincount(y[y >= 0], minlength=classes) for _, y in prepared.train)
+    weight = _class_weight(np.asarray(counts), config.balance).to(device)
+
+    def learnt(labelled: list[Signal]) -> StreamSeries:
+        stretches = [(x, y, False) for x, y in labelled] + [(x, y, True) for x, y in prepared.unlabelled]
+        return recorded(stretches, rate, config.decision_delay, weight, device)
+
+    folds = [
+        Fold(
+            learnt([one for one, fold in zip(prepared.train, prepared.folds, strict=True) if fold != number]),
+            judged_everywhere(prepared.held_out(number), device),
+        )
+        for number in range(prepared.folds.max() + 1)
+    ]
+    return learnt(list(prepared.train)), tuple(folds)
+
+
+def _class_weight(counts: NDArray[np.int64], balance: bool) -> torch.Tensor:
+    """Return the classes' weights [K] in the cross-entropy: equal, or inverse to how often each occurs."""
+    if not balance:
+        return torch.ones(len(counts))
+    return torch.from_numpy(counts.sum() / (len(counts) * np.maximum(counts, 1))).float()
+
+
+def _parts(prepared: Prepared, config: DistillConfig, device: torch.device) -> tuple[Series | StreamSeries, tuple[Fold, ...]]:
     """Return all training series, and the folds: of the training series, or by the paper's protocol the test series."""
 
     def series(x: NDArray[np.float32], y: NDArray[np.int64]) -> Series:
-        return Series(torch.from_numpy(x).to(device), torch.from_numpy(y).to(device))
+        return Series(torch.from_numpy(x).to(device), torch.from_numpy(y).to(device), balanced if config.balance else None)
 
     x, y, folds = prepared.x_train, prepared.y_train, prepared.folds
+    classes = len(prepared.metadata.labels)
+    balanced = _class_weight(np.bincount(y, minlength=classes), config.balance).to(device)
+    if prepared.metadata.reset == Reset.NEVER:
+        parts = [(folds != fold, folds == fold) for fold in range(folds.max() + 1)]
+        return joined(x, y, config.seed, balanced, device), tuple(
+            Fold(joined(x[inside], y[inside], config.seed, balanced, device), judged_at_ends(x[out], y[out], config.seed, device))
+            for inside, out in parts
+        )
     everything = series(x, y)
     if config.protocol == "paper":
         return everything, (Fold(everything, series(prepared.x_test, prepared.y_test)),)
@@ -198,14 +292,27 @@ def _finish(
     if isinstance(teachers.final, Classifier):
         context.run.write_bytes(TEACHER, save_model(teachers.final))
 
-    x_test = torch.from_numpy(prepared.x_test).to(context.all.x.device)
-    test_logits = predict(spec, kept_students, x_test).cpu().numpy()
+    device, seed = context.all.x.device, context.config.seed
+    x_test, y_test = torch.from_numpy(prepared.x_test).to(device), prepared.y_test
+    joined_test = None if spec.kind == Cell.CNN else judged_at_ends(prepared.x_test, y_test, seed, device)
+    from_reset = classification_metrics(predict(spec, _only(kept_students, index), x_test)[0].cpu().numpy(), y_test)
+    never_reset = None
+    if joined_test is not None:
+        ends = predict_along(spec, _only(kept_students, index), joined_test)[0]
+        never_reset = classification_metrics(ends.cpu().numpy(), joined_test.y.cpu().numpy())
+    if joined_test is not None and prepared.metadata.reset == Reset.NEVER:
+        y_test = joined_test.y.cpu().numpy()
+        test_logits = predict_along(spec, kept_students, joined_test).cpu().numpy()
+        teacher_test = answers_along(teachers.final, joined_test).cpu().numpy()
+    else:
+        test_logits = predict(spec, kept_students, x_test).cpu().numpy()
+        with torch.no_grad():
+            teacher_test = torch.cat([teachers.final(part)[0] for part in torch.split(x_test, 256)]).cpu().numpy()
     with torch.no_grad():
-        teacher_test = torch.cat([teachers.final(part)[0] for part in torch.split(x_test, 256)]).cpu().numpy()
         over_time = torch.cat([logits_over_time(student, part) for part in torch.split(torch.from_numpy(prepared.x_test), 256)])
     kept = test_logits[index]
-    teacher_metrics = classification_metrics(teacher_test, prepared.y_test)
-    student_metrics = classification_metrics(kept, prepared.y_test)
+    teacher_metrics = classification_metrics(teacher_test, y_test)
+    student_metrics = classification_metrics(kept, y_test)
     teacher_parameters = _parameters(teachers.final)
     warm_up = int(np.quantile(warm_up_samples(over_time.numpy()), WARM_UP_SHARE, method="higher"))
     member = choice.kept.members.index(choice.index)
@@ -232,9 +339,11 @@ def _finish(
                 "stop_epoch": choice.kept.epoch,
                 "validation": {"auc_prc": float(choice.kept.auc[member]), "cross_entropy": float(choice.kept.loss[member])},
                 "test": student_metrics,
+                "test_from_reset": from_reset,
+                "test_never_reset": never_reset,
                 "agreement_with_teacher": agreement(kept, teacher_test),
                 "retention": retention(student_metrics, teacher_metrics),
-                "per_class": per_class_table(kept, prepared.y_test, prepared.metadata.labels),
+                "per_class": per_class_table(kept, y_test, prepared.metadata.labels),
                 "warm_up_samples": warm_up,
             },
             "majority": {
@@ -242,8 +351,8 @@ def _finish(
                 "test": majority_metrics(prepared.y_train, prepared.y_test),
                 "validation": majority_metrics(prepared.y_train, context.held_out_labels),
             },
-            "methods": _method_rows(prepared, candidates, found, test_logits),
-            "students": _student_rows(prepared, found, test_logits, teacher_test),
+            "methods": _method_rows(y_test, candidates, found, test_logits),
+            "students": _student_rows(y_test, found, test_logits, teacher_test),
             "kept_because": choice.reason,
             "warning": teacher_warning(
                 {one.method: float(one.auc.mean()) for one in choice.methods}, teacher_validation["auc_prc"]
@@ -268,6 +377,10 @@ def chance_warning(accuracy: float, prepared: Prepared) -> str:
     )
 
 
+def _only(parameters: Parameters, index: int) -> Parameters:
+    return {name: tensor[index : index + 1] for name, tensor in parameters.items()}
+
+
 def _single(spec: ModelSpec, parameters: Parameters, index: int) -> Classifier:
     model = build(spec)
     model.load_state_dict({name: tensor[index] for name, tensor in parameters.items()})
@@ -275,12 +388,12 @@ def _single(spec: ModelSpec, parameters: Parameters, index: int) -> Classifier:
 
 
 def _method_rows(
-    prepared: Prepared, candidates: list[Candidate], found: Study, test_logits: NDArray[np.float32]
+    y_test: NDArray[np.int64], candidates: list[Candidate], found: Study, test_logits: NDArray[np.float32]
 ) -> list[dict[str, Any]]:
     """Return one row per (method, weight): mean and std over its seeds; test figures for a method's best weight."""
     test = {
-        "test_auc_prc": auc_prc(test_logits, prepared.y_test),
-        "test_accuracy": (test_logits.argmax(-1) == prepared.y_test).mean(-1),
+        "test_auc_prc": auc_prc(test_logits, y_test),
+        "test_accuracy": (test_logits.argmax(-1) == y_test).mean(-1),
     }
     chosen = {(score.method, score.weight) for score in found.choice.methods}
     kept = (found.choice.kept.method, found.choice.kept.weight)
@@ -305,7 +418,7 @@ def _method_rows(
 
 
 def _student_rows(
-    prepared: Prepared, found: Study, test_logits: NDArray[np.float32], teacher_test: NDArray[np.float32]
+    y_test: NDArray[np.int64], found: Study, test_logits: NDArray[np.float32], teacher_test: NDArray[np.float32]
 ) -> list[dict[str, Any]]:
     """Return one row per student trained again on all training series: its held-out score as a candidate, its test figures."""
     validation = [(one.epoch, area) for one in found.choice.methods for area in one.auc]
@@ -317,10 +430,10 @@ def _student_rows(
             "stop_epoch": epoch,
             "validation_auc_prc": float(score),
             "test_auc_prc": float(area),
-            "test_accuracy": float((logits.argmax(-1) == prepared.y_test).mean()),
+            "test_accuracy": float((logits.argmax(-1) == y_test).mean()),
             "agreement_with_teacher": agreement(logits, teacher_test),
         }
         for one, (epoch, score), area, logits in zip(
-            found.refitted, validation, auc_prc(test_logits, prepared.y_test), test_logits, strict=True
+            found.refitted, validation, auc_prc(test_logits, y_test), test_logits, strict=True
         )
     ]

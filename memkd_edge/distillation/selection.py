@@ -2,13 +2,15 @@
 """Chooses method, loss weight, stopping epoch and seed, from figures on held-out series alone."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from memkd_edge.distillation.students import Candidate
+from memkd_edge.scores import auc_prc
+from memkd_edge.stream_scores import confusion, macro_f1
 
 Floats = NDArray[np.float64]
 DIGITS = 3  # of the mean AUC-PRC count
@@ -16,10 +18,28 @@ SMOOTHING = 3  # neighbouring scores averaged before a stopping epoch is read of
 
 
 @dataclass(frozen=True)
+class Measure:
+    """What selects: a name for reports, and the values [P], the higher the better, of logits [P, N, K] for classes y [N]."""
+
+    name: str
+    of: Callable[[ArrayLike, ArrayLike], Floats]
+
+
+def _macro_f1(logits: ArrayLike, y: ArrayLike) -> Floats:
+    scores, truth = np.asarray(logits), np.asarray(y)
+    return macro_f1(confusion(scores.argmax(-1), truth, scores.shape[-1]))
+
+
+AUC_PRC = Measure("AUC-PRC", auc_prc)
+MACRO_F1 = Measure("macro F1", _macro_f1)
+
+
+@dataclass(frozen=True)
 class ScoreHistory:
     """How the students scored on held-out series while they were trained.
 
-    epochs: int64 [V], finished epochs at each scoring; auc, loss: [V, P], AUC-PRC and cross-entropy of each student.
+    epochs: int64 [V], finished epochs at each scoring; auc, loss: [V, P], what selects (of windows AUC-PRC) and cross-entropy of
+    each student.
     """
 
     epochs: NDArray[np.int64]
@@ -73,14 +93,14 @@ def method_scores(candidates: list[Candidate], history: ScoreHistory) -> list[Me
     return result
 
 
-def choose(candidates: list[Candidate], history: ScoreHistory, part: str = "validation") -> Choice:
+def choose(candidates: list[Candidate], history: ScoreHistory, part: str = "validation", measure: str = "AUC-PRC") -> Choice:
     """Choose the best weight of each method, then the method, then the seed.
 
     The score is the mean AUC-PRC over the seeds: a single seed is luck as much as merit. Methods whose score is equal to
     `DIGITS` decimals are tied; of tied ones a MemKD method is kept. Of its students the one with the best score is kept.
 
     Args:
-        history: scores on the held-out series, which `part` names.
+        history: scores on the held-out series, which `part` names; `measure` names what selects.
     """
     best_of_method: dict[str, MethodScore] = {}
     for score in method_scores(candidates, history):
@@ -94,10 +114,10 @@ def choose(candidates: list[Candidate], history: ScoreHistory, part: str = "vali
     index = max(range(len(kept.members)), key=lambda seed: (kept.auc[seed], -kept.loss[seed]))
     scores = f"{kept.auc.mean():.3f} over {len(kept.members)} seed{'s' if len(kept.members) > 1 else ''}"
     if kept is best:
-        reason = f"{kept.method} with weight {kept.weight:g} has the highest mean {part} AUC-PRC ({scores})"
+        reason = f"{kept.method} with weight {kept.weight:g} has the highest mean {part} {measure} ({scores})"
     else:
         reason = (
-            f"{kept.method} with weight {kept.weight:g} has a mean {part} AUC-PRC of {scores}, which ties with {best.method} "
+            f"{kept.method} with weight {kept.weight:g} has a mean {part} {measure} of {scores}, which ties with {best.method} "
             f"({best.auc.mean():.3f}); ties go to MemKD"
         )
     member = kept.members[index]
@@ -105,16 +125,16 @@ def choose(candidates: list[Candidate], history: ScoreHistory, part: str = "vali
     return Choice(methods, kept, member, reason)
 
 
-def teacher_warning(validation: Mapping[str, float], teacher: float) -> str:
+def teacher_warning(validation: Mapping[str, float], teacher: float, measure: str = "AUC-PRC") -> str:
     """Say so when on held-out series base beats the teacher, or every method that it teaches.
 
     Args:
-        validation: each method's mean validation AUC-PRC over the seeds.
+        validation: each method's mean validation score over the seeds, of the `measure` that selects.
         teacher: the teacher's own.
     """
     base = validation.get("base", 0.0)
     taught = max((name for name in validation if name != "base"), key=validation.__getitem__, default="")
-    alone = f"base won: without a teacher students reach a validation AUC-PRC of {base:.3f}"
+    alone = f"base won: without a teacher students reach a validation {measure} of {base:.3f}"
     if base > teacher:
         remedy = "it is the weak part; train it longer, with more seeds, or give a better one"
         return f"{alone}, the teacher itself {teacher:.3f}: {remedy}"

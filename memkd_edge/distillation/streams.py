@@ -63,8 +63,8 @@ class StreamSeries:
 
     @property
     def epoch_steps(self) -> int:
-        """Chunks of an epoch. An epoch is a pass, or a part of a long one."""
-        return self._chunks // self._parts
+        """Chunks of an epoch. An epoch is a pass, several short ones, or a part of a long one."""
+        return self._chunks * self._passes // self._parts
 
     @property
     def _span(self) -> int:
@@ -78,9 +78,19 @@ class StreamSeries:
     def _parts(self) -> int:
         return max(1, round(self._chunks / EPOCH_STEPS))
 
+    @property
+    def _passes(self) -> int:
+        return max(1, round(EPOCH_STEPS / self._chunks))
+
     def chunks(self, seed: int, epoch: int) -> list[Tensor]:
         """Return the samples of each chunk of an epoch, int64 [lanes, chunk]: a lane goes on where its last chunk ended."""
-        number, part = divmod(epoch, self._parts)
+        if self._parts > 1:
+            number, part = divmod(epoch, self._parts)
+            return self._of_pass(seed, number, range(part * self.epoch_steps, (part + 1) * self.epoch_steps))
+        passes = range(epoch * self._passes, (epoch + 1) * self._passes)
+        return [chunk for number in passes for chunk in self._of_pass(seed, number, range(self._chunks))]
+
+    def _of_pass(self, seed: int, number: int, chunks: range) -> list[Tensor]:
         source = torch.Generator().manual_seed(seeds.of_epoch(seed, number))
         which = number % len(self.stretches)
         ends = np.cumsum(self.stretches[which]) + which * self.length
@@ -88,10 +98,7 @@ class StreamSeries:
         ring = torch.cat([torch.arange(ends[one] - self.stretches[which][one], ends[one]) for one in order])
         first = int(torch.randint(self.length // self.grain, (), generator=source)) * self.grain
         starts = first + self._span * torch.arange(self.lanes)[:, None] + torch.arange(self.chunk)
-        return [
-            ring[(starts + self.chunk * chunk) % self.length]
-            for chunk in range(part * self.epoch_steps, (part + 1) * self.epoch_steps)
-        ]
+        return [ring[(starts + self.chunk * chunk) % self.length] for chunk in chunks]
 
     def disturbed(self, index: Tensor, noise: float, carried: float, seed: int) -> tuple[Tensor, Tensor]:
         """Return the samples `index` [B, T] with Gaussian noise, and which lanes go on from their state: 1, else 0, float [B]."""

@@ -29,44 +29,50 @@ from memkd_edge.distillation.checkpoint import read_checkpoint, write_checkpoint
 from memkd_edge.distillation.methods import cross_entropy
 from memkd_edge.distillation.population import Population, one_thread_each, train_epoch
 from memkd_edge.distillation.recipe import Recipe, TeacherRecipe, batch_size, epochs
-from memkd_edge.distillation.selection import Choice, ScoreHistory, choose
+from memkd_edge.distillation.selection import AUC_PRC, Choice, Measure, ScoreHistory, choose
+from memkd_edge.distillation.stream_teacher import StreamTeacher, answers_along
+from memkd_edge.distillation.streams import JudgedStreams, StreamSeries
 from memkd_edge.distillation.students import Candidate
 from memkd_edge.distillation.teacher import Series, Teacher, TeacherModel, TeacherTraining, noise_levels
 from memkd_edge.errors import MemkdEdgeError
 from memkd_edge.nets.classifier import Classifier, ModelSpec
 from memkd_edge.progress import Reporter
 from memkd_edge.runs import CHECKPOINT, Run
-from memkd_edge.scores import auc_prc
 from memkd_edge.threads import torch_threads
 
 SCORINGS = 20  # of the students, while they are trained
 CHECKPOINT_EVERY_S = 10.0
 NOISE_MARGIN = 0.05  # of held-out AUC-PRC, by which another noise level must be better than the one before it
 MIB = 2**20
+STREAM_STEPS = 2000  # of training along streams, when the number of epochs is left open
+STREAM_TEACHER_STEPS = 600
+CARRIED = 0.9
 
 
 @dataclass(frozen=True)
 class Fold:
     """What a fold trains on, and what it is judged by."""
 
-    train: Series
-    held_out: Series
+    train: Series | StreamSeries
+    held_out: Series | JudgedStreams
 
 
 @dataclass(frozen=True)
 class TrainingContext:
     """One run's data on its device, and how it is trained.
 
-    teachers: the file that keeps the trained teachers beyond the run; without one a checkpoint of the run does.
+    teachers: the file that keeps the trained teachers beyond the run; without one a checkpoint of the run does. measure: what
+    students and teachers are selected by.
     """
 
     config: DistillConfig
     run: Run
     data_sha256: str
-    all: Series
+    all: Series | StreamSeries
     folds: tuple[Fold, ...]
     teachers: Path | None
     progress: Reporter
+    measure: Measure = AUC_PRC
 
     def checkpoint(self, phase: str) -> Path:
         """Return the checkpoint file of a phase."""
@@ -74,18 +80,27 @@ class TrainingContext:
 
     @property
     def batch_size(self) -> int:
-        """Series in a batch."""
-        return batch_size(self.config.batch_size, len(self.all.y))
+        """Series in a batch, or lanes of streams."""
+        return self.all.lanes if isinstance(self.all, StreamSeries) else batch_size(self.config.batch_size, len(self.all.y))
 
     @property
     def epochs(self) -> int:
         """Epochs of the students."""
+        if isinstance(self.all, StreamSeries):
+            return self.config.epochs or math.ceil(STREAM_STEPS / self.all.epoch_steps)
         return epochs(self.config.epochs, len(self.all.y), self.batch_size)
 
     @property
     def teacher_epochs(self) -> int:
         """Epochs of a teacher, at most."""
+        if isinstance(self.all, StreamSeries):
+            return self.config.teacher_epochs or math.ceil(STREAM_TEACHER_STEPS / self.all.epoch_steps)
         return epochs(self.config.teacher_epochs, len(self.all.y), self.batch_size)
+
+    @property
+    def carried(self) -> float:
+        """The share of the lanes of recordings that go on from the state they ended in; joined windows start from a reset."""
+        return CARRIED if isinstance(self.all, StreamSeries) and self.all.grain == 1 else 0.0
 
     @property
     def held_out_labels(self) -> NDArray[np.int64]:
@@ -128,9 +143,9 @@ class _Tries:
     Now and then a deep LSTM does not; its training loss shows that without any held-out series. The last one goes on to the end.
     """
 
-    def __init__(self, context: TrainingContext, spec: ModelSpec, part: Series, noise: float) -> None:
+    def __init__(self, context: TrainingContext, spec: ModelSpec, part: Series | StreamSeries, noise: float) -> None:
         config = context.config
-        recipe = TeacherRecipe(context.teacher_epochs, config.teacher_learning_rate, context.batch_size, noise)
+        recipe = TeacherRecipe(context.teacher_epochs, config.teacher_learning_rate, context.batch_size, noise, context.carried)
         numbers = range(config.teacher_seeds)
         self.trainings = [TeacherTraining(spec, recipe, seeds.of_teacher(config.seed, number), part) for number in numbers]
         self.epochs = recipe.epochs
@@ -189,7 +204,7 @@ def train_teachers(context: TrainingContext, spec: ModelSpec) -> Teachers:
         # The final teacher of the first level, which mostly stands, keeps a core busy that would else wait for the last fold.
         train(of_level if noise == levels[0] else of_level[:-1])
         logits = _logits([one.best for one in of_level[:-1]], context)
-        auc = float(auc_prc(logits[None], context.held_out_labels)[0])
+        auc = float(context.measure.of(logits[None], context.held_out_labels)[0])
         if auc > kept_auc + NOISE_MARGIN:
             kept, kept_auc, kept_logits = noise, auc, logits
     train([tries[kept][-1]])
@@ -198,15 +213,35 @@ def train_teachers(context: TrainingContext, spec: ModelSpec) -> Teachers:
 
 
 def _logits(models: list[Any], context: TrainingContext) -> NDArray[np.float32]:
-    with torch.no_grad():
-        parts = [model(fold.held_out.x)[0] for model, fold in zip(models, context.folds, strict=True)]
+    parts = [_answers(model, fold.held_out) for model, fold in zip(models, context.folds, strict=True)]
     return torch.cat(parts).cpu().numpy()
+
+
+def _answers(model: TeacherModel, held_out: Series | JudgedStreams) -> Tensor:
+    if isinstance(held_out, JudgedStreams):
+        return answers_along(model, held_out)
+    with torch.no_grad():
+        return model(held_out.x)[0]
+
+
+def _answers_of_all(population: Population, held_out: Series | JudgedStreams) -> Tensor:
+    if isinstance(held_out, JudgedStreams):
+        return population.predict_along(held_out)
+    return population.predict(held_out.x)
+
+
+def _taught_by(
+    model: TeacherModel, train: Series | StreamSeries, memory_limit: int, noise: float, seed: int
+) -> Teacher | StreamTeacher:
+    if isinstance(train, StreamSeries):
+        return StreamTeacher(model, train, memory_limit=memory_limit)
+    return Teacher(model, train, memory_limit=memory_limit, noise=noise, seed=seed)
 
 
 def study(context: TrainingContext, spec: ModelSpec, candidates: list[Candidate], teachers: Teachers) -> Study:
     """Train, choose, and train again."""
     history = _cross_validate(context, spec, candidates, teachers)
-    choice = choose(candidates, history, "test" if context.config.protocol == "paper" else "validation")
+    choice = choose(candidates, history, "test" if context.config.protocol == "paper" else "validation", context.measure.name)
     refitted = [candidates[member] for score in choice.methods for member in score.members]
     stops = torch.tensor([score.epoch for score in choice.methods for _ in score.members])
     return Study(choice, history, refitted, _refit(context, spec, refitted, stops, teachers))
@@ -219,8 +254,8 @@ def _cross_validate(context: TrainingContext, spec: ModelSpec, candidates: list[
         Population(
             spec,
             candidates,
-            Teacher(model, fold.train, memory_limit=limit, noise=teachers.noise, seed=config.seed),
-            recipe(context),
+            _taught_by(model, fold.train, limit, teachers.noise, config.seed),
+            recipe(context, teachers.noise),
             threads=-(-context.config.threads // len(context.folds)),
             memory_limit=limit,
         )
@@ -238,10 +273,10 @@ def _cross_validate(context: TrainingContext, spec: ModelSpec, candidates: list[
     for epoch in range(checkpoint.epoch, context.epochs):
         train_epoch(populations, epoch, context.config.threads)
         if (epoch + 1) % every == 0 or epoch + 1 == context.epochs:
-            parts = [one.predict(fold.held_out.x).cpu() for one, fold in zip(populations, context.folds, strict=True)]
+            parts = [_answers_of_all(one, fold.held_out).cpu() for one, fold in zip(populations, context.folds, strict=True)]
             logits = torch.cat(parts, 1)
             scores["epochs"].append(epoch + 1)
-            scores["auc"].append(auc_prc(logits.numpy(), labels.numpy()))
+            scores["auc"].append(context.measure.of(logits.numpy(), labels.numpy()))
             scores["loss"].append(cross_entropy(logits, labels).double().numpy())
         if scores["auc"]:
             context.progress.population(
@@ -261,8 +296,9 @@ def _refit(
     context: TrainingContext, spec: ModelSpec, candidates: list[Candidate], stops: Tensor, teachers: Teachers
 ) -> Population:
     limit = context.config.memory_limit * MIB
-    taught = Teacher(teachers.final, context.all, memory_limit=limit, noise=teachers.noise, seed=context.config.seed)
-    population = Population(spec, candidates, taught, recipe(context), threads=context.config.threads, memory_limit=limit)
+    taught = _taught_by(teachers.final, context.all, limit, teachers.noise, context.config.seed)
+    how = recipe(context, teachers.noise)
+    population = Population(spec, candidates, taught, how, threads=context.config.threads, memory_limit=limit)
     checkpoint = Checkpoint(context.checkpoint("refit"), context.data_sha256)
     saved = checkpoint.groups()
     if saved:
@@ -276,9 +312,10 @@ def _refit(
     return population
 
 
-def recipe(context: TrainingContext) -> Recipe:
-    """Return how the run trains its students."""
-    return Recipe(context.epochs, context.config.learning_rate, context.batch_size, context.config.seed)
+def recipe(context: TrainingContext, noise: float) -> Recipe:
+    """Return how the run trains its students, with `noise` along streams; the copies of series have theirs already."""
+    config = context.config
+    return Recipe(context.epochs, config.learning_rate, context.batch_size, config.seed, context.carried, noise)
 
 
 class Checkpoint:

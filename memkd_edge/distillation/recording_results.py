@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What came of distilling recordings: teacher and students along the test streams, once, as files of the run."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from memkd_edge.data.prepare_recordings import PreparedRecordings
+from memkd_edge.distillation.population import predict_along
+from memkd_edge.distillation.selection import method_scores, teacher_warning
+from memkd_edge.distillation.stream_teacher import answers_along
+from memkd_edge.distillation.streams import JudgedStreams, StreamSeries, judged_everywhere
+from memkd_edge.distillation.students import Candidate
+from memkd_edge.distillation.study import Study, Teachers, TrainingContext
+from memkd_edge.nets.classifier import Classifier, ModelSpec, build, logits_over_time, save_model
+from memkd_edge.runs import METADATA, METRICS, SERIES, STUDENT, TEACHER
+from memkd_edge.stream_scores import confusion, macro_f1, sample_accuracy, stream_scores
+
+WARM_UP_SHARE = 0.9  # of the test chunks whose decisions must be those of a student that was never reset
+
+
+def measure_recordings(
+    context: TrainingContext,
+    prepared: PreparedRecordings,
+    spec: ModelSpec,
+    candidates: list[Candidate],
+    teachers: Teachers,
+    found: Study,
+) -> None:
+    """Measure everything along the test streams, never reset, and write the run's files."""
+    assert isinstance(context.all, StreamSeries)
+    choice, students = found.choice, found.population.kept
+    index = found.refitted.index(candidates[choice.index])
+    student = build(spec)
+    student.load_state_dict({name: tensor[index] for name, tensor in students.items()})
+    context.run.write_bytes(STUDENT, save_model(student.eval()))
+    if isinstance(teachers.final, Classifier):
+        context.run.write_bytes(TEACHER, save_model(teachers.final))
+
+    device, labels = context.all.x.device, prepared.metadata.labels
+    # Judged at every sample, whether it has a class or not: what is not judged still belongs to the decisions along a stream.
+    everywhere = judged_everywhere(
+        [(x, np.zeros_like(y)) for x, y in prepared.test], device, most=sum(len(y) for _, y in prepared.test)
+    )
+    order = np.lexsort((everywhere.time.cpu(), everywhere.stream.cpu()))  # stream after stream
+    decisions = np.stack([_decided(spec, students, one, everywhere)[order] for one in range(len(found.refitted))])
+    taught = answers_along(teachers.final, everywhere).argmax(-1).cpu().numpy()[order]
+    ends = np.cumsum([len(y) for _, y in prepared.test])[:-1]
+    truth = np.concatenate([y for _, y in prepared.test])
+    tables = confusion(np.concatenate([decisions, taught[None]]), truth, len(labels))
+    accuracy, f1 = sample_accuracy(tables), macro_f1(tables)
+
+    def along(one: NDArray[np.int64]) -> dict[str, Any]:
+        rate = prepared.metadata.sample_rate_hz or 1.0
+        return stream_scores(np.split(one, ends), [y for _, y in prepared.test], len(labels), rate).as_dict()
+
+    parameters = sum(parameter.numel() for parameter in teachers.final.parameters())
+    kept_series = prepared.kept_series(context.all.chunk)
+    warm_up = _warm_up(student, [x for x, _ in prepared.test], kept_series["x_test"].shape[1])
+    judged = truth >= 0
+    member = choice.kept.members.index(choice.index)
+    validation = context.measure.of(teachers.held_out_logits[None], context.held_out_labels)[0]
+    context.run.write_json(
+        METRICS,
+        {
+            "protocol": context.config.protocol,
+            "folds": len(context.folds),
+            "decision_delay": context.config.decision_delay,
+            "teacher": {
+                "parameters": parameters,
+                "noise": teachers.noise,
+                "stream": along(taught),
+                "validation": {"f1_macro": float(validation)},
+            },
+            "student": {
+                "parameters": spec.parameters,
+                "compression": parameters / spec.parameters,
+                "hidden_size": spec.hidden_size,
+                "kind": spec.kind,
+                "method": choice.kept.method,
+                "weight": choice.kept.weight,
+                "seed": candidates[choice.index].seed,
+                "stop_epoch": choice.kept.epoch,
+                "stream": along(decisions[index]),
+                "validation": {"f1_macro": float(choice.kept.auc[member]), "cross_entropy": float(choice.kept.loss[member])},
+                "agreement_with_teacher": float((decisions[index] == taught)[judged].mean()),
+                "warm_up_samples": warm_up,
+            },
+            "methods": _method_rows(candidates, found, accuracy, f1),
+            "students": _student_rows(found, accuracy, f1, decisions, taught, judged),
+            "kept_because": choice.reason,
+            "warning": teacher_warning(
+                {one.method: float(one.auc.mean()) for one in choice.methods}, float(validation), context.measure.name
+            ),
+        },
+    )
+    metadata = replace(prepared.metadata, warm_up=warm_up, accuracy=float(accuracy[index]), run_id=context.run.run_id)
+    context.run.write_text(METADATA, metadata.to_json() + "\n")
+    context.run.write_arrays(SERIES, kept_series)
+
+
+def _decided(spec: ModelSpec, students: dict[str, torch.Tensor], number: int, streams: JudgedStreams) -> NDArray[np.int64]:
+    """Return the decisions [N] of one student; one at a time, because streams may be long."""
+    own = {name: tensor[number : number + 1] for name, tensor in students.items()}
+    return predict_along(spec, own, streams)[0].argmax(-1).cpu().numpy()
+
+
+def _warm_up(student: Classifier, streams: Sequence[NDArray[np.float32]], chunk: int) -> int:
+    """Return the samples after a reset until decisions are those of a student that was never reset, in most chunks of streams."""
+    settled = []
+    with torch.no_grad():
+        for x in streams:
+            never = logits_over_time(student, torch.from_numpy(x)[None])[0].argmax(-1)
+            count = len(x) // chunk
+            whole = torch.from_numpy(x[: count * chunk]).view(count, chunk, -1)
+            differs = logits_over_time(student, whole).argmax(-1) != never[: count * chunk].view(count, chunk)
+            settled.append((differs * torch.arange(1, chunk + 1)).amax(1) + 1)
+    after = torch.cat(settled).clamp_max(chunk).numpy()
+    return int(np.quantile(after, WARM_UP_SHARE, method="higher"))
+
+
+def _method_rows(
+    candidates: list[Candidate], found: Study, accuracy: NDArray[np.float64], f1: NDArray[np.float64]
+) -> list[dict[str, Any]]:
+    """Return one row per (method, weight): mean and std over its seeds; test figures for a method's best weight."""
+    chosen = {(score.method, score.weight) for score in found.choice.methods}
+    kept = (found.choice.kept.method, found.choice.kept.weight)
+    rows = []
+    for score in method_scores(candidates, found.history):
+        key = (score.method, score.weight)
+        row: dict[str, Any] = {
+            "method": score.method,
+            "weight": score.weight,
+            "seeds": len(score.members),
+            "stop_epoch": score.epoch,
+            "kept": key == kept,
+            "validation_f1_macro_mean": float(score.auc.mean()),
+            "validation_f1_macro_std": float(score.auc.std()),
+        }
+        if key in chosen:
+            members = [number for number, one in enumerate(found.refitted) if (one.method, one.weight) == key]
+            for name, values in (("test_accuracy", accuracy), ("test_f1_macro", f1)):
+                row |= {f"{name}_mean": float(values[members].mean()), f"{name}_std": float(values[members].std())}
+        rows.append(row)
+    return rows
+
+
+def _student_rows(
+    found: Study,
+    accuracy: NDArray[np.float64],
+    f1: NDArray[np.float64],
+    decisions: NDArray[np.int64],
+    taught: NDArray[np.int64],
+    judged: NDArray[np.bool_],
+) -> list[dict[str, Any]]:
+    """Return one row per student trained again on all training recordings."""
+    validation = [(one.epoch, score) for one in found.choice.methods for score in one.auc]
+    return [
+        {
+            "method": one.method,
+            "weight": one.weight,
+            "seed": one.seed,
+            "stop_epoch": epoch,
+            "validation_f1_macro": float(score),
+            "test_accuracy": float(accuracy[number]),
+            "test_f1_macro": float(f1[number]),
+            "agreement_with_teacher": float((decisions[number] == taught)[judged].mean()),
+        }
+        for number, (one, (epoch, score)) in enumerate(zip(found.refitted, validation, strict=True))
+    ]
