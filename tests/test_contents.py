@@ -15,7 +15,7 @@ from memkd_edge.config import DistillConfig, to_toml
 from memkd_edge.contents import read_config, read_metrics, read_series, read_student, read_teacher
 from memkd_edge.distillation.checkpoint import read_checkpoint, write_checkpoint
 from memkd_edge.errors import MemkdEdgeError
-from memkd_edge.file_formats import CONFIGURATION
+from memkd_edge.file_formats import CHECKPOINT, CONFIGURATION
 from memkd_edge.runs import FORMAT, Run
 from tests.example_metrics import example_metrics
 from tests.writers.toy import make_run, student
@@ -68,9 +68,9 @@ def test_every_file_of_a_run_carries_its_format_number(run, tmp_path):
     assert (run.path / "config.toml").read_text().startswith(f"format = {CONFIGURATION}\n")
     assert json.loads((run.path / "model.json").read_text())["format"] == 1
     write_checkpoint(tmp_path / "c.safetensors", {"w": torch.zeros(1)}, {"epoch": 3})
-    assert read_checkpoint(tmp_path / "c.safetensors")[1] == {"epoch": 3}
+    assert read_checkpoint(tmp_path / "c.safetensors")[1] == {"epoch": 3, "format": CHECKPOINT}
     with safe_open(tmp_path / "c.safetensors", framework="np") as archive:
-        assert json.loads(archive.metadata()["memkd_edge"])["format"] == FORMAT
+        assert json.loads(archive.metadata()["memkd_edge"])["format"] == CHECKPOINT
 
 
 def test_files_of_a_newer_format_are_refused_by_name(run, tmp_path):
@@ -79,7 +79,7 @@ def test_files_of_a_newer_format_are_refused_by_name(run, tmp_path):
         run.write_json(name, run.read_json(name) | newer)
     run.write_arrays("calibration.npz", run.read_arrays("calibration.npz") | {"format": np.array(FORMAT + 1)})
     run.write_text("config.toml", to_toml("distill", DistillConfig()).replace(f"= {CONFIGURATION}", f"= {CONFIGURATION + 1}", 1))
-    write_checkpoint(tmp_path / "c.safetensors", {"w": torch.zeros(1)}, newer)
+    write_checkpoint(tmp_path / "c.safetensors", {"w": torch.zeros(1)}, {"format": CHECKPOINT + 1})
     cases = {
         "metrics.json": lambda: read_metrics(run),
         "env.json": run.environment,

@@ -23,13 +23,15 @@ from memkd_edge.cli.bench_tables import COST, print_checks, print_devices, print
 from memkd_edge.cli.export_tables import print_inspection, print_verification
 from memkd_edge.cli.progress import _columns
 from memkd_edge.cli.tables import Grid, literal, print_distillation, print_models, show
-from memkd_edge.contents import MajorityMetrics, MethodMetrics, Scores, TeacherMetrics
+from memkd_edge.contents import MajorityMetrics, MethodMetrics, Scores, TeacherMetrics, read_metrics
 from memkd_edge.formats.inspection import Inspection
 from memkd_edge.metadata import Metadata
 from memkd_edge.ready_models import ready_models
+from memkd_edge.runs import Run
 from memkd_edge.verification.pipeline import FileReport, VerifyReport
 from memkd_edge.verification.runtime_check import Accuracy, RuntimeResult
 from memkd_edge.vocabulary import FigureKind
+from tests.conftest import ROOT
 from tests.example_metrics import example_metrics
 
 WIDTHS = (80, 120, None)  # None: a pipe
@@ -126,6 +128,15 @@ def test_no_digit_of_a_distillation_is_cut_and_what_is_not_known_is_a_dash(width
     for text in ("204,404", "562x", "1.000", "0.988", "0.750 ± 0.125", "1.000 ± 1.000", "0.0625", "0.600", "0.525", "0.475"):
         assert text in out, text
     assert out.split().count("-") == 2
+
+
+@pytest.mark.parametrize("name", ["gunpoint", "spsw_smartwatch"])
+def test_a_run_of_a_version_without_a_majority_baseline_is_printed_without_it(name, printed):
+    shipped = Run.open(ROOT / "models" / name)
+    assert "majority" not in shipped.read_json("metrics.json")
+    out = printed(120, lambda: print_distillation(shipped, read_metrics(shipped)))
+    assert "majority" not in out
+    assert f"Run: {shipped.path}" in out
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -66,8 +66,8 @@ class SetResult:
     teacher_validation_auc_prc: float
     teacher_test_auc_prc: float
     teacher_test_accuracy: float
-    majority_test_auc_prc: float
-    majority_test_accuracy: float
+    majority_test_auc_prc: float | None  # None: of an older version's rows
+    majority_test_accuracy: float | None
     methods: tuple[MethodResult, ...]
     kept: StudentResult | None
 

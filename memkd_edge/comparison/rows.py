@@ -42,8 +42,8 @@ class StudentResult:
     teacher_validation_auc_prc: float
     teacher_test_auc_prc: float
     teacher_test_accuracy: float
-    majority_test_auc_prc: float  # of always saying the most frequent class
-    majority_test_accuracy: float
+    majority_test_auc_prc: float | None  # of always saying the most frequent class; None in rows of older versions
+    majority_test_accuracy: float | None
     train_series: int
     length: int  # time steps, after resampling
     classes: int
@@ -74,6 +74,8 @@ def write_rows(path: Path, rows: Iterable[StudentResult]) -> Path:
 def read_rows(path: Path) -> list[StudentResult]:
     """Return the rows in the file's order; none when there is no file yet.
 
+    A column that older versions did not write, and that may be empty, is None throughout.
+
     Raises:
         MemkdEdgeError: the file is damaged; the message names the line.
     """
@@ -82,12 +84,15 @@ def read_rows(path: Path) -> list[StudentResult]:
     rows: list[StudentResult] = []
     reader = csv.reader(io.StringIO(path.read_bytes().decode(errors="replace")), strict=True)
     try:
-        if tuple(next(reader, ())) != COLUMNS:
+        columns = next(reader, [])
+        missing = [name for name in COLUMNS if name not in columns and not _may_be_empty(name)]
+        if missing or len(set(columns)) < len(columns) or not set(columns) <= set(COLUMNS):
             raise ValueError(f"the columns are not {', '.join(COLUMNS)}")
         for cells in reader:
-            if len(cells) != len(COLUMNS):
-                raise ValueError(f"{len(cells)} cells where there are {len(COLUMNS)} columns")
-            rows.append(StudentResult(*(_value(name, cell) for name, cell in zip(COLUMNS, cells, strict=True))))
+            if len(cells) != len(columns):
+                raise ValueError(f"{len(cells)} cells where there are {len(columns)} columns")
+            found = dict(zip(columns, cells, strict=True))
+            rows.append(StudentResult(**{name: _value(name, found.get(name, "")) for name in COLUMNS}))
     except (ValueError, csv.Error) as error:
         raise MemkdEdgeError(
             f"{path}, line {max(reader.line_num, 1)}: {error}; delete the file and compare again: it is made anew from the "
@@ -102,12 +107,15 @@ def _cell(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def _may_be_empty(name: str) -> bool:
+    return type(None) in typing.get_args(_TYPES[name])
+
+
 def _value(name: str, cell: str) -> Any:
     """Return the cell of column `name` as that column's type."""
-    kind = _TYPES[name]
-    if not cell and type(None) in typing.get_args(kind):
+    if not cell and _may_be_empty(name):
         return None
-    kind = next(iter(typing.get_args(kind)), kind)
+    kind = next(iter(typing.get_args(_TYPES[name])), _TYPES[name])
     try:
         value = _BOOLEANS[cell] if kind is bool else kind(cell)
     except (KeyError, ValueError):

@@ -158,8 +158,8 @@ def _methods(found: Findings) -> Section:
     if teachers:
         scores = (fmean(one.teacher_test_auc_prc for one in teachers), fmean(one.teacher_test_accuracy for one in teachers))
         rows.append(("teacher", "", *(_number(score) for score in scores), "", "", "", *("" for _ in references)))
-        scores = (fmean(one.majority_test_auc_prc for one in teachers), fmean(one.majority_test_accuracy for one in teachers))
-        rows.append(("majority", "", *(_number(score) for score in scores), "", "", "", *("" for _ in references)))
+        baseline = (_mean(one.majority_test_auc_prc for one in teachers), _mean(one.majority_test_accuracy for one in teachers))
+        rows.append(("majority", "", *(_number(score) for score in baseline), "", "", "", *("" for _ in references)))
     note = (
         f"Test figures; means over {count(len(found.complete), 'data set')} of the mean over the seeds. Rank 1 is the highest "
         "AUC-PRC on a data set; equal ones share the mean of their ranks. Retention is AUC-PRC student / teacher. A draw is "
@@ -397,6 +397,13 @@ def _span(low: int, high: int) -> str:
 
 def _number(value: float | None, decimals: int = 3) -> str:
     return NONE if value is None else f"{value:.{decimals}f}"
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    """Return the mean, None where a value is missing."""
+    all_of_them = list(values)
+    known = [value for value in all_of_them if value is not None]
+    return fmean(known) if len(known) == len(all_of_them) else None
 
 
 def _rounded(spread: Spread) -> float:

@@ -10,18 +10,18 @@ from safetensors.torch import save
 from torch import Tensor
 
 from memkd_edge.errors import MemkdEdgeError
-from memkd_edge.file_formats import KEY, check_format
-from memkd_edge.runs import FORMAT, write_atomic
+from memkd_edge.file_formats import CHECKPOINT, KEY, check_format
+from memkd_edge.runs import write_atomic
 
 
 def write_checkpoint(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
     """Write `tensors` and the JSON object `header`."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_atomic(path, save(contiguous, metadata={"memkd_edge": json.dumps({KEY: FORMAT, **header}, sort_keys=True)}))
+    write_atomic(path, save(contiguous, metadata={"memkd_edge": json.dumps({KEY: CHECKPOINT, **header}, sort_keys=True)}))
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Return what `write_checkpoint` wrote, or None when there is no such file.
+    """Return what `write_checkpoint` wrote, its format number in the header, or None when there is no such file.
 
     Raises:
         MemkdEdgeError: the file is damaged or of a newer format.
@@ -31,7 +31,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | No
     try:
         with safe_open(path, framework="pt") as archive:
             header = json.loads(archive.metadata()["memkd_edge"])
-            check_format(header.pop(KEY, 1), FORMAT, path)
+            check_format(header.setdefault(KEY, 1), CHECKPOINT, path)
             return {name: archive.get_tensor(name) for name in archive.keys()}, header  # noqa: SIM118 (no iterator)
     except (SafetensorError, OSError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise MemkdEdgeError(f"{path}: damaged checkpoint ({error}); delete it to start this phase anew") from error

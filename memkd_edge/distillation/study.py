@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from memkd_edge import seeds
+from memkd_edge import file_formats, seeds
 from memkd_edge.config import DistillConfig
 from memkd_edge.distillation.checkpoint import read_checkpoint, write_checkpoint
 from memkd_edge.distillation.methods import cross_entropy
@@ -179,7 +179,7 @@ def train_teachers(context: TrainingContext, spec: ModelSpec) -> Teachers:
     with torch_threads(1):  # orthogonal weights are rounded by the number of threads, and what follows is chaotic
         tries = {noise: [_Tries(context, spec, part, noise) for part in parts] for noise in levels}
     flat = [training for of_level in tries.values() for one in of_level for training in one.trainings]
-    checkpoint = Checkpoint(context.teachers or context.checkpoint("teachers"), context.data_sha256)
+    checkpoint = Checkpoint(context.teachers or context.checkpoint("teachers"), context)
     for name, state in checkpoint.groups().items():
         flat[int(name)].load(state)
 
@@ -261,7 +261,7 @@ def _cross_validate(context: TrainingContext, spec: ModelSpec, candidates: list[
         )
         for model, fold in zip(teachers.of_fold, context.folds, strict=True)
     ]
-    checkpoint = Checkpoint(context.checkpoint("students"), context.data_sha256)
+    checkpoint = Checkpoint(context.checkpoint("students"), context)
     saved = checkpoint.groups()
     scores: dict[str, list[Any]] = {"epochs": [], "auc": [], "loss": []}
     if saved:
@@ -299,7 +299,7 @@ def _refit(
     taught = _taught_by(teachers.final, context.all, limit, teachers.noise, context.config.seed)
     how = recipe(context, teachers.noise)
     population = Population(spec, candidates, taught, how, threads=context.config.threads, memory_limit=limit)
-    checkpoint = Checkpoint(context.checkpoint("refit"), context.data_sha256)
+    checkpoint = Checkpoint(context.checkpoint("refit"), context)
     saved = checkpoint.groups()
     if saved:
         population.load(saved["0"])
@@ -321,25 +321,32 @@ def recipe(context: TrainingContext, noise: float) -> Recipe:
 class Checkpoint:
     """The checkpoint file of one phase: named groups of tensors; written at most every few seconds."""
 
-    def __init__(self, path: Path, data_sha256: str) -> None:
+    def __init__(self, path: Path, context: TrainingContext) -> None:
         self.path = path
-        self.header: dict[str, Any] = {"data": data_sha256}
+        self.header: dict[str, Any] = {"data": context.data_sha256}
+        self.progress = context.progress
         self.written = time.monotonic()
         self.epoch = 0
 
     def groups(self) -> dict[str, dict[str, Tensor]]:
         """Return the saved groups, none if nothing was saved, and take up the number of finished epochs.
 
+        What an older version saved does not count, and a note says so.
+
         Raises:
-            MemkdEdgeError: the file is damaged, or was made with other data.
+            MemkdEdgeError: the file is damaged, of a newer version, or was made with other data.
         """
         found = read_checkpoint(self.path)
         if found is None:
             return {}
         tensors, header = found
-        self.epoch = header.pop("epoch")
+        number, epoch = header.pop(file_formats.KEY), header.pop("epoch")
         if header != self.header:
             raise MemkdEdgeError(f"{self.path} was written for other data than {self.header['data']}; resume with the same data")
+        if number < file_formats.CHECKPOINT:
+            self.progress.note(f"{self.path} was written by an older version; what it holds is trained anew")
+            return {}
+        self.epoch = epoch
         groups: dict[str, dict[str, Tensor]] = {}
         for key, tensor in tensors.items():
             group, name = key.split("|", 1)

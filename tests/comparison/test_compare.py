@@ -2,6 +2,7 @@
 """A comparison from names to table: continued after a kill, shared teachers, refusals, the figures on a device."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -135,6 +136,20 @@ def test_a_finished_comparison_is_left_alone_and_a_lost_table_is_made_anew_from_
     compare(CONFIG, undisturbed, progress=progress)
     assert table.read_bytes() == before
     assert progress.runs == []
+
+
+def test_a_run_of_a_version_without_a_majority_baseline_gives_rows_without_one(undisturbed: Path, tmp_path: Path) -> None:
+    shutil.copytree(undisturbed, tmp_path / "old")
+    for folder in (tmp_path / "old" / "runs").iterdir():
+        metrics = Run.open(folder).read_json("metrics.json")
+        del metrics["majority"], metrics["chance"]
+        Run(folder).write_json("metrics.json", metrics)
+    (tmp_path / "old" / "rows.csv").unlink()
+    compare(CONFIG, tmp_path / "old")
+    without = [
+        replace(row, majority_test_auc_prc=None, majority_test_accuracy=None) for row in read_rows(undisturbed / "rows.csv")
+    ]
+    assert read_rows(tmp_path / "old" / "rows.csv") == without
 
 
 def test_progress_tells_sets_done_the_time_left_and_the_leader(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from memkd_edge.comparison.report import write_report
 from memkd_edge.comparison.rows import StudentResult, write_rows
 from memkd_edge.config import CompareConfig, resolve, to_toml
 from memkd_edge.errors import MemkdEdgeError, UsageError
+from tests.conftest import ROOT
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 
@@ -377,3 +379,14 @@ def test_a_folder_without_a_comparison_or_without_rows_is_refused_with_a_remedy(
     (tmp_path / "compare.toml").write_text("[compare\n")
     with pytest.raises(MemkdEdgeError, match=r"compare\.toml: damaged"):
         write_report(tmp_path)
+
+
+def test_the_tracked_comparison_of_an_older_version_is_reported_with_dashes_for_what_it_lacks(tmp_path: Path) -> None:
+    for name in ("compare.toml", "rows.csv"):
+        shutil.copy(ROOT / "models/ucr12" / name, tmp_path)
+    assert "majority" not in (tmp_path / "rows.csv").read_text()
+    report = write_report(tmp_path)
+    markdown = (tmp_path / "report.md").read_text()
+    assert "| majority |  | - | - |" in markdown
+    assert "| ItalyPowerDemand | - | 0.9" in markdown
+    assert report.document.lead == json.loads((ROOT / "models/ucr12/report.json").read_text())["summary"]

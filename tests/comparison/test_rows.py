@@ -85,6 +85,21 @@ def test_damage_is_one_error_with_file_line_and_remedy(old: str, new: str, line:
     assert "delete the file" in str(caught.value)
 
 
+def test_rows_of_a_version_without_a_column_that_may_be_empty_have_none_there(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "rows.csv", [ROW, KEPT])
+    table = pandas.read_csv(path, dtype=str, keep_default_na=False)
+    table.drop(columns=["majority_test_auc_prc", "flash_bytes"]).to_csv(path, index=False)
+    assert read_rows(path) == [replace(one, majority_test_auc_prc=None, flash_bytes=None) for one in (ROW, KEPT)]
+
+
+@pytest.mark.parametrize(("old", "new"), [("seconds,", ""), ("ram_bytes", "flash_bytes"), ("version", "version,extra")])
+def test_a_column_that_is_needed_twice_there_or_unknown_is_damage(old: str, new: str, tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "rows.csv", [ROW])
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(MemkdEdgeError, match="the columns are not"):
+        read_rows(path)
+
+
 def test_a_file_cut_short_or_of_other_bytes_is_damaged(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "rows.csv", [ROW, KEPT])
     whole = path.read_bytes()

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from memkd_edge import file_formats
 from memkd_edge.config import DistillConfig, to_toml
-from memkd_edge.distillation import study
+from memkd_edge.distillation import checkpoint, study
+from memkd_edge.distillation.checkpoint import read_checkpoint, write_checkpoint
 from memkd_edge.distillation.pipeline import distill
 from memkd_edge.errors import MemkdEdgeError
 from memkd_edge.progress import Reporter
@@ -123,3 +125,51 @@ def test_a_checkpoint_of_other_data_is_refused(data: Path, tmp_path: Path, monke
         np.savez(changing, **{**arrays, "X_train": arrays["X_train"] + 1})
     with pytest.raises(MemkdEdgeError, match="data"):
         distill(DistillConfig(), run_root=tmp_path, resume=Run.open(tmp_path / "stopped", complete=False))
+
+
+class Halting(Reporter):
+    """Interrupts once the students are in training, and keeps the notes."""
+
+    def __init__(self, halts: bool) -> None:
+        self.halts, self.notes = halts, []
+
+    def population(self, epoch: int, epochs: int, best: float, median: float) -> None:
+        if self.halts and epoch == 3:
+            raise KeyboardInterrupt
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def test_what_an_older_version_had_saved_is_trained_anew_and_said(
+    data: Path, undisturbed: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study, "CHECKPOINT_EVERY_S", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        distill(config_for(data), run_root=tmp_path, name="old", progress=Halting(True))
+    run = Run.open(tmp_path / "old", complete=False)
+    saved = sorted((run.path / "checkpoint").glob("*.safetensors"))
+    assert [path.stem for path in saved] == ["students", "teachers"]
+    for path in saved:  # as format 1 had it: no number, no best stretch, four numbers of progress
+        tensors, header = read_checkpoint(path)
+        header[file_formats.KEY] = 1
+        tensors = {name: tensor for name, tensor in tensors.items() if "|best/" not in name}
+        tensors |= {name: tensor[:4] for name, tensor in tensors.items() if name.endswith("|progress")}
+        write_checkpoint(path, tensors, header)
+    reporter = Halting(False)
+    finished = distill(DistillConfig(), run_root=tmp_path, resume=run, progress=reporter)
+    assert [note for note in reporter.notes if "older version" in note] == [
+        f"{path} was written by an older version; what it holds is trained anew" for path in reversed(saved)
+    ]
+    for name in ("teacher.safetensors", "student.safetensors", "metrics.json"):
+        assert finished.read_bytes(name) == undisturbed.read_bytes(name), name
+
+
+def test_a_checkpoint_of_a_newer_version_is_refused(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study, "CHECKPOINT_EVERY_S", 0.0)
+    monkeypatch.setattr(checkpoint, "CHECKPOINT", file_formats.CHECKPOINT + 1)
+    with pytest.raises(KeyboardInterrupt):
+        distill(config_for(data), run_root=tmp_path, name="newer", progress=Halting(True))
+    monkeypatch.setattr(checkpoint, "CHECKPOINT", file_formats.CHECKPOINT)
+    with pytest.raises(MemkdEdgeError, match=r"teachers\.safetensors: format 3 is newer"):
+        distill(DistillConfig(), run_root=tmp_path, resume=Run.open(tmp_path / "newer", complete=False))

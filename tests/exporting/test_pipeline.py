@@ -228,6 +228,14 @@ def test_the_loss_to_rounding_is_that_of_the_test_series_which_the_student_never
     assert report.as_dict()["test_auc_prc"]["float32"] == report.rounding.float32
 
 
+def test_a_run_of_a_version_that_kept_a_validation_part_exports_as_one_without(run):
+    without = export(run, ExportConfig())
+    arrays = run.read_arrays("calibration.npz")
+    run.write_arrays("calibration.npz", {**arrays, "x_val": arrays["x_test"][:3], "y_val": arrays["y_test"][:3]})
+    found = export(run, ExportConfig())  # files that differed would be refused
+    assert (found.files, found.rounding) == (without.files, without.rounding)
+
+
 def test_a_fine_tuned_file_is_verified_against_its_own_float_weights(run, monkeypatch):
     torch.manual_seed(3)
     tuned = build(student().spec).eval()
