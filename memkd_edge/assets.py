@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds the resource folders `export`, `firmware_bench` and `models` in a checkout and in an installed wheel alike."""
+"""Finds the resource folders `export`, `firmware_bench`, `models` and `datasets`, in a checkout and in a wheel alike."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def asset_dir(name: str) -> Path:
-    """Return the resource folder `name` ("export", "firmware_bench" or "models").
+    """Return the resource folder `name` ("export", "firmware_bench", "models" or "datasets").
 
     A wheel carries the folders in `memkd_edge/_assets/`; a checkout has them beside the package.
 

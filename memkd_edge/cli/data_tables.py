@@ -41,7 +41,7 @@ def print_data(report: DataReport) -> None:
         for name, lengths in report.gaps_s.items():
             gaps.add_row(name, f"{len(lengths)}", f"{max(lengths):.3g} s")
         show(gaps)
-    show(*report.notes)
+    show(*report.notes, *([f"terms of use: {report.terms}"] if report.terms else []))
 
 
 def _total(rows: list[SubjectReport]) -> SubjectReport:

@@ -65,6 +65,7 @@ class DataReport:
     rates_hz: tuple[float, float] | None = None
     gaps_s: dict[str, tuple[float, ...]] = field(default_factory=dict)
     missing: int = 0
+    terms: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as JSON's types."""
@@ -98,6 +99,7 @@ def examine(config: DataConfig, notes: list[str]) -> DataReport:
         rates_hz=(min(one.rate_hz for one in sources), max(one.rate_hz for one in sources)) if sources else None,
         gaps_s={one.name: one.gaps for one in sources if one.gaps},
         missing=sum(one.missing for one in sources),
+        terms=data.terms,
     )
 
 

@@ -83,8 +83,7 @@ def load_with_sources(path: Path | str, options: DataConfig, *, note: Note = _si
     raw = read_recordings(Path(path), options, note)
     if options.intervals:
         note(f"labels from the intervals of {options.intervals}")
-    more = read_recordings(Path(options.unlabelled), options, note, labelled=False) if options.unlabelled else None
-    return _assemble(Path(path).stem, str(path), raw, more, options, note)
+    return _assemble(Path(path).stem, str(path), raw, _unlabelled(options, note), options, note)
 
 
 def recordings_from_frame(
@@ -94,7 +93,13 @@ def recordings_from_frame(
 
     Raises:
         UsageError: see `load_recordings`; rows are named by their number.
+        MissingToolError: as `load_recordings`.
     """
+    return frame_with_sources(frame, options, name=name, note=note)[0]
+
+
+def frame_with_sources(frame: Any, options: DataConfig, *, name: str, note: Note) -> tuple[Recordings, list[Source]]:
+    """As `recordings_from_frame`, and each labelled recording as it was found."""
     check(options)
     table = from_frame(frame, name, options)
     raw = RawRecordings(columns=table.columns.channels)
@@ -102,7 +107,7 @@ def recordings_from_frame(
     raw.recordings += recordings_of_table(table, table.x, Origin(name), raw, labelled=True)
     if table.label is None or (table.stamps is None and not options.rate):
         raise UsageError(f"{name}: no column of {'labels' if table.label is None else 'time, and no rate'}; {EXPECTED}")
-    return _assemble(name, "", raw, None, options, note)[0]
+    return _assemble(name, "", raw, _unlabelled(options, note), options, note)
 
 
 def recordings_from_arrays(
@@ -169,6 +174,10 @@ def recordings_from_arrays(
         )
     made, _ = _assemble(name, "", raw, None, options, note, sample_rate_hz)
     return replace(made, channels=raw.columns, units=tuple(units) or ("",) * len(raw.columns))
+
+
+def _unlabelled(options: DataConfig, note: Note) -> RawRecordings | None:
+    return read_recordings(Path(options.unlabelled), options, note, labelled=False) if options.unlabelled else None
 
 
 def _assemble(

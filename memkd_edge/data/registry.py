@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from memkd_edge.data import tables
+from memkd_edge.data.bundled_recordings import BUNDLED_RECORDINGS
 from memkd_edge.data.dataset import Dataset, Description, RawPart, assemble
 from memkd_edge.data.npz import read_npz
 from memkd_edge.data.text_formats import read_arff, read_label_first, read_ts
@@ -76,6 +77,10 @@ def load_dataset(name_or_path: str, *, data_root: str = "", groups: str = "") ->
     name, at, version = name_or_path.strip().partition("@")
     if at and version != "swapped":
         raise UsageError(f"{name_or_path!r}: after @ only `swapped` can stand, which exchanges training and test part")
+    if name in BUNDLED_RECORDINGS:
+        raise UsageError(
+            f"{name_or_path} is a set of recordings, where windows are needed; cut them with --windows, as in --windows 2s"
+        )
     dataset = _load_named(name, data_root, groups)
     return _swapped(dataset) if at else dataset
 
@@ -116,6 +121,7 @@ def _swapped(dataset: Dataset) -> Dataset:
 def available(data_root: str = "") -> list[str]:
     """Return the names of the sets that can be loaded without a download, sorted."""
     names = {name for name in BUNDLED for folder in _bundled_folder() if _find(folder, name) is not None}
+    names.update(BUNDLED_RECORDINGS)
     for folder in [*([Path(data_root)] if data_root else []), _download_folder()]:
         for path in [*folder.glob("*"), *folder.glob("*/*")]:
             match = re.fullmatch(r"(.+)_TRAIN(\.(ts|tsv|arff|txt|csv))?", path.name)
