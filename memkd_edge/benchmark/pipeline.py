@@ -20,7 +20,9 @@ from memkd_edge.config import BenchConfig
 from memkd_edge.contents import read_metrics, read_recording_metrics
 from memkd_edge.errors import UsageError
 from memkd_edge.options import check
-from memkd_edge.runs import Run
+from memkd_edge.quantization.batch import BatchRunner
+from memkd_edge.quantization.integer_model import QuantizedClassifier
+from memkd_edge.runs import SERIES, Run
 from memkd_edge.verification.reference_runner import integer_logits
 from memkd_edge.vocabulary import Arithmetic, Decision, FigureKind
 
@@ -108,9 +110,21 @@ def _accuracies(run: Run, builds: Builds) -> dict[str, Figure]:
         known = {"student": windows.student.test.accuracy, "teacher": windows.teacher.test.accuracy}
     accuracy = {model: Figure(share, FigureKind.MEASURED, "", "torch") for model, share in known.items()}
     try:
-        predicted = integer_logits(builds.quantized, Arithmetic.INT8, builds.x_test).argmax(-1)
+        quantized = builds.quantized
     except NotExportableError:
         return accuracy
-    right = float(np.mean(predicted == builds.y_test))
+    if run.metadata.decides == Decision.EVERY_SAMPLE:
+        right = _right_along(run, quantized)
+    else:
+        right = float(np.mean(integer_logits(quantized, Arithmetic.INT8, builds.x_test).argmax(-1) == builds.y_test))
     accuracy["student, integer"] = Figure(right, FigureKind.MEASURED, "", "integer reference, bit-exact")
     return accuracy
+
+
+def _right_along(run: Run, model: QuantizedClassifier) -> float:
+    """Return the share of the samples of the run's test streams that the integer student, never reset, decides right."""
+    arrays = run.read_arrays(SERIES)
+    ends = np.cumsum(arrays["stream_lengths"])[:-1]
+    decisions = [BatchRunner(model, Arithmetic.INT8).logits(x[None])[0].argmax(-1) for x in np.split(arrays["x_streams"], ends)]
+    judged = arrays["y_streams"] >= 0
+    return float(np.mean((np.concatenate(decisions) == arrays["y_streams"])[judged]))

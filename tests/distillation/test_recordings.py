@@ -11,6 +11,7 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, f1_score
 
+from memkd_edge.benchmark.pipeline import _right_along
 from memkd_edge.config import DistillConfig, ExportConfig
 from memkd_edge.data.dataset import Dataset
 from memkd_edge.data.recordings import Recording, Recordings
@@ -20,7 +21,10 @@ from memkd_edge.errors import UsageError
 from memkd_edge.exporting.pipeline import export
 from memkd_edge.nets.classifier import load_classifier
 from memkd_edge.progress import Reporter
+from memkd_edge.quantization.post_training import quantize
+from memkd_edge.quantization.reference import integer_classifier
 from memkd_edge.runs import Run
+from memkd_edge.vocabulary import Arithmetic
 
 LABELS = ("rest", "walk")
 CONFIG = DistillConfig(
@@ -187,3 +191,14 @@ def test_windows_that_are_never_reset_are_judged_at_their_ends_along_a_stream(tm
     arrays = run.read_arrays("calibration.npz")
     logits = student(torch.from_numpy(arrays["x_test"]))[0]
     assert metrics["student"]["test_from_reset"]["accuracy"] == (logits.argmax(1).numpy() == y[40:]).mean()
+
+
+def test_bench_takes_the_accuracy_of_the_integers_along_whole_streams(run: Run) -> None:
+    arrays = run.read_arrays("calibration.npz")
+    model = quantize(load_classifier(run.path / "student.safetensors"), arrays["x_calibration"])
+    right = []
+    for x, y in zip(np.split(arrays["x_streams"], [1000]), np.split(arrays["y_streams"], [1000]), strict=True):
+        reference = integer_classifier(model, 1)
+        logits = reference.narrow(reference.run(reference.widen(reference.quantize_input(x[None], Arithmetic.INT8))))
+        right.append((logits[0].argmax(-1) == y)[y >= 0])
+    assert _right_along(run, model) == pytest.approx(float(np.concatenate(right).mean()))
