@@ -70,7 +70,8 @@ class StudentMetrics:
     """The kept student. compression: teacher / student parameters. validation: auc_prc and cross_entropy on held-out series.
 
     retention: student / teacher of the test figures. per_class: label, support, precision, recall, f1, auc_prc of each class.
-    warm_up_samples: time steps after a reset until the decision is final for 90 % of the test series.
+    warm_up_samples: time steps after a reset until the decision is final for 90 % of the test series. test_never_reset: at the
+    ends of the test series, one after another in one stream; None where that is not known.
     """
 
     kind: str
@@ -87,6 +88,7 @@ class StudentMetrics:
     retention: dict[str, float]
     per_class: list[dict[str, Any]]
     warm_up_samples: int
+    test_never_reset: Scores | None = None
 
 
 @dataclass(frozen=True)

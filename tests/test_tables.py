@@ -22,15 +22,26 @@ from memkd_edge.benchmark.report.figures import (
 from memkd_edge.cli.bench_tables import COST, print_checks, print_devices, print_report
 from memkd_edge.cli.export_tables import print_inspection, print_verification
 from memkd_edge.cli.progress import _columns
+from memkd_edge.cli.stream_tables import print_recordings, stream_grids
 from memkd_edge.cli.tables import Grid, literal, print_distillation, print_models, show
-from memkd_edge.contents import MajorityMetrics, MethodMetrics, Scores, TeacherMetrics, read_metrics
+from memkd_edge.contents import (
+    MajorityMetrics,
+    MethodMetrics,
+    RecordingMethodMetrics,
+    RecordingMetrics,
+    RecordingStudentMetrics,
+    RecordingTeacherMetrics,
+    Scores,
+    TeacherMetrics,
+    read_metrics,
+)
 from memkd_edge.formats.inspection import Inspection
 from memkd_edge.metadata import Metadata
 from memkd_edge.ready_models import ready_models
 from memkd_edge.runs import Run
 from memkd_edge.verification.pipeline import FileReport, VerifyReport
 from memkd_edge.verification.runtime_check import Accuracy, RuntimeResult
-from memkd_edge.vocabulary import FigureKind
+from memkd_edge.vocabulary import FigureKind, Reset
 from tests.conftest import ROOT
 from tests.example_metrics import example_metrics
 
@@ -81,7 +92,9 @@ def bench_report(name="nRF52840"):
 def metrics(name="memkd-belief"):
     row = MethodMetrics(name, 0.0625, 1, 100, False, 0.75, 0.125)
     whole = replace(row, kept=True, **{f"test_{key}_{part}": 1.0 for key in ("auc_prc", "accuracy") for part in ("mean", "std")})
+    student = replace(example_metrics().student, test_never_reset=Scores(0.4375, 0.5))
     return example_metrics(
+        student=student,
         teacher=TeacherMetrics(204_404, Scores(1.0, 0.98765), Scores(1.0, 0.98765)),
         methods=(row, whole),
         majority=MajorityMetrics(name, Scores(0.6, 0.525), Scores(0.5, 0.475)),
@@ -92,7 +105,43 @@ def metrics(name="memkd-belief"):
 
 
 def a_run(name="GunPoint"):
-    return SimpleNamespace(path=f"runs/{name}", metadata=SimpleNamespace(dataset=name))
+    described = SimpleNamespace(dataset=name, labels=(name, "b"), reset=Reset.EVENT, window_length=0)
+    return SimpleNamespace(path=f"runs/{name}", metadata=described)
+
+
+def stream(accuracy=0.8765):
+    """The scores of a hand-made stream of 10 minutes, as metrics.json has them."""
+    classes = [
+        {"samples": 34567, "precision": 0.9, "recall": 0.8, "f1": 0.847},
+        {"samples": 25433, "precision": 0.7, "recall": 0.6, "f1": 0.646},
+    ]
+    return {
+        "accuracy": accuracy,
+        "f1_macro": 0.7465,
+        "settled_accuracy": 0.95125,
+        "majority": 0.57612,
+        "delay_median_s": 0.04,
+        "delay_p90_s": None,
+        "missed": 0.125,
+        "false_switches_per_minute": 10.25,
+        "switches_per_minute": 30.0,
+        "events_per_minute": 12.5,
+        "event_f1": 0.66667,
+        "seconds": 600.0,
+        "streams": 4,
+        "classes": classes,
+        "confusion": [[27654, 6913], [10173, 15260]],
+        "accuracy_since_start": [[0.0, 0.991], [1.0, 0.982], [2.0, 0.873]],
+    }
+
+
+def recording_metrics(name="memkd-belief"):
+    teacher = RecordingTeacherMetrics(205_305, stream(0.8951), {"f1_macro": 0.9}, noise=0.1)
+    student = RecordingStudentMetrics(
+        "lstm", 6, 371, 553.4, name, 2.0, 0, 100, stream(), {"f1_macro": 0.9}, agreement_with_teacher=0.9, warm_up_samples=63
+    )
+    row = RecordingMethodMetrics(name, 2.0, 5, 100, True, 0.75, 0.125, 0.86, 0.005, 0.87654, 0.00321)
+    return RecordingMetrics("honest", 4, 0.0, teacher, student, (row,), (), f"because of {name}", f"warning of {name}")
 
 
 def verification(name="basicmotions_int8.tflite"):
@@ -137,6 +186,47 @@ def test_a_run_of_a_version_without_a_majority_baseline_is_printed_without_it(na
     out = printed(120, lambda: print_distillation(shipped, read_metrics(shipped)))
     assert "majority" not in out
     assert f"Run: {shipped.path}" in out
+
+
+def test_the_stream_stands_before_the_windows_and_says_what_the_model_is_for(printed):
+    out = printed(80, lambda: print_distillation(a_run(), metrics()))
+    row = next(line.split() for line in out.splitlines() if line.split()[:1] == ["student"])
+    assert row == ["student", "364", "562x", "0.438", "0.500", "0.600"]
+    assert "for events: reset it where a series begins" in " ".join(out.split())
+    assert "stream" not in printed(80, lambda: print_distillation(a_run(), example_metrics()))
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_recordings_have_teacher_and_student_side_by_side_along_streams(width, printed):
+    out = printed(width, lambda: print_recordings(a_run("SPSW"), recording_metrics()))
+    words = " ".join(out.split())
+    for text in (
+        "accuracy per sample 0.895 0.876",
+        "macro F1 0.747 0.747",
+        "delay, median 0.04 s 0.04 s",
+        "delay, 90 % within - -",
+        "segments missed 0.125 0.125",
+        "10.2 10.2",
+        "event F1, within 0.5 s 0.667 0.667",
+        "frequent class: accuracy 0.576 0.576",
+        "parameters 205,305 371",
+        "compression 1x 553x",
+        "SPSW 34,567 0.847 0.900 0.800 0.847",
+        "2, 4 s 0.873 0.873",
+        "b 10,173 15,260",
+        "0.877 ± 0.003",
+        "600 s of 4 streams",
+    ):
+        assert text in words, text
+    assert words.index("accuracy per sample") < words.index("Classes, per sample") < words.index("All methods")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_four_models_stand_side_by_side(width, printed):
+    judged = {name: stream(0.8 + number / 100) for number, name in enumerate(("teacher", "student", "int8", "int16x8"))}
+    words = " ".join(printed(width, lambda: show(*stream_grids("Along streams", ("a", "b"), judged))).split())
+    assert "accuracy per sample 0.800 0.810 0.820 0.830" in words
+    assert "Confusion of int16x8" in words
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -201,6 +291,7 @@ def test_names_that_look_like_markup_are_printed_as_they_are(width, name, printe
     inspection = Inspection(name, name, 1, "0", name, (), (), {name: 1}, described, (name,), {name: name})
     cases = {
         "distillation": (lambda: print_distillation(a_run(name), metrics(name)), 7),
+        "recordings": (lambda: print_recordings(a_run(name), recording_metrics(name)), 6),
         "bench": (lambda: print_report(bench_report(name)), 6),
         "verification": (lambda: print_verification(verification(name)), 3),
         "inspection": (lambda: print_inspection(inspection), 7),

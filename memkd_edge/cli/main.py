@@ -61,7 +61,8 @@ def distill(
 ) -> None:
     """Train a teacher and distil it into a student ~500x smaller."""
     from memkd_edge.cli.progress import reporter
-    from memkd_edge.cli.tables import print_distillation, print_recordings
+    from memkd_edge.cli.stream_tables import print_recordings
+    from memkd_edge.cli.tables import print_distillation
     from memkd_edge.contents import read_metrics, read_recording_metrics
     from memkd_edge.distillation.pipeline import distill as run_distill
     from memkd_edge.runs import METRICS, Run, find_run

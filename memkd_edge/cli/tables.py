@@ -14,9 +14,10 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from memkd_edge.contents import Metrics, RecordingMetrics
+from memkd_edge.contents import Metrics
 from memkd_edge.ready_models import ReadyModel
 from memkd_edge.runs import Run
+from memkd_edge.vocabulary import Reset
 
 NONE = "-"  # in a cell without a value
 PIPE_WIDTH = 160  # off a terminal, where no one's window limits it
@@ -134,18 +135,21 @@ def print_models(models: list[ReadyModel]) -> None:
 
 
 def print_distillation(run: Run, metrics: Metrics) -> None:
-    """Print teacher against student, then every method with its validation and test figures."""
-    pair = Grid(f"Teacher and student, {run.metadata.dataset}", "", "parameters", "compression", "test accuracy", "test AUC-PRC")
+    """Print teacher against student, along a stream first where that is known, then every method with its figures."""
+    columns = ("in a stream: accuracy", "test accuracy", "test AUC-PRC")
+    pair = Grid(f"Teacher and student, {run.metadata.dataset}", "", "parameters", "compression", *columns)
+    stream = metrics.student.test_never_reset
+    along = f"{stream.accuracy:.3f}" if stream else ""
     for name, model, compression in (
         ("teacher", metrics.teacher, 1.0),
         ("student", metrics.student, metrics.student.compression),
     ):
         scores = (f"{model.test.accuracy:.3f}", f"{model.test.auc_prc:.3f}")
-        pair.add_row(name, f"{model.parameters:,}", f"{compression:.0f}x", *scores)
+        pair.add_row(name, f"{model.parameters:,}", f"{compression:.0f}x", along if name == "student" else "", *scores)
     majority = metrics.majority
     if majority is not None:
         scores = (f"{majority.test.accuracy:.3f}", f"{majority.test.auc_prc:.3f}")
-        pair.add_row(f"always {majority.label}", "", "", *scores)
+        pair.add_row(f"always {majority.label}", "", "", "", *scores)
     every = Grid(
         "All methods (mean ± std over seeds)",
         "method",
@@ -162,74 +166,26 @@ def print_distillation(run: Run, metrics: Metrics) -> None:
             row.method,
             f"{row.weight:g}",
             str(row.seeds),
-            _spread(row.validation_auc_prc_mean, row.validation_auc_prc_std),
-            _spread(row.test_auc_prc_mean, row.test_auc_prc_std),
-            _spread(row.test_accuracy_mean, row.test_accuracy_std),
+            spread(row.validation_auc_prc_mean, row.validation_auc_prc_std),
+            spread(row.test_auc_prc_mean, row.test_auc_prc_std),
+            spread(row.test_accuracy_mean, row.test_accuracy_std),
             "kept" if row.kept else "",
         )
     if majority is not None:
         every.add_section()
         figures = (majority.validation.auc_prc, majority.test.auc_prc, majority.test.accuracy)
         every.add_row("majority", "", "", *(f"{figure:.3f}" for figure in figures))
-    show(pair, every, f"Kept: {metrics.kept_because}")
+    used = {
+        Reset.NEVER: "as it is used: it is never reset",
+        Reset.WINDOW: f"while it is for windows: reset every {run.metadata.window_length} samples",
+        Reset.EVENT: "while it is for events: reset it where a series begins",
+    }
+    joined = f"In a stream: at the ends of the test series, one after another without a reset, {used[run.metadata.reset]}."
+    show(pair, *([joined] if stream else []), every, f"Kept: {metrics.kept_because}")
     show(*(f"Note: {note}" for note in (metrics.chance, metrics.warning) if note))
     show(f"Run: {run.path}")
 
 
-def print_recordings(run: Run, metrics: RecordingMetrics) -> None:
-    """Print teacher against student at every sample of the test streams, never reset, then every method."""
-    pair = Grid(
-        f"Teacher and student at every sample, {run.metadata.dataset}",
-        "",
-        "parameters",
-        "compression",
-        "accuracy",
-        "macro F1",
-        "settled",
-        "delay, median",
-        "false switches/min",
-    )
-    for name, model, compression in (
-        ("teacher", metrics.teacher, 1.0),
-        ("student", metrics.student, metrics.student.compression),
-    ):
-        scores = model.stream
-        delay = scores["delay_median_s"]
-        pair.add_row(
-            name,
-            f"{model.parameters:,}",
-            f"{compression:.0f}x",
-            *(f"{scores[key]:.3f}" for key in ("accuracy", "f1_macro", "settled_accuracy")),
-            NONE if delay is None else f"{delay:.2f} s",
-            f"{scores['false_switches_per_minute']:.1f}",
-        )
-    pair.add_row("majority", "", "", f"{metrics.student.stream['majority']:.3f}", "", "", "", "")
-    every = Grid(
-        "All methods (mean ± std over seeds)",
-        "method",
-        "weight",
-        "seeds",
-        "validation macro F1",
-        "test macro F1",
-        "test accuracy",
-        "",
-        keys=2,
-    )
-    for row in metrics.methods:
-        every.add_row(
-            row.method,
-            f"{row.weight:g}",
-            str(row.seeds),
-            _spread(row.validation_f1_macro_mean, row.validation_f1_macro_std),
-            _spread(row.test_f1_macro_mean, row.test_f1_macro_std),
-            _spread(row.test_accuracy_mean, row.test_accuracy_std),
-            "kept" if row.kept else "",
-        )
-    show(pair, every, f"Kept: {metrics.kept_because}")
-    if metrics.warning:
-        show(f"Note: {metrics.warning}")
-    show(f"Run: {run.path}")
-
-
-def _spread(mean: float | None, std: float | None) -> str:
+def spread(mean: float | None, std: float | None) -> str:
+    """Return mean and standard deviation in a cell."""
     return NONE if mean is None else f"{mean:.3f} ± {std:.3f}"

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Prints how good decisions along streams are: what `StreamScores.as_dict` says of one or more models, side by side."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from memkd_edge.cli.tables import NONE, Grid, show, spread
+from memkd_edge.contents import RecordingMetrics
+from memkd_edge.runs import Run
+from memkd_edge.stream_scores import SETTLING_S, TOLERANCE_S
+
+Judged = dict[str, dict[str, Any]]  # a model's name: its scores
+
+
+def _share(value: float) -> str:
+    return f"{value:.3f}"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.2f} s"
+
+
+def _rate(value: float) -> str:
+    return f"{value:.1f}"
+
+
+_FIGURES: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+    ("accuracy per sample", "accuracy", _share),
+    ("macro F1", "f1_macro", _share),
+    (f"settled accuracy, without {SETTLING_S:g} s around changes", "settled_accuracy", _share),
+    ("delay, median", "delay_median_s", _seconds),
+    ("delay, 90 % within", "delay_p90_s", _seconds),
+    ("segments missed", "missed", _share),
+    (f"false switches a minute, none within {TOLERANCE_S:g} s", "false_switches_per_minute", _rate),
+    (f"event F1, within {TOLERANCE_S:g} s", "event_f1", _share),
+)
+
+
+def stream_grids(title: str, labels: Sequence[str], judged: Judged) -> list[Grid]:
+    """Return the tables of models that were judged on the same streams: figures, classes, time since the start, confusion.
+
+    judged: at least one; the last is shown in full. What is infinite or undefined is a dash.
+    """
+    one = next(iter(judged.values()))
+    figures = Grid(title, "figure", *judged)
+    for name, key, shown in _FIGURES:
+        figures.add_row(name, *(NONE if scores[key] is None else shown(scores[key]) for scores in judged.values()))
+    figures.add_section()
+    figures.add_row("always the most frequent class: accuracy", *[_share(one["majority"])] * len(judged))
+
+    *others, name = judged
+    columns = (
+        [(other, "F1", "f1") for other in others] + [(name, key, key) for key in ("precision", "recall")] + [(name, "F1", "f1")]
+    )
+    classes = Grid("Classes, per sample", "class", "samples", *(f"{whose} {part}" for whose, part, _ in columns))
+    for index, label in enumerate(labels):
+        cells = (_share(judged[whose]["classes"][index][key]) for whose, _, key in columns)
+        classes.add_row(label, f"{one['classes'][index]['samples']:,}", *cells)
+
+    since = Grid("Accuracy by time since the start of a stream", "from, to", *judged)
+    for row, (start, _) in enumerate(one["accuracy_since_start"]):
+        accuracies = (_share(scores["accuracy_since_start"][row][1]) for scores in judged.values())
+        since.add_row(f"{start:g}, {2 * start or 1:g} s", *accuracies)
+
+    confusion = Grid(f"Confusion of {name}, samples", "is", *(f"decided {label}" for label in labels))
+    for label, row in zip(labels, judged[name]["confusion"], strict=True):
+        confusion.add_row(label, *(f"{count:,}" for count in row))
+    return [figures, classes, since, confusion]
+
+
+def streams_in_words(scores: dict[str, Any]) -> str:
+    """Return what was judged."""
+    count = scores["streams"]
+    return (
+        f"Measured on {scores['seconds']:,.0f} s of {count} {'stream' if count == 1 else 'streams'} that the models ran through "
+        f"without a reset, {scores['events_per_minute']:.1f} changes a minute."
+    )
+
+
+def print_recordings(run: Run, metrics: RecordingMetrics) -> None:
+    """Print teacher against student at every sample of the test streams, never reset, then every method."""
+    student = metrics.student
+    judged = {"teacher": metrics.teacher.stream, "student": student.stream}
+    grids = stream_grids(f"Along streams, {run.metadata.dataset}", run.metadata.labels, judged)
+    grids[0].add_row("parameters", f"{metrics.teacher.parameters:,}", f"{student.parameters:,}")
+    grids[0].add_row("compression", "1x", f"{student.compression:.0f}x")
+    every = Grid(
+        "All methods (mean ± std over seeds)",
+        "method",
+        "weight",
+        "seeds",
+        "validation macro F1",
+        "test macro F1",
+        "test accuracy",
+        "",
+        keys=2,
+    )
+    for row in metrics.methods:
+        every.add_row(
+            row.method,
+            f"{row.weight:g}",
+            str(row.seeds),
+            spread(row.validation_f1_macro_mean, row.validation_f1_macro_std),
+            spread(row.test_f1_macro_mean, row.test_f1_macro_std),
+            spread(row.test_accuracy_mean, row.test_accuracy_std),
+            "kept" if row.kept else "",
+        )
+    show(*grids, streams_in_words(student.stream), every, f"Kept: {metrics.kept_because}")
+    if metrics.warning:
+        show(f"Note: {metrics.warning}")
+    show(f"Run: {run.path}")
