@@ -23,7 +23,7 @@ from memkd_edge import toolchain
 from memkd_edge.contents import read_metrics, read_series, read_student
 from memkd_edge.data.registry import load_dataset
 from memkd_edge.errors import MemkdEdgeError
-from memkd_edge.exporting.pipeline import file_stem
+from memkd_edge.export_names import export_name
 from memkd_edge.packages.selftest import self_test
 from memkd_edge.quantization.post_training import quantize
 from memkd_edge.ready_models import FIGURES, ReadyModel, ready_models
@@ -56,7 +56,7 @@ class Card:
     @property
     def name(self) -> str:
         """The model's name: folder, file stem, and what follows `model:`."""
-        return file_stem(self.dataset)
+        return export_name(self.dataset)
 
 
 def cards() -> list[Card]:

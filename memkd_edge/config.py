@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from memkd_edge.errors import UsageError
+from memkd_edge.export_names import FORM, LONGEST
 from memkd_edge.file_formats import CONFIGURATION, KEY, check_format
 from memkd_edge.options import build, option, part, settings, values_of
 from memkd_edge.vocabulary import Arithmetic, Cell, InputKind, Reset
@@ -159,6 +160,11 @@ class DistillConfig(DataConfig):
 class ExportConfig:
     """How `memkd-edge export` turns a run's student into files."""
 
+    name: str = option(
+        "",
+        group="Files",
+        help=f"Of files, C functions and packages: {FORM}, at most {LONGEST} characters. Default: the data set's.",
+    )
     format: str = option("tflite", group="Files", choices=("tflite", "onnx", "c"), help="What is written.")
     quantize: str = option("", group="Files", choices=tuple(Arithmetic), help="Arithmetic. Default: int8, and for onnx float32.")
     input: str = option(

@@ -28,6 +28,7 @@ from memkd_edge.distillation.students import Candidate, Parameters
 from memkd_edge.distillation.study import Fold, Study, Teachers, TrainingContext, given_teacher, study, train_teachers
 from memkd_edge.distillation.teacher import Series, TeacherModel, load_teacher, noise_levels
 from memkd_edge.errors import UsageError
+from memkd_edge.export_names import rename_note
 from memkd_edge.metadata import Metadata
 from memkd_edge.nets.classifier import Classifier, ModelSpec, build, hidden_size_for, logits_over_time, save_model
 from memkd_edge.options import check
@@ -115,7 +116,7 @@ def distill(
     with alone(path, "trains", "--name"):
         run = resume or Run.create(run_root, path.name, to_toml("distill", config), force=force)
         progress.started(run.path)
-        for note in notes:
+        for note in filter(None, (*notes, rename_note(prepared.metadata.name))):
             progress.note(note)
         with torch_threads(config.threads):
             everything, folds = (

@@ -2,7 +2,6 @@
 """`memkd-edge export`: a run's student as files, verified at once in every runtime that is installed."""
 
 import copy
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from memkd_edge.config import ExportConfig
 from memkd_edge.contents import read_series, read_student
 from memkd_edge.errors import UsageError
+from memkd_edge.export_names import check_export_name, export_name
 from memkd_edge.metadata import Metadata
 from memkd_edge.nets.classifier import Classifier, GruClassifier, LstmClassifier, save_model
 from memkd_edge.options import check
@@ -67,23 +67,19 @@ class ExportReport:
 
 @dataclass(frozen=True)
 class Model:
-    """What is exported. metadata: with the input that the files will take.
+    """What is exported. name: stem of all files and prefix of C functions. metadata: with the input that the files will take.
 
     x_calibration: normalised training series [N, T, C]; raw: a test series in physical units [T, C], the source of the golden
     vector. arithmetic: int8, int16x8 or float32. tuned: the student was fine-tuned through its integers.
     """
 
+    name: str
     student: Classifier
     metadata: Metadata
     x_calibration: NDArray[np.float32]
     raw: NDArray[np.float32]
     arithmetic: Arithmetic
     tuned: bool
-
-    @property
-    def name(self) -> str:
-        """The stem of all files."""
-        return file_stem(self.metadata.name)
 
     @cached_property
     def integers(self) -> QuantizedClassifier:
@@ -105,12 +101,15 @@ def export(run: Run, config: ExportConfig, *, force: bool = False) -> ExportRepo
         UsageError: unknown format or arithmetic, one that this kind of student cannot have, or files in the way.
         ParityError: the files are written, but a gate of verification failed; it carries the report.
     """
-    kept = read_series(run)
     arithmetic = _arithmetic(config)
+    if config.name:
+        check_export_name(config.name, where="--name")
+    name = config.name or export_name(run.metadata.name)
+    kept = read_series(run)
     tuned = _finetuned(run, arithmetic) if config.finetune else None
     student = tuned or read_student(run)
     metadata = _with_input(run.metadata, config, arithmetic)
-    model = Model(student, metadata, kept.x_calibration, kept.x_raw_golden[0], arithmetic, tuned is not None)
+    model = Model(name, student, metadata, kept.x_calibration, kept.x_raw_golden[0], arithmetic, tuned is not None)
     files = build_files(model, config)
     if config.package:
         files |= build_package(model, config)
@@ -172,12 +171,6 @@ def build_package(model: Model, config: ExportConfig) -> dict[str, bytes]:
         raise UsageError(f"--package {config.package} is an integer model; take --quantize int8 or int16x8")
     files = package_files(config.package, model.integers, model.metadata, name=model.name, interface=model.arithmetic)
     return {f"{model.name}-{config.package}/{path}": data for path, data in files.items()}
-
-
-def file_stem(name: str) -> str:
-    """Return a model's name as file names and C identifiers spell it: lower-case letters, digits and underscores."""
-    stem = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
-    return stem if re.match(r"[a-z]", stem) else f"model_{stem}".rstrip("_")
 
 
 def _arithmetic(config: ExportConfig) -> Arithmetic:

@@ -17,6 +17,7 @@ import jinja2
 
 from memkd_edge.assets import asset_dir
 from memkd_edge.errors import UsageError
+from memkd_edge.export_names import check_export_name
 from memkd_edge.metadata import Metadata, Resampling
 from memkd_edge.packages.flash import flash_rows
 from memkd_edge.packages.selftest import STEPS, self_test
@@ -25,7 +26,7 @@ from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.version import __version__
 from memkd_edge.vocabulary import Arithmetic
 from memkd_edge.writers.c_integer import emit_c
-from memkd_edge.writers.c_text import c_float, c_string, check_name, comment_text, licence
+from memkd_edge.writers.c_text import c_float, c_string, comment_text, licence
 
 # Where each kind keeps the C sources; TFLite Micro has kernels of its own and needs none.
 _SOURCES = {
@@ -61,9 +62,7 @@ def package_files(
     """
     if kind not in KINDS:
         raise UsageError(f"no package {kind!r}; choose {', '.join(KINDS)}")
-    check_name(name)
-    if not re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", name):  # ESP-IDF's rule is the strictest
-        raise UsageError(f"{name!r} cannot name a package; between its letters and digits put single underscores only")
+    check_export_name(name)
     fields = _fields(model, metadata, name)
     folder = _SOURCES[kind]
     if folder is None:

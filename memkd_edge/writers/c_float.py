@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memkd_edge.errors import UsageError
+from memkd_edge.export_names import check_export_name
 from memkd_edge.metadata import Metadata
 from memkd_edge.nets.classifier import Classifier, LstmClassifier
 from memkd_edge.vocabulary import Cell
-from memkd_edge.writers.c_text import c_float, check_name, content_id, render, runtime_files
+from memkd_edge.writers.c_text import c_float, content_id, render, runtime_files
 
 RUNTIME_FILES = ("memkd_lstm_f32.h", "memkd_state.h", "memkd_state.c")
 
@@ -30,7 +31,7 @@ def emit_c_float(model: Classifier, metadata: Metadata | None, name: str) -> dic
     Raises:
         UsageError: `name` is no such identifier; metadata of another model; a model that is no such LSTM.
     """
-    check_name(name)
+    check_export_name(name)
     spec = model.spec
     if not isinstance(model, LstmClassifier) or spec.bidirectional:
         raise UsageError(f"C is generated for unidirectional LSTM models, not for this {spec.kind}; --format onnx takes it")

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memkd_edge.errors import UsageError
+from memkd_edge.export_names import check_export_name
 from memkd_edge.metadata import Metadata
 from memkd_edge.quantization.integer_model import (
     Multiplier,
@@ -24,7 +25,7 @@ from memkd_edge.quantization.integer_model import (
     RawInput,
 )
 from memkd_edge.vocabulary import Cell
-from memkd_edge.writers.c_text import check_name, content_id, render, runtime_files
+from memkd_edge.writers.c_text import content_id, render, runtime_files
 
 RUNTIME_FILES = ("memkd_port.h", "memkd_lstm.h", "memkd_lstm.c", "memkd_front_end.h", "memkd_state.h", "memkd_state.c")
 
@@ -84,7 +85,7 @@ def emit_c(model: QuantizedClassifier, metadata: Metadata | None, name: str) -> 
         UsageError: `name` is no such identifier; metadata of another model; scales other than SPEC.md's or beyond the
             runtime's range; a low-pass filter whose sums leave 32 bits.
     """
-    check_name(name)
+    check_export_name(name)
     layers = [_layer(layer) for layer in model.layers]
     classes = [[row, row + 1] for row in range(0, model.num_classes, 2)]
     head = _dense(model.head, classes, (model.hidden_size,))

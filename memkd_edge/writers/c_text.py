@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the C emitters share: templates, C literals, names, and the header's fields."""
+"""What the C emitters share: templates, C literals, and the header's fields."""
 
 import re
 import zlib
@@ -15,28 +15,6 @@ from numpy.typing import NDArray
 from memkd_edge.assets import asset_dir
 from memkd_edge.errors import UsageError
 from memkd_edge.metadata import Metadata
-
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
-# fmt: off
-_RESERVED = {
-    "auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern", "float", "for",
-    "goto", "if", "inline", "int", "long", "register", "restrict", "return", "short", "signed", "sizeof", "static", "struct",
-    "switch", "typedef", "union", "unsigned", "void", "volatile", "while", "main",
-}
-# fmt: on
-
-
-def check_name(name: str) -> None:
-    """Refuse a model name that cannot be a prefix of C functions and a file name.
-
-    Raises:
-        UsageError: the name is not lower-case letters, digits and underscores, or is a word of C or of the runtime.
-    """
-    if not _NAME.fullmatch(name) or name in _RESERVED or name.startswith("memkd_"):
-        raise UsageError(
-            f"{name!r} cannot name C functions; use lower-case letters, digits and underscores, a letter first, "
-            "no word of C and no prefix memkd_"
-        )
 
 
 def content_id(arrays: Sequence[NDArray[Any]]) -> int:

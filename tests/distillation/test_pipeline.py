@@ -205,6 +205,16 @@ def test_a_teacher_that_collapses_is_tried_anew_and_a_noise_level_that_cannot_wi
     assert run.read_json("metrics.json")["teacher"]["validation"]["auc_prc"] > 0.95
 
 
+def test_a_data_set_whose_name_is_reserved_is_told_what_exports_will_be_named(tmp_path: Path, config: DistillConfig) -> None:
+    notes: list[str] = []
+    reporter = Reporter()
+    reporter.note = notes.append
+    x = np.random.default_rng(5).standard_normal((12, 6, 1)).astype(np.float32)
+    np.savez(tmp_path / "test.npz", X_train=x, y_train=np.arange(12) % 2, X_test=x, y_test=np.arange(12) % 2)
+    distill(replace(config, dataset=str(tmp_path / "test.npz"), teacher_epochs=1, epochs=1), run_root=tmp_path, progress=reporter)
+    assert "exports will be named model_test ('test' is reserved by CMake, as a target); export --name chooses another" in notes
+
+
 def test_a_student_at_chance_is_said_beside_the_majority(tmp_path: Path, config: DistillConfig) -> None:
     generator = np.random.default_rng(5)
     y = np.arange(60) % 5

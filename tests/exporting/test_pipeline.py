@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -18,7 +19,7 @@ from memkd_edge.data.normalisation import normalise
 from memkd_edge.data.resampling import low_pass, resample
 from memkd_edge.errors import GateError, MemkdEdgeError, MissingToolError, UsageError
 from memkd_edge.exporting import pipeline as pipeline_module
-from memkd_edge.exporting.pipeline import export, file_stem
+from memkd_edge.exporting.pipeline import export
 from memkd_edge.finetuning import pipeline as finetune_module
 from memkd_edge.finetuning.pipeline import Finetuned
 from memkd_edge.formats.embedded_metadata import read_onnx_metadata, read_tflite_metadata
@@ -359,11 +360,19 @@ def test_golden_vectors_pass_through_the_resampling_front_end(resampling):
     np.testing.assert_array_equal(logits, np.arange(4.0))
 
 
-@pytest.mark.parametrize(
-    ("name", "stem"), [("BasicMotions", "basicmotions"), ("a-b c/1", "a_b_c_1"), ("50words", "model_50words"), ("---", "model")]
-)
-def test_file_stems_are_c_identifiers(name, stem):
-    assert file_stem(name) == stem
+def test_a_name_of_ones_own_is_that_of_all_files_and_another_is_refused_before_anything_is_done(run):
+    report = export(run, ExportConfig(name="wrist", package="c"))
+    assert {path.relative_to(run.path / "export").parts[0] for path in report.files} == {"wrist_int8.tflite", "wrist-c"}
+    assert run.path / "export/wrist-c/src/wrist_selftest.c" in report.files
+    assert export(run, ExportConfig(name="wrist", format="c")).files[0].parent.name == "c"
+    for name, message in (("Wrist", "use lower-case"), ("test", "by CMake, as a target"), ("w" * 42, "at most 41 are taken")):
+        with pytest.raises(UsageError, match=rf"--name '{name}' cannot name an exported model.*{message}"):
+            export(run, ExportConfig(name=name))
+
+
+def test_a_run_whose_name_is_reserved_exports_under_another(run):
+    run.write_text("model.json", replace(run.metadata, name="Test").to_json())
+    assert [path.name for path in export(run, ExportConfig()).files] == ["model_test_int8.tflite"]
 
 
 def test_the_librarys_verb_exports(run):

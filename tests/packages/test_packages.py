@@ -706,6 +706,18 @@ def test_library_properties_follows_arduinos_specification(package):
     assert {f"{NAME}_argmax_i16", f"{NAME}_selftest"} <= {word for word, _ in words}
 
 
+@pytest.mark.parametrize("counts", [False, True])
+def test_every_function_among_arduinos_keywords_is_in_the_objects(counts, model, metadata, tmp_path):
+    if counts:
+        sensor = Sensor((100.0, -2048.0, 16.4), metadata.mean, metadata.std, metadata.resampling)
+        model = quantize(toy.student(), toy.series(), sensor=sensor)
+    folder = write(package_files("arduino", model, metadata, name=NAME), tmp_path)
+    objects = [compile_c(source, folder / "src") for source in sorted((folder / "src").glob("*.c"))]
+    defined = set(re.findall(r" T (\w+)", run("nm", *objects)))
+    functions = set(re.findall(r"^(\w+)\tKEYWORD2$", (folder / "keywords.txt").read_text(), re.M))
+    assert functions == {symbol for symbol in defined if symbol.startswith(f"{NAME}_")}
+
+
 def test_library_json_follows_platformios_schema(package):
     folder = package("platformio")
     manifest = json.loads((folder / "lib" / NAME / "library.json").read_text())
