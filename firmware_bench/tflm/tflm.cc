@@ -48,12 +48,11 @@ std::uint32_t model_begin(std::uint8_t *arena, std::uint32_t bytes) {
     }
     // Planning takes more than what is used afterwards: the least that suffices is found by trying.
     std::size_t least = (interpreter->arena_used_bytes() + ARENA_STEP - 1) / ARENA_STEP * ARENA_STEP;
-    do {
-        interpreter->~MicroInterpreter();
-        interpreter = plan(*operators, arena, least);
+    interpreter->~MicroInterpreter();
+    while ((interpreter = plan(*operators, arena, least)) == nullptr) { // which destroys what it could not plan
         least += ARENA_STEP;
-    } while (interpreter == nullptr);
-    return static_cast<std::uint32_t>(least - ARENA_STEP);
+    }
+    return static_cast<std::uint32_t>(least);
 }
 
 std::uint32_t model_arena_used() {

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from memkd_edge import toolchain
+from memkd_edge.assets import asset_dir
 from memkd_edge.benchmark.backends.tflm import TflmBuild
 from memkd_edge.benchmark.builds import Builds
 from memkd_edge.benchmark.emulation.image import CppLibrary
@@ -54,7 +55,7 @@ void stand_in_kernel(void) {{ {'__asm__ volatile("nop");' * 100} }}
 
 @pytest.fixture(autouse=True)
 def _tools(require_tool):
-    require_tool("arm-none-eabi-gcc", "arm-none-eabi-g++", package=toolchain.PACKAGES["arm-none-eabi-g++"])
+    require_tool("arm-none-eabi-gcc", "arm-none-eabi-g++", package=toolchain.DEBIAN_PACKAGES["arm-none-eabi-g++"])
     require_tool("qemu-system-arm", package="qemu-system-arm")
     try:
         toolchain.find_cxx()
@@ -127,6 +128,19 @@ def test_each_library_for_the_core_gives_a_row_for_each_file(run, tmp_path):
     for reference, cmsis_nn in zip(names[:2], names[2:], strict=True):
         counts = [rows[name].figures["instructions"].value for name in (reference, cmsis_nn)]
         assert counts[1] - counts[0] == 100
+
+
+@pytest.mark.parametrize("core", ["m4", "m33", "m55"])
+def test_the_least_arena_is_found_on_every_core_and_no_interpreter_destroyed_that_is_none(core, run, tmp_path):
+    profile = (asset_dir("firmware_bench") / "devices" / "nrf5340.toml").read_text()
+    (tmp_path / "board.toml").write_text(profile.replace('core = "m33"', f'core = "{core}"'))
+    folder = library(stand_in(tmp_path / "tflm", run), "lib", flags=CORES[core].flags)
+    config = BenchConfig(device=(str(tmp_path / "board.toml"),), steps=6, tflm_dir=str(folder))
+    rows = [row for row in bench(run, config).devices[0].rows if "tflite" in row.build]
+    assert [row.build.split()[0] for row in rows] == ["int8", "int16x8"]
+    for row in rows:
+        assert (row.figures["arena"].value, row.figures["arena_used"].value) == (672, ARENA_USED)
+        assert "6 steps equal to the integer reference" in row.note
 
 
 def test_a_gru_brings_its_own_operators_and_one_state(tmp_path):
