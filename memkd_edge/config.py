@@ -65,6 +65,9 @@ class DataConfig:
     other: str = option("", group="Recordings", help="Class of the samples without a label, the null class.")
     unlabelled: str = option("", group="Recordings", help="Folder or file of more recordings, on which only the teacher teaches.")
     balance: bool = option(False, group="Recordings", help="Weigh all classes alike in training.")
+    decision_delay: float = option(
+        0.0, group="Recordings", minimum=0, help="Seconds that a decision may come late: calmer, and surer."
+    )
     windows: str = option("", group="Recordings", help="Cut windows of one label, of this length, as in 2s.")
     hop: str = option("", group="Recordings", help="From the start of a window to the next, as in 0.5s. Default: half a window.")
     test_fraction: float = option(
@@ -87,9 +90,6 @@ class DistillConfig(DataConfig):
         choices=tuple(Reset),
         help="When the state is reset in use. Of windows: event, where the caller starts each; window, cut anywhere; never, "
         "trained joined. Default: event; of recordings never.",
-    )
-    decision_delay: float = option(
-        0.0, group="Recordings", minimum=0, help="Seconds that a decision may come late: calmer, and surer."
     )
 
     teacher: str = option("", group="Teacher", help="Trained teacher (.safetensors); trained here when left out.")
