@@ -315,6 +315,25 @@ def read_series(run: Run) -> RunSeries:
     return RunSeries(**{one.name: arrays[one.name] for one in fields(RunSeries)})
 
 
+def read_streams(run: Run) -> list[tuple[NDArray[np.float32], NDArray[np.int64]]]:
+    """Return the test streams that a run of recordings keeps: x [T, C], normalised, and y [T], class or -1; none of windows.
+
+    Raises:
+        MemkdEdgeError: calibration.npz is missing, damaged or of a newer format, or does not fit the run's metadata.
+    """
+    arrays = run.read_arrays(SERIES)
+    if "x_streams" not in arrays:
+        return []
+    x, y, lengths = (arrays.get(name, np.empty(0)) for name in ("x_streams", "y_streams", "stream_lengths"))
+    fits = x.ndim == 2 and x.shape[1] == len(run.metadata.channels) and y.shape == x.shape[:1] == (lengths.sum(),)
+    if not fits or not np.isfinite(x).all() or y.max() >= len(run.metadata.labels):
+        raise MemkdEdgeError(
+            f"{run.path / SERIES}: the streams do not fit each other or the run's metadata; distil the run again"
+        )
+    ends = np.cumsum(lengths)[:-1]
+    return list(zip(np.split(x, ends), np.split(y, ends), strict=True))
+
+
 def _typed(cls: type[T], record: Any) -> T:
     """Return dataclass `cls` from a JSON object; keys of other versions are left out.
 

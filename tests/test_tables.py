@@ -192,6 +192,7 @@ def test_the_stream_stands_before_the_windows_and_says_what_the_model_is_for(pri
     out = printed(80, lambda: print_distillation(a_run(), metrics()))
     row = next(line.split() for line in out.splitlines() if line.split()[:1] == ["student"])
     assert row == ["student", "364", "562x", "0.438", "0.500", "0.600"]
+    assert next(line.split() for line in out.splitlines() if line.split()[:1] == ["teacher"])[3:] == ["1.000", "0.988"]
     assert "for events: reset it where a series begins" in " ".join(out.split())
     assert "stream" not in printed(80, lambda: print_distillation(a_run(), example_metrics()))
 
@@ -235,6 +236,13 @@ def test_no_digit_of_a_verification_is_cut(width, printed):
     for text in ("0.9975", "1.0000", "0.12 (0.046)", "12,345 of 678,901"):
         assert text in out, text
     assert "pip install 'memkd-edge[tflm]'" in " ".join(out.split())
+
+
+def test_a_verification_of_recordings_begins_with_the_streams(printed):
+    report = replace(verification(), along={"float": stream(), "int8": stream(0.8754)})
+    words = " ".join(printed(80, lambda: print_verification(report)).split())
+    assert "accuracy per sample 0.876 0.875" in words
+    assert words.index("600 s of 4 streams") < words.index("basicmotions_int8.tflite")
 
 
 @pytest.mark.parametrize("width", WIDTHS)

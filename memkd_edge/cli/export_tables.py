@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from memkd_edge.cli.stream_tables import stream_figures, streams_in_words
 from memkd_edge.cli.tables import NONE, Grid, show
 from memkd_edge.formats.inspection import Inspection, TensorInfo
 
@@ -30,7 +31,9 @@ def print_export(report: ExportReport) -> None:
 
 
 def print_verification(report: VerifyReport) -> None:
-    """Print what each runtime gave for each file."""
+    """Print what the run decides along streams, then what each runtime gave for each file."""
+    if report.along:
+        show(stream_figures("Along the test streams", report.along), streams_in_words(next(iter(report.along.values()))))
     for file in report.files:
         show(_table(report, file))
         show(*(f"note: {note}" for note in file.notes))

@@ -42,12 +42,6 @@ def stream_grids(title: str, labels: Sequence[str], judged: Judged) -> list[Grid
     judged: at least one; the last is shown in full. What is infinite or undefined is a dash.
     """
     one = next(iter(judged.values()))
-    figures = Grid(title, "figure", *judged)
-    for name, key, shown in _FIGURES:
-        figures.add_row(name, *(NONE if scores[key] is None else shown(scores[key]) for scores in judged.values()))
-    figures.add_section()
-    figures.add_row("always the most frequent class: accuracy", *[_share(one["majority"])] * len(judged))
-
     *others, name = judged
     columns = (
         [(other, "F1", "f1") for other in others] + [(name, key, key) for key in ("precision", "recall")] + [(name, "F1", "f1")]
@@ -65,7 +59,18 @@ def stream_grids(title: str, labels: Sequence[str], judged: Judged) -> list[Grid
     confusion = Grid(f"Confusion of {name}, samples", "is", *(f"decided {label}" for label in labels))
     for label, row in zip(labels, judged[name]["confusion"], strict=True):
         confusion.add_row(label, *(f"{count:,}" for count in row))
-    return [figures, classes, since, confusion]
+    return [stream_figures(title, judged), classes, since, confusion]
+
+
+def stream_figures(title: str, judged: Judged) -> Grid:
+    """Return the first of the tables: one row a figure, one column a model."""
+    figures = Grid(title, "figure", *judged)
+    for name, key, shown in _FIGURES:
+        figures.add_row(name, *(NONE if scores[key] is None else shown(scores[key]) for scores in judged.values()))
+    figures.add_section()
+    majority = (_share(scores["majority"]) for scores in judged.values())
+    figures.add_row("always the most frequent class: accuracy", *majority)
+    return figures
 
 
 def streams_in_words(scores: dict[str, Any]) -> str:

@@ -7,14 +7,14 @@ series against the first runtime that runs it, and against the golden vectors it
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from memkd_edge.contents import RunSeries, read_series
+from memkd_edge.contents import RunSeries, read_series, read_streams
 from memkd_edge.errors import GateError, MemkdEdgeError, UsageError
 from memkd_edge.formats.digest import digest_holds, is_broken
 from memkd_edge.formats.embedded_metadata import onnx_metadata, read_onnx, tflite_metadata
@@ -28,6 +28,7 @@ from memkd_edge.quantization.post_training import quantize
 from memkd_edge.quantization.sensor_front_end import Sensor
 from memkd_edge.runs import SERIES, STUDENT, Run
 from memkd_edge.threads import torch_threads
+from memkd_edge.verification.along_streams import float_scores, integer_scores
 from memkd_edge.verification.c_runtime import c_runners
 from memkd_edge.verification.golden import as_input, read_golden
 from memkd_edge.verification.runtime_check import (
@@ -74,7 +75,10 @@ class FileReport:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """All files. series x steps: the test set each file streamed; stream_steps: the stream without a reset."""
+    """All files. series x steps: the test set each file streamed; stream_steps: the stream without a reset.
+
+    along: of a run of recordings, `StreamScores.as_dict` along its test streams of the float student and of the files' integers.
+    """
 
     target: str
     baseline: str
@@ -83,6 +87,7 @@ class VerifyReport:
     steps: int
     stream_steps: int
     files: tuple[FileReport, ...]
+    along: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def failures(self) -> list[str]:
@@ -157,8 +162,9 @@ def verify_run(
 
     Raises as `verify` does, but for the gates: the caller finds those in the report.
     """
-    kept = read_series(run)
+    kept, streams = read_series(run), read_streams(run)
     folder, files, known = run.path / "export", [], _recorded(run)
+    along: dict[str, dict[str, Any]] = {}
     students: dict[Path, _Student] = {}
     for path in paths:
         name = path.relative_to(folder).as_posix()
@@ -176,8 +182,15 @@ def verify_run(
                 opened = replace(opened, model=student.integers(opened.metadata))
             ways = [opened]
         files.append(_measured(path, name, ways, student.reference, min_agreement))
+        if streams and "float" not in along:
+            along["float"] = float_scores(student.model, streams, run.metadata)
+        for way in ways:
+            if streams and way.model is not None and way.arithmetic not in along:
+                along[way.arithmetic] = integer_scores(way.model, Arithmetic(way.arithmetic), way.feed, streams, run.metadata)
     series, steps, _ = kept.x_test.shape
-    report = VerifyReport(str(run.path), "float student in torch", min_agreement, series, steps, STREAM_STEPS, tuple(files))
+    report = VerifyReport(
+        str(run.path), "float student in torch", min_agreement, series, steps, STREAM_STEPS, tuple(files), along
+    )
     record = report.as_dict()
     record["files"] = [*record["files"], *(file for name, file in known.items() if name not in {f.file for f in files})]
     run.write_json(REPORT, record)
