@@ -231,7 +231,7 @@ class CompareConfig:
     sweep: str = option("", group="Students", help="Several sizes: compression=50,100,250,500.")
     distillation: DistillConfig = part(
         DistillConfig(seeds=5, resample=""),
-        without=(*(set(settings(DataConfig)) - {"data_root"}), "teacher", "student", "hidden", "method"),
+        without=(*(set(settings(DataConfig)) - {"data_root"}), "decision_delay", "teacher", "student", "hidden", "method"),
         help={
             "compression": "Teacher / student parameters to reach; in ucr12 8 units for 37 and 60 classes.",
             "resample": "none, linear:LENGTH for longer series, or decimate:FACTOR. Default: the suite's, linear:100.",

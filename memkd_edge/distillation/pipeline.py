@@ -186,7 +186,8 @@ def candidates_of(config: DistillConfig) -> list[Candidate]:
         UsageError: an unknown method, or another option that no data set allows.
     """
     check(config)
-    noise_levels(config.noise)
+    if config.noise:
+        noise_levels(config.noise)
     names = AUTO if config.method == "auto" else tuple(name.strip() for name in config.method.split(","))
     candidates = []
     for name in names:

@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The float classifier as numpy arrays, and its run along real state trajectories, from which the integer model is calibrated."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from memkd_edge.errors import UsageError
-from memkd_edge.nets.classifier import Classifier
 from memkd_edge.vocabulary import Cell
+
+if TYPE_CHECKING:
+    from memkd_edge.nets.classifier import Classifier
 
 Floats = NDArray[np.float64]
 
@@ -46,7 +50,7 @@ class FloatModel:
     head_bias: Floats
 
     @classmethod
-    def from_model(cls, model: Classifier) -> "FloatModel":
+    def from_model(cls, model: Classifier) -> FloatModel:
         """Take the weights out of a torch classifier.
 
         Raises:
