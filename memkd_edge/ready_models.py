@@ -124,6 +124,7 @@ def _copy(shipped: Run, place: Path, series: dict[str, Any]) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}.") as folder:
             new = Run(Path(folder) / place.name)
+            new.path.mkdir()
             for path in sorted(shipped.path.rglob("*")):
                 if path.is_file():
                     new.write_bytes(path.relative_to(shipped.path).as_posix(), path.read_bytes())

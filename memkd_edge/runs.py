@@ -10,6 +10,7 @@ is made, no other process can write it (`alone`).
 """
 
 import fcntl
+import glob
 import hashlib
 import io
 import json
@@ -17,6 +18,7 @@ import os
 import platform
 import shutil
 import tempfile
+import time
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -42,6 +44,7 @@ STUDENT = "student.safetensors"
 TEACHER = "teacher.safetensors"
 METRICS = "metrics.json"
 SERIES = "calibration.npz"
+LEFT_S = 600.0  # a temporary file this old belongs to no write that goes on
 CHECKPOINT = "checkpoint"  # folder, while a run is in training
 _PACKAGES = (
     "torch",
@@ -81,6 +84,7 @@ class Run:
                 raise UsageError(f"{run.path} exists; choose another --name, or overwrite it with --force")
             if (run.path / ENVIRONMENT).is_file():
                 _empty(run.path)
+        _make(run.path)
         run.write_text(CONFIGURATION, config_toml)
         run.set_state("training")
         return run
@@ -220,8 +224,22 @@ class Run:
         check_format(number.tolist(), FORMAT, self.path / name)
         return arrays
 
+    def check_there(self) -> None:
+        """Check that the directory, which a user may remove meanwhile, is there: no part of it is to be made anew.
+
+        Raises:
+            MemkdEdgeError: it is gone.
+        """
+        if not self.path.is_dir():
+            raise MemkdEdgeError(f"{self.path} is gone: it was removed or renamed while it was being written; start again")
+
     def write_bytes(self, name: str, data: bytes) -> Path:
-        """Write file `name` atomically and return its path."""
+        """Write file `name` atomically and return its path.
+
+        Raises:
+            MemkdEdgeError: the run is gone, or the file system refused.
+        """
+        self.check_there()
         return write_atomic(self.path / name, data)
 
     def write_text(self, name: str, text: str) -> Path:
@@ -293,6 +311,13 @@ def alone(folder: Path, does: str, option: str) -> Iterator[None]:
                 folder.rmdir()  # nothing came of it
 
 
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MemkdEdgeError(f"cannot make {folder}: {error.strerror}; choose another folder with --run-root") from error
+
+
 def _empty(folder: Path) -> None:
     """Remove all that `folder` holds, env.json last; the folder itself stays, and its lock with it."""
     try:
@@ -308,6 +333,8 @@ def _empty(folder: Path) -> None:
 def write_atomic(path: Path, data: bytes) -> Path:
     """Write `data` to `path` so that at every moment the old file, or the new one, stands there whole.
 
+    What a process that was killed on the way left behind of the same file is removed.
+
     Raises:
         MemkdEdgeError: the file system refused (no space, no permission); nothing is left behind.
     """
@@ -321,6 +348,10 @@ def write_atomic(path: Path, data: bytes) -> Path:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
+        for left in path.parent.glob(f".{glob.escape(path.name)}.????????"):
+            with suppress(FileNotFoundError):  # another process was faster
+                if time.time() - left.stat().st_mtime > LEFT_S:
+                    left.unlink()
     except OSError as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)

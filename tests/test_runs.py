@@ -4,6 +4,7 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -180,3 +181,23 @@ def test_a_run_is_found_by_path_or_by_name_under_the_root(tmp_path, monkeypatch)
     complete_run(tmp_path, "one")
     assert str(find_run("one", tmp_path / "elsewhere")) == "one"
     assert str(find_run("two", tmp_path / "elsewhere")) == "two"
+
+
+def test_what_a_killed_write_left_goes_with_the_next_write_of_the_file(tmp_path):
+    run = complete_run(tmp_path)
+    old, young, other = (run.path / name for name in (".metrics.json.abcd1234", ".metrics.json.abcd5678", ".model.json.abcd1234"))
+    for path in (old, young, other):
+        path.write_text("half")
+    for path in (old, other):
+        os.utime(path, (0, 0))
+    run.write_json("metrics.json", {})
+    assert (old.exists(), young.exists(), other.exists()) == (False, True, True)
+
+
+def test_a_run_that_is_removed_under_way_is_one_error_and_not_made_anew(tmp_path):
+    run = complete_run(tmp_path)
+    shutil.rmtree(run.path)
+    for write in (lambda: run.write_json("metrics.json", {}), lambda: run.write_bytes("export/a/b.c", b""), run.check_there):
+        with pytest.raises(MemkdEdgeError, match="one is gone: it was removed or renamed"):
+            write()
+    assert not run.path.exists()

@@ -9,7 +9,6 @@ import logging
 import os
 import shutil
 import socket
-import tempfile
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from memkd_edge.data.dataset import Dataset
 from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.progress import Reporter
 from memkd_edge.runs import ENVIRONMENT, write_atomic
+from memkd_edge.scratch import scratch_folder
 
 RETRIES = 3  # of a task whose worker was lost
 POLL_S = 0.5  # between looks at Ctrl-C
@@ -136,8 +136,7 @@ class RayExecutor:
 
 def _work_remotely(task: Task, work: Work) -> dict[str, bytes]:
     """Do the work in a temporary folder and return the runs' files, by path under "runs"."""
-    with tempfile.TemporaryDirectory(prefix="memkd-edge-") as name:
-        folder = Path(name)
+    with scratch_folder() as folder:
         work(task, folder, Reporter())
         runs = folder / "runs"
         return {path.relative_to(runs).as_posix(): path.read_bytes() for path in runs.rglob("*") if path.is_file()}

@@ -324,7 +324,7 @@ class Checkpoint:
     def __init__(self, path: Path, context: TrainingContext) -> None:
         self.path = path
         self.header: dict[str, Any] = {"data": context.data_sha256}
-        self.progress = context.progress
+        self.run, self.progress = context.run, context.progress
         self.written = time.monotonic()
         self.epoch = 0
 
@@ -360,6 +360,7 @@ class Checkpoint:
 
     def save(self, state: Mapping[str, Mapping[str, Tensor]], epoch: int = 0) -> None:
         """Save `state` after `epoch` finished epochs."""
+        self.run.check_there()
         tensors = {f"{group}|{name}": tensor for group, named in state.items() for name, tensor in named.items()}
         write_checkpoint(self.path, tensors, {**self.header, "epoch": epoch})
         self.written = time.monotonic()

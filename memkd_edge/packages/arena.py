@@ -7,12 +7,11 @@ tflite-micro wheel is a 64-bit build: its pointers are twice as large as a micro
 
 import importlib.util
 import sys
-import tempfile
 from importlib import metadata as importlib_metadata
-from pathlib import Path
 
 from memkd_edge import toolchain
 from memkd_edge.packages import arena_child
+from memkd_edge.scratch import scratch_folder
 
 TIMEOUT_S = 120.0
 
@@ -30,8 +29,8 @@ def arena_bytes(model: bytes, *, layers: int, hidden_size: int) -> tuple[int, st
         layers, hidden_size: of that model, for the estimate when the tflite-micro wheel is not installed.
     """
     if importlib.util.find_spec("tflite_micro") is not None:
-        with tempfile.TemporaryDirectory(prefix="memkd-edge-") as folder:
-            path = Path(folder) / "model.tflite"
+        with scratch_folder() as folder:
+            path = folder / "model.tflite"
             path.write_bytes(model)
             # In a process of its own: a native runtime may abort.
             command = [sys.executable, "-I", arena_child.__file__, str(path)]

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """How much flash a model's C takes on a Cortex-M4, as its compiler and linker say."""
 
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 
 from memkd_edge import toolchain
 from memkd_edge.errors import MissingToolError
+from memkd_edge.scratch import scratch_folder
 
 _COMPILER = "arm-none-eabi-gcc"
 _CORE = ("-mcpu=cortex-m4", "-mthumb")
@@ -66,10 +65,10 @@ def self_test_flash(sources: Mapping[str, str], name: str, flags: tuple[str, ...
 
 
 def _flash(sources: Mapping[str, str], name: str, flags: tuple[str, ...]) -> int:
-    with tempfile.TemporaryDirectory(prefix="memkd-edge-") as folder:
+    with scratch_folder() as folder:
         for file, text in sources.items():
-            (Path(folder) / file).write_text(text)
-        (Path(folder) / "probe.c").write_text(_PROBE.format(name=name, upper=name.upper()))
+            (folder / file).write_text(text)
+        (folder / "probe.c").write_text(_PROBE.format(name=name, upper=name.upper()))
         files = [f"{folder}/{file}" for file in (*sources, "probe.c") if file.endswith(".c")]
         image = f"{folder}/image.elf"
         sections = ("-ffunction-sections", "-fdata-sections", "-nostartfiles", "-specs=nano.specs")

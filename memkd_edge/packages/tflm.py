@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the TFLite Micro package adds to the others: the file, the operators it needs, the arena and golden vectors."""
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +11,7 @@ from memkd_edge.metadata import Metadata
 from memkd_edge.packages.arena import ON_32_BITS, arena_bytes
 from memkd_edge.packages.selftest import SelfTest
 from memkd_edge.quantization.integer_model import QuantizedClassifier
+from memkd_edge.scratch import scratch_folder
 from memkd_edge.vocabulary import Arithmetic
 from memkd_edge.writers.tflite import write_tflite
 
@@ -61,8 +60,8 @@ def tflm_fields(model: QuantizedClassifier, metadata: Metadata, test: SelfTest, 
 
 def operator_methods(model: bytes) -> list[str]:
     """Return the methods of MicroMutableOpResolver that add the kernels of a .tflite file, as AddFullyConnected."""
-    with tempfile.TemporaryDirectory(prefix="memkd-edge-") as folder:
-        path = Path(folder) / "model.tflite"
+    with scratch_folder() as folder:
+        path = folder / "model.tflite"
         path.write_bytes(model)
         names = {operator.name for subgraph in read_tflite(path).subgraphs for operator in subgraph.operators}
     return sorted("Add" + "".join(word.capitalize() for word in name.split("_")) for name in names)

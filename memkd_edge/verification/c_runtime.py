@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs generated C for verification: compiled for this machine, for aarch64 under qemu-user, and for emulated Cortex-M."""
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +12,7 @@ from memkd_edge import toolchain
 from memkd_edge.assets import asset_dir
 from memkd_edge.errors import MemkdEdgeError
 from memkd_edge.formats.step_interface import StepInterface
+from memkd_edge.scratch import scratch_folder
 from memkd_edge.verification.runtimes import TIMEOUT_S, Job, Runner, Streamed
 
 _TYPES = {"int8": ("i8", "int8_t"), "int16": ("i16", "int16_t"), "float32": ("f32", "float")}
@@ -72,8 +72,8 @@ def _stream(target: Target, source: Path, interface: StepInterface, jobs: Sequen
     request = b"".join(
         np.array([*job.x.shape[:2], job.every], np.uint32).tobytes() + np.ascontiguousarray(job.x).tobytes() for job in jobs
     )
-    with tempfile.TemporaryDirectory() as folder:
-        program = Path(folder) / "stream"
+    with scratch_folder() as folder:
+        program = folder / "stream"
         _compile(target, source, interface, program)
         answer = _run([*target.emulator, str(program)], request, f"{target.title}: {source}")
     results, at = [], 0

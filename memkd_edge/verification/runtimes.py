@@ -9,7 +9,6 @@ import json
 import os
 import signal
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from memkd_edge import toolchain
 from memkd_edge.errors import MemkdEdgeError, MissingToolError
 from memkd_edge.formats.step_interface import Port, StepInterface
+from memkd_edge.scratch import scratch_folder
 from memkd_edge.verification import runtime_child
 
 TIMEOUT_S = 900.0
@@ -126,8 +126,8 @@ def stream(runtime: Runtime, path: Path, interface: StepInterface, jobs: Sequenc
         request[f"x{j}"] = job.x
         states = job.states or tuple(before.zeros(len(job.x)) for before, _ in interface.states)
         request.update({f"s{j}_{k}": state for k, state in enumerate(states)})
-    with tempfile.TemporaryDirectory() as folder:
-        question, answer = Path(folder) / "request.npz", Path(folder) / "response.npz"
+    with scratch_folder() as folder:
+        question, answer = folder / "request.npz", folder / "response.npz"
         np.savez(question, **request)  # type: ignore[arg-type]
         _run_child(runtime, python or sys.executable, path, question, answer)
         with np.load(answer, allow_pickle=False) as archive:

@@ -21,6 +21,7 @@ from memkd_edge.formats.digest import with_blank_check, with_digest
 from memkd_edge.formats.embedded_metadata import KEY
 from memkd_edge.metadata import Metadata
 from memkd_edge.nets.classifier import GruClassifier, LstmClassifier
+from memkd_edge.scratch import scratch_folder
 from memkd_edge.vocabulary import Cell
 
 OPSET = 14  # the first with today's LSTM and GRU; any runtime since 2021 takes it
@@ -84,8 +85,6 @@ def quantize_dynamic(data: bytes) -> bytes:
         UsageError: the model is a GRU, for which onnxruntime has no integer operator.
     """
     import logging
-    import tempfile
-    from pathlib import Path
 
     import onnx
     from onnxruntime.quantization import QuantType
@@ -98,8 +97,8 @@ def quantize_dynamic(data: bytes) -> bytes:
     silenced = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            target = Path(folder) / "model.onnx"
+        with scratch_folder() as folder:
+            target = folder / "model.onnx"
             quantize(model, target, weight_type=QuantType.QInt8)
             return with_digest(onnx.load_model(target).SerializeToString(deterministic=True))
     finally:

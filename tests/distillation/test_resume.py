@@ -2,6 +2,7 @@
 """A run killed at any moment and resumed ends with the same bytes as one that was left alone."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -173,3 +174,17 @@ def test_a_checkpoint_of_a_newer_version_is_refused(data: Path, tmp_path: Path, 
     monkeypatch.setattr(checkpoint, "CHECKPOINT", file_formats.CHECKPOINT)
     with pytest.raises(MemkdEdgeError, match=r"teachers\.safetensors: format 3 is newer"):
         distill(DistillConfig(), run_root=tmp_path, resume=Run.open(tmp_path / "newer", complete=False))
+
+
+def test_a_run_that_is_removed_while_it_trains_ends_with_one_error(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study, "CHECKPOINT_EVERY_S", 0.0)
+
+    class Remover(Reporter):
+        def population(self, epoch: int, epochs: int, best: float, median: float) -> None:
+            shutil.rmtree(tmp_path / "removed")
+
+    with pytest.raises(MemkdEdgeError, match="removed is gone"):
+        distill(config_for(data), run_root=tmp_path, name="removed", progress=Remover())
+    assert not (tmp_path / "removed").exists()

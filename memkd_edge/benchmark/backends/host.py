@@ -8,7 +8,6 @@ aborts away from ours.
 import platform
 import re
 import sys
-import tempfile
 from pathlib import Path
 
 from memkd_edge import toolchain
@@ -17,6 +16,7 @@ from memkd_edge.benchmark.builds import Build, Builds, collect
 from memkd_edge.benchmark.devices.profiles import Device
 from memkd_edge.benchmark.report.figures import BuildFigures, DeviceReport
 from memkd_edge.config import BenchConfig
+from memkd_edge.scratch import scratch_folder
 
 
 def bench_host(device: Device, builds: Builds, config: BenchConfig) -> DeviceReport:
@@ -34,9 +34,9 @@ def measure_host(build: Build, *, timeout_s: float) -> BuildFigures:
         GateError: the outputs are not the reference's.
         MemkdEdgeError: it does not build, run or end.
     """
-    with tempfile.TemporaryDirectory(prefix="memkd-edge-") as name:
-        command, tool = write_bundle(Path(name), build, compiler="cc", python=sys.executable)
-        text = toolchain.run(command, timeout_s=timeout_s, cwd=Path(name))
+    with scratch_folder() as folder:
+        command, tool = write_bundle(folder, build, compiler="cc", python=sys.executable)
+        text = toolchain.run(command, timeout_s=timeout_s, cwd=folder)
     return measured_row(build, text, tool, "this machine")
 
 

@@ -2,7 +2,6 @@
 """Runs a .tflite through LiteRT in an arm64 Python under qemu-user, as on a Raspberry Pi, and counts its instructions."""
 
 import statistics
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from memkd_edge.benchmark.builds import Build
 from memkd_edge.benchmark.emulation import arm64_root, plugin
 from memkd_edge.benchmark.protocol import Result, parse
 from memkd_edge.errors import MemkdEdgeError
+from memkd_edge.scratch import scratch_folder
 
 GETPPID = 173  # number of the system call on aarch64
 
@@ -38,8 +38,7 @@ def measure_file_aarch64(root: Path, core: str, build: Build, *, timeout_s: floa
         MissingToolError: the emulator is not installed.
         MemkdEdgeError: the run failed or did not end.
     """
-    with tempfile.TemporaryDirectory(prefix="memkd-edge-") as name:
-        folder = Path(name)
+    with scratch_folder() as folder:
         library = plugin.build("qemu-aarch64")
         arguments = write_python_bundle(folder, build.file, build.suffix, build.inputs, passes=1)
         windows = f"{library},syscall={GETPPID},out=counts.txt"

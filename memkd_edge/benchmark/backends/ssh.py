@@ -10,8 +10,6 @@ import io
 import platform
 import shlex
 import tarfile
-import tempfile
-from pathlib import Path
 
 from memkd_edge import toolchain
 from memkd_edge.benchmark.backends.linux_rows import linux_makers, measured_row, write_bundle
@@ -20,6 +18,7 @@ from memkd_edge.benchmark.devices.profiles import Device
 from memkd_edge.benchmark.report.figures import BuildFigures, DeviceReport
 from memkd_edge.config import BenchConfig
 from memkd_edge.errors import MemkdEdgeError
+from memkd_edge.scratch import scratch_folder
 
 CONNECT_TIMEOUT_S = 10
 # What bears on the time: one `key=value` line for each that the board can tell.
@@ -83,11 +82,11 @@ def measure_ssh(board: Board, build: Build, compiler: str, *, timeout_s: float) 
         GateError: the outputs are not the reference's.
         MemkdEdgeError: the board is out of reach, or the measurement did not complete.
     """
-    with tempfile.TemporaryDirectory(prefix="memkd-edge-") as name:
-        command, tool = write_bundle(Path(name), build, compiler=compiler, python="python3")
+    with scratch_folder() as local:
+        command, tool = write_bundle(local, build, compiler=compiler, python="python3")
         archive = io.BytesIO()
         with tarfile.open(fileobj=archive, mode="w") as tar:
-            for path in sorted(Path(name).iterdir()):
+            for path in sorted(local.iterdir()):
                 if path.suffix in (".elf", ".py", ".tflite", ".onnx", ".npy"):
                     tar.add(path, path.name)
     folder = board.run("mktemp -d", timeout_s=60).strip()

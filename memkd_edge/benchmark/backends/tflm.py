@@ -8,7 +8,6 @@ Of TFLite Micro nothing is in this project, and nothing of it is built here: the
 """
 
 import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.packages.arena import arena_bytes
 from memkd_edge.packages.tflm import operator_methods
 from memkd_edge.quantization.integer_model import QuantizedClassifier
+from memkd_edge.scratch import scratch_folder
 from memkd_edge.vocabulary import Arithmetic
 
 LIBRARY = "libtensorflow-microlite.a"
@@ -139,8 +139,8 @@ def _kernels(archive: Path) -> str:
 
 
 def _compiled_for(core: str) -> str:
-    with tempfile.TemporaryDirectory(prefix="memkd-edge-") as name:
-        source = Path(name) / "empty.c"
+    with scratch_folder() as folder:
+        source = folder / "empty.c"
         source.write_text("")
         compiler = [toolchain.find("arm-none-eabi-gcc"), *CORES[core].flags]
         toolchain.run([*compiler, "-c", "empty.c", "-o", "empty.o"], timeout_s=60, cwd=source.parent)

@@ -9,7 +9,6 @@ the device's memory sizes. QEMU has no timing model: cycles come from memkd_edge
 """
 
 import re
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from memkd_edge.benchmark.emulation.measurement import Measurement, from_windows
 from memkd_edge.benchmark.emulation.sections import model_sections
 from memkd_edge.benchmark.protocol import parse
 from memkd_edge.errors import MemkdEdgeError, UsageError
+from memkd_edge.scratch import scratch_folder
 
 KIB = 1024
 STACK_LIMIT = 8 * KIB
@@ -126,8 +126,7 @@ def measure_cortex_m(
     """
     if core not in CORES:
         raise UsageError(f"no core {core!r}; there are {', '.join(CORES)}")
-    with tempfile.TemporaryDirectory(prefix="memkd-edge-") as name:
-        folder = Path(name)
+    with scratch_folder() as folder:
         write_sources(folder, model, inputs, passes=1)
         machine = build_cortex_m(
             folder, core, model, flags=flags, flash_bytes=flash_bytes, ram_bytes=ram_bytes, output="output_semihosting.c"

@@ -7,9 +7,7 @@ Instruction counts, code and weight bytes, state and stack are exact. QEMU has n
 memkd_edge.benchmark.devices.estimates.
 """
 
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +21,7 @@ from memkd_edge.benchmark.emulation.measurement import Measurement, from_windows
 from memkd_edge.benchmark.emulation.sections import model_sections
 from memkd_edge.benchmark.protocol import parse
 from memkd_edge.errors import UsageError
+from memkd_edge.scratch import scratch_folder
 
 CORES = ("cortex-a53", "cortex-a72", "cortex-a76")
 
@@ -51,8 +50,7 @@ def measure_aarch64(
     """
     if core not in CORES:
         raise UsageError(f"no core {core!r}; there are {', '.join(CORES)}")
-    with tempfile.TemporaryDirectory(prefix="memkd-edge-") as name:
-        folder = Path(name)
+    with scratch_folder() as folder:
         emulator = toolchain.find("qemu-aarch64")
         library = plugin.build("qemu-aarch64")
         build_linux(folder, "aarch64-linux-gnu-gcc", model, inputs, flags=[f"-mcpu={core}", *flags], passes=1)
