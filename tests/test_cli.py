@@ -32,7 +32,7 @@ def called(monkeypatch, capsys, *arguments: str) -> tuple[int, str, str]:
 def test_help_names_every_command():
     done = run("--help")
     assert done.returncode == 0
-    for command in ("init", "data", "distill", "export", "verify", "inspect", "bench", "models", "devices", "doctor"):
+    for command in ("init", "data", "distill", "export", "verify", "inspect", "bench", "classify", "models", "devices", "doctor"):
         assert f"  {command}" in done.stdout
 
 

@@ -224,6 +224,29 @@ def data(
 
 
 @app.command(cls=Command)
+@takes(DataConfig)
+def classify(
+    given: dict[str, Any],
+    model: Annotated[str, typer.Argument(help="A .tflite or .onnx file; model:NAME for its int8 .tflite.")],
+    path: Annotated[str, typer.Argument(help="Folder or file of recordings, or a bundled name such as SPSW.")],
+    out: Annotated[Path | None, typer.Option(help="Write scores and decisions of every sample: .csv or .parquet.")] = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Say what a model file decides along recordings, sample by sample, and how good that is where there are labels."""
+    from memkd_edge.classification import classify as run_classify
+    from memkd_edge.cli.stream_tables import print_classification
+    from memkd_edge.ready_models import PREFIX, int8_file
+
+    file = int8_file(model.removeprefix(PREFIX)) if model.startswith(PREFIX) else Path(model)
+    report = run_classify(file, resolve(DataConfig, "data", flags={**given, "dataset": path}), out=out, force=force)
+    if as_json:
+        _print_json(report.as_dict())
+    else:
+        print_classification(report)
+
+
+@app.command(cls=Command)
 def init(
     folder: Annotated[Path, typer.Argument(help="Where to write.")] = Path("recordings"),
     force: Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")] = False,

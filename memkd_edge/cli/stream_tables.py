@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prints how good decisions along streams are: what `StreamScores.as_dict` says of one or more models, side by side."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from memkd_edge.cli.tables import NONE, Grid, show, spread
 from memkd_edge.contents import RecordingMetrics
 from memkd_edge.runs import Run
 from memkd_edge.stream_scores import SETTLING_S, TOLERANCE_S
+
+if TYPE_CHECKING:
+    from memkd_edge.classification import ClassifyReport
 
 Judged = dict[str, dict[str, Any]]  # a model's name: its scores
 
@@ -80,6 +85,19 @@ def streams_in_words(scores: dict[str, Any]) -> str:
         f"Measured on {scores['seconds']:,.0f} s of {count} {'stream' if count == 1 else 'streams'} that the models ran through "
         f"without a reset, {scores['events_per_minute']:.1f} changes a minute."
     )
+
+
+def print_classification(report: ClassifyReport) -> None:
+    """Print how good the decisions are where there are labels, and how long each class was decided."""
+    if report.along is not None:
+        show(*stream_grids("Along the recordings", report.labels, {"model": report.along}), streams_in_words(report.along))
+    total = sum(report.samples.values()) + report.undecided
+    amounts = Grid("Decided", "class", "seconds", "share")
+    for label, samples in [*report.samples.items(), ("not yet", report.undecided)]:
+        amounts.add_row(label, f"{samples * report.seconds / total:,.1f}", f"{samples / total:.1%}")
+    show(amounts, *report.notes)
+    if report.out:
+        show(f"Written: {report.out}")
 
 
 def print_recordings(run: Run, metrics: RecordingMetrics) -> None:

@@ -12,6 +12,7 @@ An .npz has, of n rows of all recordings one after another and k columns of numb
 """
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,11 +33,15 @@ def load_bundled(name: str, options: DataConfig, *, note: Note) -> tuple[Recordi
     Raises:
         UsageError: options that do not fit it, see `load_recordings`.
     """
+    recordings, sources = frame_with_sources(bundled_table(name), options, name=name, note=note)
+    return replace(recordings, terms=str(_held(name)["terms"]), source=str(_path(name))), sources
+
+
+def bundled_table(name: str) -> Any:
+    """Return the set as a pandas DataFrame of all recordings, as `recordings_from_frame` takes it."""
     import pandas as pd
 
-    path = asset_dir("datasets") / name / f"{name}.npz"
-    with np.load(path, allow_pickle=False) as archive:
-        held = dict(archive)
+    held = _held(name)
     values = unpacked(held["steps"]) / 10.0 ** held["decimals"]
     columns: dict[str, Any] = {
         "recording": np.repeat(held["recordings"], held["lengths"]),
@@ -44,8 +49,16 @@ def load_bundled(name: str, options: DataConfig, *, note: Note) -> tuple[Recordi
         **dict(zip(held["columns"].tolist(), values.T, strict=True)),
         "label": held["labels"][held["label"]],
     }
-    recordings, sources = frame_with_sources(pd.DataFrame(columns), options, name=name, note=note)
-    return replace(recordings, terms=str(held["terms"]), source=str(path)), sources
+    return pd.DataFrame(columns)
+
+
+def _path(name: str) -> Path:
+    return asset_dir("datasets") / name / f"{name}.npz"
+
+
+def _held(name: str) -> dict[str, NDArray[Any]]:
+    with np.load(_path(name), allow_pickle=False) as archive:
+        return dict(archive)
 
 
 def unpacked(steps: NDArray[np.uint8]) -> NDArray[np.int64]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from memkd_edge.config import DataConfig
 from memkd_edge.data.columns import Role, role, split_unit
-from memkd_edge.data.recording_columns import EXPECTED, NO_TIME
+from memkd_edge.data.recording_columns import EXPECTED, NO_TIME, find_columns
 from memkd_edge.data.recording_tables import TABLE_ENDINGS, Table, read_header, read_table
 from memkd_edge.data.recordings import NO_CLASS
 from memkd_edge.errors import UsageError
@@ -139,6 +139,15 @@ def read_recordings(path: Path, options: DataConfig, note: Note, labelled: bool 
             )
         places[recording.name] = recording.place
     return raw
+
+
+def has_labels(path: Path, options: DataConfig) -> bool:
+    """Whether the first file that `read_recordings` would read has a column of labels.
+
+    Raises as `read_recordings` does.
+    """
+    file, _ = next(_files(path, options, note=lambda text: None))
+    return bool(find_columns(read_header(file), str(file), options).label)
 
 
 def _is_table(file: Path) -> bool:

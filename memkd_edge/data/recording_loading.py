@@ -16,7 +16,7 @@ from memkd_edge.data.labels import label_text, sorted_labels
 from memkd_edge.data.recording_columns import EXPECTED
 from memkd_edge.data.recording_files import Note, Origin, RawRecording, RawRecordings, read_recordings, recordings_of_table
 from memkd_edge.data.recording_split import split_recordings
-from memkd_edge.data.recording_tables import encode, from_frame
+from memkd_edge.data.recording_tables import Table, encode, from_frame
 from memkd_edge.data.recording_timing import (
     SHORTEST,
     Timed,
@@ -102,12 +102,18 @@ def frame_with_sources(frame: Any, options: DataConfig, *, name: str, note: Note
     """As `recordings_from_frame`, and each labelled recording as it was found."""
     check(options)
     table = from_frame(frame, name, options)
-    raw = RawRecordings(columns=table.columns.channels)
-    note(f"columns: {table.columns}")
-    raw.recordings += recordings_of_table(table, table.x, Origin(name), raw, labelled=True)
+    raw = raw_from_table(table, name, note)
     if table.label is None or (table.stamps is None and not options.rate):
         raise UsageError(f"{name}: no column of {'labels' if table.label is None else 'time, and no rate'}; {EXPECTED}")
     return _assemble(name, "", raw, _unlabelled(options, note), options, note)
+
+
+def raw_from_table(table: Table, name: str, note: Note) -> RawRecordings:
+    """Return the recordings that a table of all holds, with the labels it has."""
+    raw = RawRecordings(columns=table.columns.channels)
+    note(f"columns: {table.columns}")
+    raw.recordings += recordings_of_table(table, table.x, Origin(name), raw, labelled=True)
+    return raw
 
 
 def recordings_from_arrays(
@@ -196,7 +202,7 @@ def _assemble(
     everything = [*raw.recordings, *_in_order(more, raw.columns)]
     clocks = find_clocks(everything, options, note)
     if options.intervals:
-        raw.recordings = _labelled_by_intervals(raw, clocks, Path(options.intervals))
+        raw.recordings = labelled_by_intervals(raw, clocks, Path(options.intervals))
         everything = [*raw.recordings, *everything[len(raw.recordings) :]]
     timed = [
         place_in_time(recording, clock, options, given_rate or options.rate)
@@ -212,7 +218,7 @@ def _assemble(
         pieces = list(stretches_at(one, rate, new_index, options))
         own = tuple(piece for piece, _ in pieces if len(piece.x) >= SHORTEST)
         dropped += len(pieces) - len(own)
-        made.append(tuple(replace(piece, name=_stretch_name(one.raw.name, index)) for index, piece in enumerate(own)))
+        made.append(tuple(replace(piece, name=stretch_name(one.raw.name, index)) for index, piece in enumerate(own)))
         kept.append(all(was_kept for _, was_kept in pieces))
     _tell_time(timed, made, dropped, rate, raw.columns, options, note)
 
@@ -247,7 +253,12 @@ def _in_order(more: RawRecordings | None, columns: tuple[str, ...]) -> list[RawR
     return [replace(recording, x=recording.x[:, order]) for recording in more.recordings]
 
 
-def _labelled_by_intervals(raw: RawRecordings, clocks: list[Clock | None], path: Path) -> list[RawRecording]:
+def labelled_by_intervals(raw: RawRecordings, clocks: list[Clock | None], path: Path) -> list[RawRecording]:
+    """Return the recordings with the labels of a file of intervals.
+
+    Raises:
+        UsageError: the file is missing, or does not fit the recordings.
+    """
     if not path.is_file():
         raise UsageError(f"--intervals {path}: no such file")
     intervals = read_intervals(path, raw)
@@ -261,7 +272,8 @@ def _labelled_by_intervals(raw: RawRecordings, clocks: list[Clock | None], path:
     return labelled
 
 
-def _stretch_name(name: str, index: int) -> str:
+def stretch_name(name: str, index: int) -> str:
+    """Return the name of a recording's stretch, the inverse of `whole_name`: "s01_03", 1 -> "s01_03#2"."""
     return f"{name}#{index + 1}" if index else name
 
 

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`memkd-edge classify`: recordings in, decisions out, against the streaming classifier fed sample by sample."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from memkd_edge.classification import classify
+from memkd_edge.config import DataConfig
+from memkd_edge.errors import MissingToolError, UsageError
+from memkd_edge.metadata import Metadata, Resampling
+from memkd_edge.nets.classifier import LstmClassifier, ModelSpec
+from memkd_edge.quantization.post_training import quantize
+from memkd_edge.stream_scores import stream_scores
+from memkd_edge.streaming import StreamingClassifier
+from memkd_edge.vocabulary import Decision, Reset
+from memkd_edge.writers.tflite import write_tflite
+from tests.data.recording_examples import HEADER, folder, lines, signal, write
+from tests.data.test_data_report import called
+
+PATTERN = "{subject}_{recording}.csv"
+LABELS = ("rest", "walk")
+
+
+def model_file(path: Path, **changes: object) -> Path:
+    torch.manual_seed(3)
+    student = LstmClassifier(ModelSpec(2, 4, 2)).eval()
+    facts = {
+        "name": "steps",
+        "labels": LABELS,
+        "channels": ("acc_y", "acc_x"),  # not the order of the files
+        "units": ("m/s2", "m/s2"),
+        "sample_rate_hz": 50.0,
+        "mean": (9.81, 0.0),
+        "std": (0.2, 0.5),
+        "warm_up": 5,
+        "reset": Reset.NEVER,
+        "decides": Decision.EVERY_SAMPLE,
+        **changes,
+    }
+    x = np.random.default_rng(0).standard_normal((8, 50, 2)).astype(np.float32)
+    path.write_bytes(write_tflite(quantize(student, x), Metadata(**facts), interface="int8"))  # type: ignore[arg-type]
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return model_file(tmp_path_factory.mktemp("model") / "steps.tflite")
+
+
+def options(path: Path, **more: object) -> DataConfig:
+    return DataConfig(**{"dataset": str(path), "name_pattern": PATTERN, **more})  # type: ignore[arg-type]
+
+
+def test_decisions_are_those_of_samples_pushed_one_by_one(model: Path, tmp_path: Path) -> None:
+    place = folder(tmp_path / "recordings", subjects=3, recordings=2, rows=100)
+    report = classify(model, options(place), out=tmp_path / "out.csv")
+    table = pd.read_csv(tmp_path / "out.csv", keep_default_na=False)
+    classifier, decisions, truth = StreamingClassifier(model), [], []
+    for subject in (1, 2, 3):
+        classifier.reset()
+        own, labels = [], []
+        for number in (1, 2):
+            read = pd.read_csv(place / f"s{subject}_{number}.csv")
+            for row in read.itertuples():
+                scores = classifier.push([row.acc_y, row.acc_x])
+                assert scores is not None
+                own.append(-1 if classifier.decision is None else classifier.decision)
+            rows = table[table.recording == f"s{subject}_{number}"]
+            assert rows.label.tolist() == read.label.tolist()
+            assert rows.decision.tolist() == ["" if one < 0 else LABELS[one] for one in own[-100:]]
+            assert rows.time.to_numpy() == pytest.approx(np.arange(100) / 50)
+            assert rows[["score rest", "score walk"]].iloc[-1].tolist() == pytest.approx(scores.tolist(), abs=1e-4)
+            labels += read.label.map(LABELS.index).tolist()
+        assert own[:5] == [-1] * 5
+        decisions.append(np.array(own))
+        truth.append(np.where(np.array(own) < 0, -1, labels))
+    assert report.along == stream_scores(decisions, truth, 2, 50.0).as_dict()
+    assert (report.streams, report.undecided, report.seconds) == (3, 15, 12.0)
+    assert sum(report.samples.values()) == 600 - 15
+
+
+def test_recordings_without_labels_are_classified_and_not_judged(model: Path, tmp_path: Path) -> None:
+    header = HEADER.removesuffix(",label")
+    write(tmp_path / "s1_1.csv", [row.rsplit(",", 1)[0] for row in lines(*signal(1))], header)
+    report = classify(model, options(tmp_path))
+    assert report.along is None
+    assert sum(report.samples.values()) == 195
+
+
+def test_faster_recordings_are_resampled_and_other_classes_not_judged(model: Path, tmp_path: Path) -> None:
+    seconds, values, labels = signal(1, rows=400, rate=100.0)
+    write(tmp_path / "s1_1.csv", lines(seconds, values, ["fall" if label == "rest" else label for label in labels]))
+    report = classify(model, options(tmp_path))
+    assert report.seconds == pytest.approx(4.0)
+    notes = " ".join(report.notes)
+    assert "resampled to the model's 50 Hz" in notes
+    assert "no such class: fall" in notes
+    assert report.along is not None
+    assert report.along["classes"][0]["samples"] == 0
+
+
+def test_labels_come_from_intervals_too_and_some_are_not_judged(model: Path, tmp_path: Path) -> None:
+    place = folder(tmp_path / "recordings", subjects=1, recordings=1)
+    intervals = tmp_path / "intervals.csv"
+    intervals.write_text("recording,start,end,label\ns1_1,1,2,rest\ns1_1,2,3,walk\n")
+
+    def judged(**more: object) -> list[int]:
+        along = classify(model, options(place, **more)).along
+        assert along is not None
+        return [one["samples"] for one in along["classes"]]
+
+    assert judged() == [95, 100]
+    assert judged(intervals=str(intervals)) == pytest.approx([50, 50], abs=1)
+    assert judged(ignore=("rest",)) == [0, 100]
+    assert judged(intervals=str(intervals), other="walk") == pytest.approx([50, 145], abs=1)
+
+
+def test_what_the_model_cannot_take_is_refused(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = folder(tmp_path / "recordings")
+    slow = tmp_path / "slow"
+    slow.mkdir()
+    write(slow / "s1_1.csv", lines(*signal(1, rate=25.0)))
+    with pytest.raises(UsageError, match=r"s1_1\.csv: 25 rows a second, and the model takes 50"):
+        classify(model, options(slow))
+    with pytest.raises(UsageError, match="no channel acc_x, which the model takes; there are acc_y"):
+        classify(model, options(place, channels=("acc_y",)))
+    units = tmp_path / "units"
+    units.mkdir()
+    write(units / "s1_1.csv", lines(*signal(1)), "time,acc_x [m/s2],acc_y [g],label")
+    with pytest.raises(UsageError, match="channel acc_y is in g, and the model takes m/s2"):
+        classify(model, options(units))
+    front = Resampling("decimate", factor=2, taps=(0.5, 0.5))
+    with pytest.raises(UsageError, match="--test-subjects is for training"):
+        classify(model, options(place, test_subjects=("s1",)))
+    with pytest.raises(UsageError, match="resamples by itself"):
+        classify(model_file(tmp_path / "front.tflite", resampling=front), options(place))
+    with pytest.raises(UsageError, match=r"ends in \.csv or \.parquet"):
+        classify(model, options(place), out=tmp_path / "out.txt")
+    (tmp_path / "there.csv").write_text("mine")
+    with pytest.raises(UsageError, match="is there already"):
+        classify(model, options(place), out=tmp_path / "there.csv")
+    classify(model, options(place), out=tmp_path / "there.csv", force=True)
+    assert (tmp_path / "there.csv").read_text().startswith("recording,subject,time,label,decision,score rest,score walk")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingToolError, match="parquet"):
+        classify(model, options(place), out=tmp_path / "out.parquet")
+
+
+def test_parquet_holds_the_same(model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    place = folder(tmp_path / "recordings", subjects=1)
+    for ending in ("csv", "parquet"):
+        classify(model, options(place), out=tmp_path / f"out.{ending}")
+    text, binary = pd.read_csv(tmp_path / "out.csv", keep_default_na=False), pd.read_parquet(tmp_path / "out.parquet")
+    assert text.columns.tolist() == binary.columns.tolist()
+    assert text.decision.tolist() == binary.decision.tolist()
+
+
+def test_the_command(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    place = folder(tmp_path / "recordings")
+    code, out, _ = called(monkeypatch, capsys, "classify", str(model), str(place), "--name-pattern", PATTERN)
+    assert code == 0
+    assert out.index("accuracy per sample") < out.index("Decided")
+    code, out, _ = called(monkeypatch, capsys, "classify", str(model), str(place), "--name-pattern", PATTERN, "--json")
+    assert (code, json.loads(out)["streams"]) == (0, 4)
+    code, _, err = called(monkeypatch, capsys, "classify", str(model), "SPSW")
+    assert (code, "no channel acc_y, acc_x" in err) == (2, True)
+
+
+def test_a_bundled_set_is_classified_by_its_name(tmp_path: Path) -> None:
+    facts = {
+        "channels": ("x_acc", "y_gyro"),
+        "units": ("m/s2", "rad/s"),
+        "labels": ("SEATED", "WALKING"),
+        "sample_rate_hz": 104.0,
+    }
+    report = classify(model_file(tmp_path / "watch.tflite", **facts), DataConfig(dataset="SPSW"))
+    assert report.streams == 20
+    assert any("not used, as the model does not take them: y_acc" in note for note in report.notes)
