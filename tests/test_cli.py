@@ -10,6 +10,7 @@ import sys
 import pytest
 
 import memkd_edge
+from memkd_edge import ready_models
 from memkd_edge.cli import main as cli
 from memkd_edge.config import BenchConfig, CompareConfig, DistillConfig, ExportConfig
 from memkd_edge.options import settings
@@ -140,3 +141,16 @@ def test_ctrl_c_leaves_a_run_that_resumes(tmp_path):
     resumed = run("distill", "--resume", "runs/BasicMotions-1", "--json", cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
     assert json.loads(resumed.stdout)["student"]["compression"] >= 5
+
+
+@pytest.mark.parametrize("command", ["export", "bench", "verify"])
+def test_ctrl_c_is_answered_with_one_line_and_exit_130(command, monkeypatch, capsys):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ready_models, "open_run", interrupted)
+    monkeypatch.setattr(sys, "argv", ["memkd-edge", command])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == f"{command} was interrupted; no file is half written\n"

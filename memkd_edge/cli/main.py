@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from memkd_edge.cli.parameters import Command, Group, takes
+from memkd_edge.cli.parameters import INTERRUPTED, Command, Group, takes
 from memkd_edge.config import BenchConfig, CompareConfig, DataConfig, DistillConfig, ExportConfig, resolve
 from memkd_edge.errors import MemkdEdgeError
 from memkd_edge.options import check
@@ -17,8 +17,6 @@ from memkd_edge.version import __version__
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 comparisons = typer.Typer(rich_markup_mode=None, cls=Group, subcommand_metavar="[report [FOLDER]]")
 app.add_typer(comparisons, name="compare")
-
-INTERRUPTED = 130  # what a shell reports for Ctrl-C
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 RunOption = Annotated[

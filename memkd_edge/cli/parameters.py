@@ -11,6 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from memkd_edge.options import Setting, settings
 
+INTERRUPTED = 130  # what a shell reports for Ctrl-C
 OWN = "Run"  # group of the options that are no settings: where, how it is printed
 
 
@@ -89,7 +90,14 @@ class _Grouped:
 
 
 class Command(_Grouped, TyperCommand):
-    """A command whose help is grouped."""
+    """A command whose help is grouped, and that says so when Ctrl-C ends it."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            typer.echo(f"{ctx.info_name} was interrupted; no file is half written", err=True)
+            raise typer.Exit(INTERRUPTED) from None
 
 
 class Group(_Grouped, TyperGroup):
