@@ -6,15 +6,17 @@
 
 All figures are emulated-exact: instructions of a step with the classifier, int16 entry, from call to return; bytes of flash that
 the linker keeps for model, runtime and tables; RAM, the state and the deepest stack below the caller; bytes of flash that the
-boot self-test adds.
+boot self-test adds. Of a push, which keeps a model's contract: the mean and the most instructions over a stream, and the flash
+with what it calls.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from experiments.reference_students import SPECS, reference_inputs, reference_student
 from memkd_edge import toolchain
@@ -27,6 +29,7 @@ from memkd_edge.metadata import Metadata
 from memkd_edge.packages.flash import self_test_flash
 from memkd_edge.packages.folders import package_files
 from memkd_edge.runs import write_atomic
+from memkd_edge.vocabulary import Decision, Reset
 from memkd_edge.writers.c_integer import emit_c
 
 CORES = ("m0plus", "m3", "m4", "m7", "m33")
@@ -53,6 +56,33 @@ class PinnedCost:
         return (self.core, self.model, self.build)
 
 
+# What a model may be for; windows of 16 samples, so that the reference inputs have several.
+CONTRACTS: dict[str, dict[str, Any]] = {
+    "never": {"reset": Reset.NEVER, "decides": Decision.EVERY_SAMPLE, "decision_margin": 0.5},
+    "window_end": {"reset": Reset.NEVER, "decides": Decision.WINDOW_END, "window_length": 16},
+    "window": {"reset": Reset.WINDOW, "window_length": 16},
+    "event": {"reset": Reset.EVENT, "window_length": 16, "warm_up": 4},
+}
+
+
+@dataclass(frozen=True)
+class PinnedPush:
+    """Cost of one push, int16 entry, fast form: instructions, mean and most; bytes of flash and of a stream."""
+
+    core: str
+    model: str
+    contract: str
+    instructions: float
+    most: int
+    flash: int
+    stream: int
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What is measured."""
+        return (self.core, self.model, self.contract)
+
+
 def measure() -> Iterator[PinnedCost]:
     """Measure every reference student in every build on every core.
 
@@ -71,17 +101,52 @@ def measure() -> Iterator[PinnedCost]:
                 yield PinnedCost(core, model, build, cost.instructions_per_step, flash, ram, stack, selftest)
 
 
+def measure_pushes() -> Iterator[PinnedPush]:
+    """Measure a push of every reference student under every contract on a Cortex-M4.
+
+    Raises:
+        MissingToolError: no cross compiler or emulator.
+    """
+    for model in SPECS:
+        for name, fields in CONTRACTS.items():
+            sources = emit_c(reference_student(model), replace(_metadata(model), **fields), "student")
+            cost = measure_cortex_m("m4", followed(sources, "student"), reference_inputs(model))
+            flash = cost.sections.flash
+            yield PinnedPush("m4", model, name, cost.instructions_per_step, cost.instructions_max, flash, cost.state_bytes)
+
+
+def followed(sources: Mapping[str, str], name: str) -> CModel:
+    """Return a model whose step is a push of `sources`, int16 entry, and whose logits are the decision alone."""
+    upper = name.upper()
+    header = f"""#include "{name}.h"
+#define FOLLOW_CHANNELS {upper}_CHANNELS
+#define FOLLOW_CLASSES 1
+typedef {name}_stream_t follow_state_t;
+#define follow_reset {name}_begin
+static inline void follow_step_i16(follow_state_t *stream, const int16_t *x, int16_t *logits) {{
+    logits[0] = (int16_t){name}_push_i16(stream, x);
+}}
+"""
+    return CModel("follow", {**sources, "follow.h": header})
+
+
+def _metadata(model: str) -> Metadata:
+    spec = SPECS[model]
+    channels, classes = spec.input_size, spec.num_classes
+    names, labels = tuple(map(str, range(channels))), tuple(map(str, range(classes)))
+    return Metadata("student", labels, names, ("",) * channels, None, (0.0,) * channels, (1.0,) * channels)
+
+
 def _with_self_test(model: str) -> dict[str, str]:
     """Return the C of a reference student and its self-test, text by file name."""
-    student = reference_student(model)
-    channels, classes = student.input_size, student.num_classes
-    names, labels = tuple(map(str, range(channels))), tuple(map(str, range(classes)))
-    metadata = Metadata("student", labels, names, ("",) * channels, None, (0.0,) * channels, (1.0,) * channels)
-    files = package_files("c", student, metadata, name="student")
+    files = package_files("c", reference_student(model), _metadata(model), name="student")
     return {Path(path).name: data.decode() for path, data in files.items() if path.startswith("src/")}
 
 
-def differences(measured: list[PinnedCost], pinned: list[PinnedCost]) -> list[str]:
+Pinned = Sequence[PinnedCost | PinnedPush]
+
+
+def differences(measured: Pinned, pinned: Pinned) -> list[str]:
     """Return one line for each figure that is not as pinned."""
     before, now = ({row.key: row for row in rows} for rows in (pinned, measured))
     lines = []
@@ -94,33 +159,39 @@ def differences(measured: list[PinnedCost], pinned: list[PinnedCost]) -> list[st
     return lines
 
 
-def read(path: Path) -> tuple[str, list[PinnedCost]]:
-    """Return the compiler and the rows that `path` pins.
+def read(path: Path) -> tuple[str, list[PinnedCost], list[PinnedPush]]:
+    """Return the compiler and what `path` pins: steps, pushes.
 
     Raises:
         MemkdEdgeError: the file is missing or damaged.
     """
     try:
         content = json.loads(path.read_text())
-        return content["compiler"], [PinnedCost(**row) for row in content["rows"]]
+        costs, pushes = [PinnedCost(**row) for row in content["rows"]], [PinnedPush(**row) for row in content["pushes"]]
+        return content["compiler"], costs, pushes
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise MemkdEdgeError(f"{path}: no readable figures ({error}); write it with --update") from error
 
 
-def write(path: Path, compiler: str, rows: list[PinnedCost]) -> None:
+def write(path: Path, compiler: str, rows: list[PinnedCost], pushes: list[PinnedPush]) -> None:
     """Write figures.json, a row a line, so that a diff shows what changed."""
-    lines = ",\n".join("  " + json.dumps(asdict(row)) for row in rows)
-    write_atomic(path, f'{{"compiler": "{compiler}", "rows": [\n{lines}\n]}}\n'.encode())
+    steps, pushed = (",\n".join("  " + json.dumps(asdict(row)) for row in part) for part in (rows, pushes))
+    text = f'{{"compiler": "{compiler}", "rows": [\n{steps}\n], "pushes": [\n{pushed}\n]}}\n'
+    write_atomic(path, text.encode())
 
 
-def show(rows: list[PinnedCost]) -> None:
-    """Print the table."""
+def show(rows: list[PinnedCost], pushes: list[PinnedPush]) -> None:
+    """Print the tables."""
     print(f"{'core':8}{'model':7}{'build':7}{'instructions':>13}{'flash B':>9}{'RAM B':>7}{'stack B':>9}{'self-test B':>13}")
     for row in rows:
         instructions = f"{row.instructions:,.0f}"
         print(
             f"{row.core:8}{row.model:7}{row.build:7}{instructions:>13}{row.flash:>9,}{row.ram:>7}{row.stack:>9}{row.selftest:>13,}"
         )
+    print(f"{'core':8}{'model':7}{'push, contract':16}{'instructions':>13}{'most':>9}{'flash B':>9}{'stream B':>10}")
+    for push in pushes:
+        instructions = f"{push.instructions:,.0f}"
+        print(f"{push.core:8}{push.model:7}{push.contract:16}{instructions:>13}{push.most:>9,}{push.flash:>9,}{push.stream:>10}")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -133,14 +204,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--update", action="store_true", help="write the figures instead of comparing")
     path = asset_dir("firmware_bench") / "figures.json"
     update = parser.parse_args(arguments).update
-    pinned_compiler, pinned = ("", []) if update else read(path)
-    compiler, rows = toolchain.version(_COMPILER), list(measure())
-    show(rows)
+    pinned_compiler, pinned, pinned_pushes = ("", [], []) if update else read(path)
+    compiler, rows, pushes = toolchain.version(_COMPILER), list(measure()), list(measure_pushes())
+    show(rows, pushes)
     if update:
-        write(path, compiler, rows)
+        write(path, compiler, rows, pushes)
     elif compiler != pinned_compiler:
         print(f"not compared: {path.name} was made with {pinned_compiler}, this is {compiler}", file=sys.stderr)
-    elif changes := differences(rows, pinned):
+    elif changes := differences(rows, pinned) + differences(pushes, pinned_pushes):
         changed = "\n".join(changes)
         raise GateError(f"figures changed; if that is meant, run with --update and commit {path.name}:\n{changed}")
 

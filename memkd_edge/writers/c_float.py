@@ -14,7 +14,7 @@ from memkd_edge.export_names import check_export_name
 from memkd_edge.metadata import Metadata
 from memkd_edge.nets.classifier import Classifier, LstmClassifier
 from memkd_edge.vocabulary import Cell
-from memkd_edge.writers.c_text import c_float, content_id, render, runtime_files
+from memkd_edge.writers.c_text import LAST, c_float, content_id, render, runtime_files
 
 RUNTIME_FILES = ("memkd_lstm_f32.h", "memkd_state.h", "memkd_state.c")
 
@@ -50,6 +50,8 @@ def emit_c_float(model: Classifier, metadata: Metadata | None, name: str) -> dic
         "state_type": "float",
         "state_bytes": 8 * spec.hidden_size * spec.num_layers,
         "interfaces": [("f32", "float", "float")],
+        "pushes": [("f32", "float", "float")],
+        "last": {"float": LAST["float"]},
         "id": content_id([*layers, head]),
     }
     variables = {
@@ -59,7 +61,8 @@ def emit_c_float(model: Classifier, metadata: Metadata | None, name: str) -> dic
     }
     header = render("model.h.j2", name, fields, metadata, {})
     source = render("model_f32.c.j2", name, fields, metadata, variables)
-    return {f"{name}.h": header, f"{name}.c": source} | runtime_files(RUNTIME_FILES)
+    stream = render("stream.c.j2", name, fields, metadata, {})
+    return {f"{name}.h": header, f"{name}.c": source, f"{name}_stream.c": stream} | runtime_files(RUNTIME_FILES)
 
 
 def _layer_rows(tensors: dict[str, NDArray[np.float32]], layer: int) -> NDArray[np.float32]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`QuantizedClassifier` -> C99: <name>.h (the manual), <name>.c (weights, entry points) and the runtime.
+"""`QuantizedClassifier` -> C99: <name>.h (the manual), <name>.c (weights, steps), <name>_stream.c (live signals) and the runtime.
 
     files = emit_c(quantized, metadata, "gesture")        # text by file name
 
@@ -25,7 +25,7 @@ from memkd_edge.quantization.integer_model import (
     RawInput,
 )
 from memkd_edge.vocabulary import Cell
-from memkd_edge.writers.c_text import content_id, render, runtime_files
+from memkd_edge.writers.c_text import LAST, content_id, render, runtime_files
 
 RUNTIME_FILES = ("memkd_port.h", "memkd_lstm.h", "memkd_lstm.c", "memkd_front_end.h", "memkd_state.h", "memkd_state.c")
 
@@ -120,6 +120,9 @@ def emit_c(model: QuantizedClassifier, metadata: Metadata | None, name: str) -> 
         "id": content_id(_contents(model)),
     }
     fields["interfaces"] = [("i8", fields["x_type_i8"], "int8_t"), ("i16", "int16_t", "int16_t"), ("f32", "float", "float")]
+    # What a stream is fed by, and the union member that keeps its latest sample.
+    fields["pushes"] = fields["interfaces"][: 2 if model.raw else 3]
+    fields["last"] = {x_type: LAST[x_type] for _, x_type, _ in fields["pushes"]}
     columns = max(sum((width + 1) // 2 for width in (layer.input_size, layer.hidden_size)) for layer in model.layers)
     variables = {
         "layers": layers,
@@ -136,7 +139,8 @@ def emit_c(model: QuantizedClassifier, metadata: Metadata | None, name: str) -> 
         ],
         "checksums": {form: _checksum([*layers, head], raw, form) for form in ("wide", "narrow")},
     }
-    files = {f"{name}.{suffix}": render(f"model.{suffix}.j2", name, fields, metadata, variables) for suffix in ("h", "c")}
+    templates = {f"{name}.h": "model.h.j2", f"{name}.c": "model.c.j2", f"{name}_stream.c": "stream.c.j2"}
+    files = {file: render(template, name, fields, metadata, variables) for file, template in templates.items()}
     return files | runtime_files(RUNTIME_FILES)
 
 

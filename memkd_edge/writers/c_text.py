@@ -13,8 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memkd_edge.assets import asset_dir
+from memkd_edge.contract import contract
 from memkd_edge.errors import UsageError
 from memkd_edge.metadata import Metadata
+
+# The member of a stream that keeps its latest sample, by the sample's type.
+LAST = {"int8_t": "i8", "int16_t": "i16", "float": "f32"}
 
 
 def content_id(arrays: Sequence[NDArray[Any]]) -> int:
@@ -38,8 +42,22 @@ def render(template: str, name: str, model: Mapping[str, Any], metadata: Metadat
     Raises:
         UsageError: the metadata's labels or channels are not as many as the model's.
     """
-    meta = _metadata(metadata, model)
-    known = {"name": name, "UP": name.upper(), "model": model, "meta": meta, "runtime_version": _runtime_version()}
+    metadata = _metadata(metadata, model)
+    use = contract(metadata, resampled=not model["taps"])
+    known = {
+        "name": name,
+        "UP": name.upper(),
+        "model": model,
+        "meta": {key: comment_text(value) if key in _COMMENTED else value for key, value in asdict(metadata).items()},
+        "channels": [
+            comment_text(f"{channel} {unit_text(unit)}") for channel, unit in zip(metadata.channels, metadata.units, strict=True)
+        ],
+        "contract": use,
+        "margins": {suffix: _margin(suffix, name.upper(), model, use.margin) for suffix, _, _ in model["pushes"]},
+        "stream_id": zlib.crc32(repr((model["id"], use.reset.value, use.decides.value, use.window, use.not_yet)).encode()),
+        "runtime_version": _constant("MEMKD_RUNTIME_VERSION"),
+        "layout_version": _constant("MEMKD_LAYOUT_VERSION"),
+    }
     text = _templates().get_template(template).render(known | dict(variables))
     return text.rstrip("\n") + "\n"
 
@@ -60,16 +78,30 @@ def comment_text(text: str) -> str:
     return re.sub(r"\?(?=\?)", "? ", line)
 
 
-def _runtime_version() -> int:
-    match = re.search(r"^#define MEMKD_RUNTIME_VERSION (\d+)$", runtime_files(["memkd_state.h"])["memkd_state.h"], re.M)
-    assert match is not None, "the runtime has no version"
+def unit_text(unit: str) -> str:
+    """Return a unit as manuals state it; some data sets do not tell."""
+    return f"({unit})" if unit else "(unit unknown)"
+
+
+def _constant(constant: str) -> int:
+    match = re.search(rf"^#define {constant} (\d+)$", runtime_files(["memkd_state.h"])["memkd_state.h"], re.M)
+    assert match is not None, f"the runtime has no {constant}"
     return int(match[1])
 
 
-def _metadata(metadata: Metadata | None, model: Mapping[str, Any]) -> dict[str, Any]:
+def _margin(suffix: str, upper: str, model: Mapping[str, Any], margin: float) -> str:
+    """Return the margin in the unit of an entry's logits, in C: whole steps of integer logits."""
+    if not model["integer"]:
+        return c_float(margin)
+    if suffix == "f32":  # the logits are multiples of their scale: between two of them no rounding counts
+        return f"(((float){upper}_MARGIN_I16 + 0.5f) * {upper}_LOGIT_SCALE_I16)"
+    return str(round(margin / float(np.float32(model[f"logit_scale_{suffix}"]))))
+
+
+def _metadata(metadata: Metadata | None, model: Mapping[str, Any]) -> Metadata:
     channels, classes = model["channels"], model["classes"]
     if metadata is None:
-        names = tuple(str(k) for k in range(channels))
+        names = tuple(f"channel {k}" for k in range(channels))
         labels = tuple(str(k) for k in range(classes))
         metadata = Metadata("", labels, names, ("",) * channels, None, (0.0,) * channels, (1.0,) * channels)
     counts = {len(metadata.channels), len(metadata.units), len(metadata.mean), len(metadata.std)}
@@ -78,7 +110,7 @@ def _metadata(metadata: Metadata | None, model: Mapping[str, Any]) -> dict[str, 
             f"the metadata describes {len(metadata.channels)} channels and {len(metadata.labels)} classes, "
             f"the model has {channels} and {classes}: they are not of the same model"
         )
-    return {key: comment_text(value) if key in _COMMENTED else value for key, value in asdict(metadata).items()}
+    return metadata
 
 
 _COMMENTED = {"run_id", "dataset", "dataset_sha256", "dataset_terms", "version"}

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a model's metadata say about its use, as figures for firmware and in words: one text for header, README and card.
+
+`StreamingClassifier` does the same. All counts are samples that the caller pushes: the sensor's own, or the model's time steps
+where resampling is the caller's.
+"""
+
+from dataclasses import dataclass
+
+from memkd_edge.metadata import Metadata, Resampling
+from memkd_edge.vocabulary import Decision, Reset
+
+
+@dataclass(frozen=True)
+class Contract:
+    """How a model is fed and when it decides.
+
+    reset, decides, margin (in logits): as in the metadata. staggered: two states, half a window apart. window: samples of one, 0
+    where none is counted. not_yet: samples after the beginning that get no decision. hold: missing samples up to which the last
+    one is held.
+    """
+
+    reset: Reset
+    decides: Decision
+    margin: float
+    staggered: bool
+    window: int
+    not_yet: int
+    hold: int
+
+    @property
+    def at_window_ends(self) -> bool:
+        """The decision is read after every `window` samples only."""
+        return self.reset == Reset.NEVER and self.decides == Decision.WINDOW_END and self.window > 1
+
+    @property
+    def counts(self) -> bool:
+        """Where a stream stands matters."""
+        return bool(self.staggered or self.at_window_ends or self.not_yet)
+
+    @property
+    def sentences(self) -> list[str]:
+        """The contract in words."""
+        return [sentence for sentence in (*self._state(), self._held(), self._gaps()) if sentence]
+
+    def _state(self) -> list[str]:
+        first = f" after the first {_samples(self.not_yet)}" if self.not_yet else ""
+        if self.at_window_ends:
+            return [
+                "Its state runs for ever: it was trained on streams.",
+                f"It decides after every {_samples(self.window)}; between them the decision stands.",
+            ]
+        if self.reset == Reset.NEVER:
+            return [f"Its state runs for ever: it was trained on streams. It decides at every sample{first}."]
+        if self.reset == Reset.EVENT:
+            return [
+                "It was trained on series that an event starts: the program begins a series where one starts.",
+                f"It decides at every sample{first}.",
+            ]
+        if self.staggered:
+            return [
+                f"It was trained on windows of {_samples(self.window)}, so two states run half a window apart, "
+                "each begins anew after a window, and the older one decides.",
+                f"It decides at every sample{first}.",
+            ]
+        return ["It was trained on whole series: the program begins anew where one starts. It decides at every sample."]
+
+    def _held(self) -> str:
+        if not self.margin:
+            return ""
+        return f"Another class takes over where its logit leads that of the class held by more than {self.margin:g}."
+
+    def _gaps(self) -> str:
+        return f"A gap of up to {_samples(self.hold)} is filled with the last one; after a longer one the stream begins anew."
+
+
+def contract(metadata: Metadata, *, resampled: bool) -> Contract:
+    """Return the contract of a model.
+
+    Args:
+        metadata: of the model.
+        resampled: the caller pushes the model's time steps; otherwise the sensor's samples.
+    """
+    window, warm_up, hold = metadata.window_length, metadata.warm_up_samples, metadata.hold_limit
+    if resampled:
+        per_sample = steps_per_sample(metadata.resampling)
+        window = _steps(metadata.resampling, window)
+        warm_up, hold = metadata.warm_up, max(1, round(hold * per_sample))
+    staggered = metadata.reset == Reset.WINDOW and window > 1
+    at_ends = metadata.reset == Reset.NEVER and metadata.decides == Decision.WINDOW_END
+    if staggered:
+        not_yet = window // 2 - 1
+    elif at_ends:
+        not_yet = max(window, 1) - 1
+    else:
+        not_yet = 0 if metadata.reset == Reset.WINDOW else warm_up
+    counted = window if staggered or at_ends else 0
+    return Contract(metadata.reset, metadata.decides, metadata.decision_margin, staggered, counted, not_yet, hold)
+
+
+def steps_per_sample(resampling: Resampling) -> float:
+    """Return the model's time steps for one sample of the sensor."""
+    if resampling.kind == "linear":
+        return (resampling.output_length - 1) / (resampling.input_length - 1)
+    return 1 / resampling.factor
+
+
+def _steps(resampling: Resampling, samples: int) -> int:
+    """Return the model's time steps of a window of `samples`."""
+    if resampling.kind == "linear":
+        return (samples - 1) * (resampling.output_length - 1) // (resampling.input_length - 1) + 1 if samples else 0
+    return samples // resampling.factor
+
+
+def _samples(count: int) -> str:
+    return f"{count:,} sample{'s' if count != 1 else ''}"
