@@ -16,9 +16,10 @@ from typing import Any
 import jinja2
 
 from memkd_edge.assets import asset_dir
+from memkd_edge.contract import contract, steps_per_sample
 from memkd_edge.errors import UsageError
 from memkd_edge.export_names import check_export_name
-from memkd_edge.metadata import Metadata, Resampling
+from memkd_edge.metadata import Metadata
 from memkd_edge.packages.flash import flash_rows
 from memkd_edge.packages.selftest import STEPS, self_test
 from memkd_edge.packages.tflm import tflm_fields
@@ -63,14 +64,16 @@ def package_files(
     if kind not in KINDS:
         raise UsageError(f"no package {kind!r}; choose {', '.join(KINDS)}")
     check_export_name(name)
-    fields = _fields(model, metadata, name)
+    fields = _fields(kind, model, metadata, name)
     folder = _SOURCES[kind]
     if folder is None:
-        fields |= tflm_fields(model, metadata, fields["test"], interface)
+        fields |= tflm_fields(model, metadata, fields["contract"], fields["test"], interface)
         sources = {}
     else:
         sources = emit_c(model, metadata, name)
-        fields |= {"header": f"{_path(folder, name)}/{name}.h", "state_bytes": _constant(sources[f"{name}.h"], "STATE_BYTES")}
+        header = sources[f"{name}.h"]
+        fields |= {"header": f"{_path(folder, name)}/{name}.h"}
+        fields |= {field: _constant(header, field.upper()) for field in ("state_bytes", "stream_bytes")}
         sources |= {f"{name}_selftest.{suffix}": _render(f"common/selftest.{suffix}.j2", fields) for suffix in ("c", "h")}
         headers = sources[f"{name}.h"] + sources[f"{name}_selftest.h"]
         fields |= {"functions": re.findall(rf"^\w+ ({name}_\w+)\(", headers, re.M)}
@@ -83,11 +86,11 @@ def package_files(
     return {path: encoded[path] for path in sorted(encoded)}
 
 
-def _fields(model: QuantizedClassifier, metadata: Metadata, name: str) -> dict[str, Any]:
+def _fields(kind: str, model: QuantizedClassifier, metadata: Metadata, name: str) -> dict[str, Any]:
     """What the templates know."""
     rate = metadata.sample_rate_hz
     raw = model.raw is not None
-    fed = rate * _steps_per_sample(metadata.resampling) if rate and not raw else rate
+    fed = rate * steps_per_sample(metadata.resampling) if rate and not raw else rate
     counts = model.raw.counts_per_unit if model.raw is not None else (1.0,) * model.input_size
     words = [metadata.channels, metadata.units, metadata.mean, metadata.std, counts]
     return {
@@ -99,6 +102,7 @@ def _fields(model: QuantizedClassifier, metadata: Metadata, name: str) -> dict[s
         "one sample at a time.",
         # What the examples feed: the sensor's counts, or physical units.
         "raw": raw,
+        "tflm": kind == "tflm",
         "value": "int16_t" if raw else "float",
         "entry": "i16" if raw else "f32",
         "x_type_i8": "int16_t" if raw else "int8_t",
@@ -117,6 +121,7 @@ def _fields(model: QuantizedClassifier, metadata: Metadata, name: str) -> dict[s
         "fed": f"{fed:.4g}" if fed else "",
         "period_ms": max(1, round(1000 / fed)) if fed else 0,
         "resampling": metadata.resampling,
+        "contract": contract(metadata, resampled=not (raw and metadata.resampling.factor > 1)),
         "warm_up": metadata.warm_up,
         "window_length": metadata.window_length,
         "accuracy": metadata.accuracy,
@@ -129,12 +134,6 @@ def _fields(model: QuantizedClassifier, metadata: Metadata, name: str) -> dict[s
 def _plain(text: str) -> str:
     """Return text as it may stand in a C comment and in a table of a README: on one line, without their marks."""
     return comment_text(text.replace("|", "/"))
-
-
-def _steps_per_sample(resampling: Resampling) -> float:
-    if resampling.kind == "linear":
-        return (resampling.output_length - 1) / (resampling.input_length - 1)
-    return 1 / resampling.factor
 
 
 def _constant(header: str, constant: str) -> int:

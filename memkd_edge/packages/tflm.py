@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from memkd_edge.contract import Contract
 from memkd_edge.errors import UsageError
 from memkd_edge.formats.tflite_reader import read_tflite
 from memkd_edge.metadata import Metadata
@@ -16,7 +17,9 @@ from memkd_edge.vocabulary import Arithmetic
 from memkd_edge.writers.tflite import write_tflite
 
 
-def tflm_fields(model: QuantizedClassifier, metadata: Metadata, test: SelfTest, interface: Arithmetic) -> dict[str, Any]:
+def tflm_fields(
+    model: QuantizedClassifier, metadata: Metadata, use: Contract, test: SelfTest, interface: Arithmetic
+) -> dict[str, Any]:
     """Return what the templates of the `tflm` package know on top of the others.
 
     The file is written without names and metadata: the C++ class holds what firmware needs of them.
@@ -30,6 +33,8 @@ def tflm_fields(model: QuantizedClassifier, metadata: Metadata, test: SelfTest, 
     arena, kind = arena_bytes(data, layers=len(model.layers), hidden_size=model.hidden_size)
     int8 = interface == Arithmetic.INT8
     states = len(model.layers[0].state_scales)
+    state_bytes = 2 * model.hidden_size * len(model.layers) * states + (4 * model.input_size if int8 else 0)
+    logit_scale = np.float32(model.logit_scale_int8 if int8 else model.head.out_scale)
     input_scale = model.input_scale if int8 else model.layers[0].state_scale
     return {
         "interface": interface.value,
@@ -46,10 +51,15 @@ def tflm_fields(model: QuantizedClassifier, metadata: Metadata, test: SelfTest, 
         "states": len(model.layers) * states,
         # The states that the probe looks at: the cells, or the hidden states of a GRU.
         "probed_states": list(range(states - 1, len(model.layers) * states, states)),
-        "state_bytes": 2 * model.hidden_size * len(model.layers) * states + (4 * model.input_size if int8 else 0),
+        "state_bytes": state_bytes,
+        # With the latest sample and 12 or 16 bytes of counters, where numbers are aligned to 4 bytes.
+        "stream_bytes": -(-(2 if use.staggered else 1) * state_bytes // 4) * 4
+        + 4 * model.input_size
+        + (16 if use.counts else 12),
         "input_scale": np.float32(input_scale),
         "input_zero_point": model.input_zero_point_int8 if int8 else 0,
-        "logit_scale": np.float32(model.logit_scale_int8 if int8 else model.head.out_scale),
+        "logit_scale": logit_scale,
+        "margin": round(use.margin / float(logit_scale)),
         "logit_zero_point": model.logit_zero_point_int8 if int8 else 0,
         "mean": metadata.mean,
         "std": metadata.std,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memkd_edge.assets import asset_dir
-from memkd_edge.contract import contract
+from memkd_edge.contract import Contract, contract
 from memkd_edge.errors import UsageError
 from memkd_edge.metadata import Metadata
 
@@ -54,6 +54,7 @@ def render(template: str, name: str, model: Mapping[str, Any], metadata: Metadat
         ],
         "contract": use,
         "margins": {suffix: _margin(suffix, name.upper(), model, use.margin) for suffix, _, _ in model["pushes"]},
+        "stream_bytes": _stream_bytes(model, use),
         "stream_id": zlib.crc32(repr((model["id"], use.reset.value, use.decides.value, use.window, use.not_yet)).encode()),
         "runtime_version": _constant("MEMKD_RUNTIME_VERSION"),
         "layout_version": _constant("MEMKD_LAYOUT_VERSION"),
@@ -87,6 +88,14 @@ def _constant(constant: str) -> int:
     match = re.search(rf"^#define {constant} (\d+)$", runtime_files(["memkd_state.h"])["memkd_state.h"], re.M)
     assert match is not None, f"the runtime has no {constant}"
     return int(match[1])
+
+
+def _stream_bytes(model: Mapping[str, Any], use: Contract) -> int:
+    """Return the size of a stream, where a uint32_t is aligned to 4 bytes: states, latest sample, counters, and four bytes."""
+    unit = max({"int8_t": 1, "int16_t": 2, "float": 4}[x_type] for x_type in model["last"])
+    states = (2 if use.staggered else 1) * model["state_bytes"]
+    sample = -(-states // unit) * unit + model["channels"] * unit
+    return -(-sample // 4) * 4 + (8 if use.counts else 4) + 4
 
 
 def _margin(suffix: str, upper: str, model: Mapping[str, Any], margin: float) -> str:

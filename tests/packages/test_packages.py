@@ -5,6 +5,7 @@ CMake and make are the real ones. For Arduino, PlatformIO, Zephyr, ESP-IDF and T
 functions that the packages use; their manifests are checked against each system's rules, given below as data with their source.
 """
 
+import itertools
 import json
 import re
 import shutil
@@ -34,7 +35,9 @@ from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.quantization.post_training import quantize
 from memkd_edge.quantization.reference import integer_classifier
 from memkd_edge.quantization.sensor_front_end import Sensor
+from memkd_edge.streaming import StreamingClassifier
 from memkd_edge.verification.runtimes import RUNTIMES, Job, stream
+from memkd_edge.vocabulary import Arithmetic, Decision, Reset
 from memkd_edge.writers.c_text import comment_text
 from memkd_edge.writers.tflite import write_tflite
 from tests.writers import toy
@@ -155,7 +158,8 @@ def test_the_readme_states_what_a_firmware_engineer_needs(kind, generated):
     readme = " ".join(generated(kind)["README.md"].decode().split())
     for fact in (
         "50 Hz",
-        "first 5 decisions",
+        "It decides at every sample after the first 14 samples.",
+        "windows of 30 samples, so two states run half a window apart",
         "channel 0",
         "m/s2",
         f"{44 if kind == 'tflm' else 32} | exact",
@@ -316,7 +320,7 @@ def test_a_gru_has_packages_too(package, metadata, tmp_path, require_tool):
     quantized = quantize(toy.student("gru"), toy.series())
     folder = write(package_files("c", quantized, metadata, name=NAME), tmp_path / "gru")
     assert_streams(run("make", "-s", "check", f"CFLAGS=-O2 {' '.join(STRICT)}", cwd=folder))
-    assert "| state, for each signal | 16 | exact |" in (folder / "README.md").read_text()
+    assert "| in it, each of two states | 16 | exact |" in (folder / "README.md").read_text()
     tflm = write(package_files("tflm", quantized, metadata, name=NAME), tmp_path / "gru-tflm")
     assert "operators_.AddSub()" in (tflm / "src" / f"{NAME}_tflm.cc").read_text()
     includes = [tflm / "src", *tflm_stand_in(tmp_path, package("c") / "src")]
@@ -535,11 +539,11 @@ static const float samples[{steps}][{channels}] = {{ {rows} }};
 int main() {{
   static {NAME}::Classifier classifier(arena, sizeof arena);
   {NAME}::Value logits[{classes}];
+  {NAME}::State first = {{}}, state = {{}};
   const float broken[{channels}] = {{ __builtin_nanf(""), -1e38f }};
-  if (!classifier.Begin() || !classifier.Push(samples[7], logits) || !classifier.Push(broken, logits)) return 1;
-  classifier.Reset();
+  if (!classifier.Setup() || !classifier.Step(&first, samples[7], logits) || !classifier.Step(&first, broken, logits)) return 1;
   for (const auto& sample : samples) {{
-    if (!classifier.Push(sample, logits)) return 1;
+    if (!classifier.Step(&state, sample, logits)) return 1;
     for (int logit : logits) std::printf("%d ", logit);
   }}
   return 0;
@@ -552,6 +556,85 @@ int main() {{
     assert (x == 127).any()
     assert len(np.unique(x[0, 100:200, 0])) == 2
     np.testing.assert_array_equal(found, runner.run(x)[0])
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"reset": Reset.NEVER, "decides": Decision.EVERY_SAMPLE, "decision_margin": 0.6, "warm_up": 7},
+        {"reset": Reset.NEVER, "decides": Decision.WINDOW_END, "window_length": 20, "decision_margin": 0.3},
+        {"reset": Reset.WINDOW, "window_length": 13},
+        {"reset": Reset.EVENT, "warm_up": 9},
+    ],
+    ids=["never", "window end", "window", "event"],
+)
+def test_the_tflm_class_decides_as_the_streaming_classifier(fields, model, metadata, tmp_path):
+    described = replace(metadata, **{"warm_up": 0, **fields})
+    x = np.repeat(toy.series(1, 40)[0], 20, axis=0) + 0.3 * toy.series(1, 800, seed=1)[0]
+    physical = (x * metadata.std + metadata.mean).astype(np.float32)
+    rows = ",".join("{" + ",".join(f"{float(value).hex()}f" for value in row) + "}" for row in physical)
+    gaps = {100: 3, 250: described.hold_limit, 400: described.hold_limit + 1, 401: 1}
+    main = tmp_path / "follow.cc"
+    main.write_text(
+        f"""#include <cstdio>
+#include "{NAME}_tflm.h"
+alignas(16) static std::uint8_t arena[{NAME}::kArenaBytes];
+static const std::uint32_t gaps[800] = {{ {", ".join(str(gaps.get(t, 0)) for t in range(800))} }};
+static const float samples[800][{model.input_size}] = {{ {rows} }};
+int main() {{
+  static {NAME}::Classifier classifier(arena, sizeof arena);
+  if (!classifier.Setup() || classifier.SelfTest() != 0) return 1;
+  for (int round = 0; round < 2; round++) {{
+    for (int t = 0; t < 800; t++) {{
+      classifier.Gap(gaps[t]);
+      std::printf("%d ", classifier.Push(samples[t]));
+    }}
+    classifier.Begin();
+  }}
+  return 0;
+}}
+"""
+    )
+    packages = {kind: write(package_files(kind, model, described, name=NAME), tmp_path / kind) for kind in ("c", "tflm")}
+    found = np.array(run(build_tflm(packages.__getitem__, tmp_path, main=main)).split(), int).reshape(2, 800)
+    path = tmp_path / "model.tflite"
+    path.write_bytes(write_tflite(model, described, interface=Arithmetic.INT8))
+    classifier = StreamingClassifier(path)
+    expected = []
+    for start, end in itertools.pairwise([0, *gaps, 800]):
+        classifier.gap(gaps.get(start, 0))
+        expected.append(classifier.stream(physical[start:end]).decisions)
+    assert len(np.unique(np.concatenate(expected))) >= 3
+    np.testing.assert_array_equal(found[0], np.concatenate(expected))
+    np.testing.assert_array_equal(found[1], found[0])
+
+
+@pytest.mark.parametrize("kind", ["c", "tflm"])
+def test_the_example_of_a_model_for_events_begins_a_series_where_one_starts(kind, model, metadata, tmp_path, require_tool):
+    require_tool("make", package="make")
+    described = replace(metadata, reset=Reset.EVENT)
+    packages = {each: write(package_files(each, model, described, name=NAME), tmp_path / each) for each in ("c", "tflm")}
+    output = run("make", "-s", "check", cwd=packages["c"]) if kind == "c" else run(build_tflm(packages.__getitem__, tmp_path))
+    assert_streams(output)
+    readme = (packages[kind] / "README.md").read_text()
+    assert "the program begins a series where one starts" in readme
+
+
+@pytest.mark.parametrize("kind", ["c", "arduino"])
+def test_after_a_long_gap_the_example_says_nothing_until_there_is_a_decision(kind, package, tmp_path):
+    # A sensor that loses 100 samples at its 30th.
+    folder = package(kind)
+    path = folder / ("example/main.c" if kind == "c" else "examples/stream/stream.ino")
+    lossy = re.sub(
+        r"    return 0;\n}", "    static int calls = 0;\n    return ++calls == 30 ? 100u : 0u;\n}", path.read_text(), count=1
+    )
+    path.write_text(lossy.replace("_NOT_YET + 10", "_NOT_YET + 40"))
+    if kind == "c":
+        output = run("make", "-s", "check", f"CFLAGS=-O1 -g -fsanitize=address,undefined {' '.join(STRICT)}", cwd=folder)
+    else:
+        output = run(build_sketch(folder / "src", path, tmp_path))
+    assert_streams(output)
+    assert len(output.splitlines()) == 3  # the class is said once before and once after
 
 
 def test_the_tflm_package_notices_kernels_that_forget_the_state(package, tmp_path):

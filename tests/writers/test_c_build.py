@@ -138,7 +138,7 @@ def test_the_integer_path_has_no_variables_and_calls_no_library(model, core, sou
     folder, files = sources[model]
     flags = ["-std=c99", "-O2", f"-mcpu={core}", *ARM, "-ffunction-sections", "-fdata-sections"]
     counts = "gru" in model
-    calls = "demo_push_i16(&s, x, y); demo_push_i8(&s, x, z);" if counts else "demo_step_i16(&s, x, y); demo_step_i8(&s, z, z);"
+    calls = "demo_take_i16(&s, x, y); demo_take_i8(&s, x, z);" if counts else "demo_step_i16(&s, x, y); demo_step_i8(&s, z, z);"
     (folder / "main.c").write_text(f"""
         #include "demo.h"
         static demo_state_t s;
@@ -202,8 +202,8 @@ int main(void) {
         demo_step_i8(&state, x8, logits8);
         demo_step_f32(&state, xf, logitsf);
 #ifdef PUSH
-        demo_push_i16(&state, x, logits);
-        demo_push_i8(&state, x, logits8);
+        demo_take_i16(&state, x, logits);
+        demo_take_i8(&state, x, logits8);
 #endif
         hash = hash * 31u + (uint32_t)demo_argmax_i16(logits) + (uint32_t)demo_argmax_i8(logits8) * 7u;
         hash = hash * 31u + (uint32_t)demo_argmax_f32(logitsf);

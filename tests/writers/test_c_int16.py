@@ -66,7 +66,7 @@ int main(void) {
 """
 STEPS = {
     False: "#define STEP(state, x, logits) (gesture_step_i16(state, x, logits), 1)\n",
-    True: "#define STEP(state, x, logits) gesture_push_i16(state, x, logits)\n",
+    True: "#define STEP(state, x, logits) gesture_take_i16(state, x, logits)\n",
 }
 
 

@@ -293,7 +293,7 @@ def test_counts_equal_tflite_micro(tmp_path):
 
 
 @pytest.mark.parametrize("factor", [2, 5])
-def test_push_filters_and_decimates_as_the_reference_front_end(factor, tmp_path):
+def test_take_filters_and_decimates_as_the_reference_front_end(factor, tmp_path):
     taps = np.hanning(2 * factor + 3)[1:-1]
     resampling = Resampling("decimate", factor=factor, taps=tuple(taps / taps.sum()))
     model = quantized(ModelSpec(2, 6, 3), sensor=sensor(resampling))
@@ -311,8 +311,8 @@ def test_push_filters_and_decimates_as_the_reference_front_end(factor, tmp_path)
         second[:] = state
         for sample in hard_values(np.random.default_rng(round_), (300, 2), np.int16):
             x = front_end.push(sample[None])
-            written = library.demo_push_i16(pointer(state), pointer(sample), pointer(logits))
-            assert library.demo_push_i8(pointer(second), pointer(sample), pointer(logits8)) == written
+            written = library.demo_take_i16(pointer(state), pointer(sample), pointer(logits))
+            assert library.demo_take_i8(pointer(second), pointer(sample), pointer(logits8)) == written
             assert written == (x is not None)
             if x is not None:
                 expected = runner.step(x)
