@@ -93,8 +93,8 @@ def _constant(constant: str) -> int:
 def _stream_bytes(model: Mapping[str, Any], use: Contract) -> int:
     """Return the size of a stream, where a uint32_t is aligned to 4 bytes: states, latest sample, counters, and four bytes."""
     unit = max({"int8_t": 1, "int16_t": 2, "float": 4}[x_type] for x_type in model["last"])
-    states = (2 if use.staggered else 1) * model["state_bytes"]
-    sample = -(-states // unit) * unit + model["channels"] * unit
+    states = (2 if use.staggered else 1) * int(model["state_bytes"])
+    sample = -(-states // unit) * unit + int(model["channels"]) * unit
     return -(-sample // 4) * 4 + (8 if use.counts else 4) + 4
 
 

@@ -139,9 +139,11 @@ def test_the_integer_path_has_no_variables_and_calls_no_library(model, core, sou
     flags = ["-std=c99", "-O2", f"-mcpu={core}", *ARM, "-ffunction-sections", "-fdata-sections"]
     counts = "gru" in model
     calls = "demo_take_i16(&s, x, y); demo_take_i8(&s, x, z);" if counts else "demo_step_i16(&s, x, y); demo_step_i8(&s, z, z);"
+    calls += f" demo_begin(&t); demo_gap(&t, 2); demo_push_i16(&t, x); demo_push_i8(&t, {'x' if counts else 'z'});"
     (folder / "main.c").write_text(f"""
         #include "demo.h"
         static demo_state_t s;
+        static demo_stream_t t;
         static int16_t x[DEMO_CHANNELS], y[DEMO_CLASSES];
         static int8_t z[DEMO_CHANNELS + DEMO_CLASSES];
         void _start(void);
@@ -179,6 +181,9 @@ static int16_t word(void) {
 int main(void) {
     uint32_t hash = 0;
     demo_state_t state;
+    demo_stream_t stream16, stream8;
+    demo_begin(&stream16);
+    demo_begin(&stream8);
     for (int step = 0; step < 3000; step++) {
         int16_t x[DEMO_CHANNELS], logits[DEMO_CLASSES];
         INT8_INPUT x8[DEMO_CHANNELS];
@@ -205,6 +210,10 @@ int main(void) {
         demo_take_i16(&state, x, logits);
         demo_take_i8(&state, x, logits8);
 #endif
+        const uint32_t lost = next() % 4u != 0 ? 0u : next() % (DEMO_HOLD_SAMPLES + 3u);
+        demo_gap(&stream16, lost);
+        demo_gap(&stream8, lost * 1000u);
+        hash = hash * 31u + (uint32_t)demo_push_i16(&stream16, x) + (uint32_t)demo_push_i8(&stream8, x8) * 5u;
         hash = hash * 31u + (uint32_t)demo_argmax_i16(logits) + (uint32_t)demo_argmax_i8(logits8) * 7u;
         hash = hash * 31u + (uint32_t)demo_argmax_f32(logitsf);
         for (int k = 0; k < DEMO_CLASSES; k++) {

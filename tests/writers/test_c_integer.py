@@ -22,6 +22,7 @@ from memkd_edge.quantization.integer_model import Multiplier
 from memkd_edge.quantization.post_training import first_settings, quantize, quantize_nearest
 from memkd_edge.quantization.reference import integer_classifier
 from memkd_edge.quantization.sensor_front_end import IntegerFrontEnd, Sensor
+from memkd_edge.vocabulary import Reset
 from memkd_edge.writers.c_integer import emit_c
 from memkd_edge.writers.tflite import write_tflite
 from tests.quantization.helpers import MicroStep, random_model, random_series, step_widths
@@ -327,6 +328,7 @@ def test_the_header_states_sizes_signal_and_provenance():
     described = metadata(
         labels=("quiet", 'a "b" ?? \\ ü'),
         warm_up=12,
+        reset=Reset.EVENT,
         run_id="gunpoint-3",
         dataset="Gun*/Point",
         dataset_sha256="ab" * 32,
@@ -346,7 +348,7 @@ def test_the_header_states_sizes_signal_and_provenance():
         f'#define DEMO_DATASET_SHA256 "{"ab" * 32}"',
     ):
         assert line in header
-    assert "the decision is final after 12 samples" in header
+    assert "It decides at every sample after the first 12 samples." in header
     assert "Gun* /Point" in header
 
 
@@ -360,7 +362,7 @@ def test_labels_come_out_as_they_were(tmp_path):
 
 @pytest.mark.parametrize("name", ["", "Demo", "2d", "a-b", "int", "memkd_x", "a" * 60])
 def test_a_name_that_c_cannot_take_is_refused(name):
-    with pytest.raises(UsageError, match="cannot name C functions"):
+    with pytest.raises(UsageError, match="cannot name an exported model"):
         emit_c(quantized(ModelSpec(1, 2, 2)), None, name)
 
 
