@@ -21,6 +21,7 @@ import numpy as np
 
 from memkd_edge import toolchain
 from memkd_edge.contents import read_metrics, read_series, read_student
+from memkd_edge.contract import contract
 from memkd_edge.data.registry import load_dataset
 from memkd_edge.errors import MemkdEdgeError
 from memkd_edge.export_names import export_name
@@ -186,6 +187,7 @@ def text(card: Card, run: Run, shipped: dict[str, bytes]) -> str:
         f"- Meant for: {card.use}",
         f"- Not for: {card.misuse}",
         *(f"- {limit}" for limit in limits),
+        *(f"- {sentence}" for sentence in contract(metadata, resampled=True).sentences),
         "- Beyond what it was trained on (other sensors, mountings, rates, people) nothing is known of it; what is none of "
         "its classes gets the name of one of them.",
         "",

@@ -1,23 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reads samples and prints decisions. Starts with the self-test, as firmware should. */
+/* Reads samples and prints the class whenever it changes. Starts with the self-test, as firmware should. */
 #include "basicmotions.h"
 #include "basicmotions_selftest.h"
 
 #include <stdio.h>
 
 /* TO FILL IN: wait for the next sample (10 a second) and write it to x, in these units:
- *   x[0]  accelerometer x
- *   x[1]  accelerometer y
- *   x[2]  accelerometer z
- *   x[3]  gyroscope x
- *   x[4]  gyroscope y
- *   x[5]  gyroscope z
+ *   x[0]  accelerometer x, unit unknown
+ *   x[1]  accelerometer y, unit unknown
+ *   x[2]  accelerometer z, unit unknown
+ *   x[3]  gyroscope x, unit unknown
+ *   x[4]  gyroscope y, unit unknown
+ *   x[5]  gyroscope z, unit unknown
+ * Return how many samples were lost before it: 0, or what the sensor's queue says.
  * This stub stands still at the training set's mean. */
-static void read_sensor(float x[BASICMOTIONS_CHANNELS]) {
+static uint32_t read_sensor(float x[BASICMOTIONS_CHANNELS]) {
     static const float mean[BASICMOTIONS_CHANNELS] = BASICMOTIONS_MEAN;
     for (int j = 0; j < BASICMOTIONS_CHANNELS; j++) {
         x[j] = mean[j];
     }
+    return 0;
 }
 
 int main(void) {
@@ -28,18 +30,17 @@ int main(void) {
     }
     printf("self-test passed\n");
 
-    basicmotions_state_t state;
-    basicmotions_init(&state);
-    int warm_up = BASICMOTIONS_WARM_UP; /* the first decisions after a reset rest on too little signal */
-    for (int left = warm_up + 10; left > 0; left--) { /* firmware: for (;;) */
-        float sample[BASICMOTIONS_CHANNELS], logits[BASICMOTIONS_CLASSES];
-        read_sensor(sample);
-        basicmotions_step_f32(&state, sample, logits);
-        if (warm_up > 0) {
-            warm_up--;
-        } else {
-            printf("%s\n", basicmotions_labels[basicmotions_argmax_f32(logits)]);
+    static basicmotions_stream_t stream;
+    basicmotions_begin(&stream);
+    int before = -1;
+    for (uint32_t left = BASICMOTIONS_NOT_YET + 10; left > 0; left--) { /* firmware: for (;;) */
+        float sample[BASICMOTIONS_CHANNELS];
+        basicmotions_gap(&stream, read_sensor(sample));
+        const int decision = basicmotions_push_f32(&stream, sample);
+        if (decision >= 0 && decision != before) { /* -1: not yet */
+            printf("%s\n", basicmotions_labels[decision]);
         }
+        before = decision;
     }
     return 0;
 }

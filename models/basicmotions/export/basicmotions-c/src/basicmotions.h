@@ -10,25 +10,38 @@
  *
  * How to use it:
  *
- *     static basicmotions_state_t state;                  // the caller's, one for each stream
- *     float logits[BASICMOTIONS_CLASSES];
+ *     static basicmotions_stream_t stream;                // the caller's, one for each signal
  *
- *     basicmotions_init(&state);
+ *     basicmotions_begin(&stream);
  *     for (;;) {
- *         const float sample[BASICMOTIONS_CHANNELS] = ...;    // in physical units, in the order of BASICMOTIONS_CHANNEL_NAMES
- *         basicmotions_step_f32(&state, sample, logits);
- *         int decision = basicmotions_argmax_f32(logits);   // its name is basicmotions_labels[decision]
+ *         const float sample[BASICMOTIONS_CHANNELS] = ...;    // in BASICMOTIONS_UNITS, in the order of BASICMOTIONS_CHANNEL_NAMES
+ *         int decision = basicmotions_push_f32(&stream, sample);
+ *         if (decision >= 0) { ... }              // -1: not yet; its name is basicmotions_labels[decision]
  *     }
  *
- * Build basicmotions.c, memkd_state.c and memkd_lstm.c with any C99 or C++ compiler. Nothing is allocated, there are no
- * variables but yours. Several models in one program share the memkd_ files.
+ * Channels: 0 accelerometer x (unit unknown); 1 accelerometer y (unit unknown); 2 accelerometer z (unit unknown); 3 gyroscope x (unit unknown); 4 gyroscope y (unit unknown); 5 gyroscope z (unit unknown).
+ *
+ * What this model is for, which begin, push and gap see to:
+ *   It was trained on windows of 100 samples, so two states run half a window apart, each begins anew after a window, and the older one decides.
+ *   It decides at every sample after the first 49 samples.
+ *   A gap of up to 2 samples is filled with the last one; after a longer one the stream begins anew.
+ *
+ * Resets, gaps, several instances, interrupts, lost and late samples, saved states:
+ * - Call begin once, and where an unrelated signal begins: another wearer, another place of the sensor. All other resets are push's.
+ * - A lost sample: gap(stream, 1), then push the next. A sample that comes late is lost: never push out of order. Push each
+ *   sample once, evenly spaced; a repeated or skipped one without gap changes what the model sees of time.
+ * - gap costs nothing; the push after it takes the time of up to BASICMOTIONS_HOLD_SAMPLES more.
+ * - One stream for each signal; any number at a time. Keep to one of the entries _i8, _i16, _f32 on a stream.
+ * - Functions do not block and may be interrupted. Two threads, or a thread and an interrupt, may use two streams at once,
+ *   never the same one: let the interrupt put samples into a queue and push them in one place.
+ * - A stream saved before a sleep goes on afterwards only if no more than BASICMOTIONS_HOLD_SAMPLES samples were missed: load, then gap.
+ *   A save is good for this model, this layout of memory (BASICMOTIONS_LAYOUT_VERSION) and the same kind of device; load says if not.
+ *
+ * Build basicmotions.c, basicmotions_stream.c, memkd_state.c and memkd_lstm.c with any C99 or C++ compiler. Nothing is allocated, there are
+ * no variables but yours. Several models in one program share the memkd_ files.
  * int may have 16 bits. Floating point is used in the functions whose names end in _f32 only; -ffast-math and the x87 may
  * change their last bit, never the integer functions. -DMEMKD_SMALL for all these files
  * gives less flash, more instructions and the same results.
- *
- * Warm-up: after a reset, the decision is final after 55 samples for 9 of 10 test series.
- * Reset where a new, unrelated signal begins; between samples of one signal the state carries on, over any number of samples.
- * Functions do not block and may be interrupted; two threads may use two states at once.
  */
 #ifndef BASICMOTIONS_H
 #define BASICMOTIONS_H
@@ -46,12 +59,17 @@ extern "C" {
 #define BASICMOTIONS_LAYERS 1
 #define BASICMOTIONS_STATE_BYTES 24
 #define BASICMOTIONS_SAVE_BYTES 36 /* of a saved state */
+#define BASICMOTIONS_STREAM_BYTES 84 /* of a stream, where a uint32_t is aligned to 4 */
+#define BASICMOTIONS_LANES 2 /* states that a stream runs side by side */
 
 /* The signal. */
 #define BASICMOTIONS_SAMPLE_RATE_HZ 10.0f /* of the raw signal */
 #define BASICMOTIONS_WARM_UP 55 /* samples after a reset until the decision is final; 0: not measured */
+#define BASICMOTIONS_NOT_YET 49 /* samples after the beginning that push answers with -1 */
+#define BASICMOTIONS_WINDOW 100 /* samples */
+#define BASICMOTIONS_HOLD_SAMPLES 2 /* the longest gap that the last sample fills */
 #define BASICMOTIONS_CHANNEL_NAMES { "accelerometer x", "accelerometer y", "accelerometer z", "gyroscope x", "gyroscope y", "gyroscope z" }
-#define BASICMOTIONS_UNITS { "", "", "", "", "", "" }
+#define BASICMOTIONS_UNITS { "", "", "", "", "", "" } /* "": unknown */
 /* Normalisation, done by the _f32 functions: model input = (x - mean) / std. */
 #define BASICMOTIONS_MEAN { 2.5527596f, -1.3039367f, -1.0265805f, 0.019051105f, -0.023957696f, -0.055789664f }
 #define BASICMOTIONS_STD { 7.0723057f, 6.7940874f, 3.5463734f, 2.11192f, 1.8207506f, 3.5165858f }
@@ -63,6 +81,10 @@ extern "C" {
 #define BASICMOTIONS_LOGIT_SCALE_I16 0.00048828125f
 #define BASICMOTIONS_LOGIT_SCALE_I8 0.053153116f
 #define BASICMOTIONS_LOGIT_ZERO_POINT_I8 (-43)
+/* What another class's logit must be more than, above that of the class held. */
+#define BASICMOTIONS_MARGIN_I8 0
+#define BASICMOTIONS_MARGIN_I16 0
+#define BASICMOTIONS_MARGIN_F32 (((float)BASICMOTIONS_MARGIN_I16 + 0.5f) * BASICMOTIONS_LOGIT_SCALE_I16)
 
 /* Provenance. */
 #define BASICMOTIONS_VERSION "0.1.0"
@@ -70,15 +92,65 @@ extern "C" {
 #define BASICMOTIONS_DATASET "BasicMotions"
 #define BASICMOTIONS_DATASET_SHA256 "c7ef42c3a5c02be8d254bc98b2900f7b287f8ef686a200d2232c85c9b22f1d99"
 #define BASICMOTIONS_MODEL_ID 0xD368E4F1u /* a saved state is valid for this model only */
+#define BASICMOTIONS_STREAM_ID 0x6D6EAFA9u /* a saved stream is valid for this model and its use only */
+#define BASICMOTIONS_LAYOUT_VERSION 1 /* of saved states and streams */
 
 /* Class names, in the order of the logits. */
 extern const char *const basicmotions_labels[BASICMOTIONS_CLASSES];
 
-/* The memory of one stream. All zero is a valid state, the one after a reset. */
+/* The memory of the model alone. All zero is a valid state, the one after a reset. */
 typedef struct {
     int16_t h[BASICMOTIONS_LAYERS][BASICMOTIONS_HIDDEN]; /* hidden state, real value = 0.0009765625f * h */
     int16_t c[BASICMOTIONS_LAYERS][BASICMOTIONS_HIDDEN]; /* cell state, real value = 0.00018310551f * c, saturating */
 } basicmotions_state_t;
+
+/* The memory of one stream. All zero is a valid one, as begin leaves it. */
+typedef struct {
+    basicmotions_state_t lanes[BASICMOTIONS_LANES];
+    union {
+        int8_t i8[BASICMOTIONS_CHANNELS];
+        int16_t i16[BASICMOTIONS_CHANNELS];
+        float f32[BASICMOTIONS_CHANNELS];
+    } last; /* sample */
+    uint32_t place; /* in the window */
+    uint32_t missing; /* samples of a gap that the next push fills */
+    int16_t held;     /* class + 1; 0: not yet */
+    uint8_t seen;     /* 1: `last` holds a sample */
+    uint8_t second; /* 1: the other state runs, too */
+} basicmotions_stream_t;
+
+#define BASICMOTIONS_STREAM_SAVE_BYTES (sizeof(basicmotions_stream_t) + 12u) /* of a saved stream */
+
+/* ---- a live signal ---- */
+
+/* Begin: the next sample is the first of an unrelated signal. */
+void basicmotions_begin(basicmotions_stream_t *stream);
+
+/*
+ * Take one sample; return the class held after it, an index into basicmotions_labels, or -1 for not yet.
+ *   _i8, _i16: x as the _step functions take it
+ *   _f32: x in physical units (BASICMOTIONS_UNITS); it decides as _i16
+ */
+int basicmotions_push_i8(basicmotions_stream_t *stream, const int8_t x[BASICMOTIONS_CHANNELS]);
+int basicmotions_push_i16(basicmotions_stream_t *stream, const int16_t x[BASICMOTIONS_CHANNELS]);
+int basicmotions_push_f32(basicmotions_stream_t *stream, const float x[BASICMOTIONS_CHANNELS]);
+
+/* So many samples are missing before the next one. Up to BASICMOTIONS_HOLD_SAMPLES the last one is held; after more the stream begins anew. */
+void basicmotions_gap(basicmotions_stream_t *stream, uint32_t samples);
+
+/*
+ * The class held after `logits`, held before it (-1: none): the one with the largest logit, the first of equal ones, if that leads
+ * the one held by more than the margin; otherwise the one held. What push decides by.
+ */
+int basicmotions_decide_i8(int held, const int8_t logits[BASICMOTIONS_CLASSES]);
+int basicmotions_decide_i16(int held, const int16_t logits[BASICMOTIONS_CLASSES]);
+int basicmotions_decide_f32(int held, const float logits[BASICMOTIONS_CLASSES]);
+
+/* Save a stream before a sleep that loses RAM, and load it; results as of basicmotions_state_load. */
+void basicmotions_stream_save(const basicmotions_stream_t *stream, uint8_t saved[BASICMOTIONS_STREAM_SAVE_BYTES]);
+int basicmotions_stream_load(basicmotions_stream_t *stream, const uint8_t saved[BASICMOTIONS_STREAM_SAVE_BYTES]);
+
+/* ---- the model alone: no contract, the caller resets, reads and decides ---- */
 
 /* Prepare a state before its first use. */
 void basicmotions_init(basicmotions_state_t *state);

@@ -10,25 +10,38 @@
  *
  * How to use it:
  *
- *     static gunpoint_state_t state;                  // the caller's, one for each stream
- *     float logits[GUNPOINT_CLASSES];
+ *     static gunpoint_stream_t stream;                // the caller's, one for each signal
  *
- *     gunpoint_init(&state);
+ *     gunpoint_begin(&stream);
  *     for (;;) {
- *         const float sample[GUNPOINT_CHANNELS] = ...;    // in physical units, in the order of GUNPOINT_CHANNEL_NAMES
- *         gunpoint_step_f32(&state, sample, logits);
- *         int decision = gunpoint_argmax_f32(logits);   // its name is gunpoint_labels[decision]
+ *         const float sample[GUNPOINT_CHANNELS] = ...;    // in GUNPOINT_UNITS, in the order of GUNPOINT_CHANNEL_NAMES
+ *         int decision = gunpoint_push_f32(&stream, sample);
+ *         if (decision >= 0) { ... }              // -1: not yet; its name is gunpoint_labels[decision]
  *     }
  *
- * Build gunpoint.c, memkd_state.c and memkd_lstm.c with any C99 or C++ compiler. Nothing is allocated, there are no
- * variables but yours. Several models in one program share the memkd_ files.
+ * Channels: 0 channel 0 (unit unknown).
+ *
+ * What this model is for, which begin, push and gap see to:
+ *   It was trained on windows of 150 samples, so two states run half a window apart, each begins anew after a window, and the older one decides.
+ *   It decides at every sample after the first 74 samples.
+ *   A gap of up to 8 samples is filled with the last one; after a longer one the stream begins anew.
+ *
+ * Resets, gaps, several instances, interrupts, lost and late samples, saved states:
+ * - Call begin once, and where an unrelated signal begins: another wearer, another place of the sensor. All other resets are push's.
+ * - A lost sample: gap(stream, 1), then push the next. A sample that comes late is lost: never push out of order. Push each
+ *   sample once, evenly spaced; a repeated or skipped one without gap changes what the model sees of time.
+ * - gap costs nothing; the push after it takes the time of up to GUNPOINT_HOLD_SAMPLES more.
+ * - One stream for each signal; any number at a time. Keep to one of the entries _i8, _i16, _f32 on a stream.
+ * - Functions do not block and may be interrupted. Two threads, or a thread and an interrupt, may use two streams at once,
+ *   never the same one: let the interrupt put samples into a queue and push them in one place.
+ * - A stream saved before a sleep goes on afterwards only if no more than GUNPOINT_HOLD_SAMPLES samples were missed: load, then gap.
+ *   A save is good for this model, this layout of memory (GUNPOINT_LAYOUT_VERSION) and the same kind of device; load says if not.
+ *
+ * Build gunpoint.c, gunpoint_stream.c, memkd_state.c and memkd_lstm.c with any C99 or C++ compiler. Nothing is allocated, there are
+ * no variables but yours. Several models in one program share the memkd_ files.
  * int may have 16 bits. Floating point is used in the functions whose names end in _f32 only; -ffast-math and the x87 may
  * change their last bit, never the integer functions. -DMEMKD_SMALL for all these files
  * gives less flash, more instructions and the same results.
- *
- * Warm-up: after a reset, the decision is final after 137 samples for 9 of 10 test series.
- * Reset where a new, unrelated signal begins; between samples of one signal the state carries on, over any number of samples.
- * Functions do not block and may be interrupted; two threads may use two states at once.
  */
 #ifndef GUNPOINT_H
 #define GUNPOINT_H
@@ -46,12 +59,17 @@ extern "C" {
 #define GUNPOINT_LAYERS 1
 #define GUNPOINT_STATE_BYTES 32
 #define GUNPOINT_SAVE_BYTES 44 /* of a saved state */
+#define GUNPOINT_STREAM_BYTES 80 /* of a stream, where a uint32_t is aligned to 4 */
+#define GUNPOINT_LANES 2 /* states that a stream runs side by side */
 
 /* The signal. */
 #define GUNPOINT_SAMPLE_RATE_HZ 0.0f /* unknown */
 #define GUNPOINT_WARM_UP 137 /* samples after a reset until the decision is final; 0: not measured */
+#define GUNPOINT_NOT_YET 74 /* samples after the beginning that push answers with -1 */
+#define GUNPOINT_WINDOW 150 /* samples */
+#define GUNPOINT_HOLD_SAMPLES 8 /* the longest gap that the last sample fills */
 #define GUNPOINT_CHANNEL_NAMES { "channel 0" }
-#define GUNPOINT_UNITS { "" }
+#define GUNPOINT_UNITS { "" } /* "": unknown */
 /* Normalisation, done by the _f32 functions: model input = (x - mean) / std. */
 #define GUNPOINT_MEAN { -4.9110194e-10f }
 #define GUNPOINT_STD { 0.99666107f }
@@ -63,6 +81,10 @@ extern "C" {
 #define GUNPOINT_LOGIT_SCALE_I16 0.00024414062f
 #define GUNPOINT_LOGIT_SCALE_I8 0.037956234f
 #define GUNPOINT_LOGIT_ZERO_POINT_I8 (-1)
+/* What another class's logit must be more than, above that of the class held. */
+#define GUNPOINT_MARGIN_I8 0
+#define GUNPOINT_MARGIN_I16 0
+#define GUNPOINT_MARGIN_F32 (((float)GUNPOINT_MARGIN_I16 + 0.5f) * GUNPOINT_LOGIT_SCALE_I16)
 
 /* Provenance. */
 #define GUNPOINT_VERSION "0.1.0"
@@ -70,15 +92,65 @@ extern "C" {
 #define GUNPOINT_DATASET "GunPoint"
 #define GUNPOINT_DATASET_SHA256 "5b784bec910bce0e725f560d05ffe75d29bded432c51fd850ec59c235c3d52d2"
 #define GUNPOINT_MODEL_ID 0x61E40B7Cu /* a saved state is valid for this model only */
+#define GUNPOINT_STREAM_ID 0x9970C351u /* a saved stream is valid for this model and its use only */
+#define GUNPOINT_LAYOUT_VERSION 1 /* of saved states and streams */
 
 /* Class names, in the order of the logits. */
 extern const char *const gunpoint_labels[GUNPOINT_CLASSES];
 
-/* The memory of one stream. All zero is a valid state, the one after a reset. */
+/* The memory of the model alone. All zero is a valid state, the one after a reset. */
 typedef struct {
     int16_t h[GUNPOINT_LAYERS][GUNPOINT_HIDDEN]; /* hidden state, real value = 0.00012207031f * h */
     int16_t c[GUNPOINT_LAYERS][GUNPOINT_HIDDEN]; /* cell state, real value = 0.00036621102f * c, saturating */
 } gunpoint_state_t;
+
+/* The memory of one stream. All zero is a valid one, as begin leaves it. */
+typedef struct {
+    gunpoint_state_t lanes[GUNPOINT_LANES];
+    union {
+        int8_t i8[GUNPOINT_CHANNELS];
+        int16_t i16[GUNPOINT_CHANNELS];
+        float f32[GUNPOINT_CHANNELS];
+    } last; /* sample */
+    uint32_t place; /* in the window */
+    uint32_t missing; /* samples of a gap that the next push fills */
+    int16_t held;     /* class + 1; 0: not yet */
+    uint8_t seen;     /* 1: `last` holds a sample */
+    uint8_t second; /* 1: the other state runs, too */
+} gunpoint_stream_t;
+
+#define GUNPOINT_STREAM_SAVE_BYTES (sizeof(gunpoint_stream_t) + 12u) /* of a saved stream */
+
+/* ---- a live signal ---- */
+
+/* Begin: the next sample is the first of an unrelated signal. */
+void gunpoint_begin(gunpoint_stream_t *stream);
+
+/*
+ * Take one sample; return the class held after it, an index into gunpoint_labels, or -1 for not yet.
+ *   _i8, _i16: x as the _step functions take it
+ *   _f32: x in physical units (GUNPOINT_UNITS); it decides as _i16
+ */
+int gunpoint_push_i8(gunpoint_stream_t *stream, const int8_t x[GUNPOINT_CHANNELS]);
+int gunpoint_push_i16(gunpoint_stream_t *stream, const int16_t x[GUNPOINT_CHANNELS]);
+int gunpoint_push_f32(gunpoint_stream_t *stream, const float x[GUNPOINT_CHANNELS]);
+
+/* So many samples are missing before the next one. Up to GUNPOINT_HOLD_SAMPLES the last one is held; after more the stream begins anew. */
+void gunpoint_gap(gunpoint_stream_t *stream, uint32_t samples);
+
+/*
+ * The class held after `logits`, held before it (-1: none): the one with the largest logit, the first of equal ones, if that leads
+ * the one held by more than the margin; otherwise the one held. What push decides by.
+ */
+int gunpoint_decide_i8(int held, const int8_t logits[GUNPOINT_CLASSES]);
+int gunpoint_decide_i16(int held, const int16_t logits[GUNPOINT_CLASSES]);
+int gunpoint_decide_f32(int held, const float logits[GUNPOINT_CLASSES]);
+
+/* Save a stream before a sleep that loses RAM, and load it; results as of gunpoint_state_load. */
+void gunpoint_stream_save(const gunpoint_stream_t *stream, uint8_t saved[GUNPOINT_STREAM_SAVE_BYTES]);
+int gunpoint_stream_load(gunpoint_stream_t *stream, const uint8_t saved[GUNPOINT_STREAM_SAVE_BYTES]);
+
+/* ---- the model alone: no contract, the caller resets, reads and decides ---- */
 
 /* Prepare a state before its first use. */
 void gunpoint_init(gunpoint_state_t *state);

@@ -10,25 +10,38 @@
  *
  * How to use it:
  *
- *     static italypowerdemand_state_t state;                  // the caller's, one for each stream
- *     float logits[ITALYPOWERDEMAND_CLASSES];
+ *     static italypowerdemand_stream_t stream;                // the caller's, one for each signal
  *
- *     italypowerdemand_init(&state);
+ *     italypowerdemand_begin(&stream);
  *     for (;;) {
- *         const float sample[ITALYPOWERDEMAND_CHANNELS] = ...;    // in physical units, in the order of ITALYPOWERDEMAND_CHANNEL_NAMES
- *         italypowerdemand_step_f32(&state, sample, logits);
- *         int decision = italypowerdemand_argmax_f32(logits);   // its name is italypowerdemand_labels[decision]
+ *         const float sample[ITALYPOWERDEMAND_CHANNELS] = ...;    // in ITALYPOWERDEMAND_UNITS, in the order of ITALYPOWERDEMAND_CHANNEL_NAMES
+ *         int decision = italypowerdemand_push_f32(&stream, sample);
+ *         if (decision >= 0) { ... }              // -1: not yet; its name is italypowerdemand_labels[decision]
  *     }
  *
- * Build italypowerdemand.c, memkd_state.c and memkd_lstm.c with any C99 or C++ compiler. Nothing is allocated, there are no
- * variables but yours. Several models in one program share the memkd_ files.
+ * Channels: 0 channel 0 (unit unknown).
+ *
+ * What this model is for, which begin, push and gap see to:
+ *   It was trained on windows of 24 samples, so two states run half a window apart, each begins anew after a window, and the older one decides.
+ *   It decides at every sample after the first 11 samples.
+ *   A gap of up to 8 samples is filled with the last one; after a longer one the stream begins anew.
+ *
+ * Resets, gaps, several instances, interrupts, lost and late samples, saved states:
+ * - Call begin once, and where an unrelated signal begins: another wearer, another place of the sensor. All other resets are push's.
+ * - A lost sample: gap(stream, 1), then push the next. A sample that comes late is lost: never push out of order. Push each
+ *   sample once, evenly spaced; a repeated or skipped one without gap changes what the model sees of time.
+ * - gap costs nothing; the push after it takes the time of up to ITALYPOWERDEMAND_HOLD_SAMPLES more.
+ * - One stream for each signal; any number at a time. Keep to one of the entries _i8, _i16, _f32 on a stream.
+ * - Functions do not block and may be interrupted. Two threads, or a thread and an interrupt, may use two streams at once,
+ *   never the same one: let the interrupt put samples into a queue and push them in one place.
+ * - A stream saved before a sleep goes on afterwards only if no more than ITALYPOWERDEMAND_HOLD_SAMPLES samples were missed: load, then gap.
+ *   A save is good for this model, this layout of memory (ITALYPOWERDEMAND_LAYOUT_VERSION) and the same kind of device; load says if not.
+ *
+ * Build italypowerdemand.c, italypowerdemand_stream.c, memkd_state.c and memkd_lstm.c with any C99 or C++ compiler. Nothing is allocated, there are
+ * no variables but yours. Several models in one program share the memkd_ files.
  * int may have 16 bits. Floating point is used in the functions whose names end in _f32 only; -ffast-math and the x87 may
  * change their last bit, never the integer functions. -DMEMKD_SMALL for all these files
  * gives less flash, more instructions and the same results.
- *
- * Warm-up: after a reset, the decision is final after 23 samples for 9 of 10 test series.
- * Reset where a new, unrelated signal begins; between samples of one signal the state carries on, over any number of samples.
- * Functions do not block and may be interrupted; two threads may use two states at once.
  */
 #ifndef ITALYPOWERDEMAND_H
 #define ITALYPOWERDEMAND_H
@@ -46,12 +59,17 @@ extern "C" {
 #define ITALYPOWERDEMAND_LAYERS 1
 #define ITALYPOWERDEMAND_STATE_BYTES 32
 #define ITALYPOWERDEMAND_SAVE_BYTES 44 /* of a saved state */
+#define ITALYPOWERDEMAND_STREAM_BYTES 80 /* of a stream, where a uint32_t is aligned to 4 */
+#define ITALYPOWERDEMAND_LANES 2 /* states that a stream runs side by side */
 
 /* The signal. */
 #define ITALYPOWERDEMAND_SAMPLE_RATE_HZ 0.0f /* unknown */
 #define ITALYPOWERDEMAND_WARM_UP 23 /* samples after a reset until the decision is final; 0: not measured */
+#define ITALYPOWERDEMAND_NOT_YET 11 /* samples after the beginning that push answers with -1 */
+#define ITALYPOWERDEMAND_WINDOW 24 /* samples */
+#define ITALYPOWERDEMAND_HOLD_SAMPLES 8 /* the longest gap that the last sample fills */
 #define ITALYPOWERDEMAND_CHANNEL_NAMES { "channel 0" }
-#define ITALYPOWERDEMAND_UNITS { "" }
+#define ITALYPOWERDEMAND_UNITS { "" } /* "": unknown */
 /* Normalisation, done by the _f32 functions: model input = (x - mean) / std. */
 #define ITALYPOWERDEMAND_MEAN { -2.4476177e-09f }
 #define ITALYPOWERDEMAND_STD { 0.978945f }
@@ -63,6 +81,10 @@ extern "C" {
 #define ITALYPOWERDEMAND_LOGIT_SCALE_I16 0.00024414062f
 #define ITALYPOWERDEMAND_LOGIT_SCALE_I8 0.030534346f
 #define ITALYPOWERDEMAND_LOGIT_ZERO_POINT_I8 (5)
+/* What another class's logit must be more than, above that of the class held. */
+#define ITALYPOWERDEMAND_MARGIN_I8 0
+#define ITALYPOWERDEMAND_MARGIN_I16 0
+#define ITALYPOWERDEMAND_MARGIN_F32 (((float)ITALYPOWERDEMAND_MARGIN_I16 + 0.5f) * ITALYPOWERDEMAND_LOGIT_SCALE_I16)
 
 /* Provenance. */
 #define ITALYPOWERDEMAND_VERSION "0.1.0"
@@ -70,15 +92,65 @@ extern "C" {
 #define ITALYPOWERDEMAND_DATASET "ItalyPowerDemand"
 #define ITALYPOWERDEMAND_DATASET_SHA256 "f4cb7b0f5cf89a1c86670fdf5d647aa681f02e92ee245aee640629513004a484"
 #define ITALYPOWERDEMAND_MODEL_ID 0xC6BBBBC6u /* a saved state is valid for this model only */
+#define ITALYPOWERDEMAND_STREAM_ID 0x65CDBD70u /* a saved stream is valid for this model and its use only */
+#define ITALYPOWERDEMAND_LAYOUT_VERSION 1 /* of saved states and streams */
 
 /* Class names, in the order of the logits. */
 extern const char *const italypowerdemand_labels[ITALYPOWERDEMAND_CLASSES];
 
-/* The memory of one stream. All zero is a valid state, the one after a reset. */
+/* The memory of the model alone. All zero is a valid state, the one after a reset. */
 typedef struct {
     int16_t h[ITALYPOWERDEMAND_LAYERS][ITALYPOWERDEMAND_HIDDEN]; /* hidden state, real value = 0.00012207031f * h */
     int16_t c[ITALYPOWERDEMAND_LAYERS][ITALYPOWERDEMAND_HIDDEN]; /* cell state, real value = 0.00018310551f * c, saturating */
 } italypowerdemand_state_t;
+
+/* The memory of one stream. All zero is a valid one, as begin leaves it. */
+typedef struct {
+    italypowerdemand_state_t lanes[ITALYPOWERDEMAND_LANES];
+    union {
+        int8_t i8[ITALYPOWERDEMAND_CHANNELS];
+        int16_t i16[ITALYPOWERDEMAND_CHANNELS];
+        float f32[ITALYPOWERDEMAND_CHANNELS];
+    } last; /* sample */
+    uint32_t place; /* in the window */
+    uint32_t missing; /* samples of a gap that the next push fills */
+    int16_t held;     /* class + 1; 0: not yet */
+    uint8_t seen;     /* 1: `last` holds a sample */
+    uint8_t second; /* 1: the other state runs, too */
+} italypowerdemand_stream_t;
+
+#define ITALYPOWERDEMAND_STREAM_SAVE_BYTES (sizeof(italypowerdemand_stream_t) + 12u) /* of a saved stream */
+
+/* ---- a live signal ---- */
+
+/* Begin: the next sample is the first of an unrelated signal. */
+void italypowerdemand_begin(italypowerdemand_stream_t *stream);
+
+/*
+ * Take one sample; return the class held after it, an index into italypowerdemand_labels, or -1 for not yet.
+ *   _i8, _i16: x as the _step functions take it
+ *   _f32: x in physical units (ITALYPOWERDEMAND_UNITS); it decides as _i16
+ */
+int italypowerdemand_push_i8(italypowerdemand_stream_t *stream, const int8_t x[ITALYPOWERDEMAND_CHANNELS]);
+int italypowerdemand_push_i16(italypowerdemand_stream_t *stream, const int16_t x[ITALYPOWERDEMAND_CHANNELS]);
+int italypowerdemand_push_f32(italypowerdemand_stream_t *stream, const float x[ITALYPOWERDEMAND_CHANNELS]);
+
+/* So many samples are missing before the next one. Up to ITALYPOWERDEMAND_HOLD_SAMPLES the last one is held; after more the stream begins anew. */
+void italypowerdemand_gap(italypowerdemand_stream_t *stream, uint32_t samples);
+
+/*
+ * The class held after `logits`, held before it (-1: none): the one with the largest logit, the first of equal ones, if that leads
+ * the one held by more than the margin; otherwise the one held. What push decides by.
+ */
+int italypowerdemand_decide_i8(int held, const int8_t logits[ITALYPOWERDEMAND_CLASSES]);
+int italypowerdemand_decide_i16(int held, const int16_t logits[ITALYPOWERDEMAND_CLASSES]);
+int italypowerdemand_decide_f32(int held, const float logits[ITALYPOWERDEMAND_CLASSES]);
+
+/* Save a stream before a sleep that loses RAM, and load it; results as of italypowerdemand_state_load. */
+void italypowerdemand_stream_save(const italypowerdemand_stream_t *stream, uint8_t saved[ITALYPOWERDEMAND_STREAM_SAVE_BYTES]);
+int italypowerdemand_stream_load(italypowerdemand_stream_t *stream, const uint8_t saved[ITALYPOWERDEMAND_STREAM_SAVE_BYTES]);
+
+/* ---- the model alone: no contract, the caller resets, reads and decides ---- */
 
 /* Prepare a state before its first use. */
 void italypowerdemand_init(italypowerdemand_state_t *state);

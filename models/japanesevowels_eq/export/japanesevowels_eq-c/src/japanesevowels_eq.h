@@ -10,25 +10,38 @@
  *
  * How to use it:
  *
- *     static japanesevowels_eq_state_t state;                  // the caller's, one for each stream
- *     float logits[JAPANESEVOWELS_EQ_CLASSES];
+ *     static japanesevowels_eq_stream_t stream;                // the caller's, one for each signal
  *
- *     japanesevowels_eq_init(&state);
+ *     japanesevowels_eq_begin(&stream);
  *     for (;;) {
- *         const float sample[JAPANESEVOWELS_EQ_CHANNELS] = ...;    // in physical units, in the order of JAPANESEVOWELS_EQ_CHANNEL_NAMES
- *         japanesevowels_eq_step_f32(&state, sample, logits);
- *         int decision = japanesevowels_eq_argmax_f32(logits);   // its name is japanesevowels_eq_labels[decision]
+ *         const float sample[JAPANESEVOWELS_EQ_CHANNELS] = ...;    // in JAPANESEVOWELS_EQ_UNITS, in the order of JAPANESEVOWELS_EQ_CHANNEL_NAMES
+ *         int decision = japanesevowels_eq_push_f32(&stream, sample);
+ *         if (decision >= 0) { ... }              // -1: not yet; its name is japanesevowels_eq_labels[decision]
  *     }
  *
- * Build japanesevowels_eq.c, memkd_state.c and memkd_lstm.c with any C99 or C++ compiler. Nothing is allocated, there are no
- * variables but yours. Several models in one program share the memkd_ files.
+ * Channels: 0 channel 0 (unit unknown); 1 channel 1 (unit unknown); 2 channel 2 (unit unknown); 3 channel 3 (unit unknown); 4 channel 4 (unit unknown); 5 channel 5 (unit unknown); 6 channel 6 (unit unknown); 7 channel 7 (unit unknown); 8 channel 8 (unit unknown); 9 channel 9 (unit unknown); 10 channel 10 (unit unknown); 11 channel 11 (unit unknown).
+ *
+ * What this model is for, which begin, push and gap see to:
+ *   It was trained on windows of 25 samples, so two states run half a window apart, each begins anew after a window, and the older one decides.
+ *   It decides at every sample after the first 11 samples.
+ *   A gap of up to 8 samples is filled with the last one; after a longer one the stream begins anew.
+ *
+ * Resets, gaps, several instances, interrupts, lost and late samples, saved states:
+ * - Call begin once, and where an unrelated signal begins: another wearer, another place of the sensor. All other resets are push's.
+ * - A lost sample: gap(stream, 1), then push the next. A sample that comes late is lost: never push out of order. Push each
+ *   sample once, evenly spaced; a repeated or skipped one without gap changes what the model sees of time.
+ * - gap costs nothing; the push after it takes the time of up to JAPANESEVOWELS_EQ_HOLD_SAMPLES more.
+ * - One stream for each signal; any number at a time. Keep to one of the entries _i8, _i16, _f32 on a stream.
+ * - Functions do not block and may be interrupted. Two threads, or a thread and an interrupt, may use two streams at once,
+ *   never the same one: let the interrupt put samples into a queue and push them in one place.
+ * - A stream saved before a sleep goes on afterwards only if no more than JAPANESEVOWELS_EQ_HOLD_SAMPLES samples were missed: load, then gap.
+ *   A save is good for this model, this layout of memory (JAPANESEVOWELS_EQ_LAYOUT_VERSION) and the same kind of device; load says if not.
+ *
+ * Build japanesevowels_eq.c, japanesevowels_eq_stream.c, memkd_state.c and memkd_lstm.c with any C99 or C++ compiler. Nothing is allocated, there are
+ * no variables but yours. Several models in one program share the memkd_ files.
  * int may have 16 bits. Floating point is used in the functions whose names end in _f32 only; -ffast-math and the x87 may
  * change their last bit, never the integer functions. -DMEMKD_SMALL for all these files
  * gives less flash, more instructions and the same results.
- *
- * Warm-up: after a reset, the decision is final after 21 samples for 9 of 10 test series.
- * Reset where a new, unrelated signal begins; between samples of one signal the state carries on, over any number of samples.
- * Functions do not block and may be interrupted; two threads may use two states at once.
  */
 #ifndef JAPANESEVOWELS_EQ_H
 #define JAPANESEVOWELS_EQ_H
@@ -46,12 +59,17 @@ extern "C" {
 #define JAPANESEVOWELS_EQ_LAYERS 1
 #define JAPANESEVOWELS_EQ_STATE_BYTES 16
 #define JAPANESEVOWELS_EQ_SAVE_BYTES 28 /* of a saved state */
+#define JAPANESEVOWELS_EQ_STREAM_BYTES 92 /* of a stream, where a uint32_t is aligned to 4 */
+#define JAPANESEVOWELS_EQ_LANES 2 /* states that a stream runs side by side */
 
 /* The signal. */
 #define JAPANESEVOWELS_EQ_SAMPLE_RATE_HZ 0.0f /* unknown */
 #define JAPANESEVOWELS_EQ_WARM_UP 21 /* samples after a reset until the decision is final; 0: not measured */
+#define JAPANESEVOWELS_EQ_NOT_YET 11 /* samples after the beginning that push answers with -1 */
+#define JAPANESEVOWELS_EQ_WINDOW 25 /* samples */
+#define JAPANESEVOWELS_EQ_HOLD_SAMPLES 8 /* the longest gap that the last sample fills */
 #define JAPANESEVOWELS_EQ_CHANNEL_NAMES { "channel 0", "channel 1", "channel 2", "channel 3", "channel 4", "channel 5", "channel 6", "channel 7", "channel 8", "channel 9", "channel 10", "channel 11" }
-#define JAPANESEVOWELS_EQ_UNITS { "", "", "", "", "", "", "", "", "", "", "", "" }
+#define JAPANESEVOWELS_EQ_UNITS { "", "", "", "", "", "", "", "", "", "", "", "" } /* "": unknown */
 /* Normalisation, done by the _f32 functions: model input = (x - mean) / std. */
 #define JAPANESEVOWELS_EQ_MEAN { 0.88159335f, -0.55044526f, 0.22753339f, -0.2643084f, 0.22814596f, -0.21440297f, -0.17702319f, -0.046486843f, -0.20806956f, -0.18073188f, -0.018306958f, 0.08303212f }
 #define JAPANESEVOWELS_EQ_STD { 0.49301037f, 0.384134f, 0.3033479f, 0.30410135f, 0.26331788f, 0.16615495f, 0.16257077f, 0.18704708f, 0.18149585f, 0.11623811f, 0.09638169f, 0.1300545f }
@@ -63,6 +81,10 @@ extern "C" {
 #define JAPANESEVOWELS_EQ_LOGIT_SCALE_I16 0.0009765625f
 #define JAPANESEVOWELS_EQ_LOGIT_SCALE_I8 0.06423677f
 #define JAPANESEVOWELS_EQ_LOGIT_ZERO_POINT_I8 (-75)
+/* What another class's logit must be more than, above that of the class held. */
+#define JAPANESEVOWELS_EQ_MARGIN_I8 0
+#define JAPANESEVOWELS_EQ_MARGIN_I16 0
+#define JAPANESEVOWELS_EQ_MARGIN_F32 (((float)JAPANESEVOWELS_EQ_MARGIN_I16 + 0.5f) * JAPANESEVOWELS_EQ_LOGIT_SCALE_I16)
 
 /* Provenance. */
 #define JAPANESEVOWELS_EQ_VERSION "0.1.0"
@@ -70,15 +92,65 @@ extern "C" {
 #define JAPANESEVOWELS_EQ_DATASET "JapaneseVowels_eq"
 #define JAPANESEVOWELS_EQ_DATASET_SHA256 "b8d9fc56f64ecaf2964d66de7df7f7a4719b9cb5f0fee76ba9a65c57e62f43ce"
 #define JAPANESEVOWELS_EQ_MODEL_ID 0xC9D3C473u /* a saved state is valid for this model only */
+#define JAPANESEVOWELS_EQ_STREAM_ID 0xB389C6D3u /* a saved stream is valid for this model and its use only */
+#define JAPANESEVOWELS_EQ_LAYOUT_VERSION 1 /* of saved states and streams */
 
 /* Class names, in the order of the logits. */
 extern const char *const japanesevowels_eq_labels[JAPANESEVOWELS_EQ_CLASSES];
 
-/* The memory of one stream. All zero is a valid state, the one after a reset. */
+/* The memory of the model alone. All zero is a valid state, the one after a reset. */
 typedef struct {
     int16_t h[JAPANESEVOWELS_EQ_LAYERS][JAPANESEVOWELS_EQ_HIDDEN]; /* hidden state, real value = 0.00024414062f * h */
     int16_t c[JAPANESEVOWELS_EQ_LAYERS][JAPANESEVOWELS_EQ_HIDDEN]; /* cell state, real value = 0.00018310551f * c, saturating */
 } japanesevowels_eq_state_t;
+
+/* The memory of one stream. All zero is a valid one, as begin leaves it. */
+typedef struct {
+    japanesevowels_eq_state_t lanes[JAPANESEVOWELS_EQ_LANES];
+    union {
+        int8_t i8[JAPANESEVOWELS_EQ_CHANNELS];
+        int16_t i16[JAPANESEVOWELS_EQ_CHANNELS];
+        float f32[JAPANESEVOWELS_EQ_CHANNELS];
+    } last; /* sample */
+    uint32_t place; /* in the window */
+    uint32_t missing; /* samples of a gap that the next push fills */
+    int16_t held;     /* class + 1; 0: not yet */
+    uint8_t seen;     /* 1: `last` holds a sample */
+    uint8_t second; /* 1: the other state runs, too */
+} japanesevowels_eq_stream_t;
+
+#define JAPANESEVOWELS_EQ_STREAM_SAVE_BYTES (sizeof(japanesevowels_eq_stream_t) + 12u) /* of a saved stream */
+
+/* ---- a live signal ---- */
+
+/* Begin: the next sample is the first of an unrelated signal. */
+void japanesevowels_eq_begin(japanesevowels_eq_stream_t *stream);
+
+/*
+ * Take one sample; return the class held after it, an index into japanesevowels_eq_labels, or -1 for not yet.
+ *   _i8, _i16: x as the _step functions take it
+ *   _f32: x in physical units (JAPANESEVOWELS_EQ_UNITS); it decides as _i16
+ */
+int japanesevowels_eq_push_i8(japanesevowels_eq_stream_t *stream, const int8_t x[JAPANESEVOWELS_EQ_CHANNELS]);
+int japanesevowels_eq_push_i16(japanesevowels_eq_stream_t *stream, const int16_t x[JAPANESEVOWELS_EQ_CHANNELS]);
+int japanesevowels_eq_push_f32(japanesevowels_eq_stream_t *stream, const float x[JAPANESEVOWELS_EQ_CHANNELS]);
+
+/* So many samples are missing before the next one. Up to JAPANESEVOWELS_EQ_HOLD_SAMPLES the last one is held; after more the stream begins anew. */
+void japanesevowels_eq_gap(japanesevowels_eq_stream_t *stream, uint32_t samples);
+
+/*
+ * The class held after `logits`, held before it (-1: none): the one with the largest logit, the first of equal ones, if that leads
+ * the one held by more than the margin; otherwise the one held. What push decides by.
+ */
+int japanesevowels_eq_decide_i8(int held, const int8_t logits[JAPANESEVOWELS_EQ_CLASSES]);
+int japanesevowels_eq_decide_i16(int held, const int16_t logits[JAPANESEVOWELS_EQ_CLASSES]);
+int japanesevowels_eq_decide_f32(int held, const float logits[JAPANESEVOWELS_EQ_CLASSES]);
+
+/* Save a stream before a sleep that loses RAM, and load it; results as of japanesevowels_eq_state_load. */
+void japanesevowels_eq_stream_save(const japanesevowels_eq_stream_t *stream, uint8_t saved[JAPANESEVOWELS_EQ_STREAM_SAVE_BYTES]);
+int japanesevowels_eq_stream_load(japanesevowels_eq_stream_t *stream, const uint8_t saved[JAPANESEVOWELS_EQ_STREAM_SAVE_BYTES]);
+
+/* ---- the model alone: no contract, the caller resets, reads and decides ---- */
 
 /* Prepare a state before its first use. */
 void japanesevowels_eq_init(japanesevowels_eq_state_t *state);

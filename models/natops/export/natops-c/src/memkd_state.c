@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-static const uint32_t save_format = 0x4D4B4431u; /* "MKD1" */
+static const uint32_t save_format = 0x4D4B4430u + MEMKD_LAYOUT_VERSION; /* "MKD1" */
 
 static uint32_t crc_byte(uint32_t crc, uint8_t byte) {
     crc ^= byte;

@@ -8,6 +8,9 @@
 /* Of all memkd_ files together: it changes with anything that a generated <name>.c relies on. */
 #define MEMKD_RUNTIME_VERSION 1
 
+/* Of saved states and streams: it changes with the memory of either. A save of another one is refused. */
+#define MEMKD_LAYOUT_VERSION 1
+
 #ifdef __cplusplus
 extern "C" {
 #endif

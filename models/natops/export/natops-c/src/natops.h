@@ -10,25 +10,38 @@
  *
  * How to use it:
  *
- *     static natops_state_t state;                  // the caller's, one for each stream
- *     float logits[NATOPS_CLASSES];
+ *     static natops_stream_t stream;                // the caller's, one for each signal
  *
- *     natops_init(&state);
+ *     natops_begin(&stream);
  *     for (;;) {
- *         const float sample[NATOPS_CHANNELS] = ...;    // in physical units, in the order of NATOPS_CHANNEL_NAMES
- *         natops_step_f32(&state, sample, logits);
- *         int decision = natops_argmax_f32(logits);   // its name is natops_labels[decision]
+ *         const float sample[NATOPS_CHANNELS] = ...;    // in NATOPS_UNITS, in the order of NATOPS_CHANNEL_NAMES
+ *         int decision = natops_push_f32(&stream, sample);
+ *         if (decision >= 0) { ... }              // -1: not yet; its name is natops_labels[decision]
  *     }
  *
- * Build natops.c, memkd_state.c and memkd_lstm.c with any C99 or C++ compiler. Nothing is allocated, there are no
- * variables but yours. Several models in one program share the memkd_ files.
+ * Channels: 0 channel 0 (unit unknown); 1 channel 1 (unit unknown); 2 channel 2 (unit unknown); 3 channel 3 (unit unknown); 4 channel 4 (unit unknown); 5 channel 5 (unit unknown); 6 channel 6 (unit unknown); 7 channel 7 (unit unknown); 8 channel 8 (unit unknown); 9 channel 9 (unit unknown); 10 channel 10 (unit unknown); 11 channel 11 (unit unknown); 12 channel 12 (unit unknown); 13 channel 13 (unit unknown); 14 channel 14 (unit unknown); 15 channel 15 (unit unknown); 16 channel 16 (unit unknown); 17 channel 17 (unit unknown); 18 channel 18 (unit unknown); 19 channel 19 (unit unknown); 20 channel 20 (unit unknown); 21 channel 21 (unit unknown); 22 channel 22 (unit unknown); 23 channel 23 (unit unknown).
+ *
+ * What this model is for, which begin, push and gap see to:
+ *   It was trained on windows of 51 samples, so two states run half a window apart, each begins anew after a window, and the older one decides.
+ *   It decides at every sample after the first 24 samples.
+ *   A gap of up to 8 samples is filled with the last one; after a longer one the stream begins anew.
+ *
+ * Resets, gaps, several instances, interrupts, lost and late samples, saved states:
+ * - Call begin once, and where an unrelated signal begins: another wearer, another place of the sensor. All other resets are push's.
+ * - A lost sample: gap(stream, 1), then push the next. A sample that comes late is lost: never push out of order. Push each
+ *   sample once, evenly spaced; a repeated or skipped one without gap changes what the model sees of time.
+ * - gap costs nothing; the push after it takes the time of up to NATOPS_HOLD_SAMPLES more.
+ * - One stream for each signal; any number at a time. Keep to one of the entries _i8, _i16, _f32 on a stream.
+ * - Functions do not block and may be interrupted. Two threads, or a thread and an interrupt, may use two streams at once,
+ *   never the same one: let the interrupt put samples into a queue and push them in one place.
+ * - A stream saved before a sleep goes on afterwards only if no more than NATOPS_HOLD_SAMPLES samples were missed: load, then gap.
+ *   A save is good for this model, this layout of memory (NATOPS_LAYOUT_VERSION) and the same kind of device; load says if not.
+ *
+ * Build natops.c, natops_stream.c, memkd_state.c and memkd_lstm.c with any C99 or C++ compiler. Nothing is allocated, there are
+ * no variables but yours. Several models in one program share the memkd_ files.
  * int may have 16 bits. Floating point is used in the functions whose names end in _f32 only; -ffast-math and the x87 may
  * change their last bit, never the integer functions. -DMEMKD_SMALL for all these files
  * gives less flash, more instructions and the same results.
- *
- * Warm-up: after a reset, the decision is final after 39 samples for 9 of 10 test series.
- * Reset where a new, unrelated signal begins; between samples of one signal the state carries on, over any number of samples.
- * Functions do not block and may be interrupted; two threads may use two states at once.
  */
 #ifndef NATOPS_H
 #define NATOPS_H
@@ -46,12 +59,17 @@ extern "C" {
 #define NATOPS_LAYERS 1
 #define NATOPS_STATE_BYTES 24
 #define NATOPS_SAVE_BYTES 36 /* of a saved state */
+#define NATOPS_STREAM_BYTES 156 /* of a stream, where a uint32_t is aligned to 4 */
+#define NATOPS_LANES 2 /* states that a stream runs side by side */
 
 /* The signal. */
 #define NATOPS_SAMPLE_RATE_HZ 0.0f /* unknown */
 #define NATOPS_WARM_UP 39 /* samples after a reset until the decision is final; 0: not measured */
+#define NATOPS_NOT_YET 24 /* samples after the beginning that push answers with -1 */
+#define NATOPS_WINDOW 51 /* samples */
+#define NATOPS_HOLD_SAMPLES 8 /* the longest gap that the last sample fills */
 #define NATOPS_CHANNEL_NAMES { "channel 0", "channel 1", "channel 2", "channel 3", "channel 4", "channel 5", "channel 6", "channel 7", "channel 8", "channel 9", "channel 10", "channel 11", "channel 12", "channel 13", "channel 14", "channel 15", "channel 16", "channel 17", "channel 18", "channel 19", "channel 20", "channel 21", "channel 22", "channel 23" }
-#define NATOPS_UNITS { "", "", "", "", "", "", "", "", "", "", "", "", "", "", "", "", "", "", "", "", "", "", "", "" }
+#define NATOPS_UNITS { "", "", "", "", "", "", "", "", "", "", "", "", "", "", "", "", "", "", "", "", "", "", "", "" } /* "": unknown */
 /* Normalisation, done by the _f32 functions: model input = (x - mean) / std. */
 #define NATOPS_MEAN { -0.53352255f, -1.3367709f, -0.7835034f, 0.9820387f, -0.8536946f, -0.40601057f, -0.6604843f, -0.60793006f, -0.28882748f, 0.77742076f, -0.49826962f, -0.0936562f, -0.60172075f, -1.0582634f, -0.6168282f, 0.9164256f, -0.71085024f, -0.2917859f, -0.5531978f, -1.1877966f, -0.7480417f, 0.9344743f, -0.7786266f, -0.41256452f }
 #define NATOPS_STD { 0.6540658f, 0.8894889f, 0.36156362f, 0.74529094f, 1.1691127f, 0.5351617f, 0.21753082f, 0.26907232f, 0.24160469f, 0.23803774f, 0.4042003f, 0.33178523f, 0.49411228f, 0.647926f, 0.29143915f, 0.52490306f, 0.8716922f, 0.43058512f, 0.5872123f, 0.77383924f, 0.32523122f, 0.6653122f, 1.0213919f, 0.49668595f }
@@ -63,6 +81,10 @@ extern "C" {
 #define NATOPS_LOGIT_SCALE_I16 0.00024414062f
 #define NATOPS_LOGIT_SCALE_I8 0.044345412f
 #define NATOPS_LOGIT_ZERO_POINT_I8 (-36)
+/* What another class's logit must be more than, above that of the class held. */
+#define NATOPS_MARGIN_I8 0
+#define NATOPS_MARGIN_I16 0
+#define NATOPS_MARGIN_F32 (((float)NATOPS_MARGIN_I16 + 0.5f) * NATOPS_LOGIT_SCALE_I16)
 
 /* Provenance. */
 #define NATOPS_VERSION "0.1.0"
@@ -70,15 +92,65 @@ extern "C" {
 #define NATOPS_DATASET "NATOPS"
 #define NATOPS_DATASET_SHA256 "48048762561e13a4a6f55342b70229631011995996e8f7483747b3c726a6ed3a"
 #define NATOPS_MODEL_ID 0x65925B2Cu /* a saved state is valid for this model only */
+#define NATOPS_STREAM_ID 0x2216B820u /* a saved stream is valid for this model and its use only */
+#define NATOPS_LAYOUT_VERSION 1 /* of saved states and streams */
 
 /* Class names, in the order of the logits. */
 extern const char *const natops_labels[NATOPS_CLASSES];
 
-/* The memory of one stream. All zero is a valid state, the one after a reset. */
+/* The memory of the model alone. All zero is a valid state, the one after a reset. */
 typedef struct {
     int16_t h[NATOPS_LAYERS][NATOPS_HIDDEN]; /* hidden state, real value = 0.00024414062f * h */
     int16_t c[NATOPS_LAYERS][NATOPS_HIDDEN]; /* cell state, real value = 0.00018310551f * c, saturating */
 } natops_state_t;
+
+/* The memory of one stream. All zero is a valid one, as begin leaves it. */
+typedef struct {
+    natops_state_t lanes[NATOPS_LANES];
+    union {
+        int8_t i8[NATOPS_CHANNELS];
+        int16_t i16[NATOPS_CHANNELS];
+        float f32[NATOPS_CHANNELS];
+    } last; /* sample */
+    uint32_t place; /* in the window */
+    uint32_t missing; /* samples of a gap that the next push fills */
+    int16_t held;     /* class + 1; 0: not yet */
+    uint8_t seen;     /* 1: `last` holds a sample */
+    uint8_t second; /* 1: the other state runs, too */
+} natops_stream_t;
+
+#define NATOPS_STREAM_SAVE_BYTES (sizeof(natops_stream_t) + 12u) /* of a saved stream */
+
+/* ---- a live signal ---- */
+
+/* Begin: the next sample is the first of an unrelated signal. */
+void natops_begin(natops_stream_t *stream);
+
+/*
+ * Take one sample; return the class held after it, an index into natops_labels, or -1 for not yet.
+ *   _i8, _i16: x as the _step functions take it
+ *   _f32: x in physical units (NATOPS_UNITS); it decides as _i16
+ */
+int natops_push_i8(natops_stream_t *stream, const int8_t x[NATOPS_CHANNELS]);
+int natops_push_i16(natops_stream_t *stream, const int16_t x[NATOPS_CHANNELS]);
+int natops_push_f32(natops_stream_t *stream, const float x[NATOPS_CHANNELS]);
+
+/* So many samples are missing before the next one. Up to NATOPS_HOLD_SAMPLES the last one is held; after more the stream begins anew. */
+void natops_gap(natops_stream_t *stream, uint32_t samples);
+
+/*
+ * The class held after `logits`, held before it (-1: none): the one with the largest logit, the first of equal ones, if that leads
+ * the one held by more than the margin; otherwise the one held. What push decides by.
+ */
+int natops_decide_i8(int held, const int8_t logits[NATOPS_CLASSES]);
+int natops_decide_i16(int held, const int16_t logits[NATOPS_CLASSES]);
+int natops_decide_f32(int held, const float logits[NATOPS_CLASSES]);
+
+/* Save a stream before a sleep that loses RAM, and load it; results as of natops_state_load. */
+void natops_stream_save(const natops_stream_t *stream, uint8_t saved[NATOPS_STREAM_SAVE_BYTES]);
+int natops_stream_load(natops_stream_t *stream, const uint8_t saved[NATOPS_STREAM_SAVE_BYTES]);
+
+/* ---- the model alone: no contract, the caller resets, reads and decides ---- */
 
 /* Prepare a state before its first use. */
 void natops_init(natops_state_t *state);

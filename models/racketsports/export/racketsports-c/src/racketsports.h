@@ -10,25 +10,38 @@
  *
  * How to use it:
  *
- *     static racketsports_state_t state;                  // the caller's, one for each stream
- *     float logits[RACKETSPORTS_CLASSES];
+ *     static racketsports_stream_t stream;                // the caller's, one for each signal
  *
- *     racketsports_init(&state);
+ *     racketsports_begin(&stream);
  *     for (;;) {
- *         const float sample[RACKETSPORTS_CHANNELS] = ...;    // in physical units, in the order of RACKETSPORTS_CHANNEL_NAMES
- *         racketsports_step_f32(&state, sample, logits);
- *         int decision = racketsports_argmax_f32(logits);   // its name is racketsports_labels[decision]
+ *         const float sample[RACKETSPORTS_CHANNELS] = ...;    // in RACKETSPORTS_UNITS, in the order of RACKETSPORTS_CHANNEL_NAMES
+ *         int decision = racketsports_push_f32(&stream, sample);
+ *         if (decision >= 0) { ... }              // -1: not yet; its name is racketsports_labels[decision]
  *     }
  *
- * Build racketsports.c, memkd_state.c and memkd_lstm.c with any C99 or C++ compiler. Nothing is allocated, there are no
- * variables but yours. Several models in one program share the memkd_ files.
+ * Channels: 0 channel 0 (unit unknown); 1 channel 1 (unit unknown); 2 channel 2 (unit unknown); 3 channel 3 (unit unknown); 4 channel 4 (unit unknown); 5 channel 5 (unit unknown).
+ *
+ * What this model is for, which begin, push and gap see to:
+ *   It was trained on windows of 30 samples, so two states run half a window apart, each begins anew after a window, and the older one decides.
+ *   It decides at every sample after the first 14 samples.
+ *   A gap of up to 8 samples is filled with the last one; after a longer one the stream begins anew.
+ *
+ * Resets, gaps, several instances, interrupts, lost and late samples, saved states:
+ * - Call begin once, and where an unrelated signal begins: another wearer, another place of the sensor. All other resets are push's.
+ * - A lost sample: gap(stream, 1), then push the next. A sample that comes late is lost: never push out of order. Push each
+ *   sample once, evenly spaced; a repeated or skipped one without gap changes what the model sees of time.
+ * - gap costs nothing; the push after it takes the time of up to RACKETSPORTS_HOLD_SAMPLES more.
+ * - One stream for each signal; any number at a time. Keep to one of the entries _i8, _i16, _f32 on a stream.
+ * - Functions do not block and may be interrupted. Two threads, or a thread and an interrupt, may use two streams at once,
+ *   never the same one: let the interrupt put samples into a queue and push them in one place.
+ * - A stream saved before a sleep goes on afterwards only if no more than RACKETSPORTS_HOLD_SAMPLES samples were missed: load, then gap.
+ *   A save is good for this model, this layout of memory (RACKETSPORTS_LAYOUT_VERSION) and the same kind of device; load says if not.
+ *
+ * Build racketsports.c, racketsports_stream.c, memkd_state.c and memkd_lstm.c with any C99 or C++ compiler. Nothing is allocated, there are
+ * no variables but yours. Several models in one program share the memkd_ files.
  * int may have 16 bits. Floating point is used in the functions whose names end in _f32 only; -ffast-math and the x87 may
  * change their last bit, never the integer functions. -DMEMKD_SMALL for all these files
  * gives less flash, more instructions and the same results.
- *
- * Warm-up: after a reset, the decision is final after 26 samples for 9 of 10 test series.
- * Reset where a new, unrelated signal begins; between samples of one signal the state carries on, over any number of samples.
- * Functions do not block and may be interrupted; two threads may use two states at once.
  */
 #ifndef RACKETSPORTS_H
 #define RACKETSPORTS_H
@@ -46,12 +59,17 @@ extern "C" {
 #define RACKETSPORTS_LAYERS 1
 #define RACKETSPORTS_STATE_BYTES 24
 #define RACKETSPORTS_SAVE_BYTES 36 /* of a saved state */
+#define RACKETSPORTS_STREAM_BYTES 84 /* of a stream, where a uint32_t is aligned to 4 */
+#define RACKETSPORTS_LANES 2 /* states that a stream runs side by side */
 
 /* The signal. */
 #define RACKETSPORTS_SAMPLE_RATE_HZ 0.0f /* unknown */
 #define RACKETSPORTS_WARM_UP 26 /* samples after a reset until the decision is final; 0: not measured */
+#define RACKETSPORTS_NOT_YET 14 /* samples after the beginning that push answers with -1 */
+#define RACKETSPORTS_WINDOW 30 /* samples */
+#define RACKETSPORTS_HOLD_SAMPLES 8 /* the longest gap that the last sample fills */
 #define RACKETSPORTS_CHANNEL_NAMES { "channel 0", "channel 1", "channel 2", "channel 3", "channel 4", "channel 5" }
-#define RACKETSPORTS_UNITS { "", "", "", "", "", "" }
+#define RACKETSPORTS_UNITS { "", "", "", "", "", "" } /* "": unknown */
 /* Normalisation, done by the _f32 functions: model input = (x - mean) / std. */
 #define RACKETSPORTS_MEAN { 2.8133311f, -0.17426972f, -1.9357551f, -0.28892714f, -0.055451058f, -0.31119657f }
 #define RACKETSPORTS_STD { 7.7781506f, 6.663145f, 6.906507f, 4.839341f, 4.3350444f, 3.9994452f }
@@ -63,6 +81,10 @@ extern "C" {
 #define RACKETSPORTS_LOGIT_SCALE_I16 0.00024414062f
 #define RACKETSPORTS_LOGIT_SCALE_I8 0.039490826f
 #define RACKETSPORTS_LOGIT_ZERO_POINT_I8 (-6)
+/* What another class's logit must be more than, above that of the class held. */
+#define RACKETSPORTS_MARGIN_I8 0
+#define RACKETSPORTS_MARGIN_I16 0
+#define RACKETSPORTS_MARGIN_F32 (((float)RACKETSPORTS_MARGIN_I16 + 0.5f) * RACKETSPORTS_LOGIT_SCALE_I16)
 
 /* Provenance. */
 #define RACKETSPORTS_VERSION "0.1.0"
@@ -70,15 +92,65 @@ extern "C" {
 #define RACKETSPORTS_DATASET "RacketSports"
 #define RACKETSPORTS_DATASET_SHA256 "d03c578120c2fe39e232e9289169dc74c01d33a38a6c8d59230309cdf38851d3"
 #define RACKETSPORTS_MODEL_ID 0xE85EFDC2u /* a saved state is valid for this model only */
+#define RACKETSPORTS_STREAM_ID 0x0BC58523u /* a saved stream is valid for this model and its use only */
+#define RACKETSPORTS_LAYOUT_VERSION 1 /* of saved states and streams */
 
 /* Class names, in the order of the logits. */
 extern const char *const racketsports_labels[RACKETSPORTS_CLASSES];
 
-/* The memory of one stream. All zero is a valid state, the one after a reset. */
+/* The memory of the model alone. All zero is a valid state, the one after a reset. */
 typedef struct {
     int16_t h[RACKETSPORTS_LAYERS][RACKETSPORTS_HIDDEN]; /* hidden state, real value = 0.00048828125f * h */
     int16_t c[RACKETSPORTS_LAYERS][RACKETSPORTS_HIDDEN]; /* cell state, real value = 0.00018310551f * c, saturating */
 } racketsports_state_t;
+
+/* The memory of one stream. All zero is a valid one, as begin leaves it. */
+typedef struct {
+    racketsports_state_t lanes[RACKETSPORTS_LANES];
+    union {
+        int8_t i8[RACKETSPORTS_CHANNELS];
+        int16_t i16[RACKETSPORTS_CHANNELS];
+        float f32[RACKETSPORTS_CHANNELS];
+    } last; /* sample */
+    uint32_t place; /* in the window */
+    uint32_t missing; /* samples of a gap that the next push fills */
+    int16_t held;     /* class + 1; 0: not yet */
+    uint8_t seen;     /* 1: `last` holds a sample */
+    uint8_t second; /* 1: the other state runs, too */
+} racketsports_stream_t;
+
+#define RACKETSPORTS_STREAM_SAVE_BYTES (sizeof(racketsports_stream_t) + 12u) /* of a saved stream */
+
+/* ---- a live signal ---- */
+
+/* Begin: the next sample is the first of an unrelated signal. */
+void racketsports_begin(racketsports_stream_t *stream);
+
+/*
+ * Take one sample; return the class held after it, an index into racketsports_labels, or -1 for not yet.
+ *   _i8, _i16: x as the _step functions take it
+ *   _f32: x in physical units (RACKETSPORTS_UNITS); it decides as _i16
+ */
+int racketsports_push_i8(racketsports_stream_t *stream, const int8_t x[RACKETSPORTS_CHANNELS]);
+int racketsports_push_i16(racketsports_stream_t *stream, const int16_t x[RACKETSPORTS_CHANNELS]);
+int racketsports_push_f32(racketsports_stream_t *stream, const float x[RACKETSPORTS_CHANNELS]);
+
+/* So many samples are missing before the next one. Up to RACKETSPORTS_HOLD_SAMPLES the last one is held; after more the stream begins anew. */
+void racketsports_gap(racketsports_stream_t *stream, uint32_t samples);
+
+/*
+ * The class held after `logits`, held before it (-1: none): the one with the largest logit, the first of equal ones, if that leads
+ * the one held by more than the margin; otherwise the one held. What push decides by.
+ */
+int racketsports_decide_i8(int held, const int8_t logits[RACKETSPORTS_CLASSES]);
+int racketsports_decide_i16(int held, const int16_t logits[RACKETSPORTS_CLASSES]);
+int racketsports_decide_f32(int held, const float logits[RACKETSPORTS_CLASSES]);
+
+/* Save a stream before a sleep that loses RAM, and load it; results as of racketsports_state_load. */
+void racketsports_stream_save(const racketsports_stream_t *stream, uint8_t saved[RACKETSPORTS_STREAM_SAVE_BYTES]);
+int racketsports_stream_load(racketsports_stream_t *stream, const uint8_t saved[RACKETSPORTS_STREAM_SAVE_BYTES]);
+
+/* ---- the model alone: no contract, the caller resets, reads and decides ---- */
 
 /* Prepare a state before its first use. */
 void racketsports_init(racketsports_state_t *state);

@@ -10,25 +10,38 @@
  *
  * How to use it:
  *
- *     static spsw_smartwatch_state_t state;                  // the caller's, one for each stream
- *     float logits[SPSW_SMARTWATCH_CLASSES];
+ *     static spsw_smartwatch_stream_t stream;                // the caller's, one for each signal
  *
- *     spsw_smartwatch_init(&state);
+ *     spsw_smartwatch_begin(&stream);
  *     for (;;) {
- *         const float sample[SPSW_SMARTWATCH_CHANNELS] = ...;    // in physical units, in the order of SPSW_SMARTWATCH_CHANNEL_NAMES
- *         spsw_smartwatch_step_f32(&state, sample, logits);
- *         int decision = spsw_smartwatch_argmax_f32(logits);   // its name is spsw_smartwatch_labels[decision]
+ *         const float sample[SPSW_SMARTWATCH_CHANNELS] = ...;    // in SPSW_SMARTWATCH_UNITS, in the order of SPSW_SMARTWATCH_CHANNEL_NAMES
+ *         int decision = spsw_smartwatch_push_f32(&stream, sample);
+ *         if (decision >= 0) { ... }              // -1: not yet; its name is spsw_smartwatch_labels[decision]
  *     }
  *
- * Build spsw_smartwatch.c, memkd_state.c and memkd_lstm.c with any C99 or C++ compiler. Nothing is allocated, there are no
- * variables but yours. Several models in one program share the memkd_ files.
+ * Channels: 0 channel 0 (unit unknown); 1 channel 1 (unit unknown); 2 channel 2 (unit unknown); 3 channel 3 (unit unknown); 4 channel 4 (unit unknown); 5 channel 5 (unit unknown).
+ *
+ * What this model is for, which begin, push and gap see to:
+ *   It was trained on windows of 100 samples, so two states run half a window apart, each begins anew after a window, and the older one decides.
+ *   It decides at every sample after the first 49 samples.
+ *   A gap of up to 20 samples is filled with the last one; after a longer one the stream begins anew.
+ *
+ * Resets, gaps, several instances, interrupts, lost and late samples, saved states:
+ * - Call begin once, and where an unrelated signal begins: another wearer, another place of the sensor. All other resets are push's.
+ * - A lost sample: gap(stream, 1), then push the next. A sample that comes late is lost: never push out of order. Push each
+ *   sample once, evenly spaced; a repeated or skipped one without gap changes what the model sees of time.
+ * - gap costs nothing; the push after it takes the time of up to SPSW_SMARTWATCH_HOLD_SAMPLES more.
+ * - One stream for each signal; any number at a time. Keep to one of the entries _i8, _i16, _f32 on a stream.
+ * - Functions do not block and may be interrupted. Two threads, or a thread and an interrupt, may use two streams at once,
+ *   never the same one: let the interrupt put samples into a queue and push them in one place.
+ * - A stream saved before a sleep goes on afterwards only if no more than SPSW_SMARTWATCH_HOLD_SAMPLES samples were missed: load, then gap.
+ *   A save is good for this model, this layout of memory (SPSW_SMARTWATCH_LAYOUT_VERSION) and the same kind of device; load says if not.
+ *
+ * Build spsw_smartwatch.c, spsw_smartwatch_stream.c, memkd_state.c and memkd_lstm.c with any C99 or C++ compiler. Nothing is allocated, there are
+ * no variables but yours. Several models in one program share the memkd_ files.
  * int may have 16 bits. Floating point is used in the functions whose names end in _f32 only; -ffast-math and the x87 may
  * change their last bit, never the integer functions. -DMEMKD_SMALL for all these files
  * gives less flash, more instructions and the same results.
- *
- * Warm-up: after a reset, the decision is final after 63 samples for 9 of 10 test series.
- * Reset where a new, unrelated signal begins; between samples of one signal the state carries on, over any number of samples.
- * Functions do not block and may be interrupted; two threads may use two states at once.
  */
 #ifndef SPSW_SMARTWATCH_H
 #define SPSW_SMARTWATCH_H
@@ -46,12 +59,17 @@ extern "C" {
 #define SPSW_SMARTWATCH_LAYERS 1
 #define SPSW_SMARTWATCH_STATE_BYTES 24
 #define SPSW_SMARTWATCH_SAVE_BYTES 36 /* of a saved state */
+#define SPSW_SMARTWATCH_STREAM_BYTES 84 /* of a stream, where a uint32_t is aligned to 4 */
+#define SPSW_SMARTWATCH_LANES 2 /* states that a stream runs side by side */
 
 /* The signal. */
 #define SPSW_SMARTWATCH_SAMPLE_RATE_HZ 100.0f /* of the raw signal */
 #define SPSW_SMARTWATCH_WARM_UP 63 /* samples after a reset until the decision is final; 0: not measured */
+#define SPSW_SMARTWATCH_NOT_YET 49 /* samples after the beginning that push answers with -1 */
+#define SPSW_SMARTWATCH_WINDOW 100 /* samples */
+#define SPSW_SMARTWATCH_HOLD_SAMPLES 20 /* the longest gap that the last sample fills */
 #define SPSW_SMARTWATCH_CHANNEL_NAMES { "channel 0", "channel 1", "channel 2", "channel 3", "channel 4", "channel 5" }
-#define SPSW_SMARTWATCH_UNITS { "", "", "", "", "", "" }
+#define SPSW_SMARTWATCH_UNITS { "", "", "", "", "", "" } /* "": unknown */
 /* Normalisation, done by the _f32 functions: model input = (x - mean) / std. */
 #define SPSW_SMARTWATCH_MEAN { -8.451631f, -3.51182f, 1.6010088f, 0.02959097f, -0.03875915f, 0.00503149f }
 #define SPSW_SMARTWATCH_STD { 3.2202296f, 2.213628f, 3.1986365f, 1.3930054f, 0.95873815f, 1.2156628f }
@@ -63,6 +81,10 @@ extern "C" {
 #define SPSW_SMARTWATCH_LOGIT_SCALE_I16 0.00048828125f
 #define SPSW_SMARTWATCH_LOGIT_SCALE_I8 0.04942593f
 #define SPSW_SMARTWATCH_LOGIT_ZERO_POINT_I8 (-33)
+/* What another class's logit must be more than, above that of the class held. */
+#define SPSW_SMARTWATCH_MARGIN_I8 0
+#define SPSW_SMARTWATCH_MARGIN_I16 0
+#define SPSW_SMARTWATCH_MARGIN_F32 (((float)SPSW_SMARTWATCH_MARGIN_I16 + 0.5f) * SPSW_SMARTWATCH_LOGIT_SCALE_I16)
 
 /* Provenance. */
 #define SPSW_SMARTWATCH_VERSION "0.1.0"
@@ -70,15 +92,65 @@ extern "C" {
 #define SPSW_SMARTWATCH_DATASET "SPSW_smartwatch"
 #define SPSW_SMARTWATCH_DATASET_SHA256 "5456334a0fd35567c3c8fa60d99bc4042170b44f92fd061ff8c1b95416b427a6"
 #define SPSW_SMARTWATCH_MODEL_ID 0x7F2EAED8u /* a saved state is valid for this model only */
+#define SPSW_SMARTWATCH_STREAM_ID 0xE495832Du /* a saved stream is valid for this model and its use only */
+#define SPSW_SMARTWATCH_LAYOUT_VERSION 1 /* of saved states and streams */
 
 /* Class names, in the order of the logits. */
 extern const char *const spsw_smartwatch_labels[SPSW_SMARTWATCH_CLASSES];
 
-/* The memory of one stream. All zero is a valid state, the one after a reset. */
+/* The memory of the model alone. All zero is a valid state, the one after a reset. */
 typedef struct {
     int16_t h[SPSW_SMARTWATCH_LAYERS][SPSW_SMARTWATCH_HIDDEN]; /* hidden state, real value = 0.00048828125f * h */
     int16_t c[SPSW_SMARTWATCH_LAYERS][SPSW_SMARTWATCH_HIDDEN]; /* cell state, real value = 0.00018310551f * c, saturating */
 } spsw_smartwatch_state_t;
+
+/* The memory of one stream. All zero is a valid one, as begin leaves it. */
+typedef struct {
+    spsw_smartwatch_state_t lanes[SPSW_SMARTWATCH_LANES];
+    union {
+        int8_t i8[SPSW_SMARTWATCH_CHANNELS];
+        int16_t i16[SPSW_SMARTWATCH_CHANNELS];
+        float f32[SPSW_SMARTWATCH_CHANNELS];
+    } last; /* sample */
+    uint32_t place; /* in the window */
+    uint32_t missing; /* samples of a gap that the next push fills */
+    int16_t held;     /* class + 1; 0: not yet */
+    uint8_t seen;     /* 1: `last` holds a sample */
+    uint8_t second; /* 1: the other state runs, too */
+} spsw_smartwatch_stream_t;
+
+#define SPSW_SMARTWATCH_STREAM_SAVE_BYTES (sizeof(spsw_smartwatch_stream_t) + 12u) /* of a saved stream */
+
+/* ---- a live signal ---- */
+
+/* Begin: the next sample is the first of an unrelated signal. */
+void spsw_smartwatch_begin(spsw_smartwatch_stream_t *stream);
+
+/*
+ * Take one sample; return the class held after it, an index into spsw_smartwatch_labels, or -1 for not yet.
+ *   _i8, _i16: x as the _step functions take it
+ *   _f32: x in physical units (SPSW_SMARTWATCH_UNITS); it decides as _i16
+ */
+int spsw_smartwatch_push_i8(spsw_smartwatch_stream_t *stream, const int8_t x[SPSW_SMARTWATCH_CHANNELS]);
+int spsw_smartwatch_push_i16(spsw_smartwatch_stream_t *stream, const int16_t x[SPSW_SMARTWATCH_CHANNELS]);
+int spsw_smartwatch_push_f32(spsw_smartwatch_stream_t *stream, const float x[SPSW_SMARTWATCH_CHANNELS]);
+
+/* So many samples are missing before the next one. Up to SPSW_SMARTWATCH_HOLD_SAMPLES the last one is held; after more the stream begins anew. */
+void spsw_smartwatch_gap(spsw_smartwatch_stream_t *stream, uint32_t samples);
+
+/*
+ * The class held after `logits`, held before it (-1: none): the one with the largest logit, the first of equal ones, if that leads
+ * the one held by more than the margin; otherwise the one held. What push decides by.
+ */
+int spsw_smartwatch_decide_i8(int held, const int8_t logits[SPSW_SMARTWATCH_CLASSES]);
+int spsw_smartwatch_decide_i16(int held, const int16_t logits[SPSW_SMARTWATCH_CLASSES]);
+int spsw_smartwatch_decide_f32(int held, const float logits[SPSW_SMARTWATCH_CLASSES]);
+
+/* Save a stream before a sleep that loses RAM, and load it; results as of spsw_smartwatch_state_load. */
+void spsw_smartwatch_stream_save(const spsw_smartwatch_stream_t *stream, uint8_t saved[SPSW_SMARTWATCH_STREAM_SAVE_BYTES]);
+int spsw_smartwatch_stream_load(spsw_smartwatch_stream_t *stream, const uint8_t saved[SPSW_SMARTWATCH_STREAM_SAVE_BYTES]);
+
+/* ---- the model alone: no contract, the caller resets, reads and decides ---- */
 
 /* Prepare a state before its first use. */
 void spsw_smartwatch_init(spsw_smartwatch_state_t *state);
