@@ -86,8 +86,6 @@ def run_rows(run: Run, data: Dataset, config: DistillConfig, progress: Reporter)
         MemkdEdgeError: the run is damaged.
     """
     metrics, environment, metadata = read_metrics(run), run.environment(), run.metadata
-    if metrics.majority is None:
-        raise MemkdEdgeError(f"{run.path}: an older version made it, without a majority; delete this folder and compare again")
     figures = device_figures(run)
     if figures.note:
         progress.note(figures.note)
