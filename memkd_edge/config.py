@@ -68,6 +68,12 @@ class DataConfig:
     decision_delay: float = option(
         0.0, group="Recordings", minimum=0, help="Seconds that a decision may come late: calmer, and surer."
     )
+    max_delay: float = option(
+        0.2,
+        group="Recordings",
+        minimum=0,
+        help="Median delay in seconds up to which a decision may wait for a lead in the scores, for fewer false switches.",
+    )
     windows: str = option("", group="Recordings", help="Cut windows of one label, of this length, as in 2s.")
     hop: str = option("", group="Recordings", help="From the start of a window to the next, as in 0.5s. Default: half a window.")
     test_fraction: float = option(
@@ -231,7 +237,15 @@ class CompareConfig:
     sweep: str = option("", group="Students", help="Several sizes: compression=50,100,250,500.")
     distillation: DistillConfig = part(
         DistillConfig(seeds=5, resample=""),
-        without=(*(set(settings(DataConfig)) - {"data_root"}), "decision_delay", "teacher", "student", "hidden", "method"),
+        without=(
+            *(set(settings(DataConfig)) - {"data_root"}),
+            "decision_delay",
+            "max_delay",
+            "teacher",
+            "student",
+            "hidden",
+            "method",
+        ),
         help={
             "compression": "Teacher / student parameters to reach; in ucr12 8 units for 37 and 60 classes.",
             "resample": "none, linear:LENGTH for longer series, or decimate:FACTOR. Default: the suite's, linear:100.",

@@ -156,6 +156,7 @@ class RecordingStudentMetrics:
     """The kept student of recordings; stream and validation as of the teacher.
 
     warm_up_samples: after a reset, until its decisions are those of a student that was never reset, in 90 % of the test chunks.
+    held: as stream, of the class that is held until another leads by decision_margin (logits); None of older runs.
     """
 
     kind: str
@@ -170,6 +171,8 @@ class RecordingStudentMetrics:
     validation: dict[str, float]
     agreement_with_teacher: float
     warm_up_samples: int
+    held: dict[str, Any] | None = None
+    decision_margin: float = 0.0
 
 
 @dataclass(frozen=True)

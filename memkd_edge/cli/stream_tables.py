@@ -104,9 +104,12 @@ def print_recordings(run: Run, metrics: RecordingMetrics) -> None:
     """Print teacher against student at every sample of the test streams, never reset, then every method."""
     student = metrics.student
     judged = {"teacher": metrics.teacher.stream, "student": student.stream}
+    if student.held is not None:
+        judged["student, held"] = student.held
     grids = stream_grids(f"Along streams, {run.metadata.dataset}", run.metadata.labels, judged)
-    grids[0].add_row("parameters", f"{metrics.teacher.parameters:,}", f"{student.parameters:,}")
-    grids[0].add_row("compression", "1x", f"{student.compression:.0f}x")
+    students = len(judged) - 1
+    grids[0].add_row("parameters", f"{metrics.teacher.parameters:,}", *[f"{student.parameters:,}"] * students)
+    grids[0].add_row("compression", "1x", *[f"{student.compression:.0f}x"] * students)
     every = Grid(
         "All methods (mean ± std over seeds)",
         "method",
@@ -128,7 +131,9 @@ def print_recordings(run: Run, metrics: RecordingMetrics) -> None:
             spread(row.test_accuracy_mean, row.test_accuracy_std),
             "kept" if row.kept else "",
         )
-    show(*grids, streams_in_words(student.stream), every, f"Kept: {metrics.kept_because}")
+    held = f"Held: a class stays until another leads by {student.decision_margin:g} in the logits; chosen along training streams."
+    notes = [streams_in_words(student.stream), *([held] if student.held is not None else [])]
+    show(*grids, *notes, every, f"Kept: {metrics.kept_because}")
     if metrics.warning:
         show(f"Note: {metrics.warning}")
     show(f"Run: {run.path}")

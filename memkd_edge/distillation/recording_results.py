@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from memkd_edge.data.prepare_recordings import PreparedRecordings
+from memkd_edge.data.prepare_recordings import PreparedRecordings, joined
+from memkd_edge.decisions import OperatingPoint, chosen_point, held_classes, operating_points
 from memkd_edge.distillation.population import predict_along
 from memkd_edge.distillation.selection import method_scores, teacher_warning
 from memkd_edge.distillation.stream_teacher import answers_along
@@ -55,9 +56,11 @@ def measure_recordings(
     accuracy, f1 = sample_accuracy(tables), macro_f1(tables)
 
     def along(one: NDArray[np.int64]) -> dict[str, Any]:
-        rate = prepared.metadata.sample_rate_hz or 1.0
         return stream_scores(np.split(one, ends), [y for _, y in prepared.test], len(labels), rate).as_dict()
 
+    rate = prepared.metadata.sample_rate_hz or 1.0
+    point = _decision_layer(student, prepared, context.config.max_delay)
+    held = [held_classes(logits, point.margin) for logits in _logits_along(student, [x for x, _ in prepared.test])]
     parameters = sum(parameter.numel() for parameter in teachers.final.parameters())
     kept_series = prepared.kept_series(context.all.chunk)
     warm_up = _warm_up(student, [x for x, _ in prepared.test], kept_series["x_test"].shape[1])
@@ -86,6 +89,8 @@ def measure_recordings(
                 "seed": candidates[choice.index].seed,
                 "stop_epoch": choice.kept.epoch,
                 "stream": along(decisions[index]),
+                "held": along(np.concatenate(held)),
+                "decision_margin": point.margin,
                 "validation": {"f1_macro": float(choice.kept.auc[member]), "cross_entropy": float(choice.kept.loss[member])},
                 "agreement_with_teacher": float((decisions[index] == taught)[judged].mean()),
                 "warm_up_samples": warm_up,
@@ -98,9 +103,30 @@ def measure_recordings(
             ),
         },
     )
-    metadata = replace(prepared.metadata, warm_up=warm_up, accuracy=float(accuracy[index]), run_id=context.run.run_id)
+    metadata = replace(
+        prepared.metadata,
+        warm_up=warm_up,
+        decision_margin=point.margin,
+        accuracy=float(accuracy[index]),
+        run_id=context.run.run_id,
+    )
     context.run.write_text(METADATA, metadata.to_json() + "\n")
     context.run.write_arrays(SERIES, kept_series)
+
+
+def _logits_along(student: Classifier, streams: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+    """Return the student's logits [T, K] along streams [T, C], each from a reset."""
+    with torch.no_grad():
+        return [logits_over_time(student, torch.from_numpy(x)[None])[0].numpy() for x in streams]
+
+
+def _decision_layer(student: Classifier, prepared: PreparedRecordings, max_delay: float) -> OperatingPoint:
+    """Choose the margin along the training streams; a student so small hardly knows them better than others."""
+    streams = joined(prepared.train, prepared.subjects)
+    judged = [(x, y) for x, y in streams if (y >= 0).any()]
+    logits = _logits_along(student, [x for x, _ in judged])
+    rate = prepared.metadata.sample_rate_hz or 1.0
+    return chosen_point(operating_points(logits, [y for _, y in judged], len(prepared.metadata.labels), rate), max_delay)
 
 
 def _decided(spec: ModelSpec, students: dict[str, torch.Tensor], number: int, streams: JudgedStreams) -> NDArray[np.int64]:

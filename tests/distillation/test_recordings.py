@@ -14,8 +14,9 @@ from sklearn.metrics import accuracy_score, f1_score
 from memkd_edge.benchmark.pipeline import _right_along
 from memkd_edge.config import DistillConfig, ExportConfig
 from memkd_edge.data.dataset import Dataset
+from memkd_edge.data.prepare_recordings import joined, prepare_recordings
 from memkd_edge.data.recordings import Recording, Recordings
-from memkd_edge.distillation import study
+from memkd_edge.distillation import recording_results, study
 from memkd_edge.distillation.pipeline import distill
 from memkd_edge.errors import UsageError
 from memkd_edge.exporting.pipeline import export
@@ -91,6 +92,40 @@ def test_statistics_are_of_the_recordings_that_train_and_selection_holds_subject
     assert arrays["stream_lengths"].tolist() == [1000, 1000]
     assert len(arrays["x_streams"]) == len(arrays["y_streams"]) == 2000
     assert len(arrays["x_test"]) == len(arrays["y_test"]) == 10
+
+
+def test_the_exported_model_holds_the_class_that_the_run_says(run: Run) -> None:
+    metrics, metadata = run.read_json("metrics.json"), run.metadata
+    assert metadata.decision_margin == metrics["student"]["decision_margin"]
+    student = load_classifier(run.path / "student.safetensors")
+    arrays = run.read_arrays("calibration.npz")
+    right = total = 0
+    for x, y in zip(*(np.split(arrays[name], [1000]) for name in ("x_streams", "y_streams")), strict=True):
+        with torch.no_grad():
+            logits = student.head(student(torch.from_numpy(x)[None])[1])[0].numpy()
+        present = int(logits[0].argmax())
+        for row, truth in zip(logits, y, strict=True):
+            if row.max() - row[present] > metadata.decision_margin:
+                present = int(row.argmax())
+            right, total = right + (present == truth), total + (truth >= 0)
+    assert metrics["student"]["held"]["accuracy"] == pytest.approx(right / total)
+
+
+def test_the_margin_is_chosen_along_the_training_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared = prepare_recordings(recordings(), CONFIG)
+    streams = dict(zip(("s0", "s1", "s2", "s3"), joined(prepared.train, prepared.subjects), strict=True))
+    random = np.random.default_rng(0)
+
+    def noisy(student: Any, signals: list[np.ndarray]) -> list[np.ndarray]:
+        assert [len(x) for x in signals] == [len(x) for x, _ in streams.values()]
+        return [3 * np.eye(2)[y.clip(0)] + random.standard_normal((len(y), 2)) for _, y in streams.values()]
+
+    monkeypatch.setattr(recording_results, "_logits_along", noisy)
+    point = recording_results._decision_layer(None, prepared, 0.1)
+    plain = recording_results._decision_layer(None, prepared, 0.0)
+    assert point.margin > 0
+    assert point.scores.delay_median_s <= 0.1
+    assert point.scores.false_switches_per_minute < plain.scores.false_switches_per_minute
 
 
 def test_the_run_exports(run: Run) -> None:
