@@ -73,33 +73,37 @@ def _halves_away(value: int, bits: int) -> int:
     return (value + (1 << (bits - 1)) + 1 - 2 * (value < 0)) >> bits
 
 
+@njit(inline="always")
+def _product(rows, values, bias, weight, reduced, shift):  # type: ignore[no-untyped-def]
+    """SPEC.md's *Dense*: int32 values [columns] through int32 weight [columns, rows]; the result stands in `rows`, int32."""
+    for row in range(rows.size):
+        rows[row] = bias[row]
+    for source in range(values.size):
+        value = values[source]
+        for row in range(rows.size):
+            rows[row] += weight[source, row] * value
+    half = 1 << (shift - 1)
+    for row in range(rows.size):
+        rows[row] = _saturated((np.int64(rows[row]) * reduced + half) >> shift)
+
+
 @njit(nogil=True, cache=True)
 def _lstm(x, weight, bias, reduced, shift, logistic, squash, cell_squash, mantissa, cell_bits, hidden_bits, h, c):  # type: ignore[no-untyped-def]
     series, steps, channels = x.shape
     units = h.shape[1]
     result = np.empty((series, steps, units), np.int16)
-    accumulator = np.empty(4 * units, np.int32)
+    gates = np.empty(4 * units, np.int32)
     values = np.empty(channels + units, np.int32)
-    half = 1 << (shift - 1)
     for n in range(series):
-        for unit in range(units):
-            values[channels + unit] = h[n, unit]
+        values[channels:] = h[n]
         for t in range(steps):
-            for channel in range(channels):
-                values[channel] = x[n, t, channel]
-            for row in range(4 * units):
-                accumulator[row] = bias[row]
-            for source in range(channels + units):
-                value = values[source]
-                for row in range(4 * units):
-                    accumulator[row] += weight[source, row] * value
-            for row in range(4 * units):
-                accumulator[row] = _saturated((np.int64(accumulator[row]) * reduced + half) >> shift) + 32768
+            values[:channels] = x[n, t]
+            _product(gates, values, bias, weight, reduced, shift)
             for unit in range(units):
-                into = np.int64(logistic[accumulator[unit]])
-                keep = np.int64(logistic[accumulator[units + unit]])
-                out = np.int64(logistic[accumulator[2 * units + unit]])
-                candidate = np.int64(squash[accumulator[3 * units + unit]])
+                into = np.int64(logistic[gates[unit] + 32768])
+                keep = np.int64(logistic[gates[units + unit] + 32768])
+                out = np.int64(logistic[gates[2 * units + unit] + 32768])
+                candidate = np.int64(squash[gates[3 * units + unit] + 32768])
                 kept = _halves_away(keep * c[n, unit], 15)
                 product = (into * candidate * mantissa + (1 << 30)) >> 31
                 added = _saturated((product + (1 << (cell_bits - 1)) - (product < 0)) >> cell_bits)
@@ -108,8 +112,7 @@ def _lstm(x, weight, bias, reduced, shift, logistic, squash, cell_squash, mantis
                 hidden = _halves_away(out * np.int64(cell_squash[cell + 32768]), hidden_bits)
                 values[channels + unit] = hidden
                 result[n, t, unit] = hidden
-        for unit in range(units):
-            h[n, unit] = values[channels + unit]
+        h[n] = values[channels:]
     return result
 
 
@@ -118,55 +121,38 @@ def _gru(x, weight, bias, reduced, shift, logistic, squash, hidden_bits, h):  # 
     series, steps, channels = x.shape
     units = h.shape[1]
     result = np.empty((series, steps, units), np.int16)
-    accumulator = np.empty(4 * units, np.int32)
+    gates = np.empty(4 * units, np.int32)
     values = np.empty(channels + units, np.int32)
-    half = 1 << (shift - 1)
     for n in range(series):
-        for unit in range(units):
-            values[channels + unit] = h[n, unit]
+        values[channels:] = h[n]
         for t in range(steps):
-            for channel in range(channels):
-                values[channel] = x[n, t, channel]
-            for row in range(4 * units):
-                accumulator[row] = bias[row]
-            for source in range(channels + units):
-                value = values[source]
-                for row in range(4 * units):
-                    accumulator[row] += weight[source, row] * value
-            for row in range(4 * units):
-                accumulator[row] = _saturated((np.int64(accumulator[row]) * reduced + half) >> shift)
+            values[:channels] = x[n, t]
+            _product(gates, values, bias, weight, reduced, shift)
             for unit in range(units):
-                reset = np.int64(logistic[accumulator[unit] + 32768])
-                update = np.int64(logistic[accumulator[units + unit] + 32768])
-                through = _halves_away(reset * accumulator[3 * units + unit], 15)
-                candidate = np.int64(squash[_saturated(accumulator[2 * units + unit] + through) + 32768])
+                reset = np.int64(logistic[gates[unit] + 32768])
+                update = np.int64(logistic[gates[units + unit] + 32768])
+                through = _halves_away(reset * gates[3 * units + unit], 15)
+                candidate = np.int64(squash[_saturated(gates[2 * units + unit] + through) + 32768])
                 kept = _halves_away(update * values[channels + unit], 15)
                 added = _halves_away((32767 - update) * candidate, hidden_bits)
-                result[n, t, unit] = _saturated(kept + added)
-            for unit in range(units):
-                values[channels + unit] = result[n, t, unit]
-        for unit in range(units):
-            h[n, unit] = values[channels + unit]
+                hidden = _saturated(kept + added)
+                values[channels + unit] = hidden
+                result[n, t, unit] = hidden
+        h[n] = values[channels:]
     return result
 
 
 @njit(nogil=True, cache=True)
 def _dense(x, weight, bias, reduced, shift):  # type: ignore[no-untyped-def]
     series, steps, columns = x.shape
-    rows = bias.size
-    result = np.empty((series, steps, rows), np.int16)
-    accumulator = np.empty(rows, np.int32)
-    half = 1 << (shift - 1)
+    result = np.empty((series, steps, bias.size), np.int16)
+    rows = np.empty(bias.size, np.int32)
+    values = np.empty(columns, np.int32)
     for n in range(series):
         for t in range(steps):
-            for row in range(rows):
-                accumulator[row] = bias[row]
-            for source in range(columns):
-                value = np.int32(x[n, t, source])
-                for row in range(rows):
-                    accumulator[row] += weight[source, row] * value
-            for row in range(rows):
-                result[n, t, row] = _saturated((np.int64(accumulator[row]) * reduced + half) >> shift)
+            values[:] = x[n, t]
+            _product(rows, values, bias, weight, reduced, shift)
+            result[n, t] = rows
     return result
 
 
