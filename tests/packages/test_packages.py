@@ -205,7 +205,7 @@ def test_export_writes_the_package_beside_the_model_file(tmp_path):
     [
         ("cnn", {"format": "onnx", "quantize": "int8"}, "cnn"),
         ("lstm", {"quantize": "float32"}, "take --quantize int8 or int16x8"),
-        ("lstm", {"package": "cmak"}, "no package 'cmak'"),
+        ("lstm", {"package": "cmak"}, "--package cmak: choose c, cmake"),
         ("lstm", {"package": "tflm", "input": "raw", "counts_per_unit": (1000.0,) * 3}, "leave out --input raw"),
     ],
 )
@@ -672,7 +672,7 @@ def test_the_tflm_package_notices_a_wrong_golden_vector(package, tmp_path):
 def test_tflite_micro_gives_the_packages_golden_vectors_from_the_packages_file(interface, student, metadata, tmp_path):
     pytest.importorskip("tflite_micro", reason="pip install tflite-micro")
     model = quantize(toy.student(student), toy.series())
-    files = package_files("tflm", model, metadata, name=NAME, interface=interface)
+    files = package_files("tflm", model, metadata, name=NAME, interface=Arithmetic(interface))
     text = files[f"src/{NAME}_model_data.cc"].decode()
     data = bytes(int(number) for number in re.findall(r"\d+", text[text.index("= {") :]))
     assert data == write_tflite(model, None, interface=interface, strip=True)
