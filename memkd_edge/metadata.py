@@ -167,6 +167,8 @@ def _check_values(found: Metadata) -> None:
             raise ValueError(f"{name} is not finite")
     if 0 in found.std:
         raise ValueError("a std is 0")
+    if found.reset == Reset.NEVER and found.decides == Decision.WINDOW_END and found.window_length < 1:
+        raise ValueError("a decision at window ends needs a window_length")
     if not 0 <= found.decision_margin < math.inf:
         raise ValueError(f"decision_margin is {found.decision_margin}")
     for name in ("input_length", "output_length", "factor"):

@@ -104,7 +104,7 @@ def print_recordings(run: Run, metrics: RecordingMetrics) -> None:
     """Print teacher against student at every sample of the test streams, never reset, then every method."""
     student = metrics.student
     judged = {"teacher": metrics.teacher.stream, "student": student.stream}
-    if student.held is not None:
+    if holds := student.held is not None and student.decision_margin > 0:
         judged["student, held"] = student.held
     grids = stream_grids(f"Along streams, {run.metadata.dataset}", run.metadata.labels, judged)
     students = len(judged) - 1
@@ -132,7 +132,7 @@ def print_recordings(run: Run, metrics: RecordingMetrics) -> None:
             "kept" if row.kept else "",
         )
     held = f"Held: a class stays until another leads by {student.decision_margin:g} in the logits; chosen along training streams."
-    notes = [streams_in_words(student.stream), *([held] if student.held is not None else [])]
+    notes = [streams_in_words(student.stream), *([held] if holds else [])]
     show(*grids, *notes, every, f"Kept: {metrics.kept_because}")
     if metrics.warning:
         show(f"Note: {metrics.warning}")

@@ -115,12 +115,12 @@ def stream(runtime: Runtime, path: Path, interface: StepInterface, jobs: Sequenc
         alone: an .onnx file takes each series in calls of its own, where it could take all at once.
 
     Raises:
-        MissingToolError: the runtime is not installed; the message says how to install it.
+        MissingToolError: the runtime is not installed; the message is how to install it.
         MemkdEdgeError: the runtime refused the file, crashed on it, or ran longer than 15 minutes.
     """
     python = os.environ.get(runtime.python_variable, "") if runtime.python_variable else ""
     if not python and importlib.util.find_spec(runtime.module) is None:
-        raise MissingToolError(f"not installed: {runtime.install}")
+        raise MissingToolError(runtime.install)
     request: dict[str, NDArray[Any]] = {"plan": _plan(interface, jobs, alone)}
     for j, job in enumerate(jobs):
         request[f"x{j}"] = job.x
