@@ -91,6 +91,9 @@ def prepare_recordings(recordings: Recordings, config: DistillConfig) -> Prepare
         )
     if config.protocol == "paper":
         raise UsageError("--protocol paper is for windows, as the paper is; recordings are selected on held-out subjects")
+    late = round(config.decision_delay * recordings.sample_rate_hz)
+    if not any((one.y[: max(len(one.y) - late, 0)] >= 0).any() for one in recordings.train):
+        raise UsageError(f"--decision-delay {config.decision_delay:g}: in so many seconds every recording is over; give less")
     folds = _folds(recordings, config)
     outside = [one.x for one, fold in zip(recordings.train, folds, strict=True) if fold != 0 or folds.max() > 0]
     mean, std = statistics(np.concatenate(outside)[None])

@@ -193,6 +193,7 @@ def alone(data: Recordings) -> Recordings:
         ({"reset": "window"}, None, "--windows"),
         ({"resample": "linear:50"}, None, "--rate"),
         ({"protocol": "paper"}, None, "--protocol paper"),
+        ({"decision_delay": 10.0}, None, "every recording is over"),
         ({"folds": 9}, None, "--folds must lie between 1 and the 4 training subjects"),
         ({}, alone, "class 'walk' stands in one subject"),
     ],
