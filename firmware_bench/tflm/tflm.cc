@@ -49,8 +49,8 @@ std::uint32_t model_begin(std::uint8_t *arena, std::uint32_t bytes) {
     // Planning takes more than what is used afterwards: the least that suffices is found by trying.
     std::size_t least = (interpreter->arena_used_bytes() + ARENA_STEP - 1) / ARENA_STEP * ARENA_STEP;
     interpreter->~MicroInterpreter();
-    while ((interpreter = plan(*operators, arena, least)) ==
-           nullptr) { // which destroys what it could not plan
+    // A plan that does not fit is destroyed by `plan`.
+    while ((interpreter = plan(*operators, arena, least)) == nullptr) {
         least += ARENA_STEP;
     }
     return static_cast<std::uint32_t>(least);

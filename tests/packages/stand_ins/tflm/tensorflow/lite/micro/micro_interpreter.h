@@ -46,8 +46,7 @@ class MicroInterpreter {
         : arena_(arena), bytes_(bytes) {
     }
 
-    /* The real one follows pointers in the object: a fault where there is none, or one that is destroyed
-     * already. */
+    /* The real one follows pointers in the object: a fault where there is none, or a dead one. */
     ~MicroInterpreter() {
         if (alive_ != ALIVE) {
             __builtin_trap();
