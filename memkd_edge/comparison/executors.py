@@ -20,6 +20,7 @@ from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.progress import Reporter
 from memkd_edge.runs import ENVIRONMENT, write_atomic
 from memkd_edge.scratch import scratch_folder
+from memkd_edge.toolchain import naming_missing_packages
 
 RETRIES = 3  # of a task whose worker was lost
 POLL_S = 0.5  # between looks at Ctrl-C
@@ -73,6 +74,7 @@ class RayExecutor:
         MissingToolError: Ray is not installed.
     """
 
+    @naming_missing_packages()
     def __init__(self, address: str, cpus: int) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         import ray
