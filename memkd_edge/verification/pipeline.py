@@ -143,7 +143,8 @@ def verify(target: Run | Path, *, min_agreement: float = 0.98) -> VerifyReport:
 def exported_files(run: Run) -> list[Path]:
     """Return the files of <run>/export/ that can be verified: .tflite, .onnx and the model's source of generated C."""
     folder = run.path / "export"
-    sources = [path for name in C_FOLDERS for path in (folder / name).glob("*.c") if not path.name.startswith("memkd_")]
+    code = {path for name in C_FOLDERS for path in (folder / name).glob("*.c") if not path.name.startswith("memkd_")}
+    sources = code - {path.with_name(f"{path.stem}_stream.c") for path in code}  # a model's stream stands beside it
     return sorted(path for path in folder.glob("*") if path.suffix in (".tflite", ".onnx")) + sorted(sources)
 
 
