@@ -333,7 +333,7 @@ def test_the_golden_vector_is_what_the_library_answers_to_the_raw_samples(run):
 def test_short_series_of_one_channel_are_exported(format, steps, tmp_path):
     run = make_run(tmp_path, student(channels=1))
     arrays = run.read_arrays("calibration.npz")
-    run.write_arrays("calibration.npz", {name: array if name == "y_test" else array[:, :steps] for name, array in arrays.items()})
+    run.write_arrays("calibration.npz", {name: array[:, :steps] if array.ndim > 1 else array for name, array in arrays.items()})
     report = export(run, ExportConfig(format=format, min_agreement=0))
     assert report.verification.failures == []
     (golden,) = StreamingClassifier(report.files[0]).metadata.golden
