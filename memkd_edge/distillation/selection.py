@@ -134,11 +134,12 @@ def teacher_warning(validation: Mapping[str, float], teacher: float, measure: st
     """
     base = validation.get("base", 0.0)
     taught = max((name for name in validation if name != "base"), key=validation.__getitem__, default="")
-    alone = f"base won: without a teacher students reach a validation {measure} of {base:.3f}"
+    won = not taught or round(base, DIGITS) > round(validation[taught], DIGITS)
+    alone = f"{'base won: ' if won else ''}without a teacher students reach a validation {measure} of {base:.3f}"
     if base > teacher:
         remedy = "it is the weak part; train it longer, with more seeds, or give a better one"
         return f"{alone}, the teacher itself {teacher:.3f}: {remedy}"
-    if taught and round(base, DIGITS) > round(validation[taught], DIGITS):
+    if taught and won:
         return (
             f"{alone}, the best with one ({taught}) {validation[taught]:.3f}: nothing this teacher ({teacher:.3f}) taught helped"
         )
