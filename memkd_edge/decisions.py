@@ -42,6 +42,11 @@ def held_classes(scores: NDArray[np.generic], margin: float, held: int | None = 
     return result
 
 
+def margin_steps(margin: float, scale: float) -> int:
+    """Return a margin of logits in whole steps of integer logits, so that every program compares the same integers."""
+    return round(margin / scale)
+
+
 @dataclass(frozen=True)
 class OperatingPoint:
     """One margin, in logits, and what the decisions are worth with it."""

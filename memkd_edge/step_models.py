@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from memkd_edge.decisions import margin_steps
 from memkd_edge.errors import MemkdEdgeError, MissingToolError, UsageError
 from memkd_edge.metadata import Metadata
 from memkd_edge.quantization.batch import BatchRunner
@@ -111,7 +112,7 @@ class _IntegerStepModel(_TfliteStepModel):
 
     def on_grid(self, margin: float) -> float:
         scale = self._interface.logits.scale
-        return round(margin / scale) * scale
+        return margin_steps(margin, scale) * scale
 
     def run(self, x: NDArray[np.float32], state: StepState) -> NDArray[np.float64]:
         runner = BatchRunner(self._integers, self._arithmetic)

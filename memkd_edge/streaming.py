@@ -27,6 +27,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from memkd_edge.contract import contract
 from memkd_edge.data.resampling import StreamingResampler, resample
 from memkd_edge.decisions import held_classes
 from memkd_edge.errors import UsageError
@@ -34,7 +35,7 @@ from memkd_edge.metadata import Resampling
 from memkd_edge.quantization.batch import CHUNK
 from memkd_edge.step_models import StepModel, load_step_model
 from memkd_edge.toolchain import naming_missing_packages
-from memkd_edge.vocabulary import Decision, InputKind, Reset
+from memkd_edge.vocabulary import InputKind
 
 _LARGEST = 1e15  # a larger sample counts as this one: float32 arithmetic on it stays finite, and it saturates all the same
 
@@ -91,7 +92,8 @@ class StreamingClassifier:
         self._margin = self._model.on_grid(self.metadata.decision_margin)
         self._window = self.metadata.window_length
         self._resamples = self.metadata.resampling.kind != "none"
-        self._staggered = self.metadata.reset == Reset.WINDOW and self._window > 1
+        self._use = contract(self.metadata, resampled=False)
+        self._staggered = self._use.staggered
         begins = (0, self._window // 2) if self._staggered else (0,)
         self._lanes = [_Lane(self._model, self.metadata.resampling, waits) for waits in begins]
         self._latest: NDArray[np.float32] | None = None
@@ -179,7 +181,7 @@ class StreamingClassifier:
 
         A gap of up to `metadata.hold_limit` samples is filled with the last one; after a longer one the stream begins anew.
         """
-        if samples > self.metadata.hold_limit or self._latest is None:
+        if samples > self._use.hold or self._latest is None:
             self.reset()
         else:
             self.stream(np.repeat(self._latest[None], samples, axis=0))
@@ -260,13 +262,7 @@ class StreamingClassifier:
 
     def _decides(self, age: int | NDArray[np.int64]) -> bool | NDArray[np.bool_]:
         """Return whether the lane that decides may change the decision at this age."""
-        match self.metadata.reset, self.metadata.decides:
-            case Reset.NEVER, Decision.WINDOW_END:
-                return age % self._window == 0
-            case Reset.WINDOW, _:
-                return age >= self._window // 2
-            case _:
-                return age > self.metadata.warm_up_samples
+        return age % self._window == 0 if self._use.at_window_ends else age > self._use.not_yet
 
     def _held(self, logits: NDArray[np.float64], ages: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the class held after each row, -1 for not yet, and hold the last."""

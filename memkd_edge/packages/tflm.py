@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from memkd_edge.contract import Contract
+from memkd_edge.decisions import margin_steps
 from memkd_edge.errors import UsageError
 from memkd_edge.formats.tflite_reader import read_tflite
 from memkd_edge.metadata import Metadata
@@ -59,7 +60,7 @@ def tflm_fields(
         "input_scale": np.float32(input_scale),
         "input_zero_point": model.input_zero_point_int8 if int8 else 0,
         "logit_scale": logit_scale,
-        "margin": round(use.margin / float(logit_scale)),
+        "margin": margin_steps(use.margin, float(logit_scale)),
         "logit_zero_point": model.logit_zero_point_int8 if int8 else 0,
         "mean": metadata.mean,
         "std": metadata.std,

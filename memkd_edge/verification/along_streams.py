@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from memkd_edge.decisions import held_classes
+from memkd_edge.decisions import held_classes, margin_steps
 from memkd_edge.formats.step_interface import integer_step
 from memkd_edge.metadata import Metadata
-from memkd_edge.nets.classifier import Classifier
+from memkd_edge.nets.classifier import Classifier, logits_over_time
 from memkd_edge.quantization.batch import BatchRunner
 from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.stream_scores import stream_scores
@@ -26,7 +26,7 @@ def float_scores(student: Classifier, streams: Streams, metadata: Metadata) -> d
 
     def decided(x: NDArray[np.float32]) -> NDArray[np.int64]:
         with torch.inference_mode(), torch_threads(1):
-            logits = student.head(student(torch.from_numpy(x)[None])[1][0]).numpy()
+            logits = logits_over_time(student, torch.from_numpy(x)[None])[0].numpy()
         return held_classes(logits, metadata.decision_margin)
 
     return _scores([decided(x) for x, _ in streams], streams, metadata)
@@ -40,7 +40,7 @@ def integer_scores(
     metadata: Metadata,
 ) -> dict[str, Any]:
     """Return the same of its integers. feed: from normalised series [N, T, C] to what the integers take."""
-    margin = round(metadata.decision_margin / integer_step(model, arithmetic).logits.scale)
+    margin = margin_steps(metadata.decision_margin, integer_step(model, arithmetic).logits.scale)
 
     def decided(x: NDArray[np.float32]) -> NDArray[np.int64]:
         logits = BatchRunner(model, arithmetic).logits(feed(x[None]))[0]

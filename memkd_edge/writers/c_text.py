@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from memkd_edge.assets import asset_dir
 from memkd_edge.contract import Contract, contract
+from memkd_edge.decisions import margin_steps
 from memkd_edge.errors import UsageError
 from memkd_edge.metadata import Metadata
 
@@ -104,7 +105,7 @@ def _margin(suffix: str, upper: str, model: Mapping[str, Any], margin: float) ->
         return c_float(margin)
     if suffix == "f32":  # the logits are multiples of their scale: between two of them no rounding counts
         return f"(((float){upper}_MARGIN_I16 + 0.5f) * {upper}_LOGIT_SCALE_I16)"
-    return str(round(margin / float(np.float32(model[f"logit_scale_{suffix}"]))))
+    return str(margin_steps(margin, float(np.float32(model[f"logit_scale_{suffix}"]))))
 
 
 def _metadata(metadata: Metadata | None, model: Mapping[str, Any]) -> Metadata:
