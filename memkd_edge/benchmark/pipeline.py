@@ -17,12 +17,12 @@ from memkd_edge.benchmark.devices.profiles import Device, load_device
 from memkd_edge.benchmark.report.budget import check_budget, parse_budget
 from memkd_edge.benchmark.report.figures import BenchReport, BuildFigures, DeviceReport, Figure
 from memkd_edge.config import BenchConfig
-from memkd_edge.contents import read_metrics, read_recording_metrics
+from memkd_edge.contents import read_metrics, read_recording_metrics, read_streams
 from memkd_edge.errors import UsageError
 from memkd_edge.options import check
 from memkd_edge.quantization.batch import BatchRunner
 from memkd_edge.quantization.integer_model import QuantizedClassifier
-from memkd_edge.runs import SERIES, Run
+from memkd_edge.runs import Run
 from memkd_edge.verification.reference_runner import integer_logits
 from memkd_edge.vocabulary import Arithmetic, Decision, FigureKind
 
@@ -123,8 +123,5 @@ def _accuracies(run: Run, builds: Builds) -> dict[str, Figure]:
 
 def _right_along(run: Run, model: QuantizedClassifier) -> float:
     """Return the share of the samples of the run's test streams that the integer student, never reset, decides right."""
-    arrays = run.read_arrays(SERIES)
-    ends = np.cumsum(arrays["stream_lengths"])[:-1]
-    decisions = [BatchRunner(model, Arithmetic.INT8).logits(x[None])[0].argmax(-1) for x in np.split(arrays["x_streams"], ends)]
-    judged = arrays["y_streams"] >= 0
-    return float(np.mean((np.concatenate(decisions) == arrays["y_streams"])[judged]))
+    right = [(BatchRunner(model, Arithmetic.INT8).logits(x[None])[0].argmax(-1) == y)[y >= 0] for x, y in read_streams(run)]
+    return float(np.mean(np.concatenate(right)))

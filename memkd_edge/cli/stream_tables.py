@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from memkd_edge.cli.tables import NONE, Grid, show, spread
+from memkd_edge.cli.tables import NONE, Grid, methods_grid, show
 from memkd_edge.contents import RecordingMetrics
 from memkd_edge.runs import Run
 from memkd_edge.stream_scores import SETTLING_S, TOLERANCE_S
@@ -110,27 +110,7 @@ def print_recordings(run: Run, metrics: RecordingMetrics) -> None:
     students = len(judged) - 1
     grids[0].add_row("parameters", f"{metrics.teacher.parameters:,}", *[f"{student.parameters:,}"] * students)
     grids[0].add_row("compression", "1x", *[f"{student.compression:.0f}x"] * students)
-    every = Grid(
-        "All methods (mean ± std over seeds)",
-        "method",
-        "weight",
-        "seeds",
-        "validation macro F1",
-        "test macro F1",
-        "test accuracy",
-        "",
-        keys=2,
-    )
-    for row in metrics.methods:
-        every.add_row(
-            row.method,
-            f"{row.weight:g}",
-            str(row.seeds),
-            spread(row.validation_f1_macro_mean, row.validation_f1_macro_std),
-            spread(row.test_f1_macro_mean, row.test_f1_macro_std),
-            spread(row.test_accuracy_mean, row.test_accuracy_std),
-            "kept" if row.kept else "",
-        )
+    every = methods_grid(metrics.methods, "macro F1", "f1_macro")
     held = f"Held: a class stays until another leads by {student.decision_margin:g} in the logits; chosen along training streams."
     notes = [streams_in_words(student.stream), *([held] if holds else [])]
     show(*grids, *notes, every, f"Kept: {metrics.kept_because}")

@@ -7,6 +7,7 @@ go on in a second one.
 """
 
 import textwrap
+from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console
@@ -14,7 +15,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from memkd_edge.contents import Metrics
+from memkd_edge.contents import MethodMetrics, Metrics, RecordingMethodMetrics
 from memkd_edge.ready_models import ReadyModel
 from memkd_edge.runs import Run
 from memkd_edge.vocabulary import Reset
@@ -150,27 +151,7 @@ def print_distillation(run: Run, metrics: Metrics) -> None:
     if majority is not None:
         scores = (f"{majority.test.accuracy:.3f}", f"{majority.test.auc_prc:.3f}")
         pair.add_row(f"always {majority.label}", "", "", "", *scores)
-    every = Grid(
-        "All methods (mean ± std over seeds)",
-        "method",
-        "weight",
-        "seeds",
-        "validation AUC-PRC",
-        "test AUC-PRC",
-        "test accuracy",
-        "",
-        keys=2,
-    )
-    for row in metrics.methods:
-        every.add_row(
-            row.method,
-            f"{row.weight:g}",
-            str(row.seeds),
-            spread(row.validation_auc_prc_mean, row.validation_auc_prc_std),
-            spread(row.test_auc_prc_mean, row.test_auc_prc_std),
-            spread(row.test_accuracy_mean, row.test_accuracy_std),
-            "kept" if row.kept else "",
-        )
+    every = methods_grid(metrics.methods, "AUC-PRC", "auc_prc")
     if majority is not None:
         every.add_section()
         figures = (majority.validation.auc_prc, majority.test.auc_prc, majority.test.accuracy)
@@ -186,6 +167,22 @@ def print_distillation(run: Run, metrics: Metrics) -> None:
     show(f"Run: {run.path}")
 
 
-def spread(mean: float | None, std: float | None) -> str:
+def methods_grid(rows: Sequence[MethodMetrics] | Sequence[RecordingMethodMetrics], measure: str, key: str) -> Grid:
+    """Return every method with its figures. measure, key: what selected, in words and in the names of the rows' fields."""
+    grid = Grid(
+        "All methods (mean ± std over seeds)",
+        *("method", "weight", "seeds", f"validation {measure}", f"test {measure}", "test accuracy", ""),
+        keys=2,
+    )
+    for row in rows:
+        spreads = [
+            _spread(getattr(row, f"{figure}_mean"), getattr(row, f"{figure}_std"))
+            for figure in (f"validation_{key}", f"test_{key}", "test_accuracy")
+        ]
+        grid.add_row(row.method, f"{row.weight:g}", str(row.seeds), *spreads, "kept" if row.kept else "")
+    return grid
+
+
+def _spread(mean: float | None, std: float | None) -> str:
     """Return mean and standard deviation in a cell."""
     return NONE if mean is None else f"{mean:.3f} ± {std:.3f}"

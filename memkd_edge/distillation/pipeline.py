@@ -21,16 +21,17 @@ from memkd_edge.data.recordings import Recordings
 from memkd_edge.distillation.methods import method_named
 from memkd_edge.distillation.population import predict, predict_along
 from memkd_edge.distillation.recording_results import measure_recordings
-from memkd_edge.distillation.selection import AUC_PRC, MACRO_F1, method_scores, teacher_warning
+from memkd_edge.distillation.result_rows import method_rows, student_rows
+from memkd_edge.distillation.selection import AUC_PRC, MACRO_F1, teacher_warning
 from memkd_edge.distillation.stream_teacher import answers_along
 from memkd_edge.distillation.streams import StreamSeries, joined, judged_at_ends, judged_everywhere, recorded
-from memkd_edge.distillation.students import Candidate, Parameters
+from memkd_edge.distillation.students import Candidate, only, single
 from memkd_edge.distillation.study import Fold, Study, Teachers, TrainingContext, given_teacher, study, train_teachers
-from memkd_edge.distillation.teacher import Series, TeacherModel, load_teacher, noise_levels
+from memkd_edge.distillation.teacher import Series, TeacherModel, load_teacher, noise_levels, parameter_count
 from memkd_edge.errors import UsageError
 from memkd_edge.export_names import rename_note
 from memkd_edge.metadata import Metadata
-from memkd_edge.nets.classifier import Classifier, ModelSpec, build, hidden_size_for, logits_over_time, save_model
+from memkd_edge.nets.classifier import Classifier, ModelSpec, hidden_size_for, logits_over_time, save_model
 from memkd_edge.options import check
 from memkd_edge.progress import Reporter
 from memkd_edge.runs import CHECKPOINT, METADATA, METRICS, SERIES, STUDENT, TEACHER, Run, alone, run_path
@@ -109,7 +110,7 @@ def distill(
     spec_of_teacher = teacher_spec(config, channels, classes)
     if teacher is None and config.teacher:
         teacher = load_teacher(Path(config.teacher), spec_of_teacher).to(device)
-    size = spec_of_teacher.parameters if teacher is None else _parameters(teacher)
+    size = spec_of_teacher.parameters if teacher is None else parameter_count(teacher)
     spec = student_spec(config, channels, classes, size)
     progress = progress or Reporter()
     path = resume.path if resume is not None else run_path(run_root, name or _free_name(run_root, prepared.metadata.name))
@@ -267,10 +268,6 @@ def teacher_spec(config: DistillConfig, channels: int, classes: int) -> ModelSpe
     )
 
 
-def _parameters(model: TeacherModel) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
 def student_spec(config: DistillConfig, channels: int, classes: int, teacher_parameters: int) -> ModelSpec:
     """Return the architecture of the students.
 
@@ -289,7 +286,7 @@ def _finish(
     """Measure everything on the test series, once, and write the run's files."""
     choice, kept_students = found.choice, found.population.kept
     index = found.refitted.index(candidates[choice.index])
-    student = _single(spec, kept_students, index)
+    student = single(spec, kept_students, index)
     context.run.write_bytes(STUDENT, save_model(student))
     if isinstance(teachers.final, Classifier):
         context.run.write_bytes(TEACHER, save_model(teachers.final))
@@ -297,10 +294,10 @@ def _finish(
     device, seed = context.all.x.device, context.config.seed
     x_test, y_test = torch.from_numpy(prepared.x_test).to(device), prepared.y_test
     joined_test = None if spec.kind == Cell.CNN else judged_at_ends(prepared.x_test, y_test, seed, device)
-    from_reset = classification_metrics(predict(spec, _only(kept_students, index), x_test)[0].cpu().numpy(), y_test)
+    from_reset = classification_metrics(predict(spec, only(kept_students, index), x_test)[0].cpu().numpy(), y_test)
     never_reset = None
     if joined_test is not None:
-        ends = predict_along(spec, _only(kept_students, index), joined_test)[0]
+        ends = predict_along(spec, only(kept_students, index), joined_test)[0]
         never_reset = classification_metrics(ends.cpu().numpy(), joined_test.y.cpu().numpy())
     if joined_test is not None and prepared.metadata.reset == Reset.NEVER:
         y_test = joined_test.y.cpu().numpy()
@@ -313,9 +310,11 @@ def _finish(
     with torch.no_grad():
         over_time = torch.cat([logits_over_time(student, part) for part in torch.split(torch.from_numpy(prepared.x_test), 256)])
     kept = test_logits[index]
+    test = {"test_auc_prc": auc_prc(test_logits, y_test), "test_accuracy": (test_logits.argmax(-1) == y_test).mean(-1)}
+    agreements = np.array([agreement(logits, teacher_test) for logits in test_logits])
     teacher_metrics = classification_metrics(teacher_test, y_test)
     student_metrics = classification_metrics(kept, y_test)
-    teacher_parameters = _parameters(teachers.final)
+    teacher_parameters = parameter_count(teachers.final)
     warm_up = int(np.quantile(warm_up_samples(over_time.numpy()), WARM_UP_SHARE, method="higher"))
     member = choice.kept.members.index(choice.index)
     teacher_validation = classification_metrics(teachers.held_out_logits, context.held_out_labels)
@@ -343,7 +342,7 @@ def _finish(
                 "test": student_metrics,
                 "test_from_reset": from_reset,
                 "test_never_reset": never_reset,
-                "agreement_with_teacher": agreement(kept, teacher_test),
+                "agreement_with_teacher": float(agreements[index]),
                 "retention": retention(student_metrics, teacher_metrics),
                 "per_class": per_class_table(kept, y_test, prepared.metadata.labels),
                 "warm_up_samples": warm_up,
@@ -353,8 +352,8 @@ def _finish(
                 "test": majority_metrics(prepared.y_train, prepared.y_test),
                 "validation": majority_metrics(prepared.y_train, context.held_out_labels),
             },
-            "methods": _method_rows(y_test, candidates, found, test_logits),
-            "students": _student_rows(y_test, found, test_logits, teacher_test),
+            "methods": method_rows(candidates, found, "auc_prc", test),
+            "students": student_rows(found, "auc_prc", test | {"agreement_with_teacher": agreements}),
             "kept_because": choice.reason,
             "warning": teacher_warning(
                 {one.method: float(one.auc.mean()) for one in choice.methods}, teacher_validation["auc_prc"]
@@ -377,65 +376,3 @@ def chance_warning(accuracy: float, prepared: Prepared) -> str:
         f"the student is not better than always saying {label!r}: it decides {accuracy:.3f} of {len(prepared.y_test)} test "
         f"series correctly, {label!r} alone {majority:.3f} (within two standard errors)"
     )
-
-
-def _only(parameters: Parameters, index: int) -> Parameters:
-    return {name: tensor[index : index + 1] for name, tensor in parameters.items()}
-
-
-def _single(spec: ModelSpec, parameters: Parameters, index: int) -> Classifier:
-    model = build(spec)
-    model.load_state_dict({name: tensor[index] for name, tensor in parameters.items()})
-    return model.eval()
-
-
-def _method_rows(
-    y_test: NDArray[np.int64], candidates: list[Candidate], found: Study, test_logits: NDArray[np.float32]
-) -> list[dict[str, Any]]:
-    """Return one row per (method, weight): mean and std over its seeds; test figures for a method's best weight."""
-    test = {
-        "test_auc_prc": auc_prc(test_logits, y_test),
-        "test_accuracy": (test_logits.argmax(-1) == y_test).mean(-1),
-    }
-    chosen = {(score.method, score.weight) for score in found.choice.methods}
-    kept = (found.choice.kept.method, found.choice.kept.weight)
-    rows = []
-    for score in method_scores(candidates, found.history):
-        key = (score.method, score.weight)
-        row: dict[str, Any] = {
-            "method": score.method,
-            "weight": score.weight,
-            "seeds": len(score.members),
-            "stop_epoch": score.epoch,
-            "kept": key == kept,
-            "validation_auc_prc_mean": float(score.auc.mean()),
-            "validation_auc_prc_std": float(score.auc.std()),
-        }
-        if key in chosen:
-            members = [number for number, one in enumerate(found.refitted) if (one.method, one.weight) == key]
-            for name, values in test.items():
-                row |= {f"{name}_mean": float(values[members].mean()), f"{name}_std": float(values[members].std())}
-        rows.append(row)
-    return rows
-
-
-def _student_rows(
-    y_test: NDArray[np.int64], found: Study, test_logits: NDArray[np.float32], teacher_test: NDArray[np.float32]
-) -> list[dict[str, Any]]:
-    """Return one row per student trained again on all training series: its held-out score as a candidate, its test figures."""
-    validation = [(one.epoch, area) for one in found.choice.methods for area in one.auc]
-    return [
-        {
-            "method": one.method,
-            "weight": one.weight,
-            "seed": one.seed,
-            "stop_epoch": epoch,
-            "validation_auc_prc": float(score),
-            "test_auc_prc": float(area),
-            "test_accuracy": float((logits.argmax(-1) == y_test).mean()),
-            "agreement_with_teacher": agreement(logits, teacher_test),
-        }
-        for one, (epoch, score), area, logits in zip(
-            found.refitted, validation, auc_prc(test_logits, y_test), test_logits, strict=True
-        )
-    ]

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from memkd_edge.data.prepare_recordings import PreparedRecordings, joined
 from memkd_edge.decisions import OperatingPoint, chosen_point, held_classes, operating_points
 from memkd_edge.distillation.population import predict_along
-from memkd_edge.distillation.selection import method_scores, teacher_warning
+from memkd_edge.distillation.result_rows import method_rows, student_rows
+from memkd_edge.distillation.selection import teacher_warning
 from memkd_edge.distillation.stream_teacher import answers_along
 from memkd_edge.distillation.streams import JudgedStreams, StreamSeries, judged_everywhere
-from memkd_edge.distillation.students import Candidate
+from memkd_edge.distillation.students import Candidate, only, single
 from memkd_edge.distillation.study import Study, Teachers, TrainingContext
-from memkd_edge.nets.classifier import Classifier, ModelSpec, build, logits_over_time, save_model
+from memkd_edge.distillation.teacher import parameter_count
+from memkd_edge.nets.classifier import Classifier, ModelSpec, logits_over_time, save_model
 from memkd_edge.runs import METADATA, METRICS, SERIES, STUDENT, TEACHER
 from memkd_edge.stream_scores import confusion, macro_f1, sample_accuracy, stream_scores
 
@@ -36,9 +38,8 @@ def measure_recordings(
     assert isinstance(context.all, StreamSeries)
     choice, students = found.choice, found.population.kept
     index = found.refitted.index(candidates[choice.index])
-    student = build(spec)
-    student.load_state_dict({name: tensor[index] for name, tensor in students.items()})
-    context.run.write_bytes(STUDENT, save_model(student.eval()))
+    student = single(spec, students, index)
+    context.run.write_bytes(STUDENT, save_model(student))
     if isinstance(teachers.final, Classifier):
         context.run.write_bytes(TEACHER, save_model(teachers.final))
 
@@ -56,15 +57,17 @@ def measure_recordings(
     accuracy, f1 = sample_accuracy(tables), macro_f1(tables)
 
     def along(one: NDArray[np.int64]) -> dict[str, Any]:
+        rate = prepared.metadata.sample_rate_hz or 1.0
         return stream_scores(np.split(one, ends), [y for _, y in prepared.test], len(labels), rate).as_dict()
 
-    rate = prepared.metadata.sample_rate_hz or 1.0
     point = _decision_layer(student, prepared, context.config.max_delay)
-    held = [held_classes(logits, point.margin) for logits in _logits_along(student, [x for x, _ in prepared.test])]
-    parameters = sum(parameter.numel() for parameter in teachers.final.parameters())
+    never_reset = _logits_along(student, [x for x, _ in prepared.test])
+    held = [held_classes(logits, point.margin) for logits in never_reset]
+    parameters = parameter_count(teachers.final)
     kept_series = prepared.kept_series(context.all.chunk)
-    warm_up = _warm_up(student, [x for x, _ in prepared.test], kept_series["x_test"].shape[1])
-    judged = truth >= 0
+    warm_up = _warm_up(student, [x for x, _ in prepared.test], never_reset, kept_series["x_test"].shape[1])
+    agreements = (decisions == taught)[:, truth >= 0].mean(-1)
+    test = {"test_accuracy": accuracy, "test_f1_macro": f1}
     member = choice.kept.members.index(choice.index)
     validation = context.measure.of(teachers.held_out_logits[None], context.held_out_labels)[0]
     context.run.write_json(
@@ -92,11 +95,11 @@ def measure_recordings(
                 "held": along(np.concatenate(held)),
                 "decision_margin": point.margin,
                 "validation": {"f1_macro": float(choice.kept.auc[member]), "cross_entropy": float(choice.kept.loss[member])},
-                "agreement_with_teacher": float((decisions[index] == taught)[judged].mean()),
+                "agreement_with_teacher": float(agreements[index]),
                 "warm_up_samples": warm_up,
             },
-            "methods": _method_rows(candidates, found, accuracy, f1),
-            "students": _student_rows(found, accuracy, f1, decisions, taught, judged),
+            "methods": method_rows(candidates, found, "f1_macro", test),
+            "students": student_rows(found, "f1_macro", test | {"agreement_with_teacher": agreements}),
             "kept_because": choice.reason,
             "warning": teacher_warning(
                 {one.method: float(one.auc.mean()) for one in choice.methods}, float(validation), context.measure.name
@@ -131,70 +134,24 @@ def _decision_layer(student: Classifier, prepared: PreparedRecordings, max_delay
 
 def _decided(spec: ModelSpec, students: dict[str, torch.Tensor], number: int, streams: JudgedStreams) -> NDArray[np.int64]:
     """Return the decisions [N] of one student; one at a time, because streams may be long."""
-    own = {name: tensor[number : number + 1] for name, tensor in students.items()}
-    return predict_along(spec, own, streams)[0].argmax(-1).cpu().numpy()
+    return predict_along(spec, only(students, number), streams)[0].argmax(-1).cpu().numpy()
 
 
-def _warm_up(student: Classifier, streams: Sequence[NDArray[np.float32]], chunk: int) -> int:
-    """Return the samples after a reset until decisions are those of a student that was never reset, in most chunks of streams."""
+def _warm_up(
+    student: Classifier, streams: Sequence[NDArray[np.float32]], never_reset: Sequence[NDArray[np.float32]], chunk: int
+) -> int:
+    """Return the samples after a reset until decisions are those of a student that was never reset, in most chunks of streams.
+
+    Args:
+        never_reset: its logits [T, K] along the streams [T, C].
+    """
     settled = []
     with torch.no_grad():
-        for x in streams:
-            never = logits_over_time(student, torch.from_numpy(x)[None])[0].argmax(-1)
+        for x, logits in zip(streams, never_reset, strict=True):
+            never = torch.from_numpy(logits).argmax(-1)
             count = len(x) // chunk
             whole = torch.from_numpy(x[: count * chunk]).view(count, chunk, -1)
             differs = logits_over_time(student, whole).argmax(-1) != never[: count * chunk].view(count, chunk)
             settled.append((differs * torch.arange(1, chunk + 1)).amax(1) + 1)
     after = torch.cat(settled).clamp_max(chunk).numpy()
     return int(np.quantile(after, WARM_UP_SHARE, method="higher"))
-
-
-def _method_rows(
-    candidates: list[Candidate], found: Study, accuracy: NDArray[np.float64], f1: NDArray[np.float64]
-) -> list[dict[str, Any]]:
-    """Return one row per (method, weight): mean and std over its seeds; test figures for a method's best weight."""
-    chosen = {(score.method, score.weight) for score in found.choice.methods}
-    kept = (found.choice.kept.method, found.choice.kept.weight)
-    rows = []
-    for score in method_scores(candidates, found.history):
-        key = (score.method, score.weight)
-        row: dict[str, Any] = {
-            "method": score.method,
-            "weight": score.weight,
-            "seeds": len(score.members),
-            "stop_epoch": score.epoch,
-            "kept": key == kept,
-            "validation_f1_macro_mean": float(score.auc.mean()),
-            "validation_f1_macro_std": float(score.auc.std()),
-        }
-        if key in chosen:
-            members = [number for number, one in enumerate(found.refitted) if (one.method, one.weight) == key]
-            for name, values in (("test_accuracy", accuracy), ("test_f1_macro", f1)):
-                row |= {f"{name}_mean": float(values[members].mean()), f"{name}_std": float(values[members].std())}
-        rows.append(row)
-    return rows
-
-
-def _student_rows(
-    found: Study,
-    accuracy: NDArray[np.float64],
-    f1: NDArray[np.float64],
-    decisions: NDArray[np.int64],
-    taught: NDArray[np.int64],
-    judged: NDArray[np.bool_],
-) -> list[dict[str, Any]]:
-    """Return one row per student trained again on all training recordings."""
-    validation = [(one.epoch, score) for one in found.choice.methods for score in one.auc]
-    return [
-        {
-            "method": one.method,
-            "weight": one.weight,
-            "seed": one.seed,
-            "stop_epoch": epoch,
-            "validation_f1_macro": float(score),
-            "test_accuracy": float(accuracy[number]),
-            "test_f1_macro": float(f1[number]),
-            "agreement_with_teacher": float((decisions[number] == taught)[judged].mean()),
-        }
-        for number, (one, (epoch, score)) in enumerate(zip(found.refitted, validation, strict=True))
-    ]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from memkd_edge import seeds
 from memkd_edge.distillation.methods import Outputs
-from memkd_edge.nets.classifier import CNN_KERNEL, ModelSpec, build
+from memkd_edge.nets.classifier import CNN_KERNEL, Classifier, ModelSpec, build
 from memkd_edge.nets.recurrence import gru, lstm
 from memkd_edge.vocabulary import Cell
 
@@ -135,3 +135,15 @@ def training_bytes(spec: ModelSpec, samples: int) -> int:
     """Return roughly how much memory one student's training step on a batch of so many samples holds."""
     per_sample = 12 * spec.hidden_size  # floats: states, cells, their gradients, and the copies in between
     return 4 * samples * per_sample
+
+
+def only(parameters: Parameters, index: int) -> Parameters:
+    """Return student `index` of a population, as a population of one."""
+    return {name: tensor[index : index + 1] for name, tensor in parameters.items()}
+
+
+def single(spec: ModelSpec, parameters: Parameters, index: int) -> Classifier:
+    """Return student `index` of a population as a model of its own."""
+    model = build(spec)
+    model.load_state_dict({name: tensor[index] for name, tensor in parameters.items()})
+    return model.eval()

@@ -339,6 +339,11 @@ class TeacherTraining:
         return self.model.eval().requires_grad_(False)
 
 
+def parameter_count(model: TeacherModel) -> int:
+    """Return how many parameters a teacher has."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
 def noise_levels(text: str) -> list[float]:
     """Parse the noise levels to try, numbers joined by commas.
 

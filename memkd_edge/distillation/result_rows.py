@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rows of metrics.json, of windows and of recordings alike: methods, and students trained again on all training data."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memkd_edge.distillation.selection import method_scores
+from memkd_edge.distillation.students import Candidate
+from memkd_edge.distillation.study import Study
+
+Figures = Mapping[str, NDArray[np.float64]]  # a figure's name: its values [P], of the students trained again
+
+
+def method_rows(candidates: list[Candidate], found: Study, measure: str, test: Figures) -> list[dict[str, Any]]:
+    """Return one row per (method, weight): mean and std over its seeds; test figures for a method's best weight.
+
+    Args:
+        measure: what selected, as in `validation_<measure>_mean`.
+    """
+    chosen = {(score.method, score.weight) for score in found.choice.methods}
+    kept = (found.choice.kept.method, found.choice.kept.weight)
+    rows = []
+    for score in method_scores(candidates, found.history):
+        key = (score.method, score.weight)
+        row: dict[str, Any] = {
+            "method": score.method,
+            "weight": score.weight,
+            "seeds": len(score.members),
+            "stop_epoch": score.epoch,
+            "kept": key == kept,
+            f"validation_{measure}_mean": float(score.auc.mean()),
+            f"validation_{measure}_std": float(score.auc.std()),
+        }
+        if key in chosen:
+            members = [number for number, one in enumerate(found.refitted) if (one.method, one.weight) == key]
+            for name, values in test.items():
+                row |= {f"{name}_mean": float(values[members].mean()), f"{name}_std": float(values[members].std())}
+        rows.append(row)
+    return rows
+
+
+def student_rows(found: Study, measure: str, figures: Figures) -> list[dict[str, Any]]:
+    """Return one row per student trained again on all training data: its held-out score as a candidate, and its figures."""
+    validation = [(one.epoch, score) for one in found.choice.methods for score in one.auc]
+    return [
+        {
+            "method": one.method,
+            "weight": one.weight,
+            "seed": one.seed,
+            "stop_epoch": epoch,
+            f"validation_{measure}": float(score),
+            **{name: float(values[number]) for name, values in figures.items()},
+        }
+        for number, (one, (epoch, score)) in enumerate(zip(found.refitted, validation, strict=True))
+    ]
