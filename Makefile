@@ -96,7 +96,7 @@ exact: setup ## A million steps of the integer reference against the tflite-micr
 quant-report: setup ## What quantisation costs on all data sets at hand, into models/quant
 	python -m experiments.quantization_cost --out models/quant $(if $(wildcard ../shared/data/npz),--data-root ../shared/data/npz)
 
-runtimes: $(VENV)-tf/.installed $(VENV)-tflite/.installed $(VENV)-bare/.installed ## Environments of their own: TensorFlow, tflite-runtime, a bare Pi
+runtimes: $(foreach kind,tf tflite bare tools,$(VENV)-$(kind)/.installed) ## Environments of their own: TensorFlow, tflite-runtime, a bare Pi, the field's tools
 
 $(VENV)-tf/.installed:
 	$(PYTHON) -m venv $(VENV)-tf
@@ -113,5 +113,10 @@ $(VENV)-bare/.installed: constraints.txt
 	$(VENV)-bare/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt numpy ai-edge-litert
 	touch $@
 
+$(VENV)-tools/.installed:
+	$(PYTHON) -m venv $(VENV)-tools
+	$(VENV)-tools/bin/python -m pip install --quiet --disable-pip-version-check ai-edge-quantizer==0.10.0 ethos-u-vela==5.2.0
+	touch $@
+
 clean: ## Remove the virtual environment and caches, never a run
-	rm -rf $(VENV) $(VENV)-tf $(VENV)-tflite $(VENV)-bare .pytest_cache .mypy_cache .ruff_cache build dist
+	rm -rf $(VENV) $(VENV)-tf $(VENV)-tflite $(VENV)-bare $(VENV)-tools .pytest_cache .mypy_cache .ruff_cache build dist

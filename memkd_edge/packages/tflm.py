@@ -23,7 +23,7 @@ def tflm_fields(
 ) -> dict[str, Any]:
     """Return what the templates of the `tflm` package know on top of the others.
 
-    The file is written without names and metadata: the C++ class holds what firmware needs of them.
+    The file is the stripped one: the C++ class holds what firmware needs of them.
 
     Raises:
         UsageError: a model for raw counts, whose filter would have to stand in front of the file.

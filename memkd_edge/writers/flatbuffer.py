@@ -7,6 +7,7 @@ because it neither shares them nor honours `force_align: 16` of constant buffers
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import flatbuffers
@@ -74,8 +75,8 @@ class Subgraph:
 class ModelWriter:
     """Collects subgraphs and metadata, then `finish` writes the file.
 
-    Every subgraph becomes a signature of the same name over its `inputs` and `outputs`. With `names` False subgraphs and tensors
-    go nameless; signatures still find them.
+    Every subgraph becomes a signature of the same name over its `inputs` and `outputs`. With `names` False subgraphs go nameless, and
+    tensors are numbered, 12 bytes each, because tools tell them apart by name; those called as in a signature keep their name.
     """
 
     def __init__(self, *, names: bool = True) -> None:
@@ -86,6 +87,7 @@ class ModelWriter:
         self._metadata: dict[str, int] = {}
         self._builder = flatbuffers.Builder(4096)
         self._shared: dict[Hashable, int] = {}
+        self._numbering = count()
 
     def subgraph(self, name: str) -> Subgraph:
         """Append an empty subgraph."""
@@ -150,17 +152,22 @@ class ModelWriter:
     def _write_tensor(self, tensor: _Tensor) -> int:
         builder = self._builder
         shape = self._numbers(tensor.shape, np.int32)
-        name = self._string(tensor.name) if self._names else None
+        name = self._string(self._tensor_name(tensor))
         quantization = None if tensor.scale is None else self._quantization(tensor.scale, tensor.zero_point)
         schema.TensorStart(builder)
         schema.TensorAddShape(builder, shape)
         schema.TensorAddBuffer(builder, tensor.buffer)
-        if name is not None:
-            schema.TensorAddName(builder, name)
+        schema.TensorAddName(builder, name)
         if quantization is not None:
             schema.TensorAddQuantization(builder, quantization)
         schema.TensorAddType(builder, _TYPES[tensor.dtype])
         return int(schema.TensorEnd(builder))
+
+    def _tensor_name(self, tensor: _Tensor) -> str:
+        """The name as given or, in a file without names, a number unless a signature has the name anyway."""
+        if self._names or any(tensor.name in (*graph.inputs, *graph.outputs) for graph in self._subgraphs):
+            return tensor.name
+        return str(next(self._numbering))
 
     def _quantization(self, scale: float, zero_point: int) -> int:
         scales = self._numbers([scale], np.float32)

@@ -106,7 +106,7 @@ def write_tflite(
         q: the integer model.
         metadata: embedded as buffer `memkd_edge`, arithmetic and input scale filled in; None leaves it out.
         interface: int8 (x and logits int8, state int16) or int16x8 (all int16).
-        strip: leave out tensor names and metadata; ai-edge-quantizer, which knows tensors by name, refuses such a file.
+        strip: number the tensors instead of naming them, and leave out metadata.
 
     Raises:
         UsageError: an unknown interface.

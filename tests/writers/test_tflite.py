@@ -109,11 +109,13 @@ def test_the_float_graph_is_the_same_operators_in_their_first_version(kind, expe
 
 @pytest.mark.parametrize("spec", [ModelSpec(3, 4, 2, num_layers=2), ModelSpec(3, 4, 2, kind="gru")], ids=str)
 def test_no_tensor_name_stands_twice_in_a_file(spec):
-    # ai-edge-quantizer 0.10 knows tensors by name and refuses a file with two of one name; tried by hand, it opens these.
-    files = [write_tflite(quantized(spec), None, interface=interface) for interface in ("int8", "int16x8")]
-    for data in (*files, write_tflite_float(random_model(spec, 1), None)):
+    # ai-edge-quantizer 0.10 knows tensors by name and refuses a file with two of one name (test_field_tools.py).
+    q, model = quantized(spec), random_model(spec, 1)
+    files = [write_tflite(q, None, interface=interface, strip=strip) for interface in ("int8", "int16x8") for strip in (False, True)]
+    for data in (*files, *(write_tflite_float(model, None, strip=strip) for strip in (False, True))):
         graphs = parsed(data).subgraphs
         names = [tensor.name for graph in graphs for tensor in graph.tensors]
+        assert None not in names
         assert len(set(names)) == len(names)
         assert len(graphs) == 2
 
@@ -218,17 +220,18 @@ def test_tensor_names_read_well_and_are_unique():
     assert {"x", "h", "c", "h1", "c1", "logits", "lstm/forget_gate", "lstm1/candidate", "classifier/weight"} <= set(names)
 
 
-def test_strip_drops_names_and_metadata_but_keeps_the_signatures(metadata):
+def test_strip_numbers_the_tensors_and_drops_metadata_but_keeps_the_signatures(metadata):
     file = write_tflite(quantized(ModelSpec(1, 8, 2)), metadata, strip=True)
     model = parsed(file)
     assert not model.metadata
-    assert all(tensor.name is None for graph in model.subgraphs for tensor in graph.tensors)
+    names = {tensor.name.decode() for graph in model.subgraphs for tensor in graph.tensors}
+    assert names == {"x", "h", "c", "logits", *map(str, range(len(names) - 4))}
     runner = litert_interpreter(file).get_signature_runner("step")
     assert sorted(runner.get_input_details()) == ["c", "h", "x"]
     assert sorted(runner.get_output_details()) == ["c", "h", "logits"]
 
 
-@pytest.mark.parametrize(("interface", "limit"), [("int8", 3300), ("int16x8", 2900)])
+@pytest.mark.parametrize(("interface", "limit"), [("int8", 3650), ("int16x8", 3150)])
 def test_a_stripped_student_of_eight_units_keeps_its_size(interface, limit):
     assert len(write_tflite(quantized(ModelSpec(1, 8, 2)), None, interface=interface, strip=True)) <= limit
 
