@@ -16,7 +16,7 @@ TEST_TOOLS := gcc:gcc g++:g++ clang:clang gcc-avr:avr-gcc avr-libc:/usr/lib/avr/
 # All our C and C++; what stands in models/ is generated.
 C_FILES = $$(git ls-files '*.c' '*.cc' '*.h' ':!models')
 
-.PHONY: help demo test test-fast setup lint tools test-tools runtimes format bench-c bench-distill ablation streams demo-seeds evidence models exact quant-report clean
+.PHONY: help demo test test-fast setup lint tools test-tools runtimes format bench-c bench-distill ablation streams stream-windows demo-seeds evidence models exact quant-report clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,6 +80,9 @@ bench-c: setup tools ## Cost of the generated C against firmware_bench/figures.j
 
 streams: setup ## How well students decide at every sample of recordings, into models/streams.md
 	python -m experiments.streams
+
+stream-windows: setup ## How well students of joined windows decide at windows' ends, into models/stream_windows.md
+	python -m experiments.stream_windows
 
 demo-seeds: setup ## How often a distilled method wins the demo, into models/demo_seeds.md
 	python -m experiments.demo_seeds
