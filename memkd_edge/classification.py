@@ -20,6 +20,7 @@ from memkd_edge.data.recording_loading import labelled_by_intervals, raw_from_ta
 from memkd_edge.data.recording_tables import from_frame
 from memkd_edge.data.recording_timing import KEPT_WITHIN, common_rate, find_clocks, place_in_time, stretches_at
 from memkd_edge.data.recordings import NO_CLASS, Recording, whole_name
+from memkd_edge.decisions import NONE, NOT_YET
 from memkd_edge.errors import MemkdEdgeError, MissingToolError, UsageError
 from memkd_edge.metadata import Metadata
 from memkd_edge.options import check
@@ -31,7 +32,7 @@ _TRAINING = ("windows", "hop", "balance", "unlabelled", "test_subjects")  # opti
 
 @dataclass(frozen=True)
 class Decided:
-    """A stretch and what was decided along it. scores: float32 [T, K]; decisions: int64 [T], -1 for not yet."""
+    """A stretch and what was decided along it. scores: float32 [T, K]; decisions: int64 [T], -1 not yet, -2 none."""
 
     stretch: Recording
     scores: NDArray[np.float32]
@@ -42,7 +43,8 @@ class Decided:
 class ClassifyReport:
     """What `memkd-edge classify` shows.
 
-    samples: of each class by decision; undecided: samples before the first decision of a stream. along: `StreamScores.as_dict`
+    samples: of each class by decision; undecided: samples before the first decision of a stream. refused: samples whose
+    answer is none. along: `StreamScores.as_dict`
     over the decided samples with a label, None without any. notes: what was taken for what. out: the file written, or "".
     """
 
@@ -52,6 +54,7 @@ class ClassifyReport:
     seconds: float
     samples: dict[str, int]
     undecided: int
+    refused: int
     along: dict[str, Any] | None
     notes: tuple[str, ...]
     out: str = ""
@@ -101,7 +104,8 @@ def classify(model: Path, options: DataConfig, *, out: Path | None = None, force
         streams=len(streams),
         seconds=len(every) / rate,
         samples={label: int((every == index).sum()) for index, label in enumerate(metadata.labels)},
-        undecided=int((every < 0).sum()),
+        undecided=int((every == NOT_YET).sum()),
+        refused=int((every == NONE).sum()),
         along=_along(streams, len(metadata.labels), rate),
         notes=tuple(notes),
         out="" if out is None else str(out),
@@ -203,7 +207,7 @@ def _write(out: Path, decided: list[Decided], labels: tuple[str, ...], rate: flo
 def _frames(decided: list[Decided], labels: tuple[str, ...], rate: float) -> Iterator[Any]:
     import pandas as pd
 
-    names = np.array([*labels, ""], dtype=object)  # the last is that of NO_CLASS and of not yet
+    names = np.array([*labels, "", ""], dtype=object)  # the last are those of NONE and of NO_CLASS or NOT_YET
     for one in decided:
         yield pd.DataFrame(
             {

@@ -74,6 +74,12 @@ class DataConfig:
         minimum=0,
         help="Median delay in seconds up to which a decision may wait for a lead in the scores, for fewer false switches.",
     )
+    refuse: float = option(
+        0.0,
+        group="Recordings",
+        minimum=0,
+        help="Share of the right decisions given up so that the model may answer none where it is unsure. 0: it always answers.",
+    )
     windows: str = option("", group="Recordings", help="Cut windows of one label, of this length, as in 2s.")
     hop: str = option("", group="Recordings", help="From the start of a window to the next, as in 0.5s. Default: half a window.")
     test_fraction: float = option(

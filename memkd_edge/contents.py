@@ -155,8 +155,10 @@ class RecordingTeacherMetrics:
 class RecordingStudentMetrics:
     """The kept student of recordings; stream and validation as of the teacher.
 
-    warm_up_samples: after a reset, until its decisions are those of a student that was never reset, in 90 % of the test chunks.
-    held: as stream, of the class that is held until another leads by decision_margin (logits); None of older runs.
+    warm_up_samples: after a reset, until its decisions are right nearly as often as those of a student that was never reset.
+    held: as stream, of the class that is held until another leads by decision_margin (logits); None of older runs. refusal: floor
+    (logits) below whose lead the answer is none, and the shares of the right, wrong and unlabelled samples along the held-out
+    streams that are refused with it; None where nothing is.
     """
 
     kind: str
@@ -173,6 +175,7 @@ class RecordingStudentMetrics:
     warm_up_samples: int
     held: dict[str, Any] | None = None
     decision_margin: float = 0.0
+    refusal: dict[str, float | None] | None = None
 
 
 @dataclass(frozen=True)

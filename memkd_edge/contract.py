@@ -15,18 +15,24 @@ from memkd_edge.vocabulary import Decision, Reset
 class Contract:
     """How a model is fed and when it decides.
 
-    reset, decides, margin (in logits): as in the metadata. staggered: two states, half a window apart. window: samples of one, 0
-    where none is counted. not_yet: samples after the beginning that get no decision. hold: missing samples up to which the last
-    one is held.
+    reset, decides, margin and refuse_below (in logits): as in the metadata. staggered: two states, half a window apart. window:
+    samples of one, 0 where none is counted. not_yet: samples after the beginning that get no decision. hold: missing samples up
+    to which the last one is held.
     """
 
     reset: Reset
     decides: Decision
     margin: float
+    refuse_below: float | None
     staggered: bool
     window: int
     not_yet: int
     hold: int
+
+    @property
+    def refuses(self) -> bool:
+        """The answer may be none."""
+        return self.refuse_below is not None
 
     @property
     def at_window_ends(self) -> bool:
@@ -41,7 +47,7 @@ class Contract:
     @property
     def sentences(self) -> list[str]:
         """The contract in words."""
-        return [sentence for sentence in (*self._state(), self._held(), self._gaps()) if sentence]
+        return [sentence for sentence in (*self._state(), self._held(), self._refused(), self._gaps()) if sentence]
 
     def _state(self) -> list[str]:
         first = f" after the first {_samples(self.not_yet)}" if self.not_yet else ""
@@ -70,6 +76,11 @@ class Contract:
             return ""
         return f"Another class takes over where its logit leads that of the class held by more than {self.margin:g}."
 
+    def _refused(self) -> str:
+        if self.refuse_below is None:
+            return ""
+        return f"The answer is none where the logit of the class held does not lead every other by {self.refuse_below:.3g}."
+
     def _gaps(self) -> str:
         return f"A gap of up to {_samples(self.hold)} is filled with the last one; after a longer one the stream begins anew."
 
@@ -95,7 +106,8 @@ def contract(metadata: Metadata, *, resampled: bool) -> Contract:
     else:
         not_yet = 0 if metadata.reset == Reset.WINDOW else warm_up
     counted = window if staggered or at_ends else 0
-    return Contract(metadata.reset, metadata.decides, metadata.decision_margin, staggered, counted, not_yet, hold)
+    margin, floor = metadata.decision_margin, metadata.refuse_below
+    return Contract(metadata.reset, metadata.decides, margin, floor, staggered, counted, not_yet, hold)
 
 
 def steps_per_sample(resampling: Resampling) -> float:

@@ -4,10 +4,15 @@
 Scores that are nearly equal change places many times a second. Holding the present class until another leads it by more than
 `margin` takes one comparison and one stored class a sample; on wearable streams it removes more false switches for the same delay
 than holding for some samples or a majority vote does (DESIGN.md).
+
+A model may also refuse: where the class held does not lead every other one by a floor, the answer is none. The lead of the first
+class over the second is what integers can compute of a confidence; of two classes it is the logarithm of their odds.
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +21,7 @@ from memkd_edge.stream_scores import StreamScores, stream_scores
 
 MARGINS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)  # logits
 LOSS_ALLOWED = 0.03  # of accuracy per sample, for fewer false switches
+NOT_YET, NONE = -1, -2  # instead of a class: no decision so far; refused, because no class leads enough
 
 
 def held_classes(scores: NDArray[np.generic], margin: float, held: int | None = None) -> NDArray[np.int64]:
@@ -40,6 +46,25 @@ def held_classes(scores: NDArray[np.generic], margin: float, held: int | None = 
             present, start = int(best[t]), t
     result[start:] = present
     return result
+
+
+def leads(scores: NDArray[np.generic], held: NDArray[np.int64]) -> NDArray[Any]:
+    """Return how far the class held leads the best other one, [T], below 0 where another leads.
+
+    Args:
+        scores: [T, K] logits or integers of one scale.
+        held: class index [T].
+    """
+    rows = np.arange(len(scores))
+    others = scores.copy()
+    others[rows, held] = scores.min() if len(scores) else 0
+    lead: NDArray[Any] = scores[rows, held] - others.max(-1)
+    return lead
+
+
+def refused(scores: NDArray[np.generic], held: NDArray[np.int64], floor: float) -> NDArray[np.bool_]:
+    """Return where [T] the answer is none: the class held does not lead every other by `floor`, in the unit of the scores."""
+    return leads(scores, held) < floor
 
 
 def margin_steps(margin: float, scale: float) -> int:
@@ -85,3 +110,43 @@ def chosen_point(points: Sequence[OperatingPoint], max_delay_s: float) -> Operat
     floor = plain.scores.accuracy - LOSS_ALLOWED
     taken = [one for one in points[1:] if one.scores.delay_median_s <= max_delay_s and one.scores.accuracy >= floor]
     return min([plain, *taken], key=lambda one: (one.scores.false_switches_per_minute, one.margin))
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A floor, in logits, below whose lead the answer is none, and the shares of samples that are refused with it.
+
+    right, wrong: of the samples whose class held is right or wrong. unlabelled: of the samples without a label; nan without any.
+    """
+
+    floor: float
+    right: float
+    wrong: float
+    unlabelled: float
+
+    def as_dict(self) -> dict[str, float | None]:
+        """Return plain values for JSON; None for what is undefined."""
+        return {name: value if math.isfinite(value) else None for name, value in asdict(self).items()}
+
+
+def chosen_refusal(
+    logits: Sequence[NDArray[np.float32]], labels: Sequence[NDArray[np.int64]], margin: float, share: float
+) -> Refusal:
+    """Return the floor that refuses `share` of the right answers along streams.
+
+    Args:
+        logits: [T, K] per stream.
+        labels: int64 [T] per stream, -1 where there is none.
+        margin: of the class held, in logits.
+        share: in (0, 1).
+    """
+    held = [held_classes(one, margin) for one in logits]
+    lead = np.concatenate([leads(one, own) for one, own in zip(logits, held, strict=True)])
+    answer, truth = np.concatenate(held), np.concatenate(labels)
+    right = answer == truth
+    floor = float(np.quantile(lead[right], share)) if right.any() else 0.0
+
+    def share_of(which: NDArray[np.bool_]) -> float:
+        return float((lead[which] < floor).mean()) if which.any() else math.nan
+
+    return Refusal(floor, share_of(right), share_of(~right & (truth >= 0)), share_of(truth < 0))

@@ -44,11 +44,13 @@ class Metadata:
     labels: class names, in logit order. channels, units: one per input channel. sample_rate_hz: of the raw signal, or None
     when the source does not tell. mean, std: per-channel normalisation in physical units, x_model = (x - mean) / std.
     window_length: raw samples of one training series (0 when they vary). warm_up: model time steps after a reset until the
-    decision is final for 90 % of the test series. accuracy: test accuracy of the float student.
+    decision is final for 90 % of the test series; of recordings, until decisions are right nearly as often as never reset
+    (`recording_results.warm_up`). accuracy: test accuracy of the float student.
     dataset_split: how the test part was held out, "" when the data set brings its own.
     reset: when the state is reset in use. "never": trained on streams; "window": on windows of window_length samples that may be
     cut anywhere; "event": the caller starts each series. decides: what the model was taught to decide, "every_sample" or
     "window_end". decision_margin: in logits, by which another class must lead before the decision leaves the one held.
+    refuse_below: in logits; where the class held does not lead every other by so much the answer is none. None: always an answer.
     arithmetic: "float32", "int8" or "int16x8"; input_scale, input_zero_point: of the tensor `x`, real = scale * (q - zero_point).
     input: what a step takes: "normalised" x; "raw" with `counts_per_unit` [C] int16 sensor counts (counts of one physical unit),
     at the model's own rate; "raw" without, physical units (float32). golden: test vectors, [{"x": [[...] per raw sample],
@@ -81,6 +83,7 @@ class Metadata:
     reset: Reset = Reset.WINDOW
     decides: Decision = Decision.WINDOW_END
     decision_margin: float = 0.0
+    refuse_below: float | None = None
     format: int = FORMAT
 
     def to_json(self) -> str:
@@ -89,7 +92,7 @@ class Metadata:
         What a model is for stands there unless it is for windows, as models were before metadata said so.
         """
         values = asdict(self)
-        for name in ("reset", "decides", "decision_margin"):
+        for name in ("reset", "decides", "decision_margin", "refuse_below"):
             if values[name] == getattr(Metadata, name):
                 del values[name]
         return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -171,6 +174,8 @@ def _check_values(found: Metadata) -> None:
         raise ValueError("a decision at window ends needs a window_length")
     if not 0 <= found.decision_margin < math.inf:
         raise ValueError(f"decision_margin is {found.decision_margin}")
+    if found.refuse_below is not None and not math.isfinite(found.refuse_below):
+        raise ValueError(f"refuse_below is {found.refuse_below}")
     for name in ("input_length", "output_length", "factor"):
         if not 0 <= getattr(resampling, name) < _MAX_STEPS:
             raise ValueError(f"{name} is {getattr(resampling, name)}")

@@ -29,7 +29,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from memkd_edge.contract import contract
 from memkd_edge.data.resampling import StreamingResampler, resample
-from memkd_edge.decisions import held_classes
+from memkd_edge.decisions import NONE, NOT_YET, held_classes, leads, refused
 from memkd_edge.errors import UsageError
 from memkd_edge.metadata import Resampling
 from memkd_edge.quantization.batch import CHUNK
@@ -41,7 +41,7 @@ _LARGEST = 1e15  # a larger sample counts as this one: float32 arithmetic on it 
 
 
 class Streamed(NamedTuple):
-    """What became of many samples: scores float32 [T, K] (softmax) and the class held, int64 [T], -1 for not yet."""
+    """What became of many samples: scores float32 [T, K] (softmax) and the answers, int64 [T]: a class, -1 not yet, -2 none."""
 
     scores: NDArray[np.float32]
     decisions: NDArray[np.int64]
@@ -71,8 +71,8 @@ class StreamingClassifier:
     """A streaming model loaded from an exported .tflite or .onnx file.
 
     metadata: what the file says about itself. labels: class names, in the order of the scores. decision: index of the class
-    that is held after the latest sample, None for not yet; another takes over where it leads by more than
-    `metadata.decision_margin`.
+    that is held after the latest sample, None for not yet and where the model refuses; another takes over where it leads by more
+    than `metadata.decision_margin`. refused: the answer is none, as the class held leads by less than `metadata.refuse_below`.
     """
 
     @naming_missing_packages()
@@ -87,9 +87,13 @@ class StreamingClassifier:
         self.metadata, self._model = load_step_model(Path(path))
         self.labels = self.metadata.labels
         self.decision: int | None = None
+        self.refused = False
+        self._held: int | None = None
         self._mean, self._std = (np.asarray(values, np.float32) for values in (self.metadata.mean, self.metadata.std))
         self._counts = np.asarray(self.metadata.counts_per_unit, np.float32)
         self._margin = self._model.on_grid(self.metadata.decision_margin)
+        below = self.metadata.refuse_below
+        self._floor = -math.inf if below is None else self._model.on_grid(below)
         self._window = self.metadata.window_length
         self._resamples = self.metadata.resampling.kind != "none"
         self._use = contract(self.metadata, resampled=False)
@@ -97,6 +101,7 @@ class StreamingClassifier:
         begins = (0, self._window // 2) if self._staggered else (0,)
         self._lanes = [_Lane(self._model, self.metadata.resampling, waits) for waits in begins]
         self._latest: NDArray[np.float32] | None = None
+        self._missing = 0  # samples of a gap, which the next sample fills
 
     def push(self, sample: ArrayLike) -> NDArray[np.float32] | None:
         """Take one sample.
@@ -113,14 +118,17 @@ class StreamingClassifier:
         values = np.asarray(sample, np.float32)
         if values.shape != self._mean.shape or not sum(map(abs, values.tolist())) < _LARGEST:
             values = self._checked(values)
+        if self._missing:
+            self._fill()
         self._latest = values
         logits, age = self._take(values)
         if logits is None:
             return None
         if self._decides(age):
-            best, held = int(logits.argmax()), self.decision
+            best, held = int(logits.argmax()), self._held
             if held is None or logits[best] - logits[held] > self._margin:
-                self.decision = best
+                held = best
+            self._answer(held, self._use.refuses and bool(leads(logits[None], np.array([held]))[0] < self._floor))
         return _softmax(logits)
 
     def stream(self, samples: ArrayLike) -> Streamed:
@@ -138,13 +146,15 @@ class StreamingClassifier:
             UsageError: not C finite numbers each.
         """
         values = self._checked_series(np.asarray(samples, np.float32), 2)
+        if self._missing and len(values):
+            self._fill()
         scores, decisions = [np.empty((0, len(self.labels)), np.float32)], [np.empty(0, np.int64)]
         for start in range(0, len(values), CHUNK):
             part = values[start : start + CHUNK]
             logits, ages = self._one_by_one(part) if self._resamples else self._at_once(part)
             if len(logits):
                 scores.append(_softmax(logits))
-                decisions.append(self._held(logits, ages))
+                decisions.append(self._answers(logits, ages))
         if len(values):
             self._latest = values[-1]
         return Streamed(np.concatenate(scores), np.concatenate(decisions))
@@ -172,19 +182,33 @@ class StreamingClassifier:
 
     def reset(self) -> None:
         """Forget the signal so far: the next sample is the first. Of a model for events this begins a series."""
-        self.decision = self._latest = None
+        self._latest = None
+        self._missing = 0
+        self._answer(None, refused=False)
         for lane in self._lanes:
             lane.begin()
 
     def gap(self, samples: int) -> None:
         """Say that so many samples are missing before the next one.
 
-        A gap of up to `metadata.hold_limit` samples is filled with the last one; after a longer one the stream begins anew.
+        A gap of up to `metadata.hold_limit` samples is filled with the last one when the next sample comes; after a longer one
+        the stream begins anew. Missing samples that are reported one after another are one gap.
+
+        Raises:
+            UsageError: a negative number.
         """
-        if samples > self._use.hold or self._latest is None:
+        if samples < 0:
+            raise UsageError(f"a gap has 0 samples or more, not {samples}")
+        if self._latest is None or samples > self._use.hold - self._missing:
             self.reset()
         else:
-            self.stream(np.repeat(self._latest[None], samples, axis=0))
+            self._missing += samples
+
+    def _fill(self) -> None:
+        """Hold the last sample over the gap."""
+        assert self._latest is not None
+        missing, self._missing = self._missing, 0
+        self.stream(np.repeat(self._latest[None], missing, axis=0))
 
     def predict(self, series: ArrayLike) -> NDArray[np.float32]:
         """Classify a whole series [T, C] in physical units; return the scores after its last sample, float32 [K].
@@ -264,15 +288,21 @@ class StreamingClassifier:
         """Return whether the lane that decides may change the decision at this age."""
         return age % self._window == 0 if self._use.at_window_ends else age > self._use.not_yet
 
-    def _held(self, logits: NDArray[np.float64], ages: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the class held after each row, -1 for not yet, and hold the last."""
+    def _answers(self, logits: NDArray[np.float64], ages: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the answer after each row, and hold the last class."""
         at = np.flatnonzero(self._decides(ages))
-        before = -1 if self.decision is None else self.decision
-        held = held_classes(logits[at], self._margin, self.decision) if len(at) else np.empty(0, np.int64)
-        # Between its moments a decision stands.
-        result = np.concatenate([[before], held])[np.searchsorted(at, np.arange(len(logits)), side="right")]
-        self.decision = None if result[-1] < 0 else int(result[-1])
-        return result
+        before = NONE if self.refused else NOT_YET if self.decision is None else self.decision
+        answers = np.empty(0, np.int64)
+        if len(at):
+            held = held_classes(logits[at], self._margin, self._held)
+            answers = np.where(refused(logits[at], held, self._floor), NONE, held) if self._use.refuses else held
+            self._answer(int(held[-1]), refused=bool(answers[-1] == NONE))
+        # Between its moments an answer stands.
+        return np.concatenate([[before], answers])[np.searchsorted(at, np.arange(len(logits)), side="right")]
+
+    def _answer(self, held: int | None, refused: bool) -> None:
+        self._held, self.refused = held, refused
+        self.decision = None if refused else held
 
     def _model_input(self, step: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return what the file's `x` stands for, from time steps [..., C] in physical units."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memkd_edge.decisions import MARGINS, chosen_point, held_classes, operating_points
+from memkd_edge.decisions import MARGINS, chosen_point, chosen_refusal, held_classes, leads, operating_points, refused
 
 
 @settings(max_examples=100, deadline=None)
@@ -34,6 +34,27 @@ def test_a_class_takes_over_only_by_more_than_the_margin(
 def test_the_plain_decision_is_the_argmax() -> None:
     scores = np.random.default_rng(0).normal(size=(200, 4))
     assert np.array_equal(held_classes(scores, 0.0), scores.argmax(-1))
+
+
+@settings(max_examples=50, deadline=None)
+@given(classes=st.integers(2, 5), floor=st.integers(-3, 6), seed=st.integers(0, 9999))
+def test_refused_is_what_does_not_lead_every_other_class_enough(classes: int, floor: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    scores, held = random.integers(-5, 6, (40, classes)), random.integers(0, classes, 40)
+    wanted = [any(row[k] - row[j] < floor for j in range(classes) if j != k) for row, k in zip(scores, held, strict=True)]
+    assert refused(scores, held, floor).tolist() == wanted
+
+
+def test_the_floor_gives_up_the_share_of_right_answers_that_is_asked_for() -> None:
+    logits, labels = _noisy_stream()
+    labels = np.where(np.arange(len(labels)) % 10 == 0, -1, labels)
+    found = chosen_refusal([logits[:300], logits[300:]], [labels[:300], labels[300:]], 0.0, 0.1)
+    held = logits.argmax(-1)
+    out = leads(logits, held) < found.floor
+    shares = [out[which].mean() for which in (held == labels, (held != labels) & (labels >= 0), labels < 0)]
+    assert [found.right, found.wrong, found.unlabelled] == pytest.approx(shares, abs=0.01)
+    assert found.right == pytest.approx(0.1, abs=0.01)
+    assert found.wrong > found.right
 
 
 def _noisy_stream() -> tuple[np.ndarray, np.ndarray]:

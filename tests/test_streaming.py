@@ -258,8 +258,44 @@ def test_short_gaps_hold_the_last_sample_and_long_ones_begin_anew(exported, tmp_
     np.testing.assert_allclose(gapped.push(series[20]), filled.push(series[20]), atol=tolerance("int8", exported("int8")[3]))
     gapped.gap(11)
     assert gapped.decision is None
+    with pytest.raises(UsageError, match="not -1"):
+        gapped.gap(-1)
     fresh = contracted(exported, tmp_path, **fields)
     np.testing.assert_array_equal(gapped.push(series[0]), fresh.push(series[0]))
+
+
+def test_missing_samples_one_by_one_are_one_gap(exported, tmp_path):
+    series = exported("int8")[2].x_raw_golden[0]
+    fields = {"reset": "never", "decides": "every_sample", "sample_rate_hz": 50.0}
+    single, whole = contracted(exported, tmp_path, **fields), contracted(exported, tmp_path, **fields)
+    for one in (single, whole):
+        one.stream(series[:20])
+    whole.gap(7)
+    for _ in range(7):
+        single.gap(1)
+    np.testing.assert_array_equal(single.push(series[20]), whole.push(series[20]))
+    for _ in range(11):
+        single.gap(1)
+    assert single.decision is None
+
+
+def test_where_no_class_leads_enough_the_answer_is_none(exported, tmp_path):
+    series = np.concatenate(list(exported("int16x8")[2].x_raw_golden))
+    fields = {"reset": "never", "decides": "every_sample"}
+    always = contracted(exported, tmp_path, "int16x8", decision_margin=0.4, **fields).stream(series)
+    refusing = contracted(exported, tmp_path, "int16x8", decision_margin=0.4, refuse_below=0.5, **fields)
+    found = refusing.stream(series)
+    logits = np.log(found.scores.astype(np.float64))
+    held = logits[np.arange(len(logits)), always.decisions]
+    others = np.where(np.eye(4, dtype=bool)[always.decisions], -np.inf, logits).max(1)
+    near = np.abs(held - others - 0.5) < 1e-3  # the floor is a whole number of steps
+    wanted = np.where(held - others < 0.5, -2, always.decisions)
+    np.testing.assert_array_equal(found.decisions[~near], wanted[~near])
+    assert 0.02 < np.mean(found.decisions == -2) < 0.98
+    refusing.reset()
+    for sample, answer in zip(series[:150], found.decisions, strict=False):
+        refusing.push(sample)
+        assert (refusing.decision, refusing.refused) == ((None, True) if answer == -2 else (answer, False))
 
 
 def alone_scores(path, window):

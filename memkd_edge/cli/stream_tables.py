@@ -87,13 +87,21 @@ def streams_in_words(scores: dict[str, Any]) -> str:
     )
 
 
+def _refusal_in_words(refusal: dict[str, float | None]) -> str:
+    shares = (f"{share:.1%} of {name}" for name in ("right", "wrong", "unlabelled") if (share := refusal[name]) is not None)
+    return (
+        f"Refused: where the class held leads every other by less than {refusal['floor']:.3g} in the logits the answer is none; "
+        f"along held-out streams {', '.join(shares)} samples."
+    )
+
+
 def print_classification(report: ClassifyReport) -> None:
     """Print how good the decisions are where there are labels, and how long each class was decided."""
     if report.along is not None:
         show(*stream_grids("Along the recordings", report.labels, {"model": report.along}), streams_in_words(report.along))
-    total = sum(report.samples.values()) + report.undecided
+    total = sum(report.samples.values()) + report.undecided + report.refused
     amounts = Grid("Decided", "class", "seconds", "share")
-    for label, samples in [*report.samples.items(), ("not yet", report.undecided)]:
+    for label, samples in [*report.samples.items(), ("not yet", report.undecided), ("none", report.refused)]:
         amounts.add_row(label, f"{samples * report.seconds / total:,.1f}", f"{samples / total:.1%}")
     show(amounts, *report.notes)
     if report.out:
@@ -111,8 +119,10 @@ def print_recordings(run: Run, metrics: RecordingMetrics) -> None:
     grids[0].add_row("parameters", f"{metrics.teacher.parameters:,}", *[f"{student.parameters:,}"] * students)
     grids[0].add_row("compression", "1x", *[f"{student.compression:.0f}x"] * students)
     every = methods_grid(metrics.methods, "macro F1", "f1_macro")
-    held = f"Held: a class stays until another leads by {student.decision_margin:g} in the logits; chosen along training streams."
+    held = f"Held: a class stays until another leads by {student.decision_margin:g} in the logits; chosen along held-out streams."
     notes = [streams_in_words(student.stream), *([held] if holds else [])]
+    if student.refusal is not None:
+        notes.append(_refusal_in_words(student.refusal))
     show(*grids, *notes, every, f"Kept: {metrics.kept_because}")
     if metrics.warning:
         show(f"Note: {metrics.warning}")

@@ -94,6 +94,8 @@ def prepare_recordings(recordings: Recordings, config: DistillConfig) -> Prepare
     late = round(config.decision_delay * recordings.sample_rate_hz)
     if not any((one.y[: max(len(one.y) - late, 0)] >= 0).any() for one in recordings.train):
         raise UsageError(f"--decision-delay {config.decision_delay:g}: in so many seconds every recording is over; give less")
+    if config.refuse >= 1:
+        raise UsageError(f"--refuse {config.refuse:g}: a share of the right decisions; give less than 1, such as 0.02")
     folds = _folds(recordings, config)
     outside = [one.x for one, fold in zip(recordings.train, folds, strict=True) if fold != 0 or folds.max() > 0]
     mean, std = statistics(np.concatenate(outside)[None])

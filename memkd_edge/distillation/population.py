@@ -208,6 +208,12 @@ class Population:
         """Train every student for one epoch."""
         train_epoch([self], epoch, self.threads)
 
+    @property
+    def weights(self) -> Parameters:
+        """The weights of each student as they are now, [P, ...] each."""
+        of_shards = [shard.weights() for shard in self.shards]
+        return {name: torch.cat([own[name] for own in of_shards]) for name in of_shards[0]}
+
     def predict(self, x: Tensor) -> Tensor:
         """Return the logits [P, N, K] of all students as they are now, on any series `x` [N, T, C]."""
         return torch.cat([predict(shard.spec, shard.weights(), x) for shard in self.shards])

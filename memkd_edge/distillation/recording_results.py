@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from memkd_edge.data.prepare_recordings import PreparedRecordings, joined
-from memkd_edge.decisions import OperatingPoint, chosen_point, held_classes, operating_points
+from memkd_edge.config import DistillConfig
+from memkd_edge.data.prepare_recordings import PreparedRecordings, Signal, joined
+from memkd_edge.decisions import OperatingPoint, Refusal, chosen_point, chosen_refusal, held_classes, operating_points
 from memkd_edge.distillation.population import predict_along
 from memkd_edge.distillation.result_rows import method_rows, student_rows
 from memkd_edge.distillation.selection import teacher_warning
@@ -23,7 +24,8 @@ from memkd_edge.nets.classifier import Classifier, ModelSpec, logits_over_time, 
 from memkd_edge.runs import METADATA, METRICS, SERIES, STUDENT, TEACHER
 from memkd_edge.stream_scores import confusion, macro_f1, sample_accuracy, stream_scores
 
-WARM_UP_SHARE = 0.9  # of the test chunks whose decisions must be those of a student that was never reset
+WARM_UP_LOSS = 0.02  # of accuracy, by which a student that is warm may still be worse than one that was never reset
+WARM_UP_CHUNKS = 2000  # at most, by which that is judged
 
 
 def measure_recordings(
@@ -60,12 +62,12 @@ def measure_recordings(
         rate = prepared.metadata.sample_rate_hz or 1.0
         return stream_scores(np.split(one, ends), [y for _, y in prepared.test], len(labels), rate).as_dict()
 
-    point = _decision_layer(student, prepared, context.config.max_delay)
+    point, refusal = _decision_layer(found.of_fold, prepared, context.config)
     never_reset = _logits_along(student, [x for x, _ in prepared.test])
     held = [held_classes(logits, point.margin) for logits in never_reset]
     parameters = parameter_count(teachers.final)
     kept_series = prepared.kept_series(context.all.chunk)
-    warm_up = _warm_up(student, [x for x, _ in prepared.test], never_reset, kept_series["x_test"].shape[1])
+    warm = warm_up(student, joined(prepared.train, prepared.subjects), context.all.chunk)
     agreements = (decisions == taught)[:, truth >= 0].mean(-1)
     test = {"test_accuracy": accuracy, "test_f1_macro": f1}
     member = choice.kept.members.index(choice.index)
@@ -94,9 +96,10 @@ def measure_recordings(
                 "stream": along(decisions[index]),
                 "held": along(np.concatenate(held)),
                 "decision_margin": point.margin,
+                "refusal": None if refusal is None else refusal.as_dict(),
                 "validation": {"f1_macro": float(choice.kept.auc[member]), "cross_entropy": float(choice.kept.loss[member])},
                 "agreement_with_teacher": float(agreements[index]),
-                "warm_up_samples": warm_up,
+                "warm_up_samples": warm,
             },
             "methods": method_rows(candidates, found, "f1_macro", test),
             "students": student_rows(found, "f1_macro", test | {"agreement_with_teacher": agreements}),
@@ -108,8 +111,9 @@ def measure_recordings(
     )
     metadata = replace(
         prepared.metadata,
-        warm_up=warm_up,
+        warm_up=warm,
         decision_margin=point.margin,
+        refuse_below=None if refusal is None else refusal.floor,
         accuracy=float(accuracy[index]),
         run_id=context.run.run_id,
     )
@@ -123,13 +127,18 @@ def _logits_along(student: Classifier, streams: Sequence[NDArray[np.float32]]) -
         return [logits_over_time(student, torch.from_numpy(x)[None])[0].numpy() for x in streams]
 
 
-def _decision_layer(student: Classifier, prepared: PreparedRecordings, max_delay: float) -> OperatingPoint:
-    """Choose the margin along the training streams; a student so small hardly knows them better than others."""
-    streams = joined(prepared.train, prepared.subjects)
-    judged = [(x, y) for x, y in streams if (y >= 0).any()]
-    logits = _logits_along(student, [x for x, _ in judged])
+def _decision_layer(
+    of_fold: Sequence[Classifier], prepared: PreparedRecordings, config: DistillConfig
+) -> tuple[OperatingPoint, Refusal | None]:
+    """Choose the margin, and if asked what is refused, along held-out streams, by students that never saw them."""
+    logits, labels = [], []
+    for fold, student in enumerate(of_fold):
+        judged = [(x, y) for x, y in prepared.held_out(fold) if (y >= 0).any()]
+        logits += _logits_along(student, [x for x, _ in judged])
+        labels += [y for _, y in judged]
     rate = prepared.metadata.sample_rate_hz or 1.0
-    return chosen_point(operating_points(logits, [y for _, y in judged], len(prepared.metadata.labels), rate), max_delay)
+    point = chosen_point(operating_points(logits, labels, len(prepared.metadata.labels), rate), config.max_delay)
+    return point, chosen_refusal(logits, labels, point.margin, config.refuse) if config.refuse else None
 
 
 def _decided(spec: ModelSpec, students: dict[str, torch.Tensor], number: int, streams: JudgedStreams) -> NDArray[np.int64]:
@@ -137,21 +146,30 @@ def _decided(spec: ModelSpec, students: dict[str, torch.Tensor], number: int, st
     return predict_along(spec, only(students, number), streams)[0].argmax(-1).cpu().numpy()
 
 
-def _warm_up(
-    student: Classifier, streams: Sequence[NDArray[np.float32]], never_reset: Sequence[NDArray[np.float32]], chunk: int
-) -> int:
-    """Return the samples after a reset until decisions are those of a student that was never reset, in most chunks of streams.
+def warm_up(student: Classifier, streams: Sequence[Signal], chunk: int) -> int:
+    """Return the samples after a reset from which a student of recordings is nearly as good as one that was never reset.
+
+    Resets are tried at every quarter of a chunk. The first fortieth of a chunk (.1 s) in which the decisions after them are right
+    nearly as often as those of the student that goes on, over all these resets, begins there: within `WARM_UP_LOSS`.
 
     Args:
-        never_reset: its logits [T, K] along the streams [T, C].
+        streams: x [T, C] normalised, y [T] class or -1; the training streams, as the test streams are looked at once.
+        chunk: samples that training joined; the longest warm-up.
     """
-    settled = []
-    with torch.no_grad():
-        for x, logits in zip(streams, never_reset, strict=True):
-            never = torch.from_numpy(logits).argmax(-1)
-            count = len(x) // chunk
-            whole = torch.from_numpy(x[: count * chunk]).view(count, chunk, -1)
-            differs = logits_over_time(student, whole).argmax(-1) != never[: count * chunk].view(count, chunk)
-            settled.append((differs * torch.arange(1, chunk + 1)).amax(1) + 1)
-    after = torch.cat(settled).clamp_max(chunk).numpy()
-    return int(np.quantile(after, WARM_UP_SHARE, method="higher"))
+    chunk = min(chunk, max(len(y) for _, y in streams))
+    starts = [(number, at) for number, (_, y) in enumerate(streams) for at in range(0, len(y) - chunk + 1, max(1, chunk // 4))]
+    some = np.linspace(0, len(starts) - 1, min(WARM_UP_CHUNKS, len(starts))).astype(np.int64)
+    never = [logits.argmax(-1) for logits in _logits_along(student, [x for x, _ in streams])]
+    right = np.zeros((2, chunk), np.int64)  # from a reset, never reset
+    judged = np.zeros(chunk, np.int64)
+    for number, at in (starts[one] for one in some):
+        part = slice(at, at + chunk)
+        x, y = streams[number][0][part], streams[number][1][part]
+        from_reset = _logits_along(student, [x])[0].argmax(-1)
+        right += [from_reset == y, never[number][part] == y]
+        judged += y >= 0
+    step = max(1, chunk // 40)
+    edges = np.arange(0, chunk, step)
+    loss = np.diff(np.add.reduceat(right, edges, axis=1), axis=0)[0] / np.maximum(np.add.reduceat(judged, edges), 1)
+    warm = np.flatnonzero(loss <= WARM_UP_LOSS)
+    return int(edges[warm[0]]) if len(warm) else chunk

@@ -32,7 +32,7 @@ from memkd_edge.distillation.recipe import Recipe, TeacherRecipe, batch_size, ep
 from memkd_edge.distillation.selection import AUC_PRC, Choice, Measure, ScoreHistory, choose
 from memkd_edge.distillation.stream_teacher import StreamTeacher, answers_along
 from memkd_edge.distillation.streams import JudgedStreams, StreamSeries
-from memkd_edge.distillation.students import Candidate
+from memkd_edge.distillation.students import Candidate, single
 from memkd_edge.distillation.teacher import Series, Teacher, TeacherModel, TeacherTraining, noise_levels
 from memkd_edge.errors import MemkdEdgeError
 from memkd_edge.nets.classifier import Classifier, ModelSpec
@@ -123,12 +123,16 @@ class Teachers:
 
 @dataclass(frozen=True)
 class Study:
-    """What came of it: the choice, each candidate's scores, and the students `refitted` on all series, in `population`."""
+    """What came of it: the choice, each candidate's scores, and the students `refitted` on all series, in `population`.
+
+    of_fold: the chosen candidate as each fold trained it to the end: it has not seen what the fold holds out.
+    """
 
     choice: Choice
     history: ScoreHistory
     refitted: list[Candidate]
     population: Population
+    of_fold: tuple[Classifier, ...]
 
 
 def given_teacher(context: TrainingContext, model: TeacherModel) -> Teachers:
@@ -240,14 +244,17 @@ def _taught_by(
 
 def study(context: TrainingContext, spec: ModelSpec, candidates: list[Candidate], teachers: Teachers) -> Study:
     """Train, choose, and train again."""
-    history = _cross_validate(context, spec, candidates, teachers)
+    history, populations = _cross_validate(context, spec, candidates, teachers)
     choice = choose(candidates, history, "test" if context.config.protocol == "paper" else "validation", context.measure.name)
     refitted = [candidates[member] for score in choice.methods for member in score.members]
     stops = torch.tensor([score.epoch for score in choice.methods for _ in score.members])
-    return Study(choice, history, refitted, _refit(context, spec, refitted, stops, teachers))
+    of_fold = tuple(single(spec, population.weights, choice.index) for population in populations)
+    return Study(choice, history, refitted, _refit(context, spec, refitted, stops, teachers), of_fold)
 
 
-def _cross_validate(context: TrainingContext, spec: ModelSpec, candidates: list[Candidate], teachers: Teachers) -> ScoreHistory:
+def _cross_validate(
+    context: TrainingContext, spec: ModelSpec, candidates: list[Candidate], teachers: Teachers
+) -> tuple[ScoreHistory, list[Population]]:
     config = context.config
     limit = config.memory_limit * MIB // len(context.folds)
     populations = [
@@ -289,7 +296,7 @@ def _cross_validate(context: TrainingContext, spec: ModelSpec, candidates: list[
             ),
             epoch + 1,
         )
-    return ScoreHistory(np.array(scores["epochs"]), np.array(scores["auc"]), np.array(scores["loss"]))
+    return ScoreHistory(np.array(scores["epochs"]), np.array(scores["auc"]), np.array(scores["loss"])), populations
 
 
 def _refit(

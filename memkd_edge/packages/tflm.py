@@ -61,6 +61,7 @@ def tflm_fields(
         "input_zero_point": model.input_zero_point_int8 if int8 else 0,
         "logit_scale": logit_scale,
         "margin": margin_steps(use.margin, float(logit_scale)),
+        "floor": margin_steps(use.refuse_below or 0.0, float(logit_scale)),
         "logit_zero_point": model.logit_zero_point_int8 if int8 else 0,
         "mean": metadata.mean,
         "std": metadata.std,

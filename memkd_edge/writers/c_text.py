@@ -54,9 +54,15 @@ def render(template: str, name: str, model: Mapping[str, Any], metadata: Metadat
             comment_text(f"{channel} {unit_text(unit)}") for channel, unit in zip(metadata.channels, metadata.units, strict=True)
         ],
         "contract": use,
-        "margins": {suffix: _margin(suffix, name.upper(), model, use.margin) for suffix, _, _ in model["pushes"]},
+        "margins": {suffix: _lead(suffix, name.upper(), "MARGIN", model, use.margin) for suffix, _, _ in model["pushes"]},
+        "floors": {
+            suffix: _lead(suffix, name.upper(), "REFUSE_BELOW", model, use.refuse_below or 0.0)
+            for suffix, _, _ in model["pushes"]
+        },
         "stream_bytes": _stream_bytes(model, use),
-        "stream_id": zlib.crc32(repr((model["id"], use.reset.value, use.decides.value, use.window, use.not_yet)).encode()),
+        "stream_id": zlib.crc32(
+            repr((model["id"], use.reset.value, use.decides.value, use.window, use.not_yet, use.refuses)).encode()
+        ),
         "runtime_version": _constant("MEMKD_RUNTIME_VERSION"),
         "layout_version": _constant("MEMKD_LAYOUT_VERSION"),
     }
@@ -92,20 +98,22 @@ def _constant(constant: str) -> int:
 
 
 def _stream_bytes(model: Mapping[str, Any], use: Contract) -> int:
-    """Return the size of a stream, where a uint32_t is aligned to 4 bytes: states, latest sample, counters, and four bytes."""
+    """Return the size of a stream, where a uint32_t is aligned to 4 bytes: states, latest sample, counters, and small numbers."""
     unit = max({"int8_t": 1, "int16_t": 2, "float": 4}[x_type] for x_type in model["last"])
     states = (2 if use.staggered else 1) * int(model["state_bytes"])
     sample = -(-states // unit) * unit + int(model["channels"]) * unit
-    return -(-sample // 4) * 4 + (8 if use.counts else 4) + 4
+    return -(-sample // 4) * 4 + (8 if use.counts else 4) + (8 if use.staggered and use.refuses else 4)
 
 
-def _margin(suffix: str, upper: str, model: Mapping[str, Any], margin: float) -> str:
-    """Return the margin in the unit of an entry's logits, in C: whole steps of integer logits."""
+def _lead(suffix: str, upper: str, what: str, model: Mapping[str, Any], lead: float) -> str:
+    """Return a lead in the unit of an entry's logits, in C: whole steps of integer logits."""
     if not model["integer"]:
-        return c_float(margin)
-    if suffix == "f32":  # the logits are multiples of their scale: between two of them no rounding counts
-        return f"(((float){upper}_MARGIN_I16 + 0.5f) * {upper}_LOGIT_SCALE_I16)"
-    return str(margin_steps(margin, float(np.float32(model[f"logit_scale_{suffix}"]))))
+        return c_float(lead)
+    if suffix == "f32":  # the logits are multiples of their scale: half a step aside no rounding counts
+        aside = {"MARGIN": "+", "REFUSE_BELOW": "-"}[what]
+        return f"(((float){upper}_{what}_I16 {aside} 0.5f) * {upper}_LOGIT_SCALE_I16)"
+    steps = margin_steps(lead, float(np.float32(model[f"logit_scale_{suffix}"])))
+    return str(steps) if steps >= 0 else f"({steps})"
 
 
 def _metadata(metadata: Metadata | None, model: Mapping[str, Any]) -> Metadata:

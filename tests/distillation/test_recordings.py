@@ -14,10 +14,12 @@ from sklearn.metrics import accuracy_score, f1_score
 from memkd_edge.benchmark.pipeline import _right_along
 from memkd_edge.config import DistillConfig, ExportConfig
 from memkd_edge.data.dataset import Dataset
-from memkd_edge.data.prepare_recordings import joined, prepare_recordings
+from memkd_edge.data.prepare_recordings import prepare_recordings
 from memkd_edge.data.recordings import Recording, Recordings
 from memkd_edge.distillation import recording_results, study
-from memkd_edge.distillation.pipeline import distill
+from memkd_edge.distillation.pipeline import candidates_of, distill
+from memkd_edge.distillation.streams import judged_everywhere
+from memkd_edge.distillation.students import Candidate
 from memkd_edge.errors import UsageError
 from memkd_edge.exporting.pipeline import export
 from memkd_edge.nets.classifier import load_classifier
@@ -111,21 +113,68 @@ def test_the_exported_model_holds_the_class_that_the_run_says(run: Run) -> None:
     assert metrics["student"]["held"]["accuracy"] == pytest.approx(right / total)
 
 
-def test_the_margin_is_chosen_along_the_training_streams(monkeypatch: pytest.MonkeyPatch) -> None:
-    prepared = prepare_recordings(recordings(), CONFIG)
-    streams = dict(zip(("s0", "s1", "s2", "s3"), joined(prepared.train, prepared.subjects), strict=True))
+def test_the_decision_layer_is_chosen_along_the_streams_that_each_fold_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = replace(CONFIG, folds=2, max_delay=0.1, refuse=0.05)
+    prepared = prepare_recordings(recordings(), config)
+    streams = [prepared.held_out(fold) for fold in range(2)]
+    assert [len(of_fold) for of_fold in streams] == [2, 2]  # four subjects, each once
     random = np.random.default_rng(0)
 
-    def noisy(student: Any, signals: list[np.ndarray]) -> list[np.ndarray]:
-        assert [len(x) for x in signals] == [len(x) for x, _ in streams.values()]
-        return [3 * np.eye(2)[y.clip(0)] + random.standard_normal((len(y), 2)) for _, y in streams.values()]
+    def noisy(fold: Any, signals: list[np.ndarray]) -> list[np.ndarray]:
+        np.testing.assert_equal(signals, [x for x, _ in streams[fold]])
+        return [3 * np.eye(2)[y.clip(0)] + random.standard_normal((len(y), 2)) for _, y in streams[fold]]
 
     monkeypatch.setattr(recording_results, "_logits_along", noisy)
-    point = recording_results._decision_layer(None, prepared, 0.1)
-    plain = recording_results._decision_layer(None, prepared, 0.0)
+    point, refusal = recording_results._decision_layer((0, 1), prepared, config)
+    plain, nothing = recording_results._decision_layer((0, 1), prepared, replace(config, max_delay=0.0, refuse=0.0))
     assert point.margin > 0
     assert point.scores.delay_median_s <= 0.1
     assert point.scores.false_switches_per_minute < plain.scores.false_switches_per_minute
+    assert nothing is None
+    assert refusal.right == pytest.approx(0.05, abs=1e-3)
+    assert refusal.wrong > 0.3  # the unsure ones are the wrong ones
+
+
+def test_the_students_of_the_folds_are_the_chosen_ones_at_the_end_of_training(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    scored, kept = [], []
+    answers, layer = study._answers_of_all, recording_results._decision_layer
+    monkeypatch.setattr(study, "_answers_of_all", lambda *given: scored.append(answers(*given)) or scored[-1])
+    monkeypatch.setattr(recording_results, "_decision_layer", lambda *given: kept.append(given[0]) or layer(*given))
+    run = distill(CONFIG, run_root=tmp_path, name="whole", data=recordings())
+    student = run.read_json("metrics.json")["student"]
+    index = candidates_of(CONFIG).index(Candidate(student["method"], student["weight"], student["seed"]))
+    judged = judged_everywhere(prepare_recordings(recordings(), CONFIG).held_out(0), torch.device("cpu"))
+    ((of_fold,),) = kept
+    with torch.no_grad():
+        logits = of_fold.head(of_fold(judged.x)[1])[judged.stream, judged.time]
+    torch.testing.assert_close(logits, scored[-1][index], atol=1e-4, rtol=1e-4)
+
+
+def test_a_student_is_warm_where_it_is_nearly_as_good_as_one_that_was_never_reset() -> None:
+    random = np.random.default_rng(0)
+    y = np.repeat(random.integers(0, 2, 100), 50)
+    x = (2 * y[:, None] - 1 + 0.1 * random.standard_normal((len(y), 1))).astype(np.float32)
+
+    def along(student: Any, streams: Any) -> list[np.ndarray]:
+        """The logits of one that says class 0 until it has seen 60 samples, then the truth."""
+        found = []
+        for one in streams:
+            says = (one[:, 0] > 0).astype(np.int64)
+            says[:60] = 0
+            found.append(np.eye(2, dtype=np.float32)[says])
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recording_results, "_logits_along", along)
+        assert recording_results.warm_up(None, [(x, y)], 200) == 60
+        assert recording_results.warm_up(None, [(np.ones((4000, 1), np.float32), np.ones(4000, np.int64))], 40) == 40
+
+
+def test_a_refusal_of_everything_is_refused() -> None:
+    with pytest.raises(UsageError, match="--refuse 1: a share"):
+        prepare_recordings(recordings(), replace(CONFIG, refuse=1.0))
 
 
 def test_the_run_exports(run: Run) -> None:

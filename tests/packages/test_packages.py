@@ -565,7 +565,7 @@ int main() {{
     [
         {"reset": Reset.NEVER, "decides": Decision.EVERY_SAMPLE, "decision_margin": 0.6, "warm_up": 7},
         {"reset": Reset.NEVER, "decides": Decision.WINDOW_END, "window_length": 20, "decision_margin": 0.3},
-        {"reset": Reset.WINDOW, "window_length": 13},
+        {"reset": Reset.WINDOW, "window_length": 13, "refuse_below": 0.3},
         {"reset": Reset.EVENT, "warm_up": 9},
     ],
     ids=["never", "window end", "window", "event"],
@@ -575,7 +575,7 @@ def test_the_tflm_class_decides_as_the_streaming_classifier(fields, model, metad
     x = np.repeat(toy.series(1, 40)[0], 20, axis=0) + 0.3 * toy.series(1, 800, seed=1)[0]
     physical = (x * metadata.std + metadata.mean).astype(np.float32)
     rows = ",".join("{" + ",".join(f"{float(value).hex()}f" for value in row) + "}" for row in physical)
-    gaps = {100: 3, 250: described.hold_limit, 400: described.hold_limit + 1, 401: 1}
+    gaps = {100: 3, 101: 2, 250: described.hold_limit, 400: described.hold_limit + 1, 401: 1}
     main = tmp_path / "follow.cc"
     main.write_text(
         f"""#include <cstdio>

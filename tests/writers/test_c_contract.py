@@ -31,6 +31,14 @@ CONTRACTS = {
     "window": {"reset": Reset.WINDOW, "window_length": 30},
     "odd window": {"reset": Reset.WINDOW, "window_length": 13, "decision_margin": 0.25, "warm_up": 4},
     "event": {"reset": Reset.EVENT, "decides": Decision.WINDOW_END, "window_length": 30, "warm_up": 9},
+    "refusing": {
+        "reset": Reset.NEVER,
+        "decides": Decision.EVERY_SAMPLE,
+        "decision_margin": 0.3,
+        "refuse_below": 0.5,
+        "warm_up": 3,
+    },
+    "refusing window": {"reset": Reset.WINDOW, "window_length": 13, "refuse_below": 0.2},
     "whole series": {"reset": Reset.WINDOW, "window_length": 0},
 }
 STEPS = 1000
@@ -141,7 +149,7 @@ def test_c_decides_as_the_streaming_classifier(name, entry, file_and_c):
 def test_not_yet_is_as_long_as_the_header_says(name, file_and_c):
     _, stream, x, _ = file_and_c(name, "i16")
     not_yet = contract(described(name), resampled=True).not_yet
-    np.testing.assert_array_equal(np.flatnonzero(stream.push(x[:100]) < 0), np.arange(not_yet))
+    np.testing.assert_array_equal(np.flatnonzero(stream.push(x[:100]) == -1), np.arange(not_yet))
 
 
 @pytest.mark.parametrize("entry", ["i8", "i16", "f32"])
@@ -191,8 +199,24 @@ def test_decide_is_the_margin_rule_in_whole_steps(entry, dtype, integers, librar
             assert decide(held, pointer(row.copy())) == expected, (row, held)
 
 
+@pytest.mark.parametrize(("entry", "dtype"), [("i8", np.int8), ("i16", np.int16)])
+def test_the_answer_is_none_below_a_lead_in_whole_steps(entry, dtype, integers, library):
+    floor = round(0.5 / (integers.logit_scale_int8 if entry == "i8" else integers.head.out_scale))
+    refuse = getattr(library("refusing"), f"demo_refuse_{entry}")
+    limits = np.iinfo(dtype)
+    for lead in (floor - 1, floor, floor + 1, -1):
+        for held in range(4):
+            logits = np.full(4, 3, dtype)
+            logits[held] += lead
+            assert refuse(held, pointer(logits)) == (lead < floor)
+            logits[:] = limits.min
+            logits[held] = limits.max
+            assert refuse(held, pointer(logits)) == 0
+    assert refuse(0, pointer(np.array([limits.min, 0, 0, limits.max], dtype))) == 1
+
+
 def test_the_float_student_decides_as_its_onnx_file(student, tmp_path):
-    for name in ("never", "odd window"):
+    for name in ("refusing", "odd window"):
         metadata = described(name)
         path = tmp_path / f"{name}.onnx"
         path.write_bytes(write_onnx_step(student, metadata))
@@ -276,7 +300,7 @@ def test_a_saved_stream_goes_on_and_another_is_refused(integers, library):
 # ---- an emulated core ----
 
 
-@pytest.mark.parametrize("name", ["window", "never"])
+@pytest.mark.parametrize("name", ["window", "refusing"])
 def test_a_cortex_m4_decides_as_the_streaming_classifier(name, file_and_c, integers):
     if any(shutil.which(tool) is None for tool in ("arm-none-eabi-gcc", "qemu-system-arm")):
         pytest.skip("needs arm-none-eabi-gcc and qemu-system-arm: apt-get install gcc-arm-none-eabi qemu-system-arm")
