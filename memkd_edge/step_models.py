@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from memkd_edge.decisions import margin_steps
 from memkd_edge.errors import MemkdEdgeError, MissingToolError, UsageError
 from memkd_edge.metadata import Metadata
 from memkd_edge.quantization.batch import BatchRunner
-from memkd_edge.quantization.samples import Int8Samples
+from memkd_edge.quantization.samples import SampleWriter
 from memkd_edge.vocabulary import Arithmetic
 
 if TYPE_CHECKING:
@@ -34,31 +35,52 @@ _CHANGED = (
 
 
 class StepState:
-    """Where a stream stands: the state tensors [1, H] in the file's order, and what rounding left of its last int8 sample [C]."""
+    """Where a stream stands; all that moves on does so in place.
 
-    def __init__(self, tensors: Sequence[NDArray[Any]], channels: int) -> None:
-        self.tensors = list(tensors)
+    tensors: the states [1, H] in the file's order. rest: float32 [C], what rounding left of the last int8 sample; left: its
+    memory. moves: of each state where an interpreter reads it, where it stands, and where the interpreter writes it, as bytes.
+    """
+
+    def __init__(
+        self, tensors: Sequence[NDArray[Any]], channels: int, places: Sequence[tuple[memoryview, memoryview]] = ()
+    ) -> None:
+        self.tensors = [tensor.copy() for tensor in tensors]
         self.rest = np.zeros(channels, np.float32)
+        self.left = self.rest.data
+        self.moves = [
+            (before, held.data.cast("B"), after) for held, (before, after) in zip(self.tensors, places, strict=bool(places))
+        ]
+
+    def take(self, tensors: Sequence[NDArray[Any]]) -> None:
+        """Become `tensors`."""
+        for held, value in zip(self.tensors, tensors, strict=True):
+            held[:] = value
 
 
 class StepModel:
-    """A streaming model; the state is its caller's, so that one model serves several streams."""
+    """A streaming model; the state is its caller's, so that one model serves several streams.
+
+    Its logits are numbers of `unit` each, all less the same constant: an integer file's integers. What counts, their
+    differences, is exact in them.
+    """
+
+    unit = 1.0
 
     def initial(self) -> StepState:
         """Return the state of a stream that has not begun."""
         raise NotImplementedError
 
-    def on_grid(self, margin: float) -> float:
-        """Return a margin of logits in whole steps of this model's logits, so that integers compare the same."""
-        return margin
+    def margin(self, logits: float) -> float:
+        """Return a margin of logits in units."""
+        return logits
 
-    def step(self, x: NDArray[np.float32], state: StepState) -> NDArray[np.float64]:
-        """Take the model's input at one time step, [C], and move the state on; return logits, [K]."""
+    def step(self, x: NDArray[np.float32], state: StepState) -> list[float]:
+        """Take the model's input at one time step, [C], and move the state on; return K logits."""
         raise NotImplementedError
 
     def run(self, x: NDArray[np.float32], state: StepState) -> NDArray[np.float64]:
         """Take steps [T, C] and move the state on; return logits [T, K]."""
-        return np.stack([self.step(one, state) for one in x])
+        return np.array([self.step(one, state) for one in x])
 
     def run_each(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """Take series [N, T, C], each from a reset; return logits [N, T, K]."""
@@ -68,7 +90,9 @@ class StepModel:
 class _TfliteStepModel(StepModel):
     """Subgraph 0 of a float32 .tflite, its signature `step`, in the first TFLite runtime that is installed.
 
-    It is fed by tensor index: a signature runner takes several times as long as the model itself.
+    A signature runner takes several times as long as the model itself, and setting or getting a tensor a sixth of it. So
+    samples, states and logits are copied to and from the tensors' own memory. All states are, each time: a runtime may use an
+    input's memory for something else once it has been read.
     """
 
     def __init__(self, path: Path, interface: StepInterface) -> None:
@@ -76,28 +100,35 @@ class _TfliteStepModel(StepModel):
         reset = interpreter.get_signature_runner("reset")()
         interpreter.allocate_tensors()
         inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
-        self._interpreter = interpreter
-        self._interface = interface
-        self._x, self._logits = inputs[interface.x.position]["index"], outputs[interface.logits.position]["index"]
-        self._before = [inputs[before.position]["index"] for before, _ in interface.states]
-        self._after = [outputs[after.position]["index"] for _, after in interface.states]
-        self._reset = [reset[before.name].copy() for before, _ in interface.states]
+        self._invoke = interpreter.invoke  # holds the interpreter
+        self._x = _memory(interpreter, inputs[interface.x.position])
+        self._logits = _memory(interpreter, outputs[interface.logits.position])
+        self._places = [
+            (
+                _memory(interpreter, inputs[before.position]).cast("B"),
+                _memory(interpreter, outputs[after.position]).cast("B"),
+            )
+            for before, after in interface.states
+        ]
+        self._reset = [reset[before.name] for before, _ in interface.states]
+        self._put: Callable[[NDArray[np.float32], NDArray[np.float32], memoryview], None] = self._put_float
 
     def initial(self) -> StepState:
-        return StepState(self._reset, self._interface.x.width)
+        return StepState(self._reset, len(self._x), self._places)
 
-    def step(self, x: NDArray[np.float32], state: StepState) -> NDArray[np.float64]:
-        interpreter = self._interpreter
-        interpreter.set_tensor(self._x, self._sample(x, state))
-        for index, value in zip(self._before, state.tensors, strict=True):
-            interpreter.set_tensor(index, value)
-        interpreter.invoke()
-        state.tensors = [interpreter.get_tensor(index) for index in self._after]
-        return self._interface.logits.dequantize(interpreter.get_tensor(self._logits)[0])
+    def step(self, x: NDArray[np.float32], state: StepState) -> list[float]:
+        self._put(x, state.rest, state.left)
+        for before, held, _ in state.moves:
+            before[:] = held
+        self._invoke()
+        for _, held, after in state.moves:
+            held[:] = after
+        logits: list[float] = self._logits.tolist()
+        return logits
 
-    def _sample(self, x: NDArray[np.float32], state: StepState) -> NDArray[Any]:
-        """Return x [C] as the file takes it, [1, C]."""
-        return x[None]
+    def _put_float(self, x: NDArray[np.float32], rest: NDArray[np.float32], left: memoryview) -> None:
+        """Write x [C] into the file's x; nothing is rounded."""
+        self._x[:] = x.data
 
 
 class _IntegerStepModel(_TfliteStepModel):
@@ -107,32 +138,30 @@ class _IntegerStepModel(_TfliteStepModel):
         super().__init__(path, interface)
         self._file = file
         self._arithmetic = Arithmetic.INT8 if interface.logits.dtype == "int8" else Arithmetic.INT16X8
-        x = interface.x
-        self._int8 = Int8Samples(x.scale, x.zero_point, x.width) if x.dtype == "int8" else None
+        self._put = SampleWriter(self._x, interface.x.scale, interface.x.zero_point).write
+        self.unit = interface.logits.scale
 
-    def on_grid(self, margin: float) -> float:
-        scale = self._interface.logits.scale
-        return margin_steps(margin, scale) * scale
+    def margin(self, logits: float) -> float:
+        return margin_steps(logits, self.unit)
 
     def run(self, x: NDArray[np.float32], state: StepState) -> NDArray[np.float64]:
         runner = BatchRunner(self._integers, self._arithmetic)
         runner.reference.states = state.tensors
         runner.rest[0] = state.rest
         logits = runner.logits(x[None])[0]
-        state.tensors, state.rest = list(runner.reference.states), runner.rest[0]
-        return self._interface.logits.dequantize(logits)
+        state.take(runner.reference.states)
+        state.rest[:] = runner.rest[0]
+        return np.asarray(logits, np.float64)
 
     def run_each(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
-        return self._interface.logits.dequantize(BatchRunner(self._integers, self._arithmetic, len(x)).logits(x))
+        runner = BatchRunner(self._integers, self._arithmetic, len(x))
+        return np.asarray(runner.logits(x), np.float64)
 
     @cached_property
     def _integers(self) -> QuantizedClassifier:
         from memkd_edge.formats.integers import read_integers
 
         return read_integers(self._file)
-
-    def _sample(self, x: NDArray[np.float32], state: StepState) -> NDArray[Any]:
-        return self._interface.x.quantize(x[None]) if self._int8 is None else self._int8.next(x, state.rest)
 
 
 class _OnnxStepModel(StepModel):
@@ -147,10 +176,12 @@ class _OnnxStepModel(StepModel):
     def initial(self) -> StepState:
         return StepState([before.zeros(1) for before, _ in self._interface.states], self._interface.x.width)
 
-    def step(self, x: NDArray[np.float32], state: StepState) -> NDArray[np.float64]:
+    def step(self, x: NDArray[np.float32], state: StepState) -> list[float]:
         inputs = dict(zip(self._names, state.tensors, strict=True))
-        logits, *state.tensors = self._session.run(self._outputs, {"x": x[None], **inputs})
-        return np.asarray(logits[0], np.float64)
+        logits, *states = self._session.run(self._outputs, {"x": x[None], **inputs})
+        state.take(states)
+        result: list[float] = logits[0].tolist()
+        return result
 
 
 def load_step_model(path: Path) -> tuple[Metadata, StepModel]:
@@ -229,6 +260,16 @@ def _check_widths(path: Path, metadata: Metadata, interface: StepInterface) -> N
 def _try_out(model: StepModel, metadata: Metadata) -> None:
     """Run one step, so that what a runtime refuses only then fails on loading too."""
     model.step(np.zeros(len(metadata.channels), dtype=np.float32), model.initial())
+
+
+def _memory(interpreter: Any, details: dict[str, Any]) -> Any:
+    """Return a tensor's memory, a memoryview, one item an element; it stays where it is until tensors are allocated again.
+
+    The interpreter refuses to run while an array on its memory exists, in case it is to be resized; ours never is.
+    """
+    tensor = interpreter.tensor(details["index"])()
+    place = (ctypes.c_char * tensor.nbytes).from_address(tensor.ctypes.data)
+    return memoryview(place).cast("B").cast(tensor.dtype.char)
 
 
 def _interpreter_class() -> Any:

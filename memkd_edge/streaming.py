@@ -19,17 +19,18 @@ Recordings that lie there whole go through `stream` and `classify`, which run th
 hundreds of times as fast.
 """
 
-import math
 import os
+from math import exp, hypot, inf
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy import divide, subtract
 from numpy.typing import ArrayLike, NDArray
 
 from memkd_edge.contract import contract
 from memkd_edge.data.resampling import StreamingResampler, resample
-from memkd_edge.decisions import NONE, NOT_YET, held_classes, leads, refused
+from memkd_edge.decisions import NONE, NOT_YET, held_classes, refused
 from memkd_edge.errors import UsageError
 from memkd_edge.metadata import Resampling
 from memkd_edge.quantization.batch import CHUNK
@@ -91,17 +92,26 @@ class StreamingClassifier:
         self._held: int | None = None
         self._mean, self._std = (np.asarray(values, np.float32) for values in (self.metadata.mean, self.metadata.std))
         self._counts = np.asarray(self.metadata.counts_per_unit, np.float32)
-        self._margin = self._model.on_grid(self.metadata.decision_margin)
+        self._margin = self._model.margin(self.metadata.decision_margin)
         below = self.metadata.refuse_below
-        self._floor = -math.inf if below is None else self._model.on_grid(below)
+        self._floor = -inf if below is None else self._model.margin(below)
         self._window = self.metadata.window_length
         self._resamples = self.metadata.resampling.kind != "none"
         self._use = contract(self.metadata, resampled=False)
         self._staggered = self._use.staggered
         begins = (0, self._window // 2) if self._staggered else (0,)
         self._lanes = [_Lane(self._model, self.metadata.resampling, waits) for waits in begins]
-        self._latest: NDArray[np.float32] | None = None
+        self._latest: list[float] | None = None
         self._missing = 0  # samples of a gap, which the next sample fills
+        # What `push` looks up and works in.
+        self._shape, self._unit = self._mean.shape, self._model.unit
+        self._at_window_ends, self._not_yet = self._use.at_window_ends, self._use.not_yet
+        self._refuses = self._use.refuses
+        self._normalises = self.metadata.input == InputKind.NORMALISED
+        self._centred, self._normalised = np.zeros_like(self._mean), np.zeros_like(self._mean)
+        self._plain = not self._resamples and not self._staggered
+        self._scores = np.zeros(len(self.labels), np.float32)
+        self._score_memory: Any = self._scores.data
 
     def push(self, sample: ArrayLike) -> NDArray[np.float32] | None:
         """Take one sample.
@@ -116,20 +126,29 @@ class StreamingClassifier:
             UsageError: not C finite numbers.
         """
         values = np.asarray(sample, np.float32)
-        if values.shape != self._mean.shape or not sum(map(abs, values.tolist())) < _LARGEST:
+        numbers = values.tolist()
+        if values.shape != self._shape or not hypot(*numbers) < _LARGEST:
             values = self._checked(values)
+            numbers = values.tolist()
         if self._missing:
             self._fill()
-        self._latest = values
+        self._latest = numbers
         logits, age = self._take(values)
         if logits is None:
             return None
-        if self._decides(age):
-            best, held = int(logits.argmax()), self._held
-            if held is None or logits[best] - logits[held] > self._margin:
-                held = best
-            self._answer(held, self._use.refuses and bool(leads(logits[None], np.array([held]))[0] < self._floor))
-        return _softmax(logits)
+        largest, held = max(logits), self._held
+        if (held is None or largest - logits[held] > self._margin or self._refuses) and self._decides(age):
+            if held is None or largest - logits[held] > self._margin:
+                held = logits.index(largest)
+            others = [*logits[:held], *logits[held + 1 :]]
+            self._answer(held, refused=self._refuses and logits[held] - max(others) < self._floor)
+        # The softmax: a few numbers are quicker without numpy.
+        unit, scores = self._unit, self._score_memory
+        exponentials = [exp((value - largest) * unit) for value in logits]
+        total = sum(exponentials)
+        for index, value in enumerate(exponentials):
+            scores[index] = value / total
+        return self._scores.copy()
 
     def stream(self, samples: ArrayLike) -> Streamed:
         """Take many samples at once, as `push` takes them one by one, and go on from where it stood.
@@ -153,10 +172,10 @@ class StreamingClassifier:
             part = values[start : start + CHUNK]
             logits, ages = self._one_by_one(part) if self._resamples else self._at_once(part)
             if len(logits):
-                scores.append(_softmax(logits))
+                scores.append(_softmax(logits, self._unit))
                 decisions.append(self._answers(logits, ages))
         if len(values):
-            self._latest = values[-1]
+            self._latest = values[-1].tolist()
         return Streamed(np.concatenate(scores), np.concatenate(decisions))
 
     def classify(self, windows: ArrayLike) -> NDArray[np.float32]:
@@ -177,7 +196,7 @@ class StreamingClassifier:
             raise UsageError(f"series of {values.shape[1]} samples are too short for the model's resampling")
         at_once = max(1, CHUNK // resampled.shape[1])
         parts = [resampled[start : start + at_once] for start in range(0, len(resampled), at_once)]
-        scores = [_softmax(self._model.run_each(self._model_input(part))[:, -1]) for part in parts]
+        scores = [_softmax(self._model.run_each(self._model_input(part))[:, -1], self._unit) for part in parts]
         return np.concatenate([np.empty((0, len(self.labels)), np.float32), *scores])
 
     def reset(self) -> None:
@@ -206,9 +225,8 @@ class StreamingClassifier:
 
     def _fill(self) -> None:
         """Hold the last sample over the gap."""
-        assert self._latest is not None
         missing, self._missing = self._missing, 0
-        self.stream(np.repeat(self._latest[None], missing, axis=0))
+        self.stream(np.tile(np.array(self._latest, np.float32), (missing, 1)))
 
     def predict(self, series: ArrayLike) -> NDArray[np.float32]:
         """Classify a whole series [T, C] in physical units; return the scores after its last sample, float32 [K].
@@ -226,8 +244,12 @@ class StreamingClassifier:
         last: NDArray[np.float32] = scores[-1]
         return last
 
-    def _take(self, values: NDArray[np.float32]) -> tuple[NDArray[np.float64] | None, int]:
+    def _take(self, values: NDArray[np.float32]) -> tuple[list[float] | None, int]:
         """Take one sample into all lanes; return the logits of the oldest, None while its resampler waits, and its age."""
+        if self._plain:
+            lane = self._lanes[0]
+            lane.age += 1
+            return self._model.step(self._one_input(values), lane.state), lane.age
         oldest, age = None, 0
         for lane in self._lanes:
             if lane.waits:
@@ -238,7 +260,7 @@ class StreamingClassifier:
             lane.age += 1
             logits = None
             for step in lane.resampler.push(values) if self._resamples else (values,):
-                logits = self._model.step(self._model_input(step), lane.state)
+                logits = self._model.step(self._one_input(step), lane.state)
             if lane.age > age:
                 oldest, age = logits, lane.age
         return oldest, age
@@ -284,9 +306,9 @@ class StreamingClassifier:
             at = end
         return logits, ages
 
-    def _decides(self, age: int | NDArray[np.int64]) -> bool | NDArray[np.bool_]:
+    def _decides(self, age: Any) -> Any:
         """Return whether the lane that decides may change the decision at this age."""
-        return age % self._window == 0 if self._use.at_window_ends else age > self._use.not_yet
+        return age % self._window == 0 if self._at_window_ends else age > self._not_yet
 
     def _answers(self, logits: NDArray[np.float64], ages: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the answer after each row, and hold the last class."""
@@ -304,9 +326,16 @@ class StreamingClassifier:
         self._held, self.refused = held, refused
         self.decision = None if refused else held
 
+    def _one_input(self, step: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return `_model_input` of one step [C], good until the next call."""
+        if self._normalises:
+            divide(subtract(step, self._mean, self._centred), self._std, self._normalised)
+            return self._normalised
+        return self._model_input(step)
+
     def _model_input(self, step: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return what the file's `x` stands for, from time steps [..., C] in physical units."""
-        if self.metadata.input == InputKind.NORMALISED:
+        if self._normalises:
             return (step - self._mean) / self._std
         return step * self._counts if self._counts.size else step
 
@@ -337,13 +366,7 @@ class StreamingClassifier:
         return np.clip(series, -_LARGEST, _LARGEST)
 
 
-def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return the softmax over the last axis."""
-    if logits.ndim == 1:  # a single step: a few numbers are quicker without numpy
-        values = logits.tolist()
-        largest = max(values)
-        exponentials = [math.exp(value - largest) for value in values]
-        total = sum(exponentials)
-        return np.array([value / total for value in exponentials], np.float32)
-    exponential = np.exp(logits - logits.max(-1, keepdims=True))
+def _softmax(logits: NDArray[np.float64], unit: float) -> NDArray[np.float32]:
+    """Return the softmax over the last axis of logits in units."""
+    exponential = np.exp((logits - logits.max(-1, keepdims=True)) * unit)
     return np.asarray(exponential / exponential.sum(-1, keepdims=True), np.float32)

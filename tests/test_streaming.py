@@ -298,6 +298,19 @@ def test_where_no_class_leads_enough_the_answer_is_none(exported, tmp_path):
         assert (refusing.decision, refusing.refused) == ((None, True) if answer == -2 else (answer, False))
 
 
+def test_a_gap_holds_the_sample_as_it_was_when_its_array_is_used_again(exported, tmp_path):
+    series = exported("int8")[2].x_raw_golden[0].astype(np.float32)
+    fields = {"reset": "never", "decides": "every_sample", "sample_rate_hz": 50.0}
+    gapped, filled = contracted(exported, tmp_path, **fields), contracted(exported, tmp_path, **fields)
+    buffer = series[0].copy()
+    for classifier in (gapped, filled):
+        classifier.push(buffer)
+    filled.gap(10)
+    buffer[:] = series[60]
+    gapped.gap(10)
+    np.testing.assert_array_equal(gapped.push(series[1]), filled.push(series[1]))
+
+
 def alone_scores(path, window):
     return pushed(StreamingClassifier(path), window)[-1]
 

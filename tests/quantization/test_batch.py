@@ -13,7 +13,7 @@ from memkd_edge.quantization import batch, compiled
 from memkd_edge.quantization.batch import BatchRunner
 from memkd_edge.quantization.post_training import quantize
 from memkd_edge.quantization.reference import integer_classifier
-from memkd_edge.quantization.samples import Int8Samples, quantize_sample, quantize_series
+from memkd_edge.quantization.samples import SampleWriter, quantize_array, quantize_sample, quantize_series
 from memkd_edge.quantization.sensor_front_end import IntegerFrontEnd, Sensor
 from memkd_edge.writers.tflite import write_tflite
 from tests.quantization.helpers import MicroStep, random_model, random_series
@@ -105,8 +105,30 @@ def test_samples_carry_over_alike_in_all_three_forms(scale, zero, gain, seed):
     rest = np.zeros((2, 3), np.float32)
     cuts = [compiled.carry_over(np.ascontiguousarray(part), np.float32(scale), zero, rest) for part in np.split(x, [11], axis=1)]
     assert np.array_equal(np.concatenate(cuts, axis=1), wanted)
-    single, left, kept = Int8Samples(scale, zero, 3), np.zeros(3, np.float32), np.zeros(3, np.float32)
+    row, left, kept = np.zeros(3, np.int8), np.zeros(3, np.float32), np.zeros(3, np.float32)
+    single = SampleWriter(row.data, scale, zero)
     for sample, quantized in zip(x[0], wanted[0], strict=True):
-        assert np.array_equal(single.next(sample, kept)[0], quantized)
+        single.write(sample, kept, kept.data)
+        assert np.array_equal(row, quantized)
         _, left = quantize_sample(sample, left, scale, zero)
         assert np.array_equal(kept, left)
+
+
+BELOW = np.nextafter(np.float32(0.5), np.float32(0))  # float32 rounds the sum of this and 1/2 to 1
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16])
+@pytest.mark.parametrize("zero", [0, -7])
+def test_single_samples_are_rounded_and_clamped_as_arrays_are(dtype, zero):
+    ends = np.iinfo(dtype)
+    reals = [0, BELOW, 0.5, 1.5, 2.5, 1 - BELOW, 126.5, 127.49, 127.5, 2e4 + BELOW, 3e9, 1e30]
+    reals += [end - zero + step for end in (ends.min, ends.max) for step in (-1, -0.5, -0.49, 0, 0.49, 0.5, 1)]
+    x = np.array([*reals, *(-np.array(reals))], np.float32)
+    row, rest = np.zeros(len(x), dtype), np.zeros(len(x), np.float32)
+    SampleWriter(row.data, 1.0, zero).write(x, rest, rest.data)
+    if dtype == np.int8:
+        wanted, left = quantize_sample(x, np.zeros(len(x), np.float32), 1.0, zero)
+        assert np.array_equal(rest, left)
+    else:
+        wanted = quantize_array(x, 1.0, zero)
+    assert np.array_equal(row, wanted)
