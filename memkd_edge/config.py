@@ -188,7 +188,7 @@ class ExportConfig:
     counts_per_unit: tuple[float, ...] = option(
         (), group="Files", help="Of raw counts: the counts of one unit, joined by commas, for each channel or one for all."
     )
-    strip: bool = option(False, group="Files", help="Number tensors instead of naming them and leave out metadata, for the last bytes.")
+    strip: bool = option(False, group="Files", help="Number tensors instead of naming them, leave out metadata.")
     package: str = option("", group="Files", choices=PACKAGE_KINDS, help="Also write a firmware package.")
     finetune: bool = option(False, group="Accuracy", help="Train on through the exported integer arithmetic first.")
     min_agreement: float = option(

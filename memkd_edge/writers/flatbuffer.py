@@ -75,8 +75,9 @@ class Subgraph:
 class ModelWriter:
     """Collects subgraphs and metadata, then `finish` writes the file.
 
-    Every subgraph becomes a signature of the same name over its `inputs` and `outputs`. With `names` False subgraphs go nameless, and
-    tensors are numbered, 12 bytes each, because tools tell them apart by name; those called as in a signature keep their name.
+    Every subgraph becomes a signature of the same name over its `inputs` and `outputs`. With `names` False subgraphs go
+    nameless, and tensors are numbered, 12 bytes each, because tools tell them apart by name; those called as in a signature keep
+    their name.
     """
 
     def __init__(self, *, names: bool = True) -> None:

@@ -111,8 +111,11 @@ def test_the_float_graph_is_the_same_operators_in_their_first_version(kind, expe
 def test_no_tensor_name_stands_twice_in_a_file(spec):
     # ai-edge-quantizer 0.10 knows tensors by name and refuses a file with two of one name (test_field_tools.py).
     q, model = quantized(spec), random_model(spec, 1)
-    files = [write_tflite(q, None, interface=interface, strip=strip) for interface in ("int8", "int16x8") for strip in (False, True)]
-    for data in (*files, *(write_tflite_float(model, None, strip=strip) for strip in (False, True))):
+    files = []
+    for strip in (False, True):
+        files += [write_tflite(q, None, interface=interface, strip=strip) for interface in ("int8", "int16x8")]
+        files.append(write_tflite_float(model, None, strip=strip))
+    for data in files:
         graphs = parsed(data).subgraphs
         names = [tensor.name for graph in graphs for tensor in graph.tensors]
         assert None not in names
