@@ -9,7 +9,7 @@ from typing import Any
 from memkd_edge.errors import MemkdEdgeError
 
 KEY = "format"  # under which a file carries its number
-CHECKPOINT = 2  # of a training phase; 1: teachers without the weights of their best stretch
+CHECKPOINT = 3  # of a training phase; 1: teachers without the weights of their best stretch; 2: scores were called auc
 CONFIGURATION = 2  # config.toml and compare.toml; 1: what trains was called `device`
 
 

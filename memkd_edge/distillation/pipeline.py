@@ -338,7 +338,7 @@ def _finish(
                 "weight": choice.kept.weight,
                 "seed": candidates[choice.index].seed,
                 "stop_epoch": choice.kept.epoch,
-                "validation": {"auc_prc": float(choice.kept.auc[member]), "cross_entropy": float(choice.kept.loss[member])},
+                "validation": {"auc_prc": float(choice.kept.score[member]), "cross_entropy": float(choice.kept.loss[member])},
                 "test": student_metrics,
                 "test_from_reset": from_reset,
                 "test_never_reset": never_reset,
@@ -356,7 +356,7 @@ def _finish(
             "students": student_rows(found, "auc_prc", test | {"agreement_with_teacher": agreements}),
             "kept_because": choice.reason,
             "warning": teacher_warning(
-                {one.method: float(one.auc.mean()) for one in choice.methods}, teacher_validation["auc_prc"]
+                {one.method: float(one.score.mean()) for one in choice.methods}, teacher_validation["auc_prc"]
             ),
             "chance": chance_warning(student_metrics["accuracy"], prepared),
         },

@@ -97,7 +97,7 @@ def measure_recordings(
                 "held": along(np.concatenate(held)),
                 "decision_margin": point.margin,
                 "refusal": None if refusal is None else refusal.as_dict(),
-                "validation": {"f1_macro": float(choice.kept.auc[member]), "cross_entropy": float(choice.kept.loss[member])},
+                "validation": {"f1_macro": float(choice.kept.score[member]), "cross_entropy": float(choice.kept.loss[member])},
                 "agreement_with_teacher": float(agreements[index]),
                 "warm_up_samples": warm,
             },
@@ -105,7 +105,7 @@ def measure_recordings(
             "students": student_rows(found, "f1_macro", test | {"agreement_with_teacher": agreements}),
             "kept_because": choice.reason,
             "warning": teacher_warning(
-                {one.method: float(one.auc.mean()) for one in choice.methods}, float(validation), context.measure.name
+                {one.method: float(one.score.mean()) for one in choice.methods}, float(validation), context.measure.name
             ),
         },
     )

@@ -23,19 +23,19 @@ def method_rows(candidates: list[Candidate], found: Study, measure: str, test: F
     chosen = {(score.method, score.weight) for score in found.choice.methods}
     kept = (found.choice.kept.method, found.choice.kept.weight)
     rows = []
-    for score in method_scores(candidates, found.history):
-        key = (score.method, score.weight)
+    for one in method_scores(candidates, found.history):
+        key = (one.method, one.weight)
         row: dict[str, Any] = {
-            "method": score.method,
-            "weight": score.weight,
-            "seeds": len(score.members),
-            "stop_epoch": score.epoch,
+            "method": one.method,
+            "weight": one.weight,
+            "seeds": len(one.members),
+            "stop_epoch": one.epoch,
             "kept": key == kept,
-            f"validation_{measure}_mean": float(score.auc.mean()),
-            f"validation_{measure}_std": float(score.auc.std()),
+            f"validation_{measure}_mean": float(one.score.mean()),
+            f"validation_{measure}_std": float(one.score.std()),
         }
         if key in chosen:
-            members = [number for number, one in enumerate(found.refitted) if (one.method, one.weight) == key]
+            members = [number for number, student in enumerate(found.refitted) if (student.method, student.weight) == key]
             for name, values in test.items():
                 row |= {f"{name}_mean": float(values[members].mean()), f"{name}_std": float(values[members].std())}
         rows.append(row)
@@ -44,7 +44,7 @@ def method_rows(candidates: list[Candidate], found: Study, measure: str, test: F
 
 def student_rows(found: Study, measure: str, figures: Figures) -> list[dict[str, Any]]:
     """Return one row per student trained again on all training data: its held-out score as a candidate, and its figures."""
-    validation = [(one.epoch, score) for one in found.choice.methods for score in one.auc]
+    validation = [(one.epoch, score) for one in found.choice.methods for score in one.score]
     return [
         {
             "method": one.method,

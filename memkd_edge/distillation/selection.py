@@ -13,7 +13,7 @@ from memkd_edge.scores import auc_prc
 from memkd_edge.stream_scores import confusion, macro_f1
 
 Floats = NDArray[np.float64]
-DIGITS = 3  # of the mean AUC-PRC count
+DIGITS = 3  # of a mean score count
 SMOOTHING = 3  # neighbouring scores averaged before a stopping epoch is read off
 
 
@@ -38,12 +38,12 @@ MACRO_F1 = Measure("macro F1", _macro_f1)
 class ScoreHistory:
     """How the students scored on held-out series while they were trained.
 
-    epochs: int64 [V], finished epochs at each scoring; auc, loss: [V, P], what selects (of windows AUC-PRC) and cross-entropy of
+    epochs: int64 [V], finished epochs at each scoring; score, loss: [V, P], what selects (see `Measure`) and cross-entropy of
     each student.
     """
 
     epochs: NDArray[np.int64]
-    auc: Floats
+    score: Floats
     loss: Floats
 
 
@@ -55,13 +55,13 @@ class MethodScore:
     weight: float
     members: tuple[int, ...]
     epoch: int
-    auc: Floats
+    score: Floats
     loss: Floats
 
     @property
     def rank(self) -> tuple[float, float]:
-        """What scores are compared by: mean AUC-PRC, then the lower mean cross-entropy."""
-        return round(float(self.auc.mean()), 9), -float(self.loss.mean())
+        """What methods are compared by: mean score, then the lower mean cross-entropy."""
+        return round(float(self.score.mean()), 9), -float(self.loss.mean())
 
 
 @dataclass(frozen=True)
@@ -77,26 +77,26 @@ class Choice:
 def method_scores(candidates: list[Candidate], history: ScoreHistory) -> list[MethodScore]:
     """Return a score for each (method, weight), in the population's order.
 
-    The stopping epoch is that of the highest mean AUC-PRC over the seeds, smoothed, in the second half of training; the latest of
+    The stopping epoch is that of the highest mean score over the seeds, smoothed, in the second half of training; the latest of
     equal ones. Single students have no stopping epoch of their own: on few series its score would be luck.
     """
     result = []
     indices = itertools.groupby(range(len(candidates)), key=lambda index: (candidates[index].method, candidates[index].weight))
     for (method, weight), run in indices:
         members = tuple(run)
-        mean = history.auc[:, members].mean(1)
+        mean = history.score[:, members].mean(1)
         smooth = np.array([mean[max(0, v - SMOOTHING // 2) : v + SMOOTHING // 2 + 1].mean() for v in range(len(mean))])
         late = np.flatnonzero(2 * history.epochs >= history.epochs[-1])
         at = late[len(late) - 1 - int(np.argmax(np.round(smooth[late], 9)[::-1]))]
         epoch = int(history.epochs[at])
-        result.append(MethodScore(method, weight, members, epoch, history.auc[at, members], history.loss[at, members]))
+        result.append(MethodScore(method, weight, members, epoch, history.score[at, members], history.loss[at, members]))
     return result
 
 
 def choose(candidates: list[Candidate], history: ScoreHistory, part: str = "validation", measure: str = "AUC-PRC") -> Choice:
     """Choose the best weight of each method, then the method, then the seed.
 
-    The score is the mean AUC-PRC over the seeds: a single seed is luck as much as merit. Methods whose score is equal to
+    The score is the mean over the seeds: a single seed is luck as much as merit. Methods whose score is equal to
     `DIGITS` decimals are tied; of tied ones a MemKD method is kept. Of its students the one with the best score is kept.
 
     Args:
@@ -109,16 +109,16 @@ def choose(candidates: list[Candidate], history: ScoreHistory, part: str = "vali
             best_of_method[score.method] = score
     methods = tuple(best_of_method.values())
     best = max(methods, key=lambda score: score.rank)
-    tied = [one for one in methods if round(one.auc.mean(), DIGITS) == round(best.auc.mean(), DIGITS)]
+    tied = [one for one in methods if round(one.score.mean(), DIGITS) == round(best.score.mean(), DIGITS)]
     kept = max(tied, key=lambda score: (score.method.startswith("memkd"), score.rank))
-    index = max(range(len(kept.members)), key=lambda seed: (kept.auc[seed], -kept.loss[seed]))
-    scores = f"{kept.auc.mean():.3f} over {len(kept.members)} seed{'s' if len(kept.members) > 1 else ''}"
+    index = max(range(len(kept.members)), key=lambda seed: (kept.score[seed], -kept.loss[seed]))
+    scores = f"{kept.score.mean():.3f} over {len(kept.members)} seed{'s' if len(kept.members) > 1 else ''}"
     if kept is best:
         reason = f"{kept.method} with weight {kept.weight:g} has the highest mean {part} {measure} ({scores})"
     else:
         reason = (
             f"{kept.method} with weight {kept.weight:g} has a mean {part} {measure} of {scores}, which ties with {best.method} "
-            f"({best.auc.mean():.3f}); ties go to MemKD"
+            f"({best.score.mean():.3f}); ties go to MemKD"
         )
     member = kept.members[index]
     reason += f"; of its students seed {candidates[member].seed} scores best"

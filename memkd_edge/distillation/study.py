@@ -42,7 +42,7 @@ from memkd_edge.threads import torch_threads
 
 SCORINGS = 20  # of the students, while they are trained
 CHECKPOINT_EVERY_S = 10.0
-NOISE_MARGIN = 0.05  # of held-out AUC-PRC, by which another noise level must be better than the one before it
+NOISE_MARGIN = 0.05  # of the held-out score, by which another noise level must be better than the one before it
 MIB = 2**20
 STREAM_STEPS = 2000  # of training along streams, when the number of epochs is left open
 STREAM_TEACHER_STEPS = 600
@@ -201,16 +201,16 @@ def train_teachers(context: TrainingContext, spec: ModelSpec) -> Teachers:
         if not complete:
             checkpoint.save(trained())
 
-    kept, kept_auc, kept_logits = levels[0], -math.inf, np.empty(0, np.float32)
+    kept, kept_score, kept_logits = levels[0], -math.inf, np.empty(0, np.float32)
     for noise, of_level in tries.items():
-        if kept_auc + NOISE_MARGIN >= 1:
+        if kept_score + NOISE_MARGIN >= 1:
             break  # no other level can be that much better
         # The final teacher of the first level, which mostly stands, keeps a core busy that would else wait for the last fold.
         train(of_level if noise == levels[0] else of_level[:-1])
         logits = _logits([one.best for one in of_level[:-1]], context)
-        auc = float(context.measure.of(logits[None], context.held_out_labels)[0])
-        if auc > kept_auc + NOISE_MARGIN:
-            kept, kept_auc, kept_logits = noise, auc, logits
+        score = float(context.measure.of(logits[None], context.held_out_labels)[0])
+        if score > kept_score + NOISE_MARGIN:
+            kept, kept_score, kept_logits = noise, score, logits
     train([tries[kept][-1]])
     *of_fold, final = (one.best for one in tries[kept])
     return Teachers(tuple(of_fold), final, kept_logits, kept)
@@ -270,7 +270,7 @@ def _cross_validate(
     ]
     checkpoint = Checkpoint(context.checkpoint("students"), context)
     saved = checkpoint.groups()
-    scores: dict[str, list[Any]] = {"epochs": [], "auc": [], "loss": []}
+    scores: dict[str, list[Any]] = {"epochs": [], "score": [], "loss": []}
     if saved:
         scores = {name: list(tensor.numpy()) for name, tensor in saved.pop("scores").items()}
         for number, population in enumerate(populations):
@@ -283,11 +283,11 @@ def _cross_validate(
             parts = [_answers_of_all(one, fold.held_out).cpu() for one, fold in zip(populations, context.folds, strict=True)]
             logits = torch.cat(parts, 1)
             scores["epochs"].append(epoch + 1)
-            scores["auc"].append(context.measure.of(logits.numpy(), labels.numpy()))
+            scores["score"].append(context.measure.of(logits.numpy(), labels.numpy()))
             scores["loss"].append(cross_entropy(logits, labels).double().numpy())
-        if scores["auc"]:
+        if scores["score"]:
             context.progress.population(
-                epoch + 1, context.epochs, float(scores["auc"][-1].max()), float(np.median(scores["auc"][-1]))
+                epoch + 1, context.epochs, float(scores["score"][-1].max()), float(np.median(scores["score"][-1]))
             )
         checkpoint.save_when_due(
             lambda: (
@@ -296,7 +296,7 @@ def _cross_validate(
             ),
             epoch + 1,
         )
-    return ScoreHistory(np.array(scores["epochs"]), np.array(scores["auc"]), np.array(scores["loss"])), populations
+    return ScoreHistory(np.array(scores["epochs"]), np.array(scores["score"]), np.array(scores["loss"])), populations
 
 
 def _refit(

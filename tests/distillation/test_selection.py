@@ -8,10 +8,10 @@ from memkd_edge.distillation.selection import ScoreHistory, choose, method_score
 from memkd_edge.distillation.students import Candidate
 
 
-def history(auc, loss=None):
+def history(score, loss=None):
     """Scores [V, P] at epochs 10, 20, ...; all losses 1 unless given."""
-    auc = np.array(auc, float)
-    return ScoreHistory(10 * np.arange(1, len(auc) + 1), auc, np.ones_like(auc) if loss is None else np.array(loss, float))
+    score = np.array(score, float)
+    return ScoreHistory(10 * np.arange(1, len(score) + 1), score, np.ones_like(score) if loss is None else np.array(loss, float))
 
 
 def candidates(*groups, seeds=2):
@@ -23,7 +23,7 @@ def test_the_stopping_epoch_is_that_of_the_best_smoothed_mean_in_the_second_half
     scores = [[0.9, 0.9], [0.2, 0.2], [0.2, 0.4], [0.8, 0.8], [0.4, 0.6], [0.7, 0.7]]
     (score,) = method_scores(candidates(("base", 0.0)), history(scores))
     assert score.epoch == 50
-    np.testing.assert_array_equal(score.auc, [0.4, 0.6])
+    np.testing.assert_array_equal(score.score, [0.4, 0.6])
 
 
 def test_of_equal_scorings_the_latest_stops():
