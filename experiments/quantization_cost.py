@@ -24,10 +24,10 @@ from memkd_edge.distillation.pipeline import distill
 from memkd_edge.distillation.recipe import STEPS
 from memkd_edge.finetuning.straight_through import integer_trajectory
 from memkd_edge.quantization.calibration import FloatModel
-from memkd_edge.quantization.post_training import quantize
 from memkd_edge.quantization.reference import integer_classifier
 from memkd_edge.runs import Run, write_atomic
 from memkd_edge.scores import agreement, auc_prc
+from memkd_edge.verification.pipeline import quantized
 
 # The sets that aeon carries; then those of the developers' folder: UCR-2015 and wearables.
 BUNDLED = (
@@ -149,7 +149,7 @@ def measure(run: Run) -> QuantizationCost:
     kept = read_series(run)
     x, y = kept.x_test, kept.y_test
     student = read_student(run)
-    model = quantize(student, kept.x_calibration)
+    model = quantized(student, run.metadata, kept.x_calibration, tuned=False)
     weights = FloatModel.from_model(student)
     parts = np.split(x, range(PART, len(x), PART))
     runner = integer_classifier(model)

@@ -26,10 +26,11 @@ from memkd_edge.data.registry import load_dataset
 from memkd_edge.errors import MemkdEdgeError
 from memkd_edge.export_names import export_name
 from memkd_edge.packages.selftest import self_test
-from memkd_edge.quantization.post_training import quantize
+from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.ready_models import FIGURES, ReadyModel, ready_models
 from memkd_edge.runs import Run, write_atomic
 from memkd_edge.scores import classification_metrics, per_class_table
+from memkd_edge.verification.pipeline import quantized
 from memkd_edge.verification.reference_runner import integer_logits
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -122,16 +123,21 @@ def ship(card: Card, run: Run, folder: Path) -> None:
 
 def golden(run: Run) -> bytes:
     """Return golden.json: for each entry a stream of noise from a reset, and the logits after each sample, bit for bit."""
-    model = quantize(read_student(run), read_series(run).x_calibration)
+    model = integer_model(run)
     vectors = asdict(self_test(model, run.metadata))
     lines = ",\n".join(f' "{name}": {json.dumps(array.tolist())}' for name, array in vectors.items())
     return f"{{\n{lines}\n}}\n".encode()
 
 
+def integer_model(run: Run) -> QuantizedClassifier:
+    """Return the run's integer model."""
+    return quantized(read_student(run), run.metadata, read_series(run).x_calibration, tuned=False)
+
+
 def int8_logits(run: Run) -> tuple[np.ndarray, np.ndarray]:
     """Return the real logits [N, K] of the int8 entry after each test series, by the bit-exact reference, and the classes [N]."""
     kept = read_series(run)
-    return integer_logits(quantize(read_student(run), kept.x_calibration), "int8", kept.x_test), kept.y_test
+    return integer_logits(integer_model(run), "int8", kept.x_test), kept.y_test
 
 
 def figures(card: Card, run: Run) -> ReadyModel:

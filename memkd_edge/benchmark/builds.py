@@ -18,7 +18,7 @@ from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.quantization.post_training import quantize
 from memkd_edge.quantization.reference import integer_classifier
 from memkd_edge.runs import Run
-from memkd_edge.vocabulary import Arithmetic
+from memkd_edge.vocabulary import Arithmetic, Reset
 from memkd_edge.writers.c_float import emit_c_float
 from memkd_edge.writers.c_integer import emit_c
 from memkd_edge.writers.onnx import write_onnx_step
@@ -102,7 +102,8 @@ class Builds:
     @cached_property
     def quantized(self) -> QuantizedClassifier:
         """The integer student."""
-        return quantize(_recurrent(self.student, "student"), self.x_calibration)
+        student = _recurrent(self.student, "student")
+        return quantize(student, self.x_calibration, never_reset=self.metadata.reset == Reset.NEVER)
 
     def student_int8_c(self) -> Build:
         """The generated C, int8 in and out."""

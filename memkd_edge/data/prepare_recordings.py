@@ -17,7 +17,8 @@ from memkd_edge.metadata import Metadata
 from memkd_edge.version import __version__
 from memkd_edge.vocabulary import Decision, Reset
 
-KEPT_CHUNKS = 256  # to calibrate on
+KEPT_STRETCHES = 16  # to calibrate on, of
+STRETCH_CHUNKS = 16  # each, one after another
 KEPT_SAMPLES = 1_000_000  # of the streams that judge
 GOLDEN_CHUNKS = 4
 
@@ -48,14 +49,17 @@ class PreparedRecordings:
     def kept_series(self, chunk: int) -> dict[str, NDArray[Any]]:
         """Return what a run keeps (calibration.npz).
 
-        Chunks of `chunk` steps, fewer where a stream is shorter, of training streams to calibrate on, of the first held-out
-        streams and of the test streams, with the class at each chunk's end; and the test streams whole: x_streams [N, C],
-        y_streams [N], stream_lengths.
+        Chunks of `chunk` steps, fewer where a stream is shorter: x_calibration, neighbours next to each other, of training
+        streams; of the first held-out streams and of the test streams, with the class at each chunk's end; and the test streams
+        whole: x_streams [N, C], y_streams [N], stream_lengths.
         """
         training, held_out = joined(self.train, self.subjects), self.held_out(0)
         chunk = min(chunk, *(len(y) for _, y in (*training, *self.test)))
         pieces = [piece for x, _ in training for piece in _chunks(x, chunk)]
-        some = np.linspace(0, len(pieces) - 1, min(KEPT_CHUNKS, len(pieces))).astype(np.int64)
+        some = np.arange(len(pieces))
+        if len(pieces) > KEPT_STRETCHES * STRETCH_CHUNKS:
+            starts = np.linspace(0, len(pieces) - STRETCH_CHUNKS, KEPT_STRETCHES).astype(np.int64)
+            some = (starts[:, None] + np.arange(STRETCH_CHUNKS)).ravel()
         x_val, y_val = _ended(held_out, chunk)
         kept: list[Signal] = []
         for x, y in self.test:

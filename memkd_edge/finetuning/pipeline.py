@@ -30,7 +30,7 @@ from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.quantization.post_training import Settings, quantize, quantize_nearest, settings_of
 from memkd_edge.runs import TEACHER, Run
 from memkd_edge.scores import auc_prc
-from memkd_edge.vocabulary import Arithmetic
+from memkd_edge.vocabulary import Arithmetic, Reset
 
 EPOCHS = 30
 LEARNING_RATE = 1e-3
@@ -74,6 +74,7 @@ def finetune(
     config = read_config(run)
     data = prepare(load_windows(config), config)
     calibration = read_series(run).x_calibration
+    never_reset = run.metadata.reset == Reset.NEVER
     if not (run.path / TEACHER).is_file():
         raise UsageError(
             f"{run.path} has no teacher.safetensors to fine-tune with (a model of your own taught, or this is a ready-made "
@@ -96,10 +97,10 @@ def finetune(
     trained = [*student.parameters(), *extra.values()]
     optimizer = torch.optim.Adam(trained, lr=learning_rate)
 
-    before = best_score = _score(quantize(student, calibration), x_val, y_val, interface)
+    before = best_score = _score(quantize(student, calibration, never_reset=never_reset), x_val, y_val, interface)
     best, best_epoch = copy.deepcopy(student), 0
     for epoch in range(epochs):
-        settings = settings_of(quantize(student, calibration, fine_tuned=True))
+        settings = settings_of(quantize(student, calibration, fine_tuned=True, never_reset=never_reset))
         order = batches(len(series.y), recipe, epoch)
         for number, index in enumerate(order):
             x, labels, target = teacher.batch(index, epoch)
@@ -127,7 +128,8 @@ def finetune(
                 group["lr"] = learning_rate * 0.5 * (1 + math.cos(math.pi * step / steps))
             optimizer.step()
         snapped = snap(student, settings)
-        score = _score(quantize(snapped, calibration, fine_tuned=True), x_val, y_val, interface)
+        integers = quantize(snapped, calibration, fine_tuned=True, never_reset=never_reset)
+        score = _score(integers, x_val, y_val, interface)
         if score > best_score:
             best, best_score, best_epoch = snapped, score, epoch + 1
         if progress is not None:

@@ -39,10 +39,17 @@ class BatchRunner:
 
     def logits(self, x: NDArray[np.float32]) -> NDArray[np.integer]:
         """Take the next samples x [N, T, C], real numbers as the file's `x` stands for; return int8 or int16 logits [N, T, K]."""
+        logits = self.int16_logits(x)
+        return self.reference.narrow(logits) if self.interface == Arithmetic.INT8 else logits
+
+    def int16_logits(self, x: NDArray[np.float32]) -> NDArray[np.int16]:
+        """Do the same, but return the int16 logits [N, T, K] of either interface: those that int8 logits are rounded from."""
         wide = self._wide(np.ascontiguousarray(x, np.float32))
         compiled = _compiled()
-        logits = self.reference.run(wide).astype(np.int16) if compiled is None else compiled.run(self.reference, wide)
-        return self.reference.narrow(logits) if self.interface == Arithmetic.INT8 else logits
+        logits: NDArray[np.int16] = (
+            self.reference.run(wide).astype(np.int16) if compiled is None else compiled.run(self.reference, wide)
+        )
+        return logits
 
     def _wide(self, x: NDArray[np.float32]) -> NDArray[np.int16]:
         """Return int16 samples at the state's scale."""

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,6 +93,12 @@ class FloatModel:
         for layer in self.layers:
             sequence = run(layer, sequence)
         return sequence @ self.head_weight.T + self.head_bias
+
+
+def as_streams(x: NDArray[Any], streams: int) -> NDArray[Any]:
+    """Join series [N, T, ...] end to end into streams of equal length, [S, N // S * T, ...]; what is left over is dropped."""
+    each = len(x) // streams
+    return x[: streams * each].reshape(streams, each * x.shape[1], *x.shape[2:])
 
 
 def check_series(x: NDArray[np.floating], channels: int) -> None:

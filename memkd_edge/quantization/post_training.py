@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from memkd_edge.errors import UsageError
 from memkd_edge.nets.classifier import Classifier
+from memkd_edge.quantization.batch import BatchRunner
 from memkd_edge.quantization.bias_correction import correct_biases
-from memkd_edge.quantization.calibration import DenseWeights, FloatModel, Floats, check_series
+from memkd_edge.quantization.calibration import DenseWeights, FloatModel, Floats, as_streams, check_series
 from memkd_edge.quantization.fixed_point import multiplier
 from memkd_edge.quantization.integer_model import (
     CELL_SCALE,
@@ -30,7 +31,6 @@ from memkd_edge.quantization.integer_model import (
     QuantizedLstm,
     QuantizedLstmLayer,
 )
-from memkd_edge.quantization.reference import integer_classifier
 from memkd_edge.quantization.rounding import round_nearest, round_weights
 from memkd_edge.quantization.sensitivity import sensitivity
 from memkd_edge.quantization.sensor_front_end import Sensor, absorb_offset_remainder, raw_input
@@ -47,6 +47,9 @@ MAX_PARAMETERS = 2500  # of a larger model the curvature takes too long, and eac
 DAMPINGS = (1e-2, 1e-3, 1e-4)  # tried when rounding
 
 _MAX_COLUMNS = 512  # 512 * 127 * 2^15 stays below 2^31
+MOST_STREAMS = 16  # into which series are joined for a model that is never reset
+STREAM_SAMPLES = 4000  # of each, where there are so many
+
 _TRIAL_SAMPLES = 40_000  # series x samples with which a setting is tried
 _PROMISING = 3.0  # times the least error: a cell's range with no more than that is tried with biases of its own
 
@@ -69,7 +72,12 @@ class Settings:
 
 
 def quantize(
-    model: Classifier, x_calibration: NDArray[np.floating], *, sensor: Sensor | None = None, fine_tuned: bool = False
+    model: Classifier,
+    x_calibration: NDArray[np.floating],
+    *,
+    sensor: Sensor | None = None,
+    fine_tuned: bool = False,
+    never_reset: bool = False,
 ) -> QuantizedClassifier:
     """Quantise a float classifier: int8 weights, int16 activations and state.
 
@@ -79,6 +87,8 @@ def quantize(
         sensor: makes the model take this sensor's int16 counts instead of normalised x.
         fine_tuned: the model was trained through its integers (`finetune`): its weights are rounded to the nearest, which is
             where they lie, and its biases, which are meant for integers already, stay.
+        never_reset: in use the model is never reset, so the series are joined end to end and it runs along them; from a reset,
+            its cells would not yet be as large as they become.
 
     Raises:
         UsageError: a model that is neither LSTM nor GRU, or bidirectional; calibration series of the wrong shape or with values
@@ -86,9 +96,12 @@ def quantize(
     """
     weights = FloatModel.from_model(model)
     check_series(x_calibration, weights.input_size)
-    settings = first_settings(weights, x_calibration)
+    count, length, _ = x_calibration.shape
+    streams = min(MOST_STREAMS, max(1, count * length // STREAM_SAMPLES), count) if never_reset else count
+    x = as_streams(x_calibration, streams)
+    settings = first_settings(weights, x)
     grids = weight_grids(weights.dense(), settings)
-    dense, settings = _calibrated(weights, grids, settings, x_calibration, fine_tuned)
+    dense, settings = _calibrated(weights, grids, settings, x, length, fine_tuned)
     return assemble(weights.kind, dense, grids, settings, sensor)
 
 
@@ -128,22 +141,26 @@ def first_settings(weights: FloatModel, x: NDArray[np.floating]) -> Settings:
 
 
 def _calibrated(
-    weights: FloatModel, grids: Sequence["Grid"], settings: Settings, x: NDArray[np.floating], fine_tuned: bool
+    weights: FloatModel, grids: Sequence["Grid"], settings: Settings, x: NDArray[np.floating], length: int, fine_tuned: bool
 ) -> tuple[Sequence[DenseWeights], Settings]:
-    """Round the weights and decide on the settings, each time for what brings the logits closest to the float model's."""
+    """Round the weights and decide on the settings, each time for what brings the logits closest to the float model's.
+
+    Args:
+        x: [N, T, C], each from a reset. length: of a calibration series, of which one x of a stream is made up.
+    """
     count = min(len(x), max(1, _TRIAL_SAMPLES // x.shape[1]))
-    series = x[np.linspace(0, len(x) - 1, count).round().astype(int)]
-    expected = weights.logits(series)
+    tried = x[np.linspace(0, len(x) - 1, count).round().astype(int)]
+    expected = weights.logits(tried)
 
     def errors(dense: Sequence[DenseWeights], trial: Settings, interface: Arithmetic = Arithmetic.INT16X8) -> Floats:
         q = assemble(weights.kind, dense, grids, trial, None)
-        runner = integer_classifier(q, len(series))
-        samples = runner.quantize_input(series, interface)
-        return runner.run(runner.widen(samples) if interface == Arithmetic.INT8 else samples) * q.head.out_scale - expected
+        found = BatchRunner(q, interface, len(tried)).int16_logits(tried) * q.head.out_scale - expected
+        return found.reshape(-1, length, found.shape[2])
 
     float_dense, scales = weights.dense(), [grid.weight_scale for grid in grids]
     large = sum(part.size for one in float_dense for part in one) > MAX_PARAMETERS
     if not fine_tuned:
+        series = tried.reshape(-1, length, tried.shape[2])
         by_parameters = sensitivity(weights.kind, float_dense, series, biases_only=large)
     dense: Sequence[DenseWeights] = round_nearest(float_dense, scales)
     if not large and not fine_tuned:

@@ -44,7 +44,7 @@ from memkd_edge.verification.runtime_check import (
     same,
 )
 from memkd_edge.verification.runtimes import Runner, runners
-from memkd_edge.vocabulary import Arithmetic, FigureKind, InputKind
+from memkd_edge.vocabulary import Arithmetic, FigureKind, InputKind, Reset
 
 REPORT = "export/verify.json"
 C_FOLDERS = ("c", "c_float32")
@@ -322,7 +322,8 @@ def quantized(student: Classifier, metadata: Metadata, x_calibration: NDArray[np
     sensor = None
     if metadata.counts_per_unit:
         sensor = Sensor(metadata.counts_per_unit, metadata.mean, metadata.std, metadata.resampling)
-    return quantize(student, x_calibration, sensor=sensor, fine_tuned=tuned)
+    never_reset = metadata.reset == Reset.NEVER
+    return quantize(student, x_calibration, sensor=sensor, fine_tuned=tuned, never_reset=never_reset)
 
 
 def _feed(metadata: Metadata | None) -> Feed:

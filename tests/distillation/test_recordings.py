@@ -113,6 +113,20 @@ def test_the_exported_model_holds_the_class_that_the_run_says(run: Run) -> None:
     assert metrics["student"]["held"]["accuracy"] == pytest.approx(right / total)
 
 
+def test_chunks_to_calibrate_on_are_stretches_of_streams_from_all_over() -> None:
+    prepared = prepare_recordings(recordings(), CONFIG)
+    counted = replace(prepared, train=tuple((np.full_like(x, number), y) for number, (x, y) in enumerate(prepared.train)))
+    for part in (x for x, _ in counted.train):
+        part[:, 1] = np.arange(len(part))
+    few = counted.kept_series(50)["x_calibration"]
+    assert few.reshape(-1, 2).tolist() == np.concatenate([x for x, _ in counted.train]).tolist()
+    many = counted.kept_series(5)["x_calibration"]  # 256 of 800
+    recording, at = np.moveaxis(many.reshape(16, -1, 2).astype(int), 2, 0)
+    assert (np.diff(500 * recording + at) == 1).all()
+    assert set(recording.ravel()) == set(range(8))
+    assert (recording[0, 0], at[0, 0], recording[-1, -1], at[-1, -1]) == (0, 0, 7, 499)
+
+
 def test_the_decision_layer_is_chosen_along_the_streams_that_each_fold_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
     config = replace(CONFIG, folds=2, max_delay=0.1, refuse=0.05)
     prepared = prepare_recordings(recordings(), config)
@@ -280,7 +294,7 @@ def test_windows_that_are_never_reset_are_judged_at_their_ends_along_a_stream(tm
 
 def test_bench_takes_the_accuracy_of_the_integers_along_whole_streams(run: Run) -> None:
     arrays = run.read_arrays("calibration.npz")
-    model = quantize(load_classifier(run.path / "student.safetensors"), arrays["x_calibration"])
+    model = quantize(load_classifier(run.path / "student.safetensors"), arrays["x_calibration"], never_reset=True)
     right = []
     for x, y in zip(np.split(arrays["x_streams"], [1000]), np.split(arrays["y_streams"], [1000]), strict=True):
         reference = integer_classifier(model, 1)

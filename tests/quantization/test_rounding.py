@@ -6,6 +6,7 @@ from importlib import import_module
 
 import numpy as np
 import pytest
+import torch
 
 from memkd_edge.nets.classifier import ModelSpec
 from memkd_edge.quantization.bias_correction import correct_biases
@@ -135,6 +136,25 @@ def test_a_cell_that_counts_far_gets_a_coarser_scale():
     small = quantize(model, ups_and_downs[:, 55:65])
     large = quantize(model, ups_and_downs)
     assert large.layers[0].cell_shift > 0 >= small.layers[0].cell_shift
+
+
+def test_of_a_model_that_is_never_reset_the_cells_range_is_that_of_streams():
+    """From a reset each series takes the cell to 30 at most, one after another to 120."""
+    model = random_model(ModelSpec(1, 2, 2), 1, gain=0.0)
+    state = model.state_dict()
+    state["rnn.bias_ih_l0"][2:4] = 10.0  # forget nothing
+    state["rnn.weight_ih_l0"][4:6] = 1.0  # add tanh(x) / 2
+    state["head.weight"][0] = 1.0
+    series = np.concatenate([np.full((8, 30, 1), 3.0), np.full((8, 30, 1), -3.0)]).astype(np.float32)
+    with torch.no_grad():
+        expected = model.head(model(torch.from_numpy(series.reshape(1, -1, 1)))[1])[0].numpy()
+    error = {}
+    for never_reset in (False, True):
+        q = quantize(model, series, never_reset=never_reset)
+        runner = integer_classifier(q)
+        logits = runner.run(runner.quantize_input(series.reshape(1, -1, 1)))[0] * q.head.out_scale
+        error[never_reset] = np.abs(logits - expected).mean()
+    assert error[True] < 0.02 < 0.1 < error[False]
 
 
 def test_the_cells_range_is_the_one_that_errs_least_with_biases_of_its_own(monkeypatch):
