@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from memkd_edge.version import __version__
 
 if TYPE_CHECKING:
-    from memkd_edge.api import bench, compare, distill, export, inspect, models, verify
+    from memkd_edge.api import bench, classify, compare, distill, export, inspect, models, verify
     from memkd_edge.benchmark.report.figures import BenchReport, BuildFigures, DeviceReport, Figure
+    from memkd_edge.classification import ClassifyReport
     from memkd_edge.comparison.report import ComparisonReport
     from memkd_edge.config import DataConfig
     from memkd_edge.data.recording_loading import load_recordings, recordings_from_arrays, recordings_from_frame
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
     from memkd_edge.verification.pipeline import VerifyReport
 
 _PLACES = {
-    "memkd_edge.api": ("bench", "compare", "distill", "export", "inspect", "models", "verify"),
+    "memkd_edge.api": ("bench", "classify", "compare", "distill", "export", "inspect", "models", "verify"),
     "memkd_edge.benchmark.report.figures": ("BenchReport", "DeviceReport", "Figure", "BuildFigures"),
+    "memkd_edge.classification": ("ClassifyReport",),
     "memkd_edge.comparison.report": ("ComparisonReport",),
     "memkd_edge.config": ("DataConfig",),
     "memkd_edge.data.recording_loading": ("load_recordings", "recordings_from_arrays", "recordings_from_frame"),
@@ -44,6 +46,7 @@ _HOME = {name: module for module, names in _PLACES.items() for name in names}
 __all__ = [
     "BenchReport",
     "BuildFigures",
+    "ClassifyReport",
     "ComparisonReport",
     "DataConfig",
     "DeviceReport",
@@ -58,6 +61,7 @@ __all__ = [
     "VerifyReport",
     "__version__",
     "bench",
+    "classify",
     "compare",
     "distill",
     "export",

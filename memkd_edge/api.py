@@ -13,13 +13,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from memkd_edge.config import BenchConfig, CompareConfig, DistillConfig, ExportConfig, resolve
-from memkd_edge.ready_models import PREFIX, ReadyModel, int8_file, open_run, ready_models
+from memkd_edge.config import BenchConfig, CompareConfig, DataConfig, DistillConfig, ExportConfig, resolve
+from memkd_edge.ready_models import PREFIX, ReadyModel, model_file, open_run, ready_models
 from memkd_edge.runs import Run, default_run_root, find_run
 from memkd_edge.toolchain import naming_missing_packages
 
 if TYPE_CHECKING:
     from memkd_edge.benchmark.report.figures import BenchReport
+    from memkd_edge.classification import ClassifyReport
     from memkd_edge.comparison.report import ComparisonReport
     from memkd_edge.distillation.teacher import TeacherModel
     from memkd_edge.exporting.pipeline import ExportReport
@@ -92,6 +93,31 @@ def bench(run: Run | str | Path, **options: Any) -> BenchReport:
 
 
 @naming_missing_packages()
+def classify(
+    model: str | Path, dataset: str | Path, *, out: str | Path | None = None, force: bool = False, **options: Any
+) -> ClassifyReport:
+    """Run an exported file along recordings, and return what it decides and how good that is where there are labels.
+
+    Arrays need none of this: `StreamingClassifier.stream` takes samples [T, C], `StreamingClassifier.classify` windows [N, T, C].
+
+    Args:
+        model: a .tflite or .onnx file, or "model:NAME" for the int8 .tflite of a ready-made student.
+        dataset: a folder or file of recordings, or the name of a set that comes along.
+        out: .csv or .parquet file for a row a sample: recording, subject, time in seconds, label, decision, a score a class.
+        force: overwrite `out`.
+        options: fields of `DataConfig`; those for training alone are refused.
+
+    Raises:
+        UsageError: recordings that the model cannot take; the message says which channel or rate differs.
+        MemkdEdgeError: the model is damaged, or `out` cannot be written. MissingToolError: Parquet needs pyarrow.
+    """
+    from memkd_edge.classification import classify as run_classify
+
+    config = resolve(DataConfig, "data", flags={**options, "dataset": str(dataset)})
+    return run_classify(model_file(str(model)), config, out=None if out is None else Path(out), force=force)
+
+
+@naming_missing_packages()
 def compare(out: str | Path | None = None, *, force: bool = False, **options: Any) -> ComparisonReport:
     """Train what the comparison in folder `out` still lacks, and return its report.
 
@@ -137,8 +163,7 @@ def inspect(file: str | Path) -> Inspection:
     """
     from memkd_edge.formats.inspection import inspect as run_inspect
 
-    text = str(file)
-    return run_inspect(int8_file(text.removeprefix(PREFIX)) if text.startswith(PREFIX) else Path(file))
+    return run_inspect(model_file(str(file)))
 
 
 def models() -> list[ReadyModel]:

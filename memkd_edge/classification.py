@@ -5,7 +5,9 @@ The recordings of a person, of unknown people each recording, are one stream, jo
 reset, and none after it.
 """
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,23 +22,18 @@ from memkd_edge.data.recording_loading import labelled_by_intervals, raw_from_ta
 from memkd_edge.data.recording_tables import from_frame
 from memkd_edge.data.recording_timing import KEPT_WITHIN, common_rate, find_clocks, place_in_time, stretches_at
 from memkd_edge.data.recordings import NO_CLASS, Recording, whole_name
+from memkd_edge.decision_files import Write, check_out, writing
 from memkd_edge.decisions import NONE, NOT_YET
-from memkd_edge.errors import MemkdEdgeError, MissingToolError, UsageError
+from memkd_edge.errors import UsageError
 from memkd_edge.metadata import Metadata
 from memkd_edge.options import check
+from memkd_edge.progress import Reporter
+from memkd_edge.quantization.batch import CHUNK
 from memkd_edge.stream_scores import stream_scores
 from memkd_edge.streaming import StreamingClassifier
 
 _TRAINING = ("windows", "hop", "balance", "unlabelled", "test_subjects")  # options that say nothing here
-
-
-@dataclass(frozen=True)
-class Decided:
-    """A stretch and what was decided along it. scores: float32 [T, K]; decisions: int64 [T], -1 not yet, -2 none."""
-
-    stretch: Recording
-    scores: NDArray[np.float32]
-    decisions: NDArray[np.int64]
+_LARGE = 40_000_000  # bytes of files that take a second or more to read
 
 
 @dataclass(frozen=True)
@@ -64,8 +61,12 @@ class ClassifyReport:
         return asdict(self)
 
 
-def classify(model: Path, options: DataConfig, *, out: Path | None = None, force: bool = False) -> ClassifyReport:
+def classify(
+    model: Path, options: DataConfig, *, out: Path | None = None, force: bool = False, progress: Reporter | None = None
+) -> ClassifyReport:
     """Run an exported file along the recordings of `options.dataset`: a folder, a file or a bundled name.
+
+    In memory are the recordings and a decision a sample; the scores go to `out` as they come.
 
     Args:
         out: .csv or .parquet file for a row a sample: recording, subject, time in seconds, label, decision, a score a class.
@@ -75,29 +76,26 @@ def classify(model: Path, options: DataConfig, *, out: Path | None = None, force
         UsageError: recordings that the model cannot take; the message says which channel or rate differs.
         MemkdEdgeError: the model is damaged, or `out` cannot be written. MissingToolError: Parquet needs pyarrow.
     """
+    progress = progress or Reporter()
     check(options)
     for name in _TRAINING:
         if getattr(options, name):
             raise UsageError(f"--{name.replace('_', '-')} is for training; classify takes all recordings as they are")
     if out is not None:
-        _check_out(out, force)
+        check_out(out, force)
     notes: list[str] = []
     classifier = StreamingClassifier(model)
     metadata = classifier.metadata
     if metadata.resampling.kind != "none":
         raise UsageError(f"{model}: it resamples by itself ({metadata.resampling.kind}) and has no decision at every sample")
-    rate, stretches = _stretches(metadata, options, notes.append)
-    by_stream: dict[str, list[Recording]] = {}
+    rate, stretches = _stretches(metadata, options, notes.append, progress)
+    streams: dict[str, list[Recording]] = {}
     for stretch in stretches:
-        by_stream.setdefault(stretch.subject or whole_name(stretch.name), []).append(stretch)
-    streams = []
-    for own in by_stream.values():
-        classifier.reset()
-        streams.append([Decided(stretch, *classifier.stream(stretch.x)) for stretch in own])
-    decided = [one for stream in streams for one in stream]
-    if out is not None:
-        _write(out, decided, metadata.labels, rate)
-    every = np.concatenate([one.decisions for one in decided])
+        streams.setdefault(stretch.subject or whole_name(stretch.name), []).append(stretch)
+    told = _Told(progress, sum(len(stretch.y) for stretch in stretches))
+    with nullcontext() if out is None else writing(out, metadata.labels, rate) as write:
+        decisions = [_decisions(classifier, own, write, told) for own in streams.values()]
+    every = np.concatenate(decisions)
     return ClassifyReport(
         model=str(model),
         labels=metadata.labels,
@@ -106,23 +104,57 @@ def classify(model: Path, options: DataConfig, *, out: Path | None = None, force
         samples={label: int((every == index).sum()) for index, label in enumerate(metadata.labels)},
         undecided=int((every == NOT_YET).sum()),
         refused=int((every == NONE).sum()),
-        along=_along(streams, len(metadata.labels), rate),
+        along=_along(decisions, streams.values(), len(metadata.labels), rate),
         notes=tuple(notes),
         out="" if out is None else str(out),
     )
 
 
-def _along(streams: list[list[Decided]], classes: int, rate: float) -> dict[str, Any] | None:
-    decisions = [np.concatenate([one.decisions for one in stream]) for stream in streams]
-    truth = [np.concatenate([one.stretch.y for one in stream]) for stream in streams]
+class _Told:
+    """Tells how far it is, once a second has passed: most folders take less."""
+
+    def __init__(self, progress: Reporter, total: int) -> None:
+        self._progress, self._total, self._done = progress, total, 0
+        self._begun = time.monotonic()
+
+    def classified(self, samples: int) -> None:
+        self._done += samples
+        if time.monotonic() - self._begun > 1:
+            self._progress.classified(self._done, self._total)
+
+
+def _decisions(
+    classifier: StreamingClassifier, stretches: list[Recording], write: Write | None, told: _Told
+) -> NDArray[np.int64]:
+    """Return the answer at every sample of one stream, from a reset."""
+    classifier.reset()
+    found = []
+    for stretch in stretches:
+        for start in range(0, len(stretch.y), CHUNK):
+            streamed = classifier.stream(stretch.x[start : start + CHUNK])
+            found.append(streamed.decisions)
+            if write is not None:
+                write(stretch, start, streamed)
+            told.classified(len(streamed.decisions))
+    return np.concatenate(found)
+
+
+def _along(
+    decisions: list[NDArray[np.int64]], streams: Iterable[list[Recording]], classes: int, rate: float
+) -> dict[str, Any] | None:
+    truth = [np.concatenate([stretch.y for stretch in own]) for own in streams]
     judged = [np.where(one < 0, NO_CLASS, labels) for one, labels in zip(decisions, truth, strict=True)]
     if not any((labels != NO_CLASS).any() for labels in judged):
         return None
     return stream_scores(decisions, judged, classes, rate).as_dict()
 
 
-def _stretches(metadata: Metadata, options: DataConfig, note: Note) -> tuple[float, list[Recording]]:
+def _stretches(metadata: Metadata, options: DataConfig, note: Note, progress: Reporter) -> tuple[float, list[Recording]]:
     """Return the rate and the stretches as the model takes them: its channels, its rate, its classes."""
+    place = Path(options.dataset)
+    size = sum(file.stat().st_size for file in (place, *place.rglob("*")) if file.is_file())
+    if size > _LARGE:
+        progress.note(f"reading {size / 1e6:,.0f} MB")
     raw = _read(options, note)
     order = _order(raw, metadata, options.dataset, note)
     clocks = find_clocks(raw.recordings, options, note)
@@ -173,49 +205,3 @@ def _order(raw: RawRecordings, metadata: Metadata, place: str, note: Note) -> li
     if extra := [channel for channel in raw.channels if channel not in metadata.channels]:
         note(f"not used, as the model does not take them: {', '.join(extra)}")
     return order
-
-
-def _check_out(out: Path, force: bool) -> None:
-    if out.suffix.lower() not in (".csv", ".parquet"):
-        raise UsageError(f"--out {out}: a file that ends in .csv or .parquet")
-    if out.exists() and not force:
-        raise UsageError(f"--out {out} is there already; name another file, or --force to overwrite it")
-    if out.suffix.lower() == ".parquet":
-        try:
-            import pyarrow  # noqa: F401
-        except ImportError as error:
-            raise MissingToolError(f"{out}: writing Parquet needs pyarrow: pip install 'memkd-edge[parquet]'") from error
-
-
-def _write(out: Path, decided: list[Decided], labels: tuple[str, ...], rate: float) -> None:
-    """Write a row a sample, the whole file or nothing."""
-    import pandas as pd
-
-    part = out.with_name(f".{out.name}.part")
-    table = pd.concat(list(_frames(decided, labels, rate)), ignore_index=True)
-    try:
-        if out.suffix.lower() == ".csv":
-            table.to_csv(part, index=False, float_format="%.6g")
-        else:
-            table.to_parquet(part, index=False)
-        part.replace(out)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise MemkdEdgeError(f"cannot write {out}: {error.strerror or error}") from error
-
-
-def _frames(decided: list[Decided], labels: tuple[str, ...], rate: float) -> Iterator[Any]:
-    import pandas as pd
-
-    names = np.array([*labels, "", ""], dtype=object)  # the last are those of NONE and of NO_CLASS or NOT_YET
-    for one in decided:
-        yield pd.DataFrame(
-            {
-                "recording": one.stretch.name,
-                "subject": one.stretch.subject,
-                "time": np.arange(len(one.decisions)) / rate,
-                "label": names[one.stretch.y],
-                "decision": names[one.decisions],
-                **{f"score {label}": one.scores[:, index] for index, label in enumerate(labels)},
-            }
-        )

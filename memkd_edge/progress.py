@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 class Reporter:
-    """Receives what `distill` and `compare` report; the base class is silent.
+    """Receives what `distill`, `compare` and `classify` report; the base class is silent.
 
     `run` is the directory of the run once it exists, so that an interrupted command can name it.
     """
@@ -33,6 +33,9 @@ class Reporter:
 
     def compared(self, done: int, total: int, left_s: float | None, leader: str) -> None:
         """So many data sets of a comparison have ended; `left_s`: seconds to go, once they can be told; `leader`: in words."""
+
+    def classified(self, done: int, total: int) -> None:
+        """So many samples of recordings have been classified."""
 
     def note(self, text: str) -> None:
         """Something the user should know; the same text is shown once."""

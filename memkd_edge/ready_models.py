@@ -81,12 +81,15 @@ def ready_folder(name: str) -> Path:
     raise UsageError(f"no ready-made model named {name!r}; {advice}")
 
 
-def int8_file(name: str) -> Path:
-    """Return the shipped int8 .tflite of ready-made model `name`.
+def model_file(text: str) -> Path:
+    """Return the model file that the user names: a path, or the shipped int8 .tflite of "model:NAME".
 
     Raises:
         UsageError: there is no model of that name.
     """
+    if not text.startswith(PREFIX):
+        return Path(text)
+    name = text.removeprefix(PREFIX)
     return ready_folder(name) / "export" / f"{name}_int8.tflite"
 
 

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata as importlib_metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -331,19 +331,27 @@ def _empty(folder: Path) -> None:
 
 
 def write_atomic(path: Path, data: bytes) -> Path:
-    """Write `data` to `path` so that at every moment the old file, or the new one, stands there whole.
+    """Write `data` to `path` as `atomic_file` does."""
+    with atomic_file(path) as file:
+        file.write(data)
+    return path
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """Yield a file to write: at every moment the old file, or, once the block has ended, the new one, stands at `path` whole.
 
     What a process that was killed on the way left behind of the same file is removed.
 
     Raises:
-        MemkdEdgeError: the file system refused (no space, no permission); nothing is left behind.
+        MemkdEdgeError: the file system refused (no space, no permission). Whatever ends the block, nothing is left behind.
     """
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
@@ -352,8 +360,10 @@ def write_atomic(path: Path, data: bytes) -> Path:
             with suppress(FileNotFoundError):  # another process was faster
                 if time.time() - left.stat().st_mtime > LEFT_S:
                     left.unlink()
-    except OSError as error:
+    except BaseException as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-        raise MemkdEdgeError(f"cannot write {path}: {error.strerror}; free space there, or choose another folder") from error
-    return path
+        if isinstance(error, OSError):
+            place = f"cannot write {path}: {error.strerror}; free space there, or choose another folder"
+            raise MemkdEdgeError(place) from error
+        raise

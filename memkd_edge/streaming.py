@@ -169,7 +169,7 @@ class StreamingClassifier:
             self._fill()
         scores, decisions = [np.empty((0, len(self.labels)), np.float32)], [np.empty(0, np.int64)]
         for start in range(0, len(values), CHUNK):
-            part = values[start : start + CHUNK]
+            part = _bounded(values[start : start + CHUNK])
             logits, ages = self._one_by_one(part) if self._resamples else self._at_once(part)
             if len(logits):
                 scores.append(_softmax(logits, self._unit))
@@ -191,13 +191,15 @@ class StreamingClassifier:
             UsageError: not such series, values that are not finite, or series too short for the resampling front end.
         """
         values = self._checked_series(np.asarray(windows, np.float32), 3)
-        resampled = resample(values, self.metadata.resampling)
-        if resampled.shape[1] == 0:
-            raise UsageError(f"series of {values.shape[1]} samples are too short for the model's resampling")
-        at_once = max(1, CHUNK // resampled.shape[1])
-        parts = [resampled[start : start + at_once] for start in range(0, len(resampled), at_once)]
-        scores = [_softmax(self._model.run_each(self._model_input(part))[:, -1], self._unit) for part in parts]
-        return np.concatenate([np.empty((0, len(self.labels)), np.float32), *scores])
+        scores = np.empty((len(values), len(self.labels)), np.float32)
+        at_once = max(1, CHUNK // max(1, values.shape[1]))
+        for start in range(0, len(values), at_once):
+            part = resample(_bounded(values[start : start + at_once]), self.metadata.resampling)
+            if part.shape[1] == 0:
+                raise UsageError(f"series of {values.shape[1]} samples are too short for the model's resampling")
+            last = self._model.run_each(self._model_input(part))[:, -1]
+            scores[start : start + at_once] = _softmax(last, self._unit)
+        return scores
 
     def reset(self) -> None:
         """Forget the signal so far: the next sample is the first. Of a model for events this begins a series."""
@@ -347,7 +349,7 @@ class StreamingClassifier:
         if not np.isfinite(values).all():
             channel = int(np.flatnonzero(~np.isfinite(values))[0])
             raise UsageError(f"{channels[channel]} is {values[channel]}; hold the last good sample, or reset() after a gap")
-        return np.clip(values, -_LARGEST, _LARGEST)  # of no other consequence than what they saturate
+        return _bounded(values)  # of no other consequence than what they saturate
 
     def _checked_series(self, series: NDArray[np.float32], dimensions: int) -> NDArray[np.float32]:
         """Return series [..., T, C] with that many dimensions; refuse what is none."""
@@ -363,7 +365,12 @@ class StreamingClassifier:
             raise UsageError(
                 f"{channels[channel]} is {series[(*where, channel)]} at {at}; fill the gap or split the series there"
             )
-        return np.clip(series, -_LARGEST, _LARGEST)
+        return series
+
+
+def _bounded(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return samples, those larger than `_LARGEST` as that."""
+    return np.clip(samples, -_LARGEST, _LARGEST)
 
 
 def _softmax(logits: NDArray[np.float64], unit: float) -> NDArray[np.float32]:

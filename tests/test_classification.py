@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """`memkd-edge classify`: recordings in, decisions out, against the streaming classifier fed sample by sample."""
 
+import dataclasses
 import json
 import sys
+import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +13,19 @@ import pandas as pd
 import pytest
 import torch
 
+import memkd_edge
+from memkd_edge import classification
 from memkd_edge.classification import classify
 from memkd_edge.config import DataConfig
+from memkd_edge.data.recordings import Recording
+from memkd_edge.decision_files import writing
 from memkd_edge.errors import MissingToolError, UsageError
 from memkd_edge.metadata import Metadata, Resampling
 from memkd_edge.nets.classifier import LstmClassifier, ModelSpec
+from memkd_edge.progress import Reporter
 from memkd_edge.quantization.post_training import quantize
 from memkd_edge.stream_scores import stream_scores
-from memkd_edge.streaming import StreamingClassifier
+from memkd_edge.streaming import Streamed, StreamingClassifier
 from memkd_edge.vocabulary import Decision, Reset
 from memkd_edge.writers.tflite import write_tflite
 from tests.data.recording_examples import HEADER, folder, lines, signal, write
@@ -183,3 +191,83 @@ def test_a_bundled_set_is_classified_by_its_name(tmp_path: Path) -> None:
     report = classify(model_file(tmp_path / "watch.tflite", **facts), DataConfig(dataset="SPSW"))
     assert report.streams == 20
     assert any("not used, as the model does not take them: y_acc" in note for note in report.notes)
+
+
+def test_a_program_gets_what_the_command_shows(model: Path, tmp_path: Path) -> None:
+    place = folder(tmp_path / "recordings")
+    report = memkd_edge.classify(model, place, out=tmp_path / "out.csv", name_pattern=PATTERN)
+    assert report == dataclasses.replace(classify(model, options(place)), out=str(tmp_path / "out.csv"))
+    assert len(pd.read_csv(tmp_path / "out.csv")) == sum(report.samples.values()) + report.undecided
+    with pytest.raises(UsageError, match="no channel acc_y, acc_x"):
+        memkd_edge.classify(model, "SPSW")
+    with pytest.raises(UsageError, match="is there already"):
+        memkd_edge.classify(model, place, out=tmp_path / "out.csv", name_pattern=PATTERN)
+
+
+class _Stopwatch(Reporter):
+    def __init__(self, stops_at: int) -> None:
+        self.stops_at, self.told = stops_at, [(0, 0)][:0]
+
+    def classified(self, done: int, total: int) -> None:
+        self.told.append((done, total))
+        if done >= self.stops_at:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_pieces_give_the_same_file_and_ctrl_c_leaves_none(
+    ending: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if ending == "parquet":
+        pytest.importorskip("pyarrow")
+    place, out = folder(tmp_path / "recordings", subjects=2), tmp_path / "out" / f"decisions.{ending}"
+    report = classify(model, options(place), out=out)
+    whole = out.read_bytes() if ending == "csv" else pd.read_parquet(out)
+    monkeypatch.setattr(classification, "CHUNK", 30)
+    assert classify(model, options(place), out=out, force=True) == report
+    if ending == "csv":
+        assert out.read_bytes() == whole
+    else:
+        pd.testing.assert_frame_equal(pd.read_parquet(out), whole)
+    before = out.read_bytes()
+    ticks = iter(range(10**6))
+    monkeypatch.setattr(time, "monotonic", lambda: next(ticks))  # every piece takes a second
+    progress = _Stopwatch(stops_at=150)
+    with pytest.raises(KeyboardInterrupt):
+        classify(model, options(place), out=out, force=True, progress=progress)
+    assert [path.name for path in out.parent.iterdir()] == [out.name]
+    assert out.read_bytes() == before
+    out.unlink()
+    with pytest.raises(KeyboardInterrupt):
+        classify(model, options(place), out=out, progress=_Stopwatch(stops_at=150))
+    assert list(out.parent.iterdir()) == []
+    assert progress.told[-1][0] >= 150
+    assert progress.told[0] < progress.told[-1]
+
+
+def test_time_is_exact_in_recordings_of_days(tmp_path: Path) -> None:
+    stretch = Recording("long", "", np.zeros((10**7 + 1, 1), np.float32), np.full(10**7 + 1, -1))
+    with writing(tmp_path / "out.csv", LABELS, 104.0) as write:
+        write(stretch, 10**7, Streamed(np.full((1, 2), 0.5, np.float32), np.array([1])))
+    assert (tmp_path / "out.csv").read_text().splitlines()[1] == "long,,96153.846154,,walk,0.5,0.5"
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_the_length_of_a_file_costs_no_memory(ending: str, tmp_path: Path) -> None:
+    if ending == "parquet":
+        pytest.importorskip("pyarrow")
+    rows = 1 << 12
+    piece = Streamed(np.full((rows, 2), 0.5, np.float32), np.zeros(rows, np.int64))
+
+    def peak(pieces: int) -> int:
+        stretch = Recording("long", "s1", np.zeros((pieces * rows, 1), np.float32), np.zeros(pieces * rows, np.int64))
+        tracemalloc.start()
+        with writing(tmp_path / f"{pieces}.{ending}", LABELS, 50.0) as write:
+            for start in range(0, pieces * rows, rows):
+                write(stretch, start, piece)
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    peak(1)  # imports
+    assert peak(16) < 1.2 * peak(2)

@@ -4,6 +4,7 @@
 import dataclasses
 import struct
 import sys
+import tracemalloc
 from contextlib import suppress
 
 import numpy as np
@@ -309,6 +310,26 @@ def test_a_gap_holds_the_sample_as_it_was_when_its_array_is_used_again(exported,
     buffer[:] = series[60]
     gapped.gap(10)
     np.testing.assert_array_equal(gapped.push(series[1]), filled.push(series[1]))
+
+
+def test_long_streams_and_many_windows_take_little_memory_beside_their_scores(exported, tmp_path):
+    classifier = contracted(exported, tmp_path, reset="never", decides="every_sample")
+    x = np.zeros((600_000, 6), np.float32)
+    classifier.stream(x[:100])
+    tracemalloc.start()
+    try:
+        streamed = classifier.stream(x)
+        _, peak = tracemalloc.get_traced_memory()
+        results = 2 * (streamed.scores.nbytes + streamed.decisions.nbytes)  # in pieces, and joined
+        finite = x.size  # a byte each
+        assert peak < max(results, finite) + 25e6
+        tracemalloc.reset_peak()
+        before, _ = tracemalloc.get_traced_memory()
+        scores = classifier.classify(x.reshape(-1, 100, 6))
+        _, peak = tracemalloc.get_traced_memory()
+        assert peak - before < scores.nbytes + finite + 25e6
+    finally:
+        tracemalloc.stop()
 
 
 def alone_scores(path, window):

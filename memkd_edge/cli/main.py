@@ -153,9 +153,9 @@ def inspect(
     """Show what a model file holds: signatures, tensors, operators, sizes, metadata."""
     from memkd_edge.cli.export_tables import print_inspection
     from memkd_edge.formats.inspection import inspect as run_inspect
-    from memkd_edge.ready_models import PREFIX, int8_file
+    from memkd_edge.ready_models import model_file
 
-    found = run_inspect(int8_file(file.removeprefix(PREFIX)) if file.startswith(PREFIX) else Path(file))
+    found = run_inspect(model_file(file))
     if as_json:
         _print_json(found.as_dict())
     else:
@@ -233,11 +233,13 @@ def classify(
 ) -> None:
     """Say what a model file decides along recordings, sample by sample, and how good that is where there are labels."""
     from memkd_edge.classification import classify as run_classify
+    from memkd_edge.cli.progress import reporter
     from memkd_edge.cli.stream_tables import print_classification
-    from memkd_edge.ready_models import PREFIX, int8_file
+    from memkd_edge.ready_models import model_file
 
-    file = int8_file(model.removeprefix(PREFIX)) if model.startswith(PREFIX) else Path(model)
-    report = run_classify(file, resolve(DataConfig, "data", flags={**given, "dataset": path}), out=out, force=force)
+    resolved = resolve(DataConfig, "data", flags={**given, "dataset": path})
+    with reporter(takes_interrupts=False) as progress:
+        report = run_classify(model_file(model), resolved, out=out, force=force, progress=progress)
     if as_json:
         _print_json(report.as_dict())
     else:

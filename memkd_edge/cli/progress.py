@@ -5,7 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn, TimeElapsedColumn
@@ -63,6 +63,9 @@ class _Live(Reporter):
         self.overview = "; ".join(filter(None, [_left(left_s), leader]))
         self._show("sets", done, total, self.overview)
 
+    def classified(self, done: int, total: int) -> None:
+        self._show("samples", done, total, "")
+
     def note(self, text: str) -> None:
         if text not in self.noted:
             self.noted.add(text)
@@ -100,6 +103,9 @@ class _Lines(Reporter):
     def compared(self, done: int, total: int, left_s: float | None, leader: str) -> None:
         self._show("; ".join(filter(None, [f"{done} of {total} data sets", _left(left_s), leader])), True)
 
+    def classified(self, done: int, total: int) -> None:
+        self._show(f"{done:,} of {total:,} samples", done == total)
+
     def note(self, text: str) -> None:
         if text not in self.noted:
             self.noted.add(text)
@@ -134,9 +140,13 @@ def _columns() -> tuple[ProgressColumn, ...]:
 
 
 @contextmanager
-def reporter() -> Iterator[Reporter]:
-    """Yield a reporter that suits stderr, bars on a terminal and plain lines elsewhere, and that takes Ctrl-C meanwhile."""
-    with _interrupts() as interrupts:
+def reporter(*, takes_interrupts: bool = True) -> Iterator[Reporter]:
+    """Yield a reporter that suits stderr, bars on a terminal and plain lines elsewhere, and that takes Ctrl-C meanwhile.
+
+    Args:
+        takes_interrupts: what is at work ends at a place of its own; otherwise Ctrl-C ends it at once.
+    """
+    with _interrupts() if takes_interrupts else nullcontext(Interrupts()) as interrupts:
         if not sys.stderr.isatty():
             yield _Lines(interrupts)
             return
