@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 BENCH_TOOLS := gcc-arm-none-eabi:arm-none-eabi-gcc libnewlib-arm-none-eabi:/usr/lib/arm-none-eabi/newlib/libc.a \
 	qemu-system-arm:qemu-system-arm qemu-user:qemu-aarch64 gcc-aarch64-linux-gnu:aarch64-linux-gnu-gcc \
 	libc6-dev-arm64-cross:/usr/aarch64-linux-gnu/include/stdlib.h
-TEST_TOOLS := gcc:gcc g++:g++ clang:clang gcc-avr:avr-gcc avr-libc:/usr/lib/avr/include/stdint.h simavr:simavr \
+TEST_TOOLS := gcc:gcc g++:g++ clang:clang lld:wasm-ld chromium:chromium chromium-driver:chromedriver gcc-avr:avr-gcc avr-libc:/usr/lib/avr/include/stdint.h simavr:simavr \
 	libclang-rt-14-dev:/usr/lib/llvm-14/lib/clang/14.0.6/lib/linux \
 	cppcheck:cppcheck openssh-server:/usr/sbin/sshd libstdc++-arm-none-eabi-newlib:/usr/lib/arm-none-eabi/lib/libstdc++_nano.a
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from memkd_edge.version import __version__
 
 if TYPE_CHECKING:
-    from memkd_edge.api import bench, classify, compare, distill, export, inspect, models, verify
+    from memkd_edge.api import bench, classify, compare, distill, export, inspect, models, report, verify
     from memkd_edge.benchmark.report.figures import BenchReport, BuildFigures, DeviceReport, Figure
     from memkd_edge.classification import ClassifyReport
     from memkd_edge.comparison.report import ComparisonReport
@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from memkd_edge.data.recordings import Recording, Recordings
     from memkd_edge.exporting.pipeline import ExportReport
     from memkd_edge.formats.inspection import Inspection
+    from memkd_edge.pages.run_page import RunPage
     from memkd_edge.ready_models import ReadyModel
     from memkd_edge.runs import Run
     from memkd_edge.streaming import StreamingClassifier
     from memkd_edge.verification.pipeline import VerifyReport
 
 _PLACES = {
-    "memkd_edge.api": ("bench", "classify", "compare", "distill", "export", "inspect", "models", "verify"),
+    "memkd_edge.api": ("bench", "classify", "compare", "distill", "export", "inspect", "models", "report", "verify"),
     "memkd_edge.benchmark.report.figures": ("BenchReport", "DeviceReport", "Figure", "BuildFigures"),
     "memkd_edge.classification": ("ClassifyReport",),
     "memkd_edge.comparison.report": ("ComparisonReport",),
@@ -37,6 +38,7 @@ _PLACES = {
     "memkd_edge.exporting.pipeline": ("ExportReport",),
     "memkd_edge.formats.inspection": ("Inspection",),
     "memkd_edge.ready_models": ("ReadyModel",),
+    "memkd_edge.pages.run_page": ("RunPage",),
     "memkd_edge.runs": ("Run",),
     "memkd_edge.streaming": ("StreamingClassifier",),
     "memkd_edge.verification.pipeline": ("VerifyReport",),
@@ -57,6 +59,7 @@ __all__ = [
     "Recording",
     "Recordings",
     "Run",
+    "RunPage",
     "StreamingClassifier",
     "VerifyReport",
     "__version__",
@@ -71,6 +74,7 @@ __all__ = [
     "models",
     "recordings_from_arrays",
     "recordings_from_frame",
+    "report",
     "verify",
 ]
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from memkd_edge.distillation.teacher import TeacherModel
     from memkd_edge.exporting.pipeline import ExportReport
     from memkd_edge.formats.inspection import Inspection
+    from memkd_edge.pages.run_page import RunPage
     from memkd_edge.verification.pipeline import VerifyReport
 
 
@@ -164,6 +165,24 @@ def inspect(file: str | Path) -> Inspection:
     from memkd_edge.formats.inspection import inspect as run_inspect
 
     return run_inspect(model_file(str(file)))
+
+
+@naming_missing_packages()
+def report(run: Run | str | Path, *, recordings: bool = True, figures: bool = False) -> RunPage:
+    """Write the run's page, one HTML file with its recordings and its student in it, and the same as Markdown.
+
+    Args:
+        run: a run, the path of its directory, or "model:NAME" of a ready-made student.
+        recordings: put held-out recordings into the page; without them it replays seeded noise.
+        figures: also write figures as SVG and PNG, for papers.
+
+    Raises:
+        UsageError: the run's student does not run sample by sample.
+        MemkdEdgeError: a file of the run is damaged, or the page cannot be written.
+    """
+    from memkd_edge.pages.run_page import write_run_page
+
+    return write_run_page(_opened(run), recordings=recordings, figures=figures)
 
 
 def models() -> list[ReadyModel]:

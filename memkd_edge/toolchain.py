@@ -27,6 +27,8 @@ DEBIAN_PACKAGES = {
     "aarch64-linux-gnu-nm": "binutils-aarch64-linux-gnu",
     "aarch64-linux-gnu-objdump": "binutils-aarch64-linux-gnu",
     "cc": "gcc libc6-dev",
+    "clang": "clang",
+    "wasm-ld": "lld",
     "ssh": "openssh-client",
     "dpkg-deb": "dpkg",
     "apt-get": "apt",

@@ -2,8 +2,8 @@
 """Shows the report of a comparison: the ranking of the methods, and where the rest lies."""
 
 from memkd_edge.cli.tables import Grid, show
-from memkd_edge.comparison.document import Table
 from memkd_edge.comparison.report import ComparisonReport
+from memkd_edge.pages.document import Table
 
 
 def print_report(report: ComparisonReport) -> None:

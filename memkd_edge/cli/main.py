@@ -10,7 +10,7 @@ import typer
 
 from memkd_edge.cli.parameters import INTERRUPTED, Command, Group, takes
 from memkd_edge.config import BenchConfig, CompareConfig, DataConfig, DistillConfig, ExportConfig, resolve
-from memkd_edge.errors import MemkdEdgeError
+from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.options import check
 from memkd_edge.version import __version__
 
@@ -75,12 +75,15 @@ def distill(
             if progress.run is not None:
                 typer.echo(f"interrupted; `memkd-edge distill --resume {progress.run}` continues", err=True)
             raise typer.Exit(INTERRUPTED) from None
+    page = _page(run)
     if as_json:
         _print_json({"run": str(run.path), **run.read_json(METRICS)})
     elif run.metadata.decides == Decision.EVERY_SAMPLE:
         print_recordings(run, read_recording_metrics(run))
     else:
         print_distillation(run, read_metrics(run))
+    if not as_json:
+        _print_page(page)
 
 
 @app.command(cls=Command)
@@ -108,10 +111,12 @@ def export(
         else:
             print_verification(error.report)
         raise
+    page = _page(opened)
     if as_json:
         _print_json(report.as_dict())
     else:
         print_export(report)
+        _print_page(page)
 
 
 @app.command(cls=Command)
@@ -179,19 +184,46 @@ def bench(
     from memkd_edge.ready_models import open_run
 
     resolved = resolve(BenchConfig, "bench", toml=config, flags=given)
-    over_budget = None
+    over_budget, opened = None, open_run(run, run_root)
     try:
-        report = run_bench(open_run(run, run_root), resolved)
+        report = run_bench(opened, resolved)
     except BudgetError as error:
         report, over_budget = error.report, error
+    page = _page(opened)
     if as_json:
         _print_json(report.to_dict())
     elif as_csv:
         typer.echo(to_csv(report), nl=False)
     else:
         print_report(report)
+        _print_page(page)
     if over_budget is not None:
         raise over_budget
+
+
+@app.command(cls=Command)
+def report(
+    run: Annotated[
+        str, typer.Argument(help="Run directory, name under --run-root, or model:NAME; the newest when left out.")
+    ] = "",
+    no_recordings: Annotated[
+        bool, typer.Option("--no-recordings", help="Leave the recordings out; the page replays seeded noise instead.")
+    ] = False,
+    figures: Annotated[bool, typer.Option("--figures", help="Also write figures as SVG and PNG, for papers.")] = False,
+    run_root: RunRoot = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    """Write the page of a run: its recordings over time, its student live, its figures; one HTML file, and Markdown."""
+    from memkd_edge.pages.run_page import write_run_page
+    from memkd_edge.ready_models import open_run
+
+    written = write_run_page(open_run(run, run_root), recordings=not no_recordings, figures=figures)
+    if as_json:
+        _print_json({"page": str(written.page), "text": str(written.text), "without_module": written.without_module})
+        return
+    typer.echo(f"Page: {written.page} ({written.page.stat().st_size / 1e6:.1f} MB), and as text {written.text}")
+    if written.without_module:
+        typer.echo(f"The student does not run in it: {written.without_module}")
 
 
 @app.command(cls=Command)
@@ -366,6 +398,21 @@ def doctor(
         print_checks(checks)
     if any(check.needed and not check.found for check in checks):
         raise typer.Exit(3)
+
+
+def _page(run: Any) -> Path | None:
+    """Write the run's page anew and return where; None of a student that has none."""
+    from memkd_edge.pages.run_page import write_run_page
+
+    try:
+        return write_run_page(run).page
+    except UsageError:
+        return None
+
+
+def _print_page(page: Path | None) -> None:
+    if page is not None:
+        typer.echo(f"Page: {page}")
 
 
 def _print_json(value: Any) -> None:

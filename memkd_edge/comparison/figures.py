@@ -1,13 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The report's figures. Equal findings give equal bytes of SVG; a method has one colour and one marker in all of them."""
 
-import io
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import same_color
@@ -16,14 +12,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from memkd_edge.comparison.findings import MEASURED_COSTS, Findings, score
 from memkd_edge.comparison.statistics import ALPHA, pareto_front
+from memkd_edge.pages.drawing import COLOURS, GREY, INK, Drawing, drawing, style
 from memkd_edge.vocabulary import Cell
 
-INK = "#1b1b1f"  # text and axes; the page turns it into its own text colour
-PAPER = "#ffffff"  # behind a figure; the page leaves it out
-GREY = "#8a8a93"
-# Okabe and Ito's colours, which people of every kind of colour vision tell apart, without black (invisible on a dark page) and
-# yellow (on a white one); then two more. The markers tell apart what colours do not.
-COLOURS = ("#d55e00", "#0072b2", "#009e73", "#e69f00", "#cc79a7", "#56b4e9", "#8c6bb1", "#a6761d")
 MARKERS = "osD^vPph"
 BASE = (GREY, "X")
 # Tol's muted colours, so that kinds of student are not taken for methods.
@@ -34,67 +25,20 @@ COST_TITLES = {
     "instructions": "instructions per sample",
     "parameters": "parameters",
 }
-_STYLE = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "text.color": INK,
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.facecolor": "none",
-    "axes.axisbelow": True,
-    "grid.color": GREY,
-    "grid.alpha": 0.25,
-    "grid.linewidth": 0.6,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "figure.facecolor": PAPER,
-    "legend.frameon": False,
-    "svg.hashsalt": "memkd-edge",
-    "svg.fonttype": "path",
-}
 
 
 NAMES = ("scores", "size", "critical-difference", "sweep")
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """A figure as files."""
-
-    svg: bytes
-    png: bytes
-
-
 def drawings(found: Findings) -> dict[str, Drawing]:
     """Return the figures that `found` is enough for: name, one of NAMES -> drawing."""
-    with _style():
+    with style():
         figures = {"scores": _scores(found), "size": _size(found)}
         if found.diagram:
             figures["critical-difference"] = _critical_difference(found)
         if len(found.sizes) > 1:
             figures["sweep"] = _sweep(found)
-        return {name: _drawing(figure) for name, figure in figures.items()}
-
-
-@contextmanager
-def _style() -> Iterator[None]:
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # a user's own style does not reach the report
-        matplotlib.rcParams.update(_STYLE)
-        yield
-
-
-def _drawing(figure: Figure) -> Drawing:
-    files = []
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # a data set's name in a script that the font lacks
-        for kind, metadata in (("svg", {"Date": None}), ("png", {})):
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format=kind, dpi=160, bbox_inches="tight", pad_inches=0.1, metadata=metadata)
-            files.append(buffer.getvalue())
-    return Drawing(*files)
+        return {name: drawing(figure) for name, figure in figures.items()}
 
 
 def method_styles(methods: Sequence[str]) -> dict[str, tuple[str, str]]:

@@ -6,14 +6,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from memkd_edge.comparison.document import Document
 from memkd_edge.comparison.figures import NAMES, drawings
 from memkd_edge.comparison.findings import Findings, findings
 from memkd_edge.comparison.folder import CONFIGURATION, TABLE, read_configuration
-from memkd_edge.comparison.page import FIGURES, to_html, to_markdown
 from memkd_edge.comparison.rows import read_rows
 from memkd_edge.comparison.sections import document
 from memkd_edge.errors import UsageError
+from memkd_edge.pages.document import Document
+from memkd_edge.pages.page import FIGURES, to_html, to_markdown
 from memkd_edge.runs import write_atomic
 
 
@@ -59,6 +59,6 @@ def write_report(folder: Path) -> ComparisonReport:
                 path.unlink(missing_ok=True)  # of an earlier report
     write_atomic(folder / "report.json", (json.dumps(report.as_dict(), indent=1, allow_nan=False) + "\n").encode())
     write_atomic(folder / "report.md", to_markdown(report.document).encode())
-    page = to_html(report.document, {name: drawing.svg for name, drawing in figures.items()})
+    page = to_html(report.document, {name: drawing.svg for name, drawing in figures.items()}, "memkd-edge compare")
     write_atomic(folder / "report.html", page.encode())
     return report

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean, median
 
-from memkd_edge.comparison.document import Code, Document, Picture, Section, Strong, Table
 from memkd_edge.comparison.findings import (
     FEWEST_SETS,
     REFERENCES,
@@ -20,6 +19,7 @@ from memkd_edge.comparison.findings import (
 from memkd_edge.comparison.statistics import ALPHA, DRAW_DECIMALS, sets_needed
 from memkd_edge.config import CompareConfig
 from memkd_edge.distillation.selection import teacher_warning
+from memkd_edge.pages.document import Code, Document, Picture, Section, Strong, Table
 
 FILES = (".npz", ".csv")  # data sets that are named by their file
 NONE = "-"  # in a cell without a value

@@ -74,7 +74,7 @@ def package_files(
         header = sources[f"{name}.h"]
         fields |= {"header": f"{_path(folder, name)}/{name}.h"}
         fields |= {field: _constant(header, field.upper()) for field in ("state_bytes", "stream_bytes")}
-        sources |= {f"{name}_selftest.{suffix}": _render(f"common/selftest.{suffix}.j2", fields) for suffix in ("c", "h")}
+        sources |= _self_test_sources(name, fields)
         headers = sources[f"{name}.h"] + sources[f"{name}_selftest.h"]
         fields |= {"functions": re.findall(rf"^\w+ ({name}_\w+)\(", headers, re.M)}
         fields |= {"sources": sorted(file for file in sources if file.endswith(".c")), "flash": flash_rows(sources, name)}
@@ -84,6 +84,15 @@ def package_files(
         files[_path(relative.removeprefix(f"{kind}/").removesuffix(".j2"), name)] = _render(relative, fields)
     encoded = {path: text.encode() for path, text in files.items()} | licence()
     return {path: encoded[path] for path in sorted(encoded)}
+
+
+def self_test_sources(model: QuantizedClassifier, metadata: Metadata, name: str) -> dict[str, str]:
+    """Return the boot self-test's C, text by file name, to stand beside what `emit_c` returns."""
+    return _self_test_sources(name, _fields("c", model, metadata, name))
+
+
+def _self_test_sources(name: str, fields: Mapping[str, Any]) -> dict[str, str]:
+    return {f"{name}_selftest.{suffix}": _render(f"common/selftest.{suffix}.j2", fields) for suffix in ("c", "h")}
 
 
 def _fields(kind: str, model: QuantizedClassifier, metadata: Metadata, name: str) -> dict[str, Any]:
