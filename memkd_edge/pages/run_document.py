@@ -80,7 +80,7 @@ def _whose(run: Run, replay: Replay) -> str:
         return "This page holds no recordings: its signals are seeded noise."
     metadata = run.metadata
     if metadata.dataset_terms:
-        return f"This page holds recordings from {metadata.dataset}. Terms: {metadata.dataset_terms}."
+        return f"This page holds recordings from {metadata.dataset}; their terms stand at its end."
     return f"This page holds recordings from {metadata.dataset}: share it only as those may be shared."
 
 
@@ -397,6 +397,7 @@ def _origin(run: Run, teacher_parameters: int) -> Section:
     rows = (
         ("data set", metadata.dataset),
         ("its SHA-256", metadata.dataset_sha256 or NONE),
+        ("its terms", metadata.dataset_terms or NONE),
         ("held out", metadata.dataset_split or "as the data set has it"),
         ("channels", channels),
         ("sample rate", rate),
