@@ -5,10 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-# What measuring on emulated Arm needs, and what the tests need on top: package:program pairs.
+# What measuring on emulated devices needs, and what the tests need on top: package:program pairs.
 BENCH_TOOLS := gcc-arm-none-eabi:arm-none-eabi-gcc libnewlib-arm-none-eabi:/usr/lib/arm-none-eabi/newlib/libc.a \
 	qemu-system-arm:qemu-system-arm qemu-user:qemu-aarch64 gcc-aarch64-linux-gnu:aarch64-linux-gnu-gcc \
-	libc6-dev-arm64-cross:/usr/aarch64-linux-gnu/include/stdlib.h
+	libc6-dev-arm64-cross:/usr/aarch64-linux-gnu/include/stdlib.h qemu-system-misc:qemu-system-riscv32 \
+	gcc-riscv64-unknown-elf:riscv64-unknown-elf-gcc picolibc-riscv64-unknown-elf:/usr/lib/picolibc/riscv64-unknown-elf
 TEST_TOOLS := gcc:gcc g++:g++ clang:clang lld:wasm-ld chromium:chromium chromium-driver:chromedriver gcc-avr:avr-gcc avr-libc:/usr/lib/avr/include/stdint.h simavr:simavr \
 	libclang-rt-14-dev:/usr/lib/llvm-14/lib/clang/14.0.6/lib/linux \
 	cppcheck:cppcheck openssh-server:/usr/sbin/sshd libstdc++-arm-none-eabi-newlib:/usr/lib/arm-none-eabi/lib/libstdc++_nano.a
@@ -63,7 +64,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,tflm,serial,ray,parquet]'
 	touch $@
 
-tools: ## Debian packages for emulated Arm (as root or with sudo; otherwise says what to install)
+tools: ## Debian packages for emulated devices (as root or with sudo; otherwise says what to install)
 	@./.ci/debian $(BENCH_TOOLS)
 
 test-tools: ## Debian packages that only the tests need

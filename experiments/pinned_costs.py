@@ -21,9 +21,9 @@ from typing import Any
 from experiments.reference_students import SPECS, reference_inputs, reference_student
 from memkd_edge import toolchain
 from memkd_edge.assets import asset_dir
+from memkd_edge.benchmark.emulation.cores import CORES as MACHINES
+from memkd_edge.benchmark.emulation.firmware import measure_firmware
 from memkd_edge.benchmark.emulation.image import CModel
-from memkd_edge.benchmark.emulation.qemu_cortex_m import CORES as MACHINES
-from memkd_edge.benchmark.emulation.qemu_cortex_m import measure_cortex_m
 from memkd_edge.errors import GateError, MemkdEdgeError
 from memkd_edge.metadata import Metadata
 from memkd_edge.packages.flash import self_test_flash
@@ -94,7 +94,7 @@ def measure() -> Iterator[PinnedCost]:
         for model, package in packages.items():
             sources = CModel("student", emit_c(reference_student(model), None, "student"))
             for build, flags in BUILDS.items():
-                cost = measure_cortex_m(core, sources, reference_inputs(model), flags=flags)
+                cost = measure_firmware(core, sources, reference_inputs(model), flags=flags)
                 ram = cost.state_bytes + cost.stack_bytes
                 flash, stack = cost.sections.flash, cost.stack_bytes
                 selftest = self_test_flash(package, "student", (*MACHINES[core].flags, *flags))
@@ -110,7 +110,7 @@ def measure_pushes() -> Iterator[PinnedPush]:
     for model in SPECS:
         for name, fields in CONTRACTS.items():
             sources = emit_c(reference_student(model), replace(_metadata(model), **fields), "student")
-            cost = measure_cortex_m("m4", followed(sources, "student"), reference_inputs(model))
+            cost = measure_firmware("m4", followed(sources, "student"), reference_inputs(model))
             flash = cost.sections.flash
             yield PinnedPush("m4", model, name, cost.instructions_per_step, cost.instructions_max, flash, cost.state_bytes)
 

@@ -3,7 +3,7 @@
  * output file. */
 #include <stdint.h>
 
-#include "port_cortex_m.h"
+#include "output.h"
 
 typedef struct {
     volatile uint32_t data;

@@ -6,7 +6,7 @@
  *
  * Ticks: SysTick (24 bits, at the processor's clock); with PORT_TICKS_DWT the cycle counter of M3 and up.
  */
-#include "port_cortex_m.h"
+#include "output.h"
 
 #include "port.h"
 

@@ -8,7 +8,7 @@ import numpy as np
 from memkd_edge.benchmark.backends.emulated import exact_figures
 from memkd_edge.benchmark.builds import Builds, NotExportableError
 from memkd_edge.benchmark.devices.profiles import load_device
-from memkd_edge.benchmark.emulation.qemu_cortex_m import measure_cortex_m
+from memkd_edge.benchmark.emulation.firmware import measure_firmware
 from memkd_edge.errors import MemkdEdgeError
 from memkd_edge.runs import Run
 from memkd_edge.scores import auc_prc
@@ -52,7 +52,7 @@ def device_figures(run: Run) -> DeviceFigures:
     device = load_device(DEVICE)
     assert build.source is not None
     try:
-        measurement = measure_cortex_m(device.core, build.source, build.inputs)
+        measurement = measure_firmware(device.core, build.source, build.inputs)
         build.check(measurement.logits, device.name)
     except MemkdEdgeError as error:
         return DeviceFigures(area, accuracy, note=f"no flash, RAM and instructions: {error}")

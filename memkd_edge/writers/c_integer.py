@@ -43,6 +43,7 @@ class _Block:
 
     biases: list[int]
     weights: list[tuple[int, int, int, int]]
+    half: int
 
     @property
     def words(self) -> list[str]:
@@ -61,6 +62,12 @@ class _Block:
         """The words that a build with 8-bit weights stores."""
         return self.biases + [sum(weight + 128 << 8 * place for place, weight in enumerate(four)) for four in self.weights]
 
+    @property
+    def signed(self) -> list[int]:
+        """The words that a build for RISC-V stores: signed bytes, and biases with half a unit."""
+        biases = [(bias + self.half) % (1 << 32) for bias in self.biases]
+        return biases + [sum(weight % 256 << 8 * place for place, weight in enumerate(four)) for four in self.weights]
+
 
 @dataclass(frozen=True)
 class _Dense:
@@ -68,8 +75,14 @@ class _Dense:
     multiplier: int
     shift: int
     clamp: int
+    half: int
     cell_shift: int = 0
     hidden_shift: int = 0
+
+    @property
+    def rounded(self) -> int:
+        """Whether biases may hold `half`."""
+        return int(self.half > 0)
 
 
 def emit_c(model: QuantizedClassifier, metadata: Metadata | None, name: str) -> dict[str, str]:
@@ -137,7 +150,7 @@ def emit_c(model: QuantizedClassifier, metadata: Metadata | None, name: str) -> 
             *(["offsets", "gains"] if raw else []),
             *(["taps"] if taps else []),
         ],
-        "checksums": {form: _checksum([*layers, head], raw, form) for form in ("wide", "narrow")},
+        "checksums": {form: _checksum([*layers, head], raw, form) for form in ("wide", "narrow", "signed")},
     }
     templates = {f"{name}.h": "model.h.j2", f"{name}.c": "model.c.j2", f"{name}_stream.c": "stream.c.j2"}
     files = {file: render(template, name, fields, metadata, variables) for file, template in templates.items()}
@@ -166,11 +179,15 @@ def _dense(layer: QuantizedDense, blocks: list[list[int]], widths: tuple[int, ..
     bias = np.pad(layer.bias, (0, 1))
     if layer.shift < 1:
         raise UsageError("a layer amplifies its input more than the C runtime can; normalise the data and distil again")
+    half = 1 << layer.shift - 1
+    if not 17 <= layer.shift <= 32 or _largest(layer) + half >= 1 << 31:
+        half = 0
     return _Dense(
-        [_Block([int(bias[row]) % (1 << 32) for row in rows], _fours(weight[rows])) for rows in blocks],
+        [_Block([int(bias[row]) % (1 << 32) for row in rows], _fours(weight[rows]), half) for rows in blocks],
         layer.reduced,
         layer.shift,
         clamp=int(_may_overflow(layer)),
+        half=half,
     )
 
 
@@ -185,16 +202,20 @@ def _fours(rows: NDArray[Any]) -> list[tuple[int, int, int, int]]:
 
 
 def _checksum(dense: list[_Dense], raw: dict[str, Any], form: str) -> int:
-    """Return what <name>_damaged() expects of a build: a CRC-32 over 32-bit words, `form` "wide" or "narrow"."""
+    """Return what <name>_damaged() expects of a build: a CRC-32 over 32-bit words, `form` "wide", "narrow" or "signed"."""
     words = [word for layer in dense for block in layer.blocks for word in getattr(block, form)]
     words += [value % (1 << 32) for key in ("offset", "gain", "taps") for value in raw.get(key, [])]
     return zlib.crc32(np.array(words, "<u4").tobytes())
 
 
+def _largest(layer: QuantizedDense) -> int:
+    """Return what no sum of the layer exceeds, whatever its input."""
+    return int((np.abs(layer.weight.astype(np.int64)).sum(axis=1) * (1 << 15) + np.abs(layer.bias)).max())
+
+
 def _may_overflow(layer: QuantizedDense) -> bool:
     """Say whether 18 z + 2^17, which the activations compute, may leave 32 bits for some input."""
-    largest = int((np.abs(layer.weight.astype(np.int64)).sum(axis=1) * (1 << 15) + np.abs(layer.bias)).max())
-    z = (largest * layer.reduced >> layer.shift) + 1
+    z = (_largest(layer) * layer.reduced >> layer.shift) + 1
     return 18 * z + (1 << 17) >= 1 << 31
 
 

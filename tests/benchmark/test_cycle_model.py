@@ -12,8 +12,8 @@ import pytest
 
 from memkd_edge.assets import asset_dir
 from memkd_edge.benchmark.devices.cycles import estimate_cycles
+from memkd_edge.benchmark.emulation.firmware import measure_firmware
 from memkd_edge.benchmark.emulation.image import CModel
-from memkd_edge.benchmark.emulation.qemu_cortex_m import measure_cortex_m
 from memkd_edge.benchmark.emulation.qemu_user import measure_aarch64
 
 COREMARK_PER_MHZ = {"m0plus": 2.46, "m3": 3.34, "m4": 3.40}
@@ -30,7 +30,7 @@ def test_the_ratio_of_two_cores_is_the_published_one_within_15_percent(workload,
     require_tool("arm-none-eabi-gcc", package="gcc-arm-none-eabi libnewlib-arm-none-eabi")
     require_tool("qemu-system-arm", package="qemu-system-arm")
     inputs = np.arange(4, dtype=np.int8)[:, None]
-    runs = {core: measure_cortex_m(core, workload, inputs, flags=flags) for core in COREMARK_PER_MHZ}
+    runs = {core: measure_firmware(core, workload, inputs, flags=flags) for core in COREMARK_PER_MHZ}
     cycles = {core: estimate_cycles(run, core).value for core, run in runs.items()}
     for core in ("m0plus", "m3"):
         published = COREMARK_PER_MHZ["m4"] / COREMARK_PER_MHZ[core]
@@ -46,4 +46,4 @@ def test_the_workload_gives_the_same_results_on_a_64_bit_core(workload, require_
     require_tool("arm-none-eabi-gcc", package="gcc-arm-none-eabi libnewlib-arm-none-eabi")
     inputs = np.arange(4, dtype=np.int8)[:, None]
     wide = measure_aarch64("cortex-a72", workload, inputs)
-    np.testing.assert_array_equal(wide.logits, measure_cortex_m("m4", workload, inputs).logits)
+    np.testing.assert_array_equal(wide.logits, measure_firmware("m4", workload, inputs).logits)

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from memkd_edge import toolchain
+from memkd_edge.benchmark.emulation.cores import CORES
 from memkd_edge.benchmark.emulation.elf import symbols
+from memkd_edge.benchmark.emulation.firmware import DoesNotFitError, build_firmware, measure_firmware
 from memkd_edge.benchmark.emulation.image import CModel, write_sources
-from memkd_edge.benchmark.emulation.qemu_cortex_m import CORES, DoesNotFitError, build_cortex_m, measure_cortex_m
 from memkd_edge.benchmark.emulation.qemu_user import measure_aarch64
 from memkd_edge.errors import MemkdEdgeError, MissingToolError, UsageError
 
@@ -25,19 +26,22 @@ def _tools(require_tool):
     require_tool("qemu-system-arm", package="qemu-system-arm")
     require_tool("qemu-aarch64", package="qemu-user")
     require_tool("aarch64-linux-gnu-gcc", package="gcc-aarch64-linux-gnu")
+    require_tool("riscv64-unknown-elf-gcc", package="gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf")
+    require_tool("qemu-system-riscv32", package="qemu-system-misc")
 
 
 @pytest.mark.parametrize("core", CORES)
 def test_each_core_gives_the_reference_logits(core):
     inputs = inputs_int8()
-    measurement = measure_cortex_m(core, TINY, inputs)
+    measurement = measure_firmware(core, TINY, inputs)
     np.testing.assert_array_equal(measurement.logits, reference_int8(inputs))
     assert measurement.state_bytes == 4
 
 
 def test_float_logits_arrive_bit_by_bit():
     inputs = (inputs_int8() / 7).astype(np.float32)
-    for measurement in (measure_cortex_m("m4", TINY, inputs), measure_aarch64("cortex-a72", TINY, inputs)):
+    emulated = [measure_firmware(core, TINY, inputs) for core in ("m4", "rv32imc")]
+    for measurement in (*emulated, measure_aarch64("cortex-a72", TINY, inputs)):
         assert measurement.logits.dtype == np.float32
         np.testing.assert_allclose(measurement.logits, inputs @ WEIGHTS.T.astype(np.float32), rtol=1e-6)
 
@@ -51,7 +55,12 @@ def counted_model(instructions: int) -> CModel:
 
 
 @pytest.mark.parametrize(
-    "measure", [lambda m, x: measure_cortex_m("m0plus", m, x), lambda m, x: measure_aarch64("cortex-a53", m, x)]
+    "measure",
+    [
+        lambda m, x: measure_firmware("m0plus", m, x),
+        lambda m, x: measure_firmware("hazard3", m, x),
+        lambda m, x: measure_aarch64("cortex-a53", m, x),
+    ],
 )
 def test_the_count_grows_by_exactly_the_instructions_added(measure):
     inputs = inputs_int8(5)
@@ -66,7 +75,7 @@ def systick_instructions(model: CModel, inputs) -> float:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_sources(folder, model, inputs, passes=1)
-        machine = build_cortex_m(folder, "m4", model, output="output_semihosting.c")
+        machine = build_firmware(folder, "m4", model, output="output_semihosting.c")
         # fmt: off
         done = subprocess.run(
             ["qemu-system-arm", "-M", machine.name, "-kernel", "image.elf", "-nographic", "-monitor", "none", "-serial", "none",
@@ -84,7 +93,7 @@ def test_the_plugin_agrees_with_systick_when_the_clock_counts_instructions():
     by_plugin, by_systick = (
         [measure(model) for model in models]
         for measure in (
-            lambda model: measure_cortex_m("m4", model, inputs).instructions_per_step,
+            lambda model: measure_firmware("m4", model, inputs).instructions_per_step,
             lambda model: systick_instructions(model, inputs),
         )
     )
@@ -94,7 +103,7 @@ def test_the_plugin_agrees_with_systick_when_the_clock_counts_instructions():
 
 def test_two_runs_are_identical():
     inputs = inputs_int8()
-    first, second = (measure_cortex_m("m33", TINY, inputs) for _ in range(2))
+    first, second = (measure_firmware("m33", TINY, inputs) for _ in range(2))
     assert first.profile == second.profile
     assert (first.instructions_per_step, first.sections, first.stack_bytes) == (
         second.instructions_per_step,
@@ -109,7 +118,7 @@ def test_sections_are_those_of_the_compiled_objects():
         "state->sum[0] = 0;", "state->sum[0] = (int16_t)(tiny_big[calls[0]++ % 100] + tiny_table[calls[1] % 64]);"
     )
     model = CModel("tiny", {"tiny.h": HEADER, "tiny.c": reading.replace("static const", constants + "static const", 1)})
-    sections = measure_cortex_m("m4", model, inputs_int8(3), flags=("-Os",)).sections
+    sections = measure_firmware("m4", model, inputs_int8(3), flags=("-Os",)).sections
     assert sections.weights in (200, 206)  # the 6-byte weight matrix may be inlined
     assert sections.tables == 64
     assert sections.static == 20
@@ -135,7 +144,8 @@ def test_stack_use_is_seen():
     model = CModel("tiny", {"tiny.h": HEADER, "tiny.c": greedy})
     inputs = inputs_int8(3)
     for frugal, deep in (
-        (measure_cortex_m("m4", TINY, inputs), measure_cortex_m("m4", model, inputs)),
+        (measure_firmware("m4", TINY, inputs), measure_firmware("m4", model, inputs)),
+        (measure_firmware("rv32imc", TINY, inputs), measure_firmware("rv32imc", model, inputs)),
         (measure_aarch64("cortex-a72", TINY, inputs), measure_aarch64("cortex-a72", model, inputs)),
     ):
         assert 256 <= deep.stack_bytes - frugal.stack_bytes <= 288
@@ -143,7 +153,7 @@ def test_stack_use_is_seen():
 
 def test_a_model_too_large_is_refused_with_bytes_needed_and_available():
     with pytest.raises(DoesNotFitError) as caught:
-        measure_cortex_m("m4", TINY, inputs_int8(), flash_bytes=1024, ram_bytes=4096)
+        measure_firmware("m4", TINY, inputs_int8(), flash_bytes=1024, ram_bytes=4096)
     assert caught.value.available == {"FLASH": 1024, "RAM": 4096}
     assert 1024 < caught.value.needed["FLASH"] < 4096
     assert "RAM" not in caught.value.needed
@@ -158,14 +168,15 @@ def test_an_m0_image_beyond_the_microbit_runs_on_a_larger_machine():
     # The filler is read through a volatile index, or the compiler would fold it away.
     source = source.replace("tiny_filler[9]", "tiny_filler[*(volatile int *)state->sum & 1023]")
     inputs = inputs_int8(3)
-    measurement = measure_cortex_m("m0plus", CModel("tiny", {"tiny.h": HEADER, "tiny.c": source}), inputs)
+    measurement = measure_firmware("m0plus", CModel("tiny", {"tiny.h": HEADER, "tiny.c": source}), inputs)
     assert measurement.sections.weights >= 300000
 
 
-def test_a_hardware_fault_is_reported():
-    source = SOURCE.replace("state->sum[0] = 0;", '__asm__ volatile("udf #0");')
+@pytest.mark.parametrize(("core", "undefined"), [("m0plus", "udf #0"), ("rv32imc", "unimp")])
+def test_a_hardware_fault_is_reported(core, undefined):
+    source = SOURCE.replace("state->sum[0] = 0;", f'__asm__ volatile("{undefined}");')
     with pytest.raises(MemkdEdgeError, match="fault"):
-        measure_cortex_m("m0plus", CModel("tiny", {"tiny.h": HEADER, "tiny.c": source}), inputs_int8(2))
+        measure_firmware(core, CModel("tiny", {"tiny.h": HEADER, "tiny.c": source}), inputs_int8(2))
 
 
 def test_an_emulator_that_hangs_is_ended():
@@ -174,18 +185,18 @@ def test_an_emulator_that_hangs_is_ended():
     with pytest.raises(MemkdEdgeError, match=r"qemu-aarch64 did not end within 0\.5 s"):
         measure_aarch64("cortex-a72", model, inputs_int8(2), timeout_s=0.5)
     with pytest.raises(MemkdEdgeError, match=r"qemu-system-arm did not end within 0\.5 s"):
-        measure_cortex_m("m4", model, inputs_int8(2), timeout_s=0.5)
+        measure_firmware("m4", model, inputs_int8(2), timeout_s=0.5)
 
 
 def test_sources_that_do_not_compile_show_the_compiler_s_words():
     model = CModel("tiny", {"tiny.h": HEADER, "tiny.c": "int broken("})
     with pytest.raises(MemkdEdgeError, match="arm-none-eabi-gcc failed"):
-        measure_cortex_m("m4", model, inputs_int8(2))
+        measure_firmware("m4", model, inputs_int8(2))
 
 
 def test_an_unknown_core_is_refused():
     with pytest.raises(UsageError, match="m0plus"):
-        measure_cortex_m("m99", TINY, inputs_int8(2))
+        measure_firmware("m99", TINY, inputs_int8(2))
     with pytest.raises(UsageError, match="cortex-a72"):
         measure_aarch64("cortex-x9", TINY, inputs_int8(2))
 
@@ -193,7 +204,7 @@ def test_an_unknown_core_is_refused():
 def test_a_missing_tool_names_its_package(monkeypatch):
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(MissingToolError, match="apt-get install gcc-arm-none-eabi"):
-        measure_cortex_m("m4", TINY, inputs_int8(2))
+        measure_firmware("m4", TINY, inputs_int8(2))
     with pytest.raises(MissingToolError, match="apt-get install qemu-user"):
         measure_aarch64("cortex-a72", TINY, inputs_int8(2))
 
@@ -209,7 +220,7 @@ def test_the_runner_pulls_no_library_into_the_image():
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_sources(folder, TINY, inputs_int8(2), passes=1)
-        build_cortex_m(folder, "m0plus", TINY, output="output_semihosting.c")
+        build_firmware(folder, "m0plus", TINY, output="output_semihosting.c")
         pulled = (folder / "image.map").read_text().split("Discarded input sections")[0]
         assert "tiny.o (__aeabi_fadd)" in pulled  # the float step, on a core without FPU
         assert "runner.o (" not in pulled

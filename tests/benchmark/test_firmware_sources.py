@@ -6,8 +6,8 @@ import subprocess
 import pytest
 
 from memkd_edge.assets import asset_dir
+from memkd_edge.benchmark.emulation.cores import CORTEX_M, RISCV
 from memkd_edge.benchmark.emulation.image import write_sources
-from memkd_edge.benchmark.emulation.qemu_cortex_m import CORES
 
 from .tiny_model import TINY, inputs_int8
 
@@ -26,12 +26,20 @@ def sources(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("core", CORTEX_M)
 @pytest.mark.parametrize("ticks", [[], ["-DPORT_TICKS_DWT"]], ids=["systick", "dwt"])
 def test_the_microcontroller_s_runner(sources, core, ticks, require_tool):
     require_tool("arm-none-eabi-gcc", package="gcc-arm-none-eabi libnewlib-arm-none-eabi")
     files = ["runner.c", "port_cortex_m.c", "output_semihosting.c", "output_cmsdk_uart.c", "workload.c"]
-    compile_all(sources, ["arm-none-eabi-gcc", *CORES[core].flags, *ticks], files)
+    compile_all(sources, ["arm-none-eabi-gcc", *CORTEX_M[core].flags, *ticks], files)
+
+
+@pytest.mark.parametrize("core", RISCV)
+def test_the_riscv_microcontroller_s_runner(sources, core, require_tool):
+    require_tool("riscv64-unknown-elf-gcc", package="gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf")
+    spec = RISCV[core]
+    files = ["runner.c", "port_riscv.c", "output_semihosting.c", "workload.c"]
+    compile_all(sources, ["riscv64-unknown-elf-gcc", *spec.flags, *spec.architecture.compile_flags], files)
 
 
 @pytest.mark.parametrize("compiler", ["cc", "clang", "aarch64-linux-gnu-gcc"])

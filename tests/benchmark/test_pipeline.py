@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from memkd_edge.benchmark.backends.litert_aarch64 import measure_file_aarch64
 from memkd_edge.benchmark.builds import Builds
 from memkd_edge.benchmark.emulation import arm64_root
-from memkd_edge.benchmark.emulation.qemu_cortex_m import CORES
+from memkd_edge.benchmark.emulation.cores import CORTEX_M
 from memkd_edge.benchmark.pipeline import bench
 from memkd_edge.benchmark.report.budget import BudgetError, check_budget, parse_budget
 from memkd_edge.benchmark.report.figures import (
@@ -241,7 +241,7 @@ def test_a_board_s_firmware_is_written_built_and_read(run, tmp_path, cortex_m, m
     objects = sorted(path.name for path in sources.glob("*.c") if path.name not in ("port_linux.c", "output_semihosting.c"))
     layout = {"FLASH_ORIGIN": 0, "FLASH_LENGTH": 2**20, "RAM_ORIGIN": 0x20000000, "RAM_LENGTH": 2**16, "STACK_LENGTH": 4096}
     symbols = [f"-Wl,--defsym={name}={value}" for name, value in layout.items()]
-    compiler = ["arm-none-eabi-gcc", *CORES["m4"].flags, "-O2", "-std=c99", "-nostartfiles", *symbols, "-T", "cortex_m.ld"]
+    compiler = ["arm-none-eabi-gcc", *CORTEX_M["m4"].flags, "-O2", "-std=c99", "-nostartfiles", *symbols, "-T", "cortex_m.ld"]
     subprocess.run([*compiler, *objects, "-o", "firmware.elf"], cwd=sources, check=True)
     command = ["qemu-system-arm", "-M", "mps2-an386", "-kernel", "firmware.elf", "-display", "none", "-monitor", "none"]
     stop = threading.Event()

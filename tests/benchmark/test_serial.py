@@ -14,8 +14,8 @@ import pytest
 
 from memkd_edge.benchmark.backends.serial import _open, read_result
 from memkd_edge.benchmark.devices.profiles import Device, read_profile
+from memkd_edge.benchmark.emulation.firmware import build_firmware
 from memkd_edge.benchmark.emulation.image import write_sources
-from memkd_edge.benchmark.emulation.qemu_cortex_m import build_cortex_m
 from memkd_edge.errors import MemkdEdgeError, UsageError
 
 from .test_protocol import message
@@ -47,7 +47,7 @@ def test_a_microcontroller_s_uart_is_read(tmp_path, line, require_tool):
     board, device = line
     inputs = inputs_int8(12)
     write_sources(tmp_path, TINY, inputs, passes=2)
-    machine = build_cortex_m(tmp_path, "m4", TINY, output="output_cmsdk_uart.c")
+    machine = build_firmware(tmp_path, "m4", TINY, output="output_cmsdk_uart.c")
     command = ["qemu-system-arm", "-M", machine.name, "-kernel", "image.elf", "-display", "none", "-monitor", "none"]
     emulator = subprocess.Popen([*command, "-serial", "stdio"], cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=board)
     try:

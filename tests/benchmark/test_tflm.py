@@ -13,8 +13,8 @@ from memkd_edge import toolchain
 from memkd_edge.assets import asset_dir
 from memkd_edge.benchmark.backends.tflm import TflmBuild
 from memkd_edge.benchmark.builds import Builds
+from memkd_edge.benchmark.emulation.cores import CORTEX_M
 from memkd_edge.benchmark.emulation.image import CppLibrary
-from memkd_edge.benchmark.emulation.qemu_cortex_m import CORES
 from memkd_edge.benchmark.pipeline import bench
 from memkd_edge.cli.main import app
 from memkd_edge.config import BenchConfig
@@ -74,7 +74,7 @@ def stand_in(folder, run, *, arena=ARENA, off=0, forgets=False):
     return folder
 
 
-def library(folder, place, *, flags=CORES["m4"].flags, kernel=KERNEL):
+def library(folder, place, *, flags=CORTEX_M["m4"].flags, kernel=KERNEL):
     """Compile the stand-in's "kernels" to libtensorflow-microlite.a in folder/place."""
     (folder / place).mkdir(parents=True, exist_ok=True)
     (folder / "kernel.c").write_text(kernel)
@@ -97,7 +97,7 @@ def test_each_library_for_the_core_gives_a_row_for_each_file(run, tmp_path):
     folder = stand_in(tmp_path, run)
     library(folder, "gen/a_reference/lib")
     library(folder, "gen/b_cmsis_nn/lib", kernel=CMSIS_NN_KERNEL)
-    library(folder, "gen/c_other_core/lib", flags=CORES["m0plus"].flags)
+    library(folder, "gen/c_other_core/lib", flags=CORTEX_M["m0plus"].flags)
     report = bench(run, BenchConfig(device=("nrf52840",), steps=6, tflm_dir=str(folder))).devices[0]
     rows = {row.build: row for row in report.rows if row.model == "student"}
     names = [
@@ -134,7 +134,7 @@ def test_each_library_for_the_core_gives_a_row_for_each_file(run, tmp_path):
 def test_the_least_arena_is_found_on_every_core_and_no_interpreter_destroyed_that_is_none(core, run, tmp_path):
     profile = (asset_dir("firmware_bench") / "devices" / "nrf5340.toml").read_text()
     (tmp_path / "board.toml").write_text(profile.replace('core = "m33"', f'core = "{core}"'))
-    folder = library(stand_in(tmp_path / "tflm", run), "lib", flags=CORES[core].flags)
+    folder = library(stand_in(tmp_path / "tflm", run), "lib", flags=CORTEX_M[core].flags)
     config = BenchConfig(device=(str(tmp_path / "board.toml"),), steps=6, tflm_dir=str(folder))
     rows = [row for row in bench(run, config).devices[0].rows if "tflite" in row.build]
     assert [row.build.split()[0] for row in rows] == ["int8", "int16x8"]
@@ -179,7 +179,7 @@ def test_a_model_that_tflite_micro_refuses_is_an_error(run, tmp_path):
         (lambda folder, run: folder / "nowhere", "no tensorflow/lite/micro/micro_interpreter.h"),
         (stand_in, "no libtensorflow-microlite.a (looked for libtensorflow-microlite.a, lib/"),
         (
-            lambda folder, run: library(stand_in(folder, run), "lib", flags=CORES["m0plus"].flags),
+            lambda folder, run: library(stand_in(folder, run), "lib", flags=CORTEX_M["m0plus"].flags),
             "no library for Cortex-M4F, which is v7E-M, hard float: lib/libtensorflow-microlite.a is for v6S-M, soft float",
         ),
         (

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from memkd_edge.assets import asset_dir
-from memkd_edge.benchmark.emulation.qemu_cortex_m import CORES
+from memkd_edge.benchmark.emulation.cores import CORES
 from memkd_edge.config import ExportConfig
 from memkd_edge.data.normalisation import normalise
 from memkd_edge.errors import UsageError
@@ -37,6 +37,7 @@ from memkd_edge.quantization.post_training import quantize
 from memkd_edge.quantization.reference import integer_classifier
 from memkd_edge.quantization.sensor_front_end import Sensor
 from memkd_edge.streaming import StreamingClassifier
+from memkd_edge.toolchain import DEBIAN_PACKAGES
 from memkd_edge.verification.runtimes import RUNTIMES, Job, stream
 from memkd_edge.vocabulary import Arithmetic, Decision, Reset
 from memkd_edge.writers.c_text import comment_text
@@ -454,13 +455,15 @@ def test_two_zephyr_modules_link_into_one_image(model, metadata, tmp_path, requi
     run(tmp_path / "build" / "app")
 
 
-@pytest.mark.parametrize("core", ["m0plus", "m4", "m33"])
+@pytest.mark.parametrize("core", ["m0plus", "m4", "m33", "rv32imc", "hazard3"])
 @pytest.mark.parametrize("flags", [("-O2",), ("-Os", "-DMEMKD_SMALL")])
-def test_the_self_test_passes_on_an_emulated_cortex_m(core, flags, package, require_tool):
-    require_tool("arm-none-eabi-gcc", package="gcc-arm-none-eabi libnewlib-arm-none-eabi")
-    require_tool("qemu-system-arm", package="qemu-system-arm")
+def test_the_self_test_passes_on_an_emulated_microcontroller(core, flags, package, require_tool):
+    spec = CORES[core]
+    architecture, machine = spec.architecture, spec.machines[0]
+    for tool in (architecture.compiler, architecture.emulator):
+        require_tool(tool, package=DEBIAN_PACKAGES[tool])
     folder = package("c") / "src"
-    sources = [path.name for path in folder.glob("*.c")] + ["boot.c", "port_cortex_m.c"]
+    sources = [path.name for path in folder.glob("*.c")] + ["boot.c", architecture.port]
     for source in (asset_dir("firmware_bench") / "runner").iterdir():
         shutil.copy(source, folder)
     (folder / "boot.c").write_text(
@@ -470,7 +473,6 @@ def test_the_self_test_passes_on_an_emulated_cortex_m(core, flags, package, requ
         f'    port_output({NAME}_selftest_f32() == 0 ? "floats passed\\n" : "floats failed\\n");\n'
         "}\n"
     )
-    machine = CORES[core].machines[0]
     layout = {
         "FLASH_ORIGIN": machine.flash_origin,
         "FLASH_LENGTH": machine.flash_bytes,
@@ -478,14 +480,18 @@ def test_the_self_test_passes_on_an_emulated_cortex_m(core, flags, package, requ
         "RAM_LENGTH": machine.ram_bytes,
         "STACK_LENGTH": 2048,
     }
+    command = [architecture.compiler, "-std=c99", *flags, "-ffunction-sections", "-fdata-sections"]
+    sources.append("output_semihosting.c")
+    for source in sources:
+        run(*command, *spec.flags, *architecture.compile_flags, "-c", source, "-o", f"{source}.o", cwd=folder)
     run(
-        *("arm-none-eabi-gcc", "-std=c99", *CORES[core].flags, *flags, "-ffunction-sections", "-fdata-sections", "-nostartfiles"),
-        *("-specs=nano.specs", "-Wl,--gc-sections", *(f"-Wl,--defsym={symbol}={value}" for symbol, value in layout.items())),
-        *("-T", "cortex_m.ld", *sources, "output_semihosting.c", "-o", "image.elf"),
+        *(*command, *(spec.library_flags or spec.flags), *architecture.link_flags, "-nostartfiles", "-Wl,--gc-sections"),
+        *(f"-Wl,--defsym={symbol}={value}" for symbol, value in layout.items()),
+        *("-T", architecture.script, *(f"{source}.o" for source in sources), "-o", "image.elf"),
         cwd=folder,
     )
     done = subprocess.run(
-        ["qemu-system-arm", "-M", machine.name, "-kernel", "image.elf", *EMULATOR_OPTIONS],
+        [architecture.emulator, "-M", machine.name, *machine.options, "-kernel", "image.elf", *EMULATOR_OPTIONS],
         cwd=folder,
         capture_output=True,
         text=True,

@@ -22,6 +22,7 @@ from tests.writers.c_library import STRICT, write
 
 MODELS = ("A", "stacked", "gru for counts", "float")
 ARM = ("-mthumb", "-ffreestanding")
+RISCV = ("-march=rv32imc", "-mabi=ilp32", "-ffreestanding")
 FORMS = ((), ("-DMEMKD_SMALL",), ("-DMEMKD_PORTABLE",))
 
 
@@ -74,10 +75,25 @@ def test_every_core_compiles_at_every_level_without_a_warning(core, sources):
         compile_each(sources, ["arm-none-eabi-gcc", f"-mcpu={core}", *ARM, "-std=c99", level], models=("A", "gru for counts"))
 
 
+@pytest.mark.parametrize("extensions", ["imc", "imac_zba_zbb", "i"])
+def test_riscv_compiles_at_every_level_without_a_warning(extensions, sources):
+    require("riscv64-unknown-elf-gcc")
+    command = ["riscv64-unknown-elf-gcc", "--specs=picolibc.specs", f"-march=rv32{extensions}", *RISCV[1:], "-std=c99"]
+    for level in ("-O0", "-O2"):
+        compile_each(sources, [*command, level], models=("A", "gru for counts"), forms=FORMS[:2])
+
+
 @pytest.mark.parametrize("form", FORMS[:2], ids=["fast", "small"])
-def test_no_combination_of_options_runs_out_of_registers(form, sources):
-    require("arm-none-eabi-gcc")
-    core = ["arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard", "-std=c99"]
+@pytest.mark.parametrize(
+    "core",
+    [
+        ("arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"),
+        ("riscv64-unknown-elf-gcc", "--specs=picolibc.specs", *RISCV),
+    ],
+    ids=["m4", "rv32imc"],
+)
+def test_no_combination_of_options_runs_out_of_registers(core, form, sources):
+    require(core[0])
     for options in (
         ["-O0", "-fno-omit-frame-pointer"],
         ["-Og", "-fPIC"],
@@ -87,7 +103,7 @@ def test_no_combination_of_options_runs_out_of_registers(form, sources):
         ["-O3", "-funroll-loops"],
         ["-Os", "-fno-omit-frame-pointer"],
     ):
-        compile_each(sources, [*core, *options], models=("A", "stacked", "gru for counts"), forms=(form,))
+        compile_each(sources, [*core, "-std=c99", *options], models=("A", "stacked", "gru for counts"), forms=(form,))
 
 
 @pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m4"])
@@ -97,6 +113,16 @@ def test_clang_compiles_for_cores_without_a_warning(core, sources):
     include = subprocess.run(["arm-none-eabi-gcc", "-print-sysroot"], capture_output=True, text=True, check=True).stdout.strip()
     headers = [path for path in (Path(include) / "include", Path("/usr/lib/arm-none-eabi/include")) if path.is_dir()]
     command = ["clang", "--target=arm-none-eabi", f"-mcpu={core}", *ARM, "-isystem", str(headers[0]), "-std=c99"]
+    for level in ("-O0", "-O2"):
+        compile_each(sources, [*command, level], models=("A", "gru for counts"))
+
+
+def test_clang_compiles_for_riscv_without_a_warning(sources):
+    require("clang")
+    headers = Path("/usr/lib/picolibc/riscv64-unknown-elf/include")
+    if not headers.is_dir():
+        pytest.skip("needs picolibc's headers: apt-get install picolibc-riscv64-unknown-elf")
+    command = ["clang", "--target=riscv32", *RISCV, "-isystem", str(headers), "-std=c99"]
     for level in ("-O0", "-O2"):
         compile_each(sources, [*command, level], models=("A", "gru for counts"))
 

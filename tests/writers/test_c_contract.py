@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from experiments.pinned_costs import followed
-from memkd_edge.benchmark.emulation.qemu_cortex_m import measure_cortex_m
+from memkd_edge.benchmark.emulation.firmware import measure_firmware
 from memkd_edge.contract import contract
 from memkd_edge.decisions import held_classes
 from memkd_edge.metadata import Resampling
@@ -305,5 +305,5 @@ def test_a_cortex_m4_decides_as_the_streaming_classifier(name, file_and_c, integ
     if any(shutil.which(tool) is None for tool in ("arm-none-eabi-gcc", "qemu-system-arm")):
         pytest.skip("needs arm-none-eabi-gcc and qemu-system-arm: apt-get install gcc-arm-none-eabi qemu-system-arm")
     classifier, _, x, physical = file_and_c(name, "i16")
-    measured = measure_cortex_m("m4", followed(emit_c(integers, described(name), "demo"), "demo"), x)
+    measured = measure_firmware("m4", followed(emit_c(integers, described(name), "demo"), "demo"), x)
     np.testing.assert_array_equal(measured.logits[:, 0], classifier.stream(physical).decisions)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from experiments.reference_students import reference_inputs, reference_student
+from memkd_edge.benchmark.emulation.cores import RISCV
+from memkd_edge.benchmark.emulation.firmware import measure_firmware
 from memkd_edge.benchmark.emulation.image import CModel
-from memkd_edge.benchmark.emulation.qemu_cortex_m import measure_cortex_m
 from memkd_edge.benchmark.emulation.qemu_user import measure_aarch64
 from memkd_edge.nets.classifier import ModelSpec
 from memkd_edge.quantization.post_training import quantize
@@ -17,15 +18,18 @@ from memkd_edge.writers.c_integer import emit_c
 from tests.quantization.helpers import random_model, random_series
 from tests.writers.c_library import hard_values
 
-CORES = ("m0plus", "m3", "m4", "m7", "m33", "m55")
+CORES = ("m0plus", "m3", "m4", "m7", "m33", "m55", "rv32imc", "hazard3")
 SMALL = ("-DMEMKD_SMALL",)
 
 
 @pytest.fixture(autouse=True)
 def tools(request):
-    aarch64 = "aarch64" in request.node.name
-    needed = ("aarch64-linux-gnu-gcc", "qemu-aarch64") if aarch64 else ("arm-none-eabi-gcc", "qemu-system-arm")
-    packages = "gcc-aarch64-linux-gnu qemu-user" if aarch64 else "gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm"
+    needed, packages = ("arm-none-eabi-gcc", "qemu-system-arm"), "gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm"
+    if "aarch64" in request.node.name:
+        needed, packages = ("aarch64-linux-gnu-gcc", "qemu-aarch64"), "gcc-aarch64-linux-gnu qemu-user"
+    elif any(core in request.node.name for core in RISCV):
+        needed = ("riscv64-unknown-elf-gcc", "qemu-system-riscv32")
+        packages = "gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-system-misc"
     if any(shutil.which(tool) is None for tool in needed):
         pytest.skip(f"needs {' and '.join(needed)}: apt-get install {packages}")
 
@@ -39,7 +43,9 @@ def expected(model, x: np.ndarray) -> np.ndarray:
 
 
 BUILDS = (
-    [(core, ()) for core in CORES] + [(core, SMALL) for core in ("m0plus", "m3", "m4", "m33")] + [("m4", ("-DMEMKD_PORTABLE",))]
+    [(core, ()) for core in CORES]
+    + [(core, SMALL) for core in ("m0plus", "m3", "m4", "m33", "rv32imc")]
+    + [(core, ("-DMEMKD_PORTABLE",)) for core in ("m4", "rv32imc")]
 )
 
 
@@ -50,24 +56,24 @@ def test_a_core_gives_the_references_logits(core, flags):
     for spec in (ModelSpec(1, 8, 2), ModelSpec(5, 7, 3, num_layers=2)):
         model = quantize(random_model(spec, 3, 1.5), random_series(1, 8, 50, spec.input_size))
         x = hard_inputs(spec.input_size)
-        measured = measure_cortex_m(core, CModel("demo", emit_c(model, None, "demo")), x, flags=("-O2", *flags))
+        measured = measure_firmware(core, CModel("demo", emit_c(model, None, "demo")), x, flags=("-O2", *flags))
         np.testing.assert_array_equal(measured.logits, expected(model, x))
 
 
 @pytest.mark.parametrize("level", ["-O0", "-Os", "-O3"])
-@pytest.mark.parametrize("core", ["m0plus", "m4"])
+@pytest.mark.parametrize("core", ["m0plus", "m4", "hazard3"])
 def test_optimisation_levels_do_not_change_the_logits(core, level):
     model = quantize(random_model(ModelSpec(3, 5, 3, kind="gru"), 3, 1.5), random_series(1, 8, 50, 3))
     x = hard_inputs(3, 100)
-    measured = measure_cortex_m(core, CModel("demo", emit_c(model, None, "demo")), x, flags=(level,))
+    measured = measure_firmware(core, CModel("demo", emit_c(model, None, "demo")), x, flags=(level,))
     np.testing.assert_array_equal(measured.logits, expected(model, x))
 
 
-@pytest.mark.parametrize("core", ["m0plus", "m4"])
+@pytest.mark.parametrize("core", ["m0plus", "m4", "rv32imc"])
 def test_the_int8_interface_gives_the_references_logits(core):
     model = reference_student("B")
     x = hard_values(np.random.default_rng(2), (150, 6), np.int8)
-    measured = measure_cortex_m(core, CModel("demo", emit_c(model, None, "demo")), x)
+    measured = measure_firmware(core, CModel("demo", emit_c(model, None, "demo")), x)
     np.testing.assert_array_equal(measured.logits, expected(model, x))
 
 
@@ -91,7 +97,7 @@ def cost():
         key = (core, name, *flags)
         if key not in known:
             sources = CModel("student", emit_c(reference_student(name), None, "student"))
-            known[key] = measure_cortex_m(core, sources, reference_inputs(name), flags=("-O2", *flags))
+            known[key] = measure_firmware(core, sources, reference_inputs(name), flags=("-O2", *flags))
         return known[key]
 
     return measure
@@ -99,7 +105,17 @@ def cost():
 
 @pytest.mark.parametrize(
     ("core", "name", "most"),
-    [("m4", "A", 850), ("m4", "B", 2700), ("m3", "A", 1665), ("m3", "B", 5960), ("m0plus", "A", 3100), ("m0plus", "B", 10_200)],
+    [
+        *(
+            ("m4", "A", 850),
+            ("m4", "B", 2700),
+            ("m3", "A", 1665),
+            ("m3", "B", 5960),
+            ("m0plus", "A", 3100),
+            ("m0plus", "B", 10_200),
+        ),
+        *(("rv32imc", "A", 1920), ("rv32imc", "B", 6600), ("hazard3", "A", 1850), ("hazard3", "B", 6460)),
+    ],
 )
 def test_a_step_takes_few_instructions(core, name, most, cost):
     assert cost(core, name).instructions_per_step <= most
@@ -109,6 +125,14 @@ def test_a_step_takes_few_instructions(core, name, most, cost):
 @pytest.mark.parametrize("name", ["A", "B"])
 def test_a_step_takes_as_many_instructions_on_all_cores_with_the_dual_multiply(core, name, cost):
     assert cost(core, name).instructions_per_step == pytest.approx(cost("m4", name).instructions_per_step, rel=0.02)
+
+
+@pytest.mark.parametrize("core", ["m0plus", "m3", "m4", "m33", *RISCV])
+@pytest.mark.parametrize("name", ["A", "B"])
+def test_the_fast_form_is_the_faster_and_the_small_form_the_smaller(core, name, cost):
+    fast, small = cost(core, name), cost(core, name, *SMALL)
+    assert fast.instructions_per_step < small.instructions_per_step
+    assert small.sections.flash < fast.sections.flash
 
 
 def test_the_fast_form_fits_five_and_a_half_kibibytes(cost):

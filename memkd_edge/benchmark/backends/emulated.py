@@ -15,8 +15,8 @@ from memkd_edge.benchmark.devices import estimates
 from memkd_edge.benchmark.devices.cycles import estimate_cycles
 from memkd_edge.benchmark.devices.profiles import Device
 from memkd_edge.benchmark.emulation import arm64_root
+from memkd_edge.benchmark.emulation.firmware import DoesNotFitError, measure_firmware
 from memkd_edge.benchmark.emulation.measurement import Measurement
-from memkd_edge.benchmark.emulation.qemu_cortex_m import DoesNotFitError, measure_cortex_m
 from memkd_edge.benchmark.emulation.qemu_user import measure_aarch64
 from memkd_edge.benchmark.report.figures import BuildFigures, DeviceReport, Figure
 from memkd_edge.config import BenchConfig
@@ -65,7 +65,7 @@ def bench_sizes(device: Device, builds: Builds, config: BenchConfig) -> DeviceRe
     made, reasons = _c_builds(builds)
     for build in made:
         assert build.source is not None
-        measurement = measure_cortex_m("m3", build.source, build.inputs, timeout_s=config.timeout_s)
+        measurement = measure_firmware("m3", build.source, build.inputs, timeout_s=config.timeout_s)
         build.check(measurement.logits, device.name)
         figures = exact_figures(measurement)
         kept = {name: figures[name] for name in ("weights", "tables", "state", "static")}
@@ -141,7 +141,7 @@ def _litert_rows(root: Path, device: Device, builds: Builds, config: BenchConfig
 def _cortex_m_row(device: Device, build: Build, config: BenchConfig) -> BuildFigures:
     assert build.source is not None
     try:
-        measurement = measure_cortex_m(
+        measurement = measure_firmware(
             device.core,
             build.source,
             build.inputs,

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from memkd_edge import toolchain
 from memkd_edge.assets import asset_dir
+from memkd_edge.benchmark.emulation.cores import CORTEX_M
 from memkd_edge.benchmark.emulation.elf import symbols
 from memkd_edge.benchmark.emulation.image import CModel, CppLibrary
-from memkd_edge.benchmark.emulation.qemu_cortex_m import CORES
 from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.packages.arena import arena_bytes
 from memkd_edge.packages.tflm import operator_methods
@@ -49,7 +49,7 @@ def find_builds(folder: Path, core: str) -> list[TflmBuild]:
 
     Args:
         folder: a checkout of TFLite Micro with what its build made, or a tree of headers with the library in it or in `lib`.
-        core: a key of qemu_cortex_m.CORES.
+        core: a key of CORTEX_M.
 
     Raises:
         UsageError: the library or the headers are not there, or no library is for this core.
@@ -68,7 +68,7 @@ def find_builds(folder: Path, core: str) -> list[TflmBuild]:
     fitting = [path for path in archives if built_for[path] == wanted]
     if not fitting:
         found = "; ".join(f"{path.relative_to(folder)} is for {built_for[path]}" for path in archives)
-        raise UsageError(f"--tflm-dir {folder}: no library for {CORES[core].title}, which is {wanted}: {found} ({_HELP})")
+        raise UsageError(f"--tflm-dir {folder}: no library for {CORTEX_M[core].title}, which is {wanted}: {found} ({_HELP})")
     includes = _includes(folder.resolve())
     return [
         TflmBuild(CppLibrary(path.resolve(), includes, _MACROS), str(path.relative_to(folder)), _kernels(path))
@@ -142,7 +142,7 @@ def _compiled_for(core: str) -> str:
     with scratch_folder() as folder:
         source = folder / "empty.c"
         source.write_text("")
-        compiler = [toolchain.find("arm-none-eabi-gcc"), *CORES[core].flags]
+        compiler = [toolchain.find("arm-none-eabi-gcc"), *CORTEX_M[core].flags]
         toolchain.run([*compiler, "-c", "empty.c", "-o", "empty.o"], timeout_s=60, cwd=source.parent)
         return _architecture(source.parent / "empty.o")
 

@@ -57,7 +57,7 @@ def estimate_cycles(measurement: Measurement, core: str, fetch_penalty: tuple[fl
     """Return the cycles of a step on `core`.
 
     Args:
-        measurement: from `measure_cortex_m` on that core.
+        measurement: from `measure_firmware` on that core.
         core: a key of TIMINGS.
         fetch_penalty: part [lo, hi] by which flash wait states lengthen the run.
     """

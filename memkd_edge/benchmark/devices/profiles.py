@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from memkd_edge.assets import asset_dir
-from memkd_edge.benchmark.emulation import qemu_cortex_m, qemu_user
+from memkd_edge.benchmark.emulation import cores, qemu_user
 from memkd_edge.errors import UsageError
 
 QUANTITIES = {
@@ -35,7 +35,7 @@ QUANTITIES = {
     "sleep_ua": "current while waiting for the next sample",
 }
 # backend -> cores, and the quantities without which it cannot work
-_CORES = {"qemu-cortex-m": tuple(qemu_cortex_m.CORES), "qemu-user": qemu_user.CORES}
+_CORES = {"qemu-cortex-m": tuple(cores.CORTEX_M), "qemu-user": qemu_user.CORES}
 _NEEDED = {
     "qemu-cortex-m": ("clock_mhz", "flash_kib", "ram_kib"),
     "qemu-user": ("clock_mhz", "instructions_per_cycle", "l2_kib", "memory_mb_per_s"),

@@ -10,6 +10,8 @@ from memkd_edge.benchmark.emulation.image import CModel, objects
 
 _SECTION = re.compile(r"^ (\.[^\s]+|COMMON)(?:\s+0x([0-9a-f]+)\s+0x([0-9a-f]+)\s+(\S.*))?$")
 _CONTINUED = re.compile(r"^\s+0x([0-9a-f]+)\s+0x([0-9a-f]+)\s+(\S.*)$")
+# Those of small variables, with an s, are RISC-V's.
+_INITIALISED, _ZERO, _CONSTANT = (".data", ".sdata"), (".bss", ".sbss", ".tbss", "COMMON"), (".rodata", ".srodata")
 
 
 @dataclass(frozen=True)
@@ -80,14 +82,14 @@ def model_sections(map_file: Path, model: CModel, libraries: str = "lib") -> Sec
         archive = name.endswith(")") and name.startswith(libraries)
         if not archive and name not in model_objects:
             continue
-        if section.name.startswith((".data", ".bss", "COMMON")):
+        if section.name.startswith((*_INITIALISED, *_ZERO)):
             totals["static"] += section.size
-            if archive and section.name.startswith(".data"):
+            if archive and section.name.startswith(_INITIALISED):
                 totals["library"] += section.size  # initial values stand in flash, too
-        elif archive and section.name.startswith((".text", ".rodata")):
+        elif archive and section.name.startswith((".text", *_CONSTANT)):
             totals["library"] += section.size
         elif section.name.startswith(".text"):
             totals["code"] += section.size
-        elif section.name.startswith(".rodata"):
+        elif section.name.startswith(_CONSTANT):
             totals["weights" if name == weights_object and "table" not in section.name.lower() else "tables"] += section.size
     return Sections(**totals)

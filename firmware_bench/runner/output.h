@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where a Cortex-M's text goes: three functions that a board implements. */
-#ifndef MEMKD_BENCH_PORT_CORTEX_M_H
-#define MEMKD_BENCH_PORT_CORTEX_M_H
+/* Where a microcontroller's text goes: three functions that a board implements. */
+#ifndef MEMKD_BENCH_OUTPUT_H
+#define MEMKD_BENCH_OUTPUT_H
 
 /* Prepare the output, once, after start-up. */
 void output_start(void);

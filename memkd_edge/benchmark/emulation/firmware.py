@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs a model's C code on an emulated Cortex-M and returns what is exact there.
+"""Runs a model's C code as firmware of an emulated microcontroller and returns what is exact there.
 
-    measurement = measure_cortex_m("m4", CModel("student", emit_c(...)), inputs)     # inputs: [steps, C] int8, int16 or float32
+    measurement = measure_firmware("m4", CModel("student", emit_c(...)), inputs)     # inputs: [steps, C] int8, int16 or float32
     measurement.instructions_per_step, measurement.sections.flash, measurement.stack_bytes, measurement.logits
 
 Instruction counts, section sizes and stack use are those of the real core: QEMU executes its instruction set, the linker is given
@@ -10,7 +10,6 @@ the device's memory sizes. QEMU has no timing model: cycles come from memkd_edge
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from memkd_edge import toolchain
 from memkd_edge.benchmark.emulation import plugin
+from memkd_edge.benchmark.emulation.cores import CORES, KIB, Architecture, Machine
 from memkd_edge.benchmark.emulation.elf import disassemble, symbols
 from memkd_edge.benchmark.emulation.image import CModel, compile_commands, cpp_commands, objects, write_sources
 from memkd_edge.benchmark.emulation.measurement import Measurement, from_windows
@@ -26,61 +26,7 @@ from memkd_edge.benchmark.protocol import parse
 from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.scratch import scratch_folder
 
-KIB = 1024
 STACK_LIMIT = 8 * KIB
-
-
-@dataclass(frozen=True)
-class Machine:
-    """A QEMU machine and the memory that takes the place of the device's flash and RAM."""
-
-    name: str
-    flash_origin: int
-    flash_bytes: int
-    ram_origin: int
-    ram_bytes: int
-
-
-@dataclass(frozen=True)
-class Core:
-    """A Cortex-M core: compiler flags, and the machines that execute its code, the most faithful one first."""
-
-    title: str
-    flags: tuple[str, ...]
-    machines: tuple[Machine, ...]
-
-
-_AN385 = Machine("mps2-an385", 0x0, 4096 * KIB, 0x20000000, 4096 * KIB)
-_HARD_FLOAT = "-mfloat-abi=hard"
-CORES = {
-    # The microbit's M0 refuses a stray Thumb-2 instruction. An image beyond its memory runs on the M3, which executes it too.
-    "m0plus": Core(
-        "Cortex-M0+",
-        ("-mcpu=cortex-m0plus", "-mthumb"),
-        (Machine("microbit", 0x0, 256 * KIB, 0x20000000, 16 * KIB), _AN385),
-    ),
-    "m3": Core("Cortex-M3", ("-mcpu=cortex-m3", "-mthumb"), (_AN385,)),
-    "m4": Core(
-        "Cortex-M4F",
-        ("-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", _HARD_FLOAT),
-        (Machine("mps2-an386", 0x0, 4096 * KIB, 0x20000000, 4096 * KIB),),
-    ),
-    "m7": Core(
-        "Cortex-M7",
-        ("-mcpu=cortex-m7", "-mthumb", "-mfpu=fpv5-d16", _HARD_FLOAT),
-        (Machine("mps2-an500", 0x0, 4096 * KIB, 0x20000000, 4096 * KIB),),
-    ),
-    "m33": Core(
-        "Cortex-M33",
-        ("-mcpu=cortex-m33", "-mthumb", "-mfpu=fpv5-sp-d16", _HARD_FLOAT),
-        (Machine("mps2-an505", 0x10000000, 4096 * KIB, 0x38000000, 4096 * KIB),),
-    ),
-    "m55": Core(
-        "Cortex-M55",
-        ("-mcpu=cortex-m55", "-mthumb", _HARD_FLOAT),
-        (Machine("mps3-an547", 0x10000000, 512 * KIB, 0x30000000, 512 * KIB),),
-    ),
-}
 
 
 class DoesNotFitError(MemkdEdgeError):
@@ -98,7 +44,7 @@ class DoesNotFitError(MemkdEdgeError):
         super().__init__("the model does not fit: " + "; ".join(parts))
 
 
-def measure_cortex_m(
+def measure_firmware(
     core: str,
     model: CModel,
     inputs: NDArray[np.generic],
@@ -128,10 +74,11 @@ def measure_cortex_m(
         raise UsageError(f"no core {core!r}; there are {', '.join(CORES)}")
     with scratch_folder() as folder:
         write_sources(folder, model, inputs, passes=1)
-        machine = build_cortex_m(
+        machine = build_firmware(
             folder, core, model, flags=flags, flash_bytes=flash_bytes, ram_bytes=ram_bytes, output="output_semihosting.c"
         )
-        counts, text = _emulate(folder, machine, timeout_s)
+        architecture = CORES[core].architecture
+        counts, text = _emulate(folder, architecture, machine, timeout_s)
         result = parse(text.splitlines(), floats=inputs.dtype == np.float32)
         if model.library is not None and result.arena == 0:
             raise MemkdEdgeError(
@@ -141,12 +88,12 @@ def measure_cortex_m(
             counts,
             result,
             sections=model_sections(folder / "image.map", model),
-            disassembly=disassemble(folder / "image.elf", "arm-none-eabi-objdump"),
-            tool=f"{toolchain.version('arm-none-eabi-gcc')} {' '.join(flags)}, {toolchain.version('qemu-system-arm')}",
+            disassembly=disassemble(folder / "image.elf", f"{architecture.tools}objdump"),
+            tool=f"{toolchain.version(architecture.compiler)} {' '.join(flags)}, {toolchain.version(architecture.emulator)}",
         )
 
 
-def build_cortex_m(
+def build_firmware(
     folder: Path,
     core: str,
     model: CModel,
@@ -161,14 +108,16 @@ def build_cortex_m(
     `output` names the runner's source file that carries text out.
     """
     spec = CORES[core]
-    compiler = toolchain.find("arm-none-eabi-gcc")
-    runner = ["runner.c", "port_cortex_m.c", output]
-    commands = compile_commands(compiler, [*spec.flags, *flags], model, runner)
+    architecture = spec.architecture
+    compiler = toolchain.find(architecture.compiler)
+    runner = ["runner.c", architecture.port, output]
+    every = [*spec.flags, *architecture.compile_flags, *flags]
+    commands = compile_commands(compiler, every, model, runner)
     libraries = ["-lm"]
     linker = compiler
     if model.library is not None:
         linker = toolchain.find_cxx()
-        commands += cpp_commands(linker, [*spec.flags, *flags], model)
+        commands += cpp_commands(linker, every, model)
         # What the library would print or allocate needs an operating system's calls: stubs that refuse.
         libraries = [str(model.library.archive), "-lm", "-specs=nosys.specs"]
     for command in commands:
@@ -183,9 +132,10 @@ def build_cortex_m(
         "RAM_LENGTH": ram,
         "STACK_LENGTH": min(STACK_LIMIT, ram // 4),
     }
-    link = [linker, *spec.flags, "-nostartfiles", "-specs=nano.specs", "-Wl,--gc-sections,-Map=image.map"]
+    link = [linker, *(spec.library_flags or spec.flags), *architecture.link_flags, "-nostartfiles"]
+    link += ["-Wl,--gc-sections,-Map=image.map"]
     link += [f"-Wl,--defsym={symbol}={value}" for symbol, value in layout.items()]
-    link += ["-T", "cortex_m.ld", *objects(model, runner), *libraries, "-o", "image.elf"]
+    link += ["-T", architecture.script, *objects(model, runner), *libraries, "-o", "image.elf"]
     try:
         toolchain.run(link, timeout_s=120, cwd=folder)
     except toolchain.ToolFailedError as error:
@@ -194,7 +144,7 @@ def build_cortex_m(
             raise
         available = {"FLASH": flash, "RAM": ram}
         raise DoesNotFitError({region: available[region] + over[region] for region in over}, available) from error
-    symbol = symbols(folder / "image.elf", "arm-none-eabi-nm")
+    symbol = symbols(folder / "image.elf", f"{architecture.tools}nm")
     flash_used = symbol["data_load"] + symbol["data_end"] - symbol["data_start"] - largest.flash_origin
     ram_used = symbol["stack_top"] - largest.ram_origin
     for machine in spec.machines:
@@ -205,13 +155,13 @@ def build_cortex_m(
     )
 
 
-def _emulate(folder: Path, machine: Machine, timeout_s: float) -> tuple[plugin.Counts, str]:
-    symbol = symbols(folder / "image.elf", "arm-none-eabi-nm")
-    library = plugin.build("qemu-system-arm")
+def _emulate(folder: Path, architecture: Architecture, machine: Machine, timeout_s: float) -> tuple[plugin.Counts, str]:
+    symbol = symbols(folder / "image.elf", f"{architecture.tools}nm")
+    library = plugin.build(architecture.emulator)
     # fmt: off
     command = [
-        toolchain.find("qemu-system-arm"), "-M", machine.name, "-kernel", "image.elf", "-nographic", "-monitor", "none",
-        "-serial", "none", "-semihosting-config", "enable=on,target=native",
+        toolchain.find(architecture.emulator), "-M", machine.name, *machine.options, "-kernel", "image.elf",
+        "-nographic", "-monitor", "none", "-serial", "none", "-semihosting-config", "enable=on,target=native",
         "-plugin", f"{library},begin={symbol['bench_begin']},end={symbol['bench_end']},out=counts.txt",
     ]
     # fmt: on
