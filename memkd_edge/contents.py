@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from memkd_edge.config import DistillConfig, from_table, parse_toml
 from memkd_edge.errors import MemkdEdgeError, UsageError
+from memkd_edge.padding import held
 from memkd_edge.runs import CONFIGURATION, METRICS, SERIES, STUDENT, TEACHER, Run
 
 if TYPE_CHECKING:  # it loads torch, which those who read figures have no use for
@@ -25,7 +26,8 @@ T = TypeVar("T")
 class RunSeries:
     """The series that a run keeps, resampled; x normalised.
 
-    x_calibration: float32 [N, T, C], of the training series. x_test: float32 [M, T, C]; y_test: int64 [M], class indices.
+    x_calibration: float32 [N, T, C], of the training series. x_test: float32 [M, T, C], shorter ones padded (padding.py);
+    y_test: int64 [M], class indices.
     x_raw_golden: float32 [G, T', C], test series in physical units at the sensor's rate.
     """
 
@@ -308,7 +310,10 @@ def read_series(run: Run) -> RunSeries:
                 return f"{name} is empty"
             if name.startswith("x_") and (arrays[name].ndim != 3 or arrays[name].shape[2] != channels):
                 return f"{name} is {list(arrays[name].shape)}, not [N, T, {channels}]"
-            if arrays[name].dtype.kind not in "fiu" or not np.isfinite(arrays[name]).all():
+            if (
+                arrays[name].dtype.kind not in "fiu"
+                or not np.isfinite(held(arrays[name]) if name == "x_test" else arrays[name]).all()
+            ):
                 return f"{name} holds something else than finite numbers"
         y = arrays["y_test"]
         if y.shape != arrays["x_test"].shape[:1] or y.dtype.kind not in "iu" or y.min() < 0 or y.max() >= classes:

@@ -14,6 +14,7 @@ from memkd_edge.contents import read_series, read_student, read_teacher
 from memkd_edge.errors import GateError, MemkdEdgeError
 from memkd_edge.metadata import Metadata
 from memkd_edge.nets.classifier import Classifier, GruClassifier, LstmClassifier, logits_over_time
+from memkd_edge.padding import samples
 from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.quantization.post_training import quantize
 from memkd_edge.quantization.reference import integer_classifier
@@ -80,7 +81,7 @@ class Builds:
         kept = read_series(run)
         self.x_calibration, self.x_test, self.y_test = kept.x_calibration, kept.x_test, kept.y_test
         # The test series one after the other, normalised, as one stream.
-        self.x: NDArray[np.float32] = self.x_test.reshape(-1, self.x_test.shape[-1])[:steps].astype(np.float32)
+        self.x: NDArray[np.float32] = samples(self.x_test)[:steps].astype(np.float32)
         self.metadata: Metadata = run.metadata
 
     @cached_property

@@ -13,6 +13,7 @@ from memkd_edge.data.dataset import Dataset
 from memkd_edge.data.loading import load_data
 from memkd_edge.data.recording_loading import Source
 from memkd_edge.data.recordings import NO_CLASS, Recording, Recordings, whole_name
+from memkd_edge.padding import lengths, samples
 
 SATURATED = 0.001  # share of a channel's values at one end of its range, from which on it is noted
 SATURATED_AT_LEAST = 10  # values
@@ -83,7 +84,7 @@ def examine(config: DataConfig, notes: list[str]) -> DataReport:
         channels, subjects, values = _channels_of_sources(data, sources), _subjects(data), sum(one.rows for one in sources)
     else:
         channels, subjects = _channels_of_windows(data), _subjects_of_windows(data)
-        values = (len(data.x_train) + len(data.x_test)) * data.x_train.shape[1]
+        values = sum(int(lengths(x).sum()) for x in (data.x_train, data.x_test))
     notes += _saturation(channels, values)
     return DataReport(
         name=data.name,
@@ -137,8 +138,8 @@ def _channels_of_sources(data: Recordings, sources: Sequence[Source]) -> tuple[C
 
 
 def _channels_of_windows(data: Dataset) -> tuple[ChannelReport, ...]:
-    x = np.concatenate([data.x_train, data.x_test]).reshape(-1, len(data.channels))
-    low, high = np.nanmin(x, axis=0), np.nanmax(x, axis=0)
+    x = samples(np.concatenate([data.x_train, data.x_test]))
+    low, high = x.min(axis=0), x.max(axis=0)
     return _channels(data.channels, data.units, low, high, (x == low).mean(axis=0), (x == high).mean(axis=0))
 
 

@@ -10,25 +10,28 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from memkd_edge import padding
 from memkd_edge.data.labels import class_name, sorted_labels, subject_name
+from memkd_edge.data.missing_values import bridge
 from memkd_edge.data.signal_checks import check_signals, other_scales
 from memkd_edge.data.splits import hold_out
 from memkd_edge.errors import UsageError
 
 MINIMUM_STEPS = 3  # a start state, a short step and a long step: below that there is no memory to distil
 TEST_FRACTION = 0.25
+BRIDGED = 0.1  # of a series: runs of missing values up to so long, and a single one, are interpolated
 SPLIT_SEED = 0  # of the test split made for files that bring none: fixed, so that a file always gives the same data set
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A classification problem in physical units, checked: finite, equal length, every class in the training part.
+    """A classification problem in physical units, checked: finite, every class in the training part.
 
-    x_train, x_test: float32 [N, T, C]. y_train, y_test: int64 [N], index into `labels`. groups_train, groups_test: int64 [N],
-    the subject of each series, or None; no subject is in both parts. channels, units: one per channel, "" for an unknown unit.
-    sample_rate_hz: None when the source does not tell. terms: terms of use. source: where it came from.
-    split: how the test part was held out here, "" when the source brings one. notes: what is odd about the data or was decided
-    on reading them, one sentence each, to be shown to the user.
+    x_train, x_test: float32 [N, T, C], shorter series padded with NaN (padding.py). y_train, y_test: int64 [N], index into
+    `labels`. groups_train, groups_test: int64 [N], the subject of each series, or None; no subject is in both parts.
+    channels, units: one per channel, "" for an unknown unit. sample_rate_hz: None when the source does not tell. terms: terms
+    of use. source: where it came from. split: how the test part was held out here, "" when the source brings one. notes: what
+    is odd about the data or was decided on reading them, one sentence each, to be shown to the user.
     """
 
     name: str
@@ -89,24 +92,23 @@ def assemble(name: str, train: RawPart, test: RawPart | None, description: Descr
     """Check raw parts and make a Dataset of them. Without `test`, a quarter of the series is held out, by subject if known.
 
     Raises:
-        UsageError: no series, ragged series, fewer than 3 time steps, NaN or infinity, a missing label or subject, a single
-            class, a class with too few series to hold one out, a test label that training lacks, a subject in both parts,
-            signals that cannot be learnt from (see signal_checks.py). The message names the place.
+        UsageError: no series, fewer than 3 time steps, long gaps or infinity, a missing label or subject, a single class,
+            a class with too few series to hold one out, a test label that training lacks, a subject in both parts, signals that
+            cannot be learnt from (see signal_checks.py). The message names the place.
     """
     for part, word in ((train, "training"), (test, "test")):
         if part is not None and not part.series:
             raise UsageError(f"{name}: the {word} part holds no series")
     parts = [_named_and_unpadded(part) for part in (train, test) if part is not None]
-    length, channel_count = parts[0].series[0].shape
+    channel_count = parts[0].series[0].shape[1]
     channels = description.channels or tuple(f"channel {index}" for index in range(channel_count))
     if len(channels) != channel_count:
         raise UsageError(f"{name}: {len(channels)} channel names are given for {channel_count} channels")
     units = description.units or ("",) * channel_count
     if len(units) != channel_count:
         raise UsageError(f"{name}: {len(units)} units are given for {channel_count} channels")
-    if length < MINIMUM_STEPS:
-        raise UsageError(f"{parts[0].places[0]}: the series has {length} time steps; at least {MINIMUM_STEPS} are needed")
-    arrays = [_stack(part, parts[0], channels) for part in parts]
+    bridged = _bridge_gaps(name, parts)
+    arrays = _stack(parts, channels)
 
     labels = description.labels or sorted_labels(parts[0].labels)
     _check_labels(name, parts, labels)
@@ -114,7 +116,7 @@ def assemble(name: str, train: RawPart, test: RawPart | None, description: Descr
     targets = [np.array([index[label] for label in part.labels], dtype=np.int64) for part in parts]
     groups = _subject_indices(name, parts)
     notes = check_signals(name, [series for part in parts for series in part.series], channels, units)
-    notes += other_scales(name, _by_subject(parts), channels)
+    notes += (*other_scales(name, _by_subject(parts), channels), *bridged, *_unequal(name, parts))
 
     split = ""
     if test is None:
@@ -183,31 +185,52 @@ def _by_subject(parts: list[_Part]) -> dict[str, list[NDArray[np.floating]]]:
     return found
 
 
-def _stack(part: _Part, train: _Part, channels: tuple[str, ...]) -> NDArray[np.float32]:
-    """Return the series as float32 [N, T, C], in the shape of the first training series."""
-    expected = train.series[0].shape
-    for series, place in zip(part.series, part.places, strict=True):
-        if series.shape[1] != expected[1]:
-            raise UsageError(
-                f"{place}: the series has {series.shape[1]} channels where the first ({train.places[0]}) has {expected[1]}"
-            )
-        if series.shape[0] != expected[0]:
-            raise UsageError(
-                f"{place}: the series has {series.shape[0]} time steps where the first ({train.places[0]}) has {expected[0]}; "
-                "cut or interpolate all series to one length first (steps without values at the end do not count; UCR/UEA sets "
-                "of unequal length come with an equal-length version named NAME_eq)"
-            )
+def _bridge_gaps(name: str, parts: list[_Part]) -> tuple[str, ...]:
+    """Interpolate short runs of missing values inside the series, in place; return a note about them."""
+    missing = touched = 0
+    for part in parts:
+        for index, series in enumerate(part.series):
+            gone = int(np.isnan(series).sum())
+            filled, whole = bridge(np.asarray(series, np.float64), max(1, int(BRIDGED * len(series)))) if gone else (series, [])
+            if whole == [slice(0, len(series))]:
+                part.series[index] = filled
+                missing, touched = missing + gone, touched + 1
+    if not touched:
+        return ()
+    return (f"{name}: missing values: {missing} in {touched} series; runs of up to a tenth of a series are interpolated",)
+
+
+def _unequal(name: str, parts: list[_Part]) -> tuple[str, ...]:
+    found = [len(series) for part in parts for series in part.series]
+    if min(found) == max(found):
+        return ()
+    return (f"{name}: the series have {min(found)} to {max(found)} time steps; each is decided after its own last one",)
+
+
+def _stack(parts: list[_Part], channels: tuple[str, ...]) -> list[NDArray[np.float32]]:
+    """Return each part's series as float32 [N, T, C], padded to the longest series of all parts."""
+    first = parts[0]
+    for part in parts:
+        for series, place in zip(part.series, part.places, strict=True):
+            if series.shape[1] != len(channels):
+                raise UsageError(
+                    f"{place}: the series has {series.shape[1]} channels where the first ({first.places[0]}) has {len(channels)}"
+                )
+            if len(series) < MINIMUM_STEPS:
+                raise UsageError(f"{place}: the series has {len(series)} time steps; at least {MINIMUM_STEPS} are needed")
     with np.errstate(over="ignore"):  # a value beyond float32 becomes infinity, which is reported below
-        stacked = np.stack([np.asarray(series, dtype=np.float32) for series in part.series])
-    bad = np.argwhere(~np.isfinite(stacked))
+        stacked = padding.pad([np.asarray(series, dtype=np.float32) for part in parts for series in part.series])
+    places = [place for part in parts for place in part.places]
+    steps = np.array([len(series) for part in parts for series in part.series])
+    bad = np.argwhere(~np.isfinite(stacked) & (np.arange(stacked.shape[1]) < steps[:, None])[..., None])
     if bad.size:
         sample, step, channel = bad[0]
         raise UsageError(
-            f"{part.places[sample]}: {stacked[sample, step, channel]} at time step {step}, {channels[channel]} "
+            f"{places[sample]}: {stacked[sample, step, channel]} at time step {step}, {channels[channel]} "
             f"({len(bad)} such values in all); fill the gaps or leave those series out (UCR/UEA sets with gaps come with a "
             "filled version named NAME_nmv)"
         )
-    return stacked
+    return np.split(stacked, [len(first.series)])[: len(parts)]
 
 
 def _check_labels(name: str, parts: list[_Part], labels: tuple[str, ...]) -> None:

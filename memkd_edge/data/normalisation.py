@@ -4,9 +4,16 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from memkd_edge.padding import is_padded, samples
+
 
 def statistics(x: NDArray[np.float32]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation per channel of x [N, T, C], as float32 values; a constant channel's std counts as 1."""
+    """Return mean and standard deviation per channel of x [N, T, C], as float32 values; a constant channel's std counts as 1.
+
+    Padding does not count.
+    """
+    if is_padded(x):
+        x = samples(x)[None]
     mean = x.mean(axis=(0, 1), dtype=np.float64).astype(np.float32)
     std = x.std(axis=(0, 1), dtype=np.float64).astype(np.float32)
     # A constant channel's computed std may be rounding noise: relative to its level it is then below float32's resolution.

@@ -14,6 +14,7 @@ from memkd_edge.data.resampling import parse_resampling, resample
 from memkd_edge.data.splits import fold_numbers, hold_out
 from memkd_edge.errors import UsageError
 from memkd_edge.metadata import Metadata
+from memkd_edge.padding import held, is_padded
 from memkd_edge.version import __version__
 
 GOLDEN_SERIES = 4
@@ -26,8 +27,9 @@ FOLDS_BELOW = 200  # training series; with more, one held-out part judges well e
 class Prepared:
     """A data set ready to train on.
 
-    x_*: float32 [N, T', C], resampled and normalised; y_*: int64 [N]. folds: int64 [N_train], the fold in which a training series
-    is held out for selection, -1 where it never is. metadata: everything but the model's own entries.
+    x_*: float32 [N, T', C], resampled and normalised, shorter series padded with NaN (padding.py); y_*: int64 [N]. folds: int64
+    [N_train], the fold in which a training series is held out for selection, -1 where it never is. metadata: everything but
+    the model's own entries.
     x_raw_golden: float32 [<= 4, T, C], test series in physical units, of different classes while there are.
     """
 
@@ -40,10 +42,13 @@ class Prepared:
     x_raw_golden: NDArray[np.float32]
 
     def kept_series(self) -> dict[str, NDArray[Any]]:
-        """Return what a run keeps (calibration.npz): series to calibrate on, the test part."""
+        """Return what a run keeps (calibration.npz): series to calibrate on, the test part.
+
+        Shorter series that are calibrated on go on with their last sample; those of the test keep their padding.
+        """
         some = np.linspace(0, len(self.x_train) - 1, min(CALIBRATION_SERIES, len(self.x_train))).astype(np.int64)
         return {
-            "x_calibration": self.x_train[some],
+            "x_calibration": held(self.x_train[some]),
             "x_test": self.x_test,
             "y_test": self.y_test,
             "x_raw_golden": self.x_raw_golden,
@@ -59,6 +64,12 @@ def prepare(dataset: Dataset, config: DistillConfig) -> Prepared:
         UsageError: `config.validation`, `config.folds` or `config.resample` do not fit the data.
     """
     resampling = parse_resampling(config.resample, dataset.x_train.shape[1])
+    unequal = is_padded(dataset.x_train) or is_padded(dataset.x_test)
+    if resampling.kind == "linear" and unequal:
+        raise UsageError(
+            f"--resample {config.resample}: a device does not know how long a series of unequal length will be; take "
+            "decimate:FACTOR or leave it out"
+        )
     folds = _folds(dataset, config)
     x_train = resample(dataset.x_train, resampling)
     x_test = resample(dataset.x_test, resampling)
@@ -72,7 +83,7 @@ def prepare(dataset: Dataset, config: DistillConfig) -> Prepared:
         mean=mean,
         std=std,
         resampling=resampling,
-        window_length=dataset.x_train.shape[1],
+        window_length=0 if unequal else dataset.x_train.shape[1],
         dataset=dataset.name,
         dataset_sha256=dataset.sha256,
         dataset_terms=dataset.terms,
@@ -86,7 +97,7 @@ def prepare(dataset: Dataset, config: DistillConfig) -> Prepared:
         x_test=normalise(x_test, mean, std),
         y_test=dataset.y_test,
         metadata=metadata,
-        x_raw_golden=dataset.x_test[_golden_indices(dataset.y_test)],
+        x_raw_golden=held(dataset.x_test[_golden_indices(dataset.y_test)]),
     )
 
 

@@ -31,8 +31,18 @@ from memkd_edge.distillation.teacher import Series, TeacherModel, load_teacher, 
 from memkd_edge.errors import UsageError
 from memkd_edge.export_names import rename_note
 from memkd_edge.metadata import Metadata
-from memkd_edge.nets.classifier import Classifier, ModelSpec, hidden_size_for, logits_over_time, save_model
+from memkd_edge.nets.classifier import (
+    Classifier,
+    ModelSpec,
+    answers,
+    ends_of,
+    hidden_size_for,
+    hold,
+    logits_over_time,
+    save_model,
+)
 from memkd_edge.options import check
+from memkd_edge.padding import held, is_padded, lengths
 from memkd_edge.progress import Reporter
 from memkd_edge.runs import CHECKPOINT, METADATA, METRICS, SERIES, STUDENT, TEACHER, Run, alone, run_path
 from memkd_edge.scores import (
@@ -110,6 +120,8 @@ def distill(
     spec_of_teacher = teacher_spec(config, channels, classes)
     if teacher is None and config.teacher:
         teacher = load_teacher(Path(config.teacher), spec_of_teacher).to(device)
+    if isinstance(data, Dataset) and (is_padded(data.x_train) or is_padded(data.x_test)):
+        _check_unequal(config, candidates, spec_of_teacher if teacher is None else teacher)
     size = spec_of_teacher.parameters if teacher is None else parameter_count(teacher)
     spec = student_spec(config, channels, classes, size)
     progress = progress or Reporter()
@@ -170,6 +182,26 @@ def _check_streams(config: DistillConfig, candidates: list[Candidate], metadata:
         raise UsageError("a cnn student answers for whole windows and has no state; along streams take --student lstm or gru")
     if config.teacher_bidirectional:
         raise UsageError("a bidirectional teacher looks ahead to the end of a series, and streams have none")
+
+
+def _check_unequal(config: DistillConfig, candidates: list[Candidate], teacher: ModelSpec | TeacherModel) -> None:
+    """Refuse what series of unequal length, padded to one, would mislead.
+
+    Raises:
+        UsageError: a model that looks at the padding or is not ours, a method that runs models anew, windows of a stream.
+    """
+    if config.reset in (Reset.NEVER, Reset.WINDOW):
+        raise UsageError(
+            f"--reset {config.reset} is for windows of one length; series of unequal length are events: --reset event"
+        )
+    spec = teacher.spec if isinstance(teacher, Classifier) else teacher
+    if not isinstance(spec, ModelSpec) or spec.bidirectional or Cell.CNN in (config.student, spec.kind):
+        raise UsageError(
+            "series of unequal length are learnt by an lstm or gru that looks back only, the teacher too; a cnn, a bidirectional "
+            "teacher or a module of your own would look at the padding"
+        )
+    if any("tsd" in one.method for one in candidates):
+        raise UsageError("method tsd is for series of one length: it runs the models again on cut-outs of one place in time")
 
 
 def _device(config: DistillConfig) -> torch.device:
@@ -238,7 +270,13 @@ def _parts(prepared: Prepared, config: DistillConfig, device: torch.device) -> t
     """Return all training series, and the folds: of the training series, or by the paper's protocol the test series."""
 
     def series(x: NDArray[np.float32], y: NDArray[np.int64]) -> Series:
-        return Series(torch.from_numpy(x).to(device), torch.from_numpy(y).to(device), balanced if config.balance else None)
+        ends = ends_of(x)
+        return Series(
+            torch.from_numpy(held(x)).to(device),
+            torch.from_numpy(y).to(device),
+            balanced if config.balance else None,
+            None if ends is None else ends.to(device),
+        )
 
     x, y, folds = prepared.x_train, prepared.y_train, prepared.folds
     classes = len(prepared.metadata.labels)
@@ -292,23 +330,31 @@ def _finish(
         context.run.write_bytes(TEACHER, save_model(teachers.final))
 
     device, seed = context.all.x.device, context.config.seed
-    x_test, y_test = torch.from_numpy(prepared.x_test).to(device), prepared.y_test
+    x_test, y_test, ends = torch.from_numpy(held(prepared.x_test)).to(device), prepared.y_test, ends_of(prepared.x_test)
+    ends = None if ends is None else ends.to(device)
     joined_test = None if spec.kind == Cell.CNN else judged_at_ends(prepared.x_test, y_test, seed, device)
-    from_reset = classification_metrics(predict(spec, only(kept_students, index), x_test)[0].cpu().numpy(), y_test)
+    from_reset = classification_metrics(predict(spec, only(kept_students, index), x_test, ends)[0].cpu().numpy(), y_test)
     never_reset = None
     if joined_test is not None:
-        ends = predict_along(spec, only(kept_students, index), joined_test)[0]
-        never_reset = classification_metrics(ends.cpu().numpy(), joined_test.y.cpu().numpy())
+        joined_logits = predict_along(spec, only(kept_students, index), joined_test)[0]
+        never_reset = classification_metrics(joined_logits.cpu().numpy(), joined_test.y.cpu().numpy())
     if joined_test is not None and prepared.metadata.reset == Reset.NEVER:
         y_test = joined_test.y.cpu().numpy()
         test_logits = predict_along(spec, kept_students, joined_test).cpu().numpy()
         teacher_test = answers_along(teachers.final, joined_test).cpu().numpy()
     else:
-        test_logits = predict(spec, kept_students, x_test).cpu().numpy()
+        test_logits = predict(spec, kept_students, x_test, ends).cpu().numpy()
         with torch.no_grad():
-            teacher_test = torch.cat([teachers.final(part)[0] for part in torch.split(x_test, 256)]).cpu().numpy()
+            rows = torch.split(torch.arange(len(x_test), device=device), 256)
+            teacher_test = (
+                torch.cat([answers(teachers.final, x_test[part], None if ends is None else ends[part])[0] for part in rows])
+                .cpu()
+                .numpy()
+            )
     with torch.no_grad():
-        over_time = torch.cat([logits_over_time(student, part) for part in torch.split(torch.from_numpy(prepared.x_test), 256)])
+        over_time = torch.cat([logits_over_time(student, part) for part in torch.split(x_test.cpu(), 256)])
+        if ends is not None:
+            over_time = hold(over_time, ends.cpu())
     kept = test_logits[index]
     test = {"test_auc_prc": auc_prc(test_logits, y_test), "test_accuracy": (test_logits.argmax(-1) == y_test).mean(-1)}
     agreements = np.array([agreement(logits, teacher_test) for logits in test_logits])
@@ -316,6 +362,8 @@ def _finish(
     student_metrics = classification_metrics(kept, y_test)
     teacher_parameters = parameter_count(teachers.final)
     warm_up = int(np.quantile(warm_up_samples(over_time.numpy()), WARM_UP_SHARE, method="higher"))
+    if prepared.metadata.window_length == 0:  # the shortest series gets a decision, too
+        warm_up = min(warm_up, int(min(lengths(prepared.x_train).min(), lengths(prepared.x_test).min())) - 1)
     member = choice.kept.members.index(choice.index)
     teacher_validation = classification_metrics(teachers.held_out_logits, context.held_out_labels)
     context.run.write_json(

@@ -110,7 +110,7 @@ class Shard:
         weights = on_grid(self.spec, self.parameters)
         parts = [part.stop - part.start for part in self.slices]
         if lesson.kept is None:
-            students, excess = forward(self.spec, weights, lesson.x, parts)
+            students, excess = forward(self.spec, weights, lesson.x, parts, lesson.ends)
             readout = _readout
         else:
             students, excess = self._along(lesson, lesson.kept, weights, parts)
@@ -214,9 +214,9 @@ class Population:
         of_shards = [shard.weights() for shard in self.shards]
         return {name: torch.cat([own[name] for own in of_shards]) for name in of_shards[0]}
 
-    def predict(self, x: Tensor) -> Tensor:
-        """Return the logits [P, N, K] of all students as they are now, on any series `x` [N, T, C]."""
-        return torch.cat([predict(shard.spec, shard.weights(), x) for shard in self.shards])
+    def predict(self, x: Tensor, ends: Tensor | None = None) -> Tensor:
+        """Return the logits [P, N, K] of all students as they are now, on any series `x` [N, T, C]; `ends` as in `forward`."""
+        return torch.cat([predict(shard.spec, shard.weights(), x, ends) for shard in self.shards])
 
     def predict_along(self, streams: JudgedStreams) -> Tensor:
         """Return the logits [P, N, K] of all students as they are now, at the judged samples of streams."""
@@ -243,10 +243,12 @@ class Population:
             shard.load({key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)})
 
 
-def predict(spec: ModelSpec, parameters: Parameters, x: Tensor) -> Tensor:
-    """Return the logits [P, N, K] of all students on `x` [N, T, C], some series at a time."""
+def predict(spec: ModelSpec, parameters: Parameters, x: Tensor, ends: Tensor | None = None) -> Tensor:
+    """Return the logits [P, N, K] of all students on `x` [N, T, C], some series at a time; `ends` as in `forward`."""
+    parts = torch.split(torch.arange(len(x), device=x.device), EVALUATE_SERIES)
     with torch.no_grad():
-        return torch.cat([forward(spec, parameters, part)[0][0].logits for part in torch.split(x, EVALUATE_SERIES)], 1)
+        every = [forward(spec, parameters, x[part], ends=None if ends is None else ends[part])[0] for part in parts]
+    return torch.cat([own.logits for (own,) in every], 1)
 
 
 def predict_along(spec: ModelSpec, parameters: Parameters, streams: JudgedStreams) -> Tensor:

@@ -19,6 +19,7 @@ from torch import Tensor
 from memkd_edge import seeds
 from memkd_edge.distillation.recipe import TeacherRecipe
 from memkd_edge.nets.classifier import Classifier
+from memkd_edge.padding import lengths
 
 LANES = 16  # as many as the compiled passes take at once
 CHUNK_S = 4.0
@@ -220,15 +221,13 @@ def judged_everywhere(
 
 def judged_at_ends(x: NDArray[np.float32], y: NDArray[np.int64], seed: int, device: torch.device) -> JudgedStreams:
     """Return windows x [N, T, C] of classes y [N], each once, joined at random to be judged at each window's end."""
-    windows, steps, channels = x.shape
-    streams = min(LANES, windows)
-    most = math.ceil(windows / streams)
+    windows, steps, _ = x.shape
+    most = math.ceil(windows / min(LANES, windows))
     order = np.random.default_rng(seed).permutation(windows)
-    filled = np.concatenate([x[order], np.zeros((streams * most - windows, steps, channels), np.float32)])
-    labels = np.full((streams, most * steps), -1, np.int64)
-    labels[:, steps - 1 :: steps] = np.pad(y[order], (0, streams * most - windows), constant_values=-1).reshape(streams, most)
-    time, stream = np.nonzero(labels.T >= 0)
-    return _judged(filled.reshape(streams, most * steps, channels), stream, time, labels, device)
+    labels = np.where(np.arange(steps) == lengths(x)[:, None] - 1, y[:, None], -1)
+    real = np.arange(steps) < lengths(x)[:, None]
+    streams = [order[start : start + most] for start in range(0, windows, most)]
+    return judged_everywhere([(x[own][real[own]], labels[own][real[own]]) for own in streams], device, most=windows)
 
 
 def _judged(

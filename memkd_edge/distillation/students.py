@@ -10,7 +10,7 @@ from torch import Tensor
 
 from memkd_edge import seeds
 from memkd_edge.distillation.methods import Outputs
-from memkd_edge.nets.classifier import CNN_KERNEL, Classifier, ModelSpec, build
+from memkd_edge.nets.classifier import CNN_KERNEL, Classifier, ModelSpec, build, hold
 from memkd_edge.nets.recurrence import gru, lstm
 from memkd_edge.vocabulary import Cell
 
@@ -58,15 +58,18 @@ def long_memory_bias(units: int, length: int) -> Tensor:
 State = tuple[Tensor, ...]  # of all students between two steps, [P, B, H] each: hidden, and of an LSTM cells
 
 
-def forward(spec: ModelSpec, parameters: Parameters, x: Tensor, parts: list[int] | None = None) -> tuple[list[Outputs], Tensor]:
+def forward(
+    spec: ModelSpec, parameters: Parameters, x: Tensor, parts: list[int] | None = None, ends: Tensor | None = None
+) -> tuple[list[Outputs], Tensor]:
     """Run all students over the batch `x` [B, T, C].
 
     Args:
         parts: how many neighbouring students belong to each part; their sum is P. Without it all are one part.
+        ends: steps of each series, int64 [B], of recurrent students; None: all are T steps long.
 
     Returns:
-        of each part logits [p, B, K] and hidden [p, B, T, H], as each student's model alone gives them; and the excess [P] of all
-        students' cell states (`recurrence.lstm`), 0 for models without cells.
+        of each part logits [p, B, K] and hidden [p, B, T, H], as each student's model alone gives them (`answers`); and the
+        excess [P] of all students' cell states (`recurrence.lstm`), 0 for models without cells.
     """
     parts = parts or [len(parameters["head.bias"])]
     hidden: Sequence[Tensor]
@@ -75,6 +78,9 @@ def forward(spec: ModelSpec, parameters: Parameters, x: Tensor, parts: list[int]
         hidden, summary, excess = torch.split(features, parts), features.mean(2), x.new_zeros(features.shape[:1])
     else:
         hidden, (summary, *_), excess = _recurrent(spec, parameters, x, parts, None)
+        if ends is not None:
+            hidden = [hold(one, ends) for one in hidden]
+            summary = torch.cat([one[:, :, -1] for one in hidden])
     logits = torch.baddbmm(parameters["head.bias"].unsqueeze(1), summary, parameters["head.weight"].transpose(1, 2))
     return [Outputs(*own) for own in zip(torch.split(logits, parts), hidden, strict=True)], excess
 

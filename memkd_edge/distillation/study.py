@@ -35,7 +35,7 @@ from memkd_edge.distillation.streams import JudgedStreams, StreamSeries
 from memkd_edge.distillation.students import Candidate, single
 from memkd_edge.distillation.teacher import Series, Teacher, TeacherModel, TeacherTraining, noise_levels
 from memkd_edge.errors import MemkdEdgeError
-from memkd_edge.nets.classifier import Classifier, ModelSpec
+from memkd_edge.nets.classifier import Classifier, ModelSpec, answers
 from memkd_edge.progress import Reporter
 from memkd_edge.runs import CHECKPOINT, Run
 from memkd_edge.threads import torch_threads
@@ -225,13 +225,13 @@ def _answers(model: TeacherModel, held_out: Series | JudgedStreams) -> Tensor:
     if isinstance(held_out, JudgedStreams):
         return answers_along(model, held_out)
     with torch.no_grad():
-        return model(held_out.x)[0]
+        return answers(model, held_out.x, held_out.ends)[0]
 
 
 def _answers_of_all(population: Population, held_out: Series | JudgedStreams) -> Tensor:
     if isinstance(held_out, JudgedStreams):
         return population.predict_along(held_out)
-    return population.predict(held_out.x)
+    return population.predict(held_out.x, held_out.ends)
 
 
 def _taught_by(

@@ -24,7 +24,7 @@ from memkd_edge.distillation.recipe import Recipe, TeacherRecipe, batches
 from memkd_edge.distillation.schedule import rate
 from memkd_edge.distillation.students import long_memory_bias
 from memkd_edge.errors import UsageError
-from memkd_edge.nets.classifier import Classifier, ModelSpec, build, load_classifier
+from memkd_edge.nets.classifier import Classifier, ModelSpec, answers, build, load_classifier
 from memkd_edge.vocabulary import Cell
 
 CLIP_NORM = 1.0
@@ -48,12 +48,14 @@ SHORTEST_MEMORY = 10  # time steps; the longest that an untrained teacher's unit
 class Series:
     """Normalised series x [N, T, C] and their labels y [N], on the device to train on.
 
-    class_weight: [K], in the cross-entropy; None: equal.
+    class_weight: [K], in the cross-entropy; None: equal. ends: int64 [N], the steps of each series, after which x may be anything
+    finite; None: all have T steps.
     """
 
     x: Tensor
     y: Tensor
     class_weight: Tensor | None = None
+    ends: Tensor | None = None
 
     @property
     def labels(self) -> Tensor:
@@ -81,7 +83,8 @@ class Series:
         steps = self.steps(recipe)
         for number in range(steps):
             index = order[number::steps].to(x.device)
-            yield F.cross_entropy(model(x[index])[0], self.y[index], self.class_weight), len(index)
+            logits, _ = answers(model, x[index], None if self.ends is None else self.ends[index])
+            yield F.cross_entropy(logits, self.y[index], self.class_weight), len(index)
 
 
 def label_shares(labels: Tensor, class_weight: Tensor | None) -> Tensor | None:
@@ -96,6 +99,7 @@ def label_shares(labels: Tensor, class_weight: Tensor | None) -> Tensor | None:
 class Lesson:
     """One batch that students learn from.
 
+    ends: int64 [B], the steps of each series from a reset; None: all are T steps long.
     x: [B, T, C]. labels: int64 [M], of the answers that are wanted; -1: the teacher's alone. teacher: its M answers, and its
     hidden sequences [B, T, Ht]. share: [M], of each label in the cross-entropy; None: equal.
     Of chunks of streams, kept: [B], 1 for the lanes that go on and 0 for those that are reset; at: int64 [M], the steps of the
@@ -108,6 +112,7 @@ class Lesson:
     share: Tensor | None = None
     kept: Tensor | None = None
     at: Tensor | None = None
+    ends: Tensor | None = None
 
 
 class TeacherModel(Protocol):
@@ -143,13 +148,14 @@ class Teacher:
         self.class_weight = series.class_weight
         self.copies = min(max(math.ceil(COPIED_SERIES / len(self.y)), FEWEST_COPIES), MOST_COPIES) if noise else 1
         x = self.x = _noisy_copies(series.x, noise, self.copies, seed)
-        first = self._run(x[:1])
+        self.ends = None if series.ends is None else series.ends.repeat(self.copies)
+        first = self._run(x[:1], self._ends(slice(1)))
         self.width = first.hidden.shape[-1]
         floats = len(x) * first.hidden[0].numel()
         self._cache: Outputs | None = None
         if 2 * floats <= memory_limit:
             dtype = torch.float32 if 4 * floats <= memory_limit else torch.float16
-            parts = [self._run(part) for part in torch.split(x, FORWARD_SERIES)]
+            parts = self._run_all()
             self._cache = Outputs(
                 torch.cat([part.logits for part in parts]), torch.cat([part.hidden.to(dtype) for part in parts])
             )
@@ -170,20 +176,21 @@ class Teacher:
     def lessons(self, recipe: Recipe, epoch: int) -> Iterator[Lesson]:
         """Yield the batches of an epoch."""
         for index in batches(len(self.y), recipe, epoch):
-            x, labels, outputs = self.batch(index.to(self.x.device), epoch)
-            yield Lesson(x, labels, outputs, label_shares(labels, self.class_weight))
+            index = index.to(self.x.device)
+            x, labels, outputs = self.batch(index, epoch)
+            yield Lesson(x, labels, outputs, label_shares(labels, self.class_weight), ends=self._ends(index))
 
     def batch(self, index: Tensor, epoch: int) -> tuple[Tensor, Tensor, Outputs]:
         """Return series [B, T, C], labels [B] and the teacher's outputs of the training series `index` [B] in an epoch's copy."""
         copy = index + len(self.y) * (epoch % self.copies)
         x, y = self.x[copy], self.y[index]
         if self._cache is None:
-            return x, y, self._run(x)
+            return x, y, self._run(x, self._ends(index))
         return x, y, Outputs(self._cache.logits[copy], self._cache.hidden[copy].float())
 
     def logits(self, x: Tensor) -> Tensor:
         """Return the logits [N, K] on any series [N, T, C]."""
-        return torch.cat([self._run(part).logits for part in torch.split(x, FORWARD_SERIES)])
+        return torch.cat([self._run(part, None).logits for part in torch.split(x, FORWARD_SERIES)])
 
     @cached_property
     def readout(self) -> Callable[[Tensor], Tensor]:
@@ -194,15 +201,22 @@ class Teacher:
         head = getattr(self.model, "head", None)
         if isinstance(head, nn.Linear):
             return head
-        outputs = [self._run(part) for part in torch.split(self.x, FORWARD_SERIES)]
+        outputs = self._run_all()
         last = torch.cat([F.pad(one.hidden[:, -1], (0, 1), value=1.0) for one in outputs])
         fitted = torch.linalg.lstsq(last.cpu(), torch.cat([one.logits for one in outputs]).cpu(), driver="gelsd").solution
         fitted = fitted.to(last.device)
         return lambda hidden: F.pad(hidden, (0, 1), value=1.0) @ fitted
 
-    def _run(self, x: Tensor) -> Outputs:
+    def _run_all(self) -> list[Outputs]:
+        rows = torch.arange(len(self.x), device=self.x.device)
+        return [self._run(self.x[part], self._ends(part)) for part in torch.split(rows, FORWARD_SERIES)]
+
+    def _ends(self, index: Tensor | slice) -> Tensor | None:
+        return None if self.ends is None else self.ends[index]
+
+    def _run(self, x: Tensor, ends: Tensor | None) -> Outputs:
         with torch.no_grad():
-            return Outputs(*self.model(x))
+            return Outputs(*answers(self.model, x, ends))
 
 
 class Material(Protocol):

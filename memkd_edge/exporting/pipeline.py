@@ -16,8 +16,9 @@ from memkd_edge.contents import read_series, read_student
 from memkd_edge.errors import UsageError
 from memkd_edge.export_names import check_export_name, export_name
 from memkd_edge.metadata import Metadata
-from memkd_edge.nets.classifier import Classifier, GruClassifier, LstmClassifier, save_model
+from memkd_edge.nets.classifier import Classifier, GruClassifier, LstmClassifier, answers, ends_of, save_model
 from memkd_edge.options import check
+from memkd_edge.padding import held
 from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.runs import Run
 from memkd_edge.scores import auc_prc
@@ -278,7 +279,7 @@ def _rounding(model: Model, x: NDArray[np.float32], y: NDArray[np.int64]) -> Rou
     import torch
 
     with torch.inference_mode(), torch_threads(1):
-        in_float, _ = model.student(torch.from_numpy(x))
+        in_float, _ = answers(model.student, torch.from_numpy(held(x)), ends_of(x))
     metadata = model.metadata
     if metadata.input == InputKind.RAW:
         x = as_input(metadata, x * np.asarray(metadata.std, np.float32) + np.asarray(metadata.mean, np.float32))

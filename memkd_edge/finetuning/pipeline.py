@@ -25,6 +25,7 @@ from memkd_edge.distillation.teacher import Series, Teacher, load_teacher
 from memkd_edge.errors import UsageError
 from memkd_edge.finetuning.straight_through import dequantized, integer_outputs, integer_trajectory
 from memkd_edge.nets.classifier import Classifier
+from memkd_edge.padding import is_padded
 from memkd_edge.quantization.calibration import FloatModel
 from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.quantization.post_training import Settings, quantize, quantize_nearest, settings_of
@@ -74,6 +75,8 @@ def finetune(
     config = read_config(run)
     data = prepare(load_windows(config), config)
     calibration = read_series(run).x_calibration
+    if is_padded(data.x_train):
+        raise UsageError("--finetune takes series of one length; export without it, or with --quantize int16x8")
     never_reset = run.metadata.reset == Reset.NEVER
     if not (run.path / TEACHER).is_file():
         raise UsageError(

@@ -8,16 +8,19 @@ teacher 3 x 100 with 1 channel and 2 classes has 203,002 parameters, student 1 x
 import itertools
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from memkd_edge.errors import MemkdEdgeError, UsageError
+from memkd_edge.padding import is_padded, lengths
 from memkd_edge.vocabulary import Cell
 
 CNN_KERNEL = 5  # taps of each convolution; layer l is dilated by 4^l
@@ -224,6 +227,33 @@ def _summary(hidden: Tensor, spec: ModelSpec) -> Tensor:
     if not spec.bidirectional:
         return hidden[:, -1]
     return torch.cat([hidden[:, -1, : spec.hidden_size], hidden[:, 0, spec.hidden_size :]], -1)
+
+
+def ends_of(x: NDArray[np.floating]) -> Tensor | None:
+    """Return the steps int64 [N] of each series in `x` [N, T, C]; None where none is padded."""
+    return torch.from_numpy(lengths(x)) if is_padded(x) else None
+
+
+def hold(sequences: Tensor, ends: Tensor) -> Tensor:
+    """Return `sequences` [..., B, T, H] with each series' last step, before `ends` [B], in the place of all that follow it."""
+    steps = torch.arange(sequences.shape[-2], device=sequences.device).minimum(ends[:, None] - 1)  # [B, T]
+    return sequences.gather(-2, steps[..., None].expand(sequences.shape))
+
+
+def answers(model: Callable[[Tensor], tuple[Tensor, Tensor]], x: Tensor, ends: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return a model's logits [B, K] after each series' last step, and its hidden sequences [B, T, width], held from there on.
+
+    Args:
+        model: where `ends` are given one of ours, and causal: what comes after an end changes nothing before it.
+        x: finite [B, T, C].
+        ends: steps of each series, int64 [B]; None: all are T steps long.
+    """
+    logits, hidden = model(x)
+    if ends is None:
+        return logits, hidden
+    assert isinstance(model, Classifier)
+    hidden = hold(hidden, ends)
+    return model.head(hidden[:, -1]), hidden
 
 
 def logits_over_time(model: Classifier, x: Tensor) -> Tensor:

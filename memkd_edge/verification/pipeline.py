@@ -22,7 +22,8 @@ from memkd_edge.formats.inspection import CHANGED, SHARED_SCALES
 from memkd_edge.formats.step_interface import StepInterface, float_step, integer_step, onnx_sequence, onnx_step, tflite_step
 from memkd_edge.formats.tflite_reader import read_tflite
 from memkd_edge.metadata import Metadata
-from memkd_edge.nets.classifier import Classifier, load_classifier
+from memkd_edge.nets.classifier import Classifier, answers, ends_of, load_classifier
+from memkd_edge.padding import held
 from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.quantization.post_training import quantize
 from memkd_edge.quantization.sensor_front_end import Sensor
@@ -214,12 +215,12 @@ def verify_file(path: Path, min_agreement: float) -> VerifyReport:
 
 
 def float_reference(student: Classifier, x: NDArray[np.float32], y: NDArray[np.int64] | None) -> ReferenceData:
-    """Return what to measure on, answered by the float student in torch: x [N, T, C] normalised, y [N]."""
+    """Return what to measure on, answered by the float student in torch: x [N, T, C] normalised, padded or not, y [N]."""
     import torch
 
     long = one_stream(x)
     with torch.inference_mode(), torch_threads(1):  # two threads take a hundred times as long over one long stream
-        logits, _ = student(torch.from_numpy(x))
+        logits, _ = answers(student, torch.from_numpy(held(x)), ends_of(x))
         _, hidden = student(torch.from_numpy(long))
         stream_logits = student.head(hidden[0])
     return ReferenceData(x, y, long, logits.numpy(), stream_logits.numpy())

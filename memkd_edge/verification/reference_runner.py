@@ -5,6 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memkd_edge.formats.step_interface import StepInterface, integer_step
+from memkd_edge.padding import held, hold, lengths
 from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.quantization.reference import integer_classifier
 from memkd_edge.quantization.sensor_front_end import IntegerFrontEnd
@@ -40,11 +41,11 @@ class ReferenceRunner:
 
 
 def integer_logits(model: QuantizedClassifier, arithmetic: Arithmetic, x: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the real logits [N, K] of the integer model after series x [N, T, C] of what its x stands for.
+    """Return the real logits [N, K] of the integer model after series x [N, T, C] of what its x stands for, padded or not.
 
     Args:
         arithmetic: int8 or int16x8.
     """
     interface = integer_step(model, arithmetic)
     runner = ReferenceRunner(model, interface, len(x))
-    return interface.logits.dequantize(runner.run(interface.x.quantize(x))[:, -1])
+    return interface.logits.dequantize(hold(runner.run(interface.x.quantize(held(x))), lengths(x))[:, -1])

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from memkd_edge.errors import MemkdEdgeError, MissingToolError
 from memkd_edge.formats.step_interface import StepInterface
+from memkd_edge.padding import held, hold, is_padded, lengths, samples
 from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.verification.reference_runner import ReferenceRunner
 from memkd_edge.verification.runtimes import Job, Runner, Streamed
@@ -34,8 +35,9 @@ Results = dict[str, Streamed]
 class ReferenceData:
     """What a file is measured on.
 
-    x: normalised float32 [N, T, C]; y: int64 [N] or None; stream: float32 [1, 10000, C], series after series. logits [N, K] and
-    stream_logits [10000, K]: what the float student answers, after each series and after each step of the stream.
+    x: normalised float32 [N, T, C], padded or not; y: int64 [N] or None; stream: float32 [1, 10000, C], series after series.
+    logits [N, K] and stream_logits [10000, K]: what the float student answers, after each series and after each step of the
+    stream.
     """
 
     x: NDArray[np.float32]
@@ -47,9 +49,9 @@ class ReferenceData:
     @property
     def probe(self) -> NDArray[np.float32]:
         """The largest sample there is, [1, 1, C]."""
-        samples = self.x.reshape(-1, self.x.shape[-1])
-        largest = int(np.abs(samples).max(axis=1).argmax())
-        return samples[None, largest : largest + 1]
+        every = samples(self.x)
+        largest = int(np.abs(every).max(axis=1).argmax())
+        return every[None, largest : largest + 1]
 
 
 @dataclass(frozen=True)
@@ -127,8 +129,8 @@ def same(x: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def one_stream(x: NDArray[np.float32], steps: int = STREAM_STEPS) -> NDArray[np.float32]:
     """Join the series x [N, T, C] end to end, over and over, into [1, steps, C]."""
-    samples = x.reshape(-1, x.shape[-1])
-    return np.take(samples, np.arange(steps) % len(samples), axis=0)[None]
+    every = samples(x)
+    return np.take(every, np.arange(steps) % len(every), axis=0)[None]
 
 
 def check_runtimes(
@@ -148,7 +150,7 @@ def check_runtimes(
         model: the integer model the file was written from, if there is one to compare with bit by bit.
         golden: the vectors the file carries.
     """
-    jobs = {"test": Job(interface.x.quantize(feed(data.x)))}
+    jobs = {"test": Job(interface.x.quantize(feed(held(data.x))), every=is_padded(data.x))}
     if interface.states:
         jobs["stream"] = Job(interface.x.quantize(feed(data.stream)), every=True)
         jobs["probe"] = Job(interface.x.quantize(feed(data.probe)))
@@ -210,7 +212,8 @@ def _result(
     start: float,
 ) -> RuntimeResult:
     real = interface.logits.dequantize
-    logits = real(results["test"].logits[:, -1])
+    after = results["test"].logits
+    logits = real(hold(after, lengths(data.x))[:, -1] if is_padded(data.x) else after[:, -1])
     mismatches, compared, largest = _mismatches(results, expected)
     streamed, kept = None, None
     if interface.states:

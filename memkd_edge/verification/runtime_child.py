@@ -110,6 +110,8 @@ class _Onnx:
             parts = [self.run(x[n : n + 1], [state[n : n + 1] for state in states], every) for n in range(len(x))]
             finals = zip(*(part for _, part in parts), strict=True)
             return np.concatenate([logits for logits, _ in parts]), [np.concatenate(values) for values in finals]
+        if not states and every:
+            return np.concatenate([self.run(x[:, : t + 1], states, False)[0] for t in range(x.shape[1])], axis=1), []
         if not states:
             return self.session.run(self.outputs, {self.inputs[0]: x})[0][:, None], []
         logits = []

@@ -8,6 +8,7 @@ from memkd_edge.config import DistillConfig
 from memkd_edge.data.dataset import Description, RawPart, assemble
 from memkd_edge.data.prepare import prepare
 from memkd_edge.errors import UsageError
+from memkd_edge.padding import lengths
 
 
 def part(labels, *, steps=5, channels=2, subjects=None, kind="train"):
@@ -53,19 +54,24 @@ def test_the_hash_tells_contents_apart():
     assert len({original.sha256, relabelled.sha256, renamed.sha256}) == 3
 
 
-def test_ragged_series_name_the_sample_and_both_lengths():
+def test_series_of_unequal_length_are_padded_to_the_longest_of_both_parts():
     train = part("abab")
-    train.series[2] = np.zeros((4, 2))
-    with pytest.raises(
-        UsageError,
-        match=r"^train series 2: the series has 4 time steps where the first .* has 5; cut or",
-    ):
-        assemble("D", train, part("a"), Description())
+    train.series[2] = train.series[2][:4]
+    data = assemble("D", train, part("a", steps=6, kind="test"), Description())
+    assert data.x_train.shape[1] == data.x_test.shape[1] == 6
+    assert lengths(data.x_train).tolist() == [5, 5, 4, 5]
+    assert lengths(data.x_test).tolist() == [6]
+    np.testing.assert_array_equal(data.x_train[2, :4], train.series[2].astype(np.float32))
+    assert "D: the series have 4 to 6 time steps; each is decided after its own last one" in data.notes
 
 
-def test_a_test_series_of_another_length_is_ragged_too():
-    with pytest.raises(UsageError, match=r"^test series 0: the series has 6 time steps where the first \(train series 0\) has 5"):
-        assemble("D", part("abab"), part("a", steps=6, kind="test"), Description())
+def test_short_runs_of_missing_values_are_interpolated():
+    train = part("abab", steps=20)
+    train.series[1][5:7, 1] = np.nan
+    data = assemble("D", train, part("a", steps=20), Description())
+    expected = np.interp([5, 6], [4, 7], train.series[1][[4, 7], 1])
+    np.testing.assert_allclose(data.x_train[1, 5:7, 1], expected, rtol=1e-6)
+    assert "D: missing values: 2 in 1 series; runs of up to a tenth of a series are interpolated" in data.notes
 
 
 def test_a_series_with_another_number_of_channels_is_named():
@@ -76,9 +82,9 @@ def test_a_series_with_another_number_of_channels_is_named():
 @pytest.mark.parametrize(("value", "shown"), [(np.nan, "nan"), (np.inf, "inf"), (-1e300, "-inf")])
 def test_nan_and_infinity_name_sample_time_step_and_channel(value, shown):
     train = part("abab")
-    train.series[1][3, 1] = value
+    train.series[1][2:4, 1] = value
     with pytest.raises(
-        UsageError, match=rf"^train series 1: {shown} at time step 3, gyro \(1 such values in all\); fill the gaps"
+        UsageError, match=rf"^train series 1: {shown} at time step 2, gyro \(2 such values in all\); fill the gaps"
     ):
         assemble("D", train, part("a"), Description(channels=("acc", "gyro")))
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from memkd_edge.data.registry import load_dataset
 from memkd_edge.errors import UsageError
+from memkd_edge.padding import lengths
 
 X = np.random.default_rng(0).normal(size=(12, 7, 2)).astype(np.float32)
 Y = np.array(["walk", "run"] * 6)
@@ -77,9 +78,10 @@ def test_a_manifest_of_something_else_is_ignored(tmp_path, text):
     assert load_dataset(save(tmp_path / "m.npz", X=X, y=Y)).labels == ("run", "walk")
 
 
-def test_padded_series_with_lengths_are_ragged(tmp_path):
-    with pytest.raises(UsageError, match=r"X\[5\]: the series has 4 time steps where the first .* has 7"):
-        load_dataset(save(tmp_path / "p.npz", X=X, y=Y, len=np.where(np.arange(12) == 5, 4, 7)))
+def test_padded_series_have_the_lengths_that_are_given(tmp_path):
+    data = load_dataset(save(tmp_path / "p.npz", X=X, y=Y, len=np.where(np.arange(12) == 5, 4, 7)))
+    found = np.concatenate([lengths(data.x_train), lengths(data.x_test)])
+    assert sorted(found) == [4] + [7] * 11
 
 
 @pytest.mark.parametrize(

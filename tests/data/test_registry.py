@@ -9,6 +9,7 @@ import pytest
 
 from memkd_edge.data.registry import BUNDLED, _bundled_folder, available, load_dataset
 from memkd_edge.errors import MemkdEdgeError, UsageError
+from memkd_edge.padding import lengths
 
 SERIES = "1 0.1 0.2 0.3\n2 0.3 0.1 0.2\n1 0.5 0.2 0.3\n2 0.7 0.1 0.2\n"
 
@@ -183,7 +184,8 @@ def test_archive_files_cannot_name_subjects():
         load_dataset("GunPoint", groups="person")
 
 
-def test_a_set_of_unequal_length_points_to_its_equal_length_version():
-    with pytest.raises(UsageError, match=r"line 17: the series has 26 time steps where the first .* has 20; .*NAME_eq"):
-        load_dataset("JapaneseVowels")
+def test_a_set_of_unequal_length_is_padded():
+    data = load_dataset("JapaneseVowels")
+    assert data.x_train.shape == (270, 29, 12)  # as long as the longest of the test part
+    assert (lengths(data.x_train).min(), lengths(data.x_train).max(), lengths(data.x_train)[0]) == (7, 26, 20)
     assert load_dataset("JapaneseVowels_eq").x_train.shape == (270, 25, 12)

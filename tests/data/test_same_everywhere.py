@@ -208,10 +208,18 @@ def test_a_missing_label(tmp_path, part, channels):
 @pytest.mark.parametrize("channels", [1, 2])
 def test_a_gap(tmp_path, channels):
     parts = sound(channels)
-    parts["train"].series[2][3, channels - 1] = np.nan
+    parts["train"].series[2][3:5, channels - 1] = np.nan
     assert check_all(tmp_path, parts).startswith(
-        f"HERE: nan at time step 3, channel {channels - 1} (1 such values in all); fill the gaps or leave those series out"
+        f"HERE: nan at time step 3, channel {channels - 1} (2 such values in all); fill the gaps or leave those series out"
     )
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_single_missing_value(tmp_path, channels):
+    parts = sound(channels)
+    parts["train"].series[2][3, channels - 1] = np.nan
+    expected = np.interp(3, [2, 4], parts["train"].series[2][[2, 4], channels - 1])
+    assert check_all(tmp_path, parts)[3][2][3][channels - 1] == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("channels", [1, 2])
@@ -227,7 +235,7 @@ def test_a_tail_of_gaps_in_all_series_is_padding(tmp_path, channels):
 def test_a_tail_of_gaps_in_one_series_makes_it_shorter(tmp_path, channels):
     parts = sound(channels)
     parts["test"].series[1][-2:] = np.nan
-    assert check_all(tmp_path, parts).startswith("HERE: the series has 6 time steps where the first (HERE) has 8; cut or interp")
+    assert check_all(tmp_path, parts)[5] == ("D: the series have 6 to 8 time steps; each is decided after its own last one",)
 
 
 def test_a_tail_in_one_channel_only_is_a_gap(tmp_path):

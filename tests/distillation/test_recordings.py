@@ -88,6 +88,26 @@ def test_figures_are_those_of_torchs_models_along_each_subjects_stream(run: Run)
     assert kept["test_accuracy"] == pytest.approx(metrics["student"]["stream"]["accuracy"])
 
 
+def test_recordings_shorter_than_a_chunk_are_learnt_and_judged_whole(tmp_path: Path) -> None:
+    own = [recording(subject, number, length=60 + 7 * number) for subject in range(6) for number in range(2)]
+    data = replace(recordings(), train=tuple(own[:8]), test=tuple(own[8:]))
+    found = distill(replace(CONFIG, method="base", seeds=1, epochs=40), run_root=tmp_path, name="short", data=data)
+    assert max(len(one.y) for one in own) < 200  # a chunk: 4 s at 50 Hz
+    metrics = found.read_json("metrics.json")
+    student = load_classifier(found.path / "student.safetensors")
+    mean, std = np.float32(found.metadata.mean), np.float32(found.metadata.std)
+    right = total = 0
+    for pair in (own[8:10], own[10:]):
+        x, y = np.concatenate([one.x for one in pair]), np.concatenate([one.y for one in pair])
+        with torch.no_grad():
+            decided = student.head(student(torch.from_numpy((x - mean) / std)[None])[1])[0].argmax(1).numpy()
+        right, total = right + int((decided == y)[y >= 0].sum()), total + int((y >= 0).sum())
+    assert total == 4 * (60 - 7) + 2 * 7
+    assert metrics["student"]["stream"]["accuracy"] == pytest.approx(right / total)
+    assert right / total > 0.8  # the larger class alone: two thirds
+    export(found, ExportConfig(quantize="int16x8"))
+
+
 def test_statistics_are_of_the_recordings_that_train_and_selection_holds_subjects_out(run: Run) -> None:
     arrays = run.read_arrays("calibration.npz")
     assert arrays["x_calibration"].shape[1:] == (200, 2)
