@@ -7,7 +7,8 @@
 All figures are emulated-exact: instructions of a step with the classifier, int16 entry, from call to return; bytes of flash that
 the linker keeps for model, runtime and tables; RAM, the state and the deepest stack below the caller; bytes of flash that the
 boot self-test adds. Of a push, which keeps a model's contract: the mean and the most instructions over a stream, and the flash
-with what it calls.
+with what it calls. Of an input monitor, which is linked only where it is called: the instructions of a sample and of one that
+completes a reading, and its flash.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from memkd_edge.benchmark.emulation.cores import CORES as MACHINES
 from memkd_edge.benchmark.emulation.firmware import measure_firmware
 from memkd_edge.benchmark.emulation.image import CModel
 from memkd_edge.errors import GateError, MemkdEdgeError
-from memkd_edge.metadata import Metadata
+from memkd_edge.metadata import Metadata, SignalRange
 from memkd_edge.packages.flash import self_test_flash
 from memkd_edge.packages.folders import package_files
 from memkd_edge.runs import write_atomic
@@ -83,6 +84,23 @@ class PinnedPush:
         return (self.core, self.model, self.contract)
 
 
+@dataclass(frozen=True)
+class PinnedMonitor:
+    """Cost of watching a sample, int16 entry, fast form: instructions, most of the time and of a reading; bytes of flash and RAM."""
+
+    core: str
+    model: str
+    instructions: float
+    reading: int
+    flash: int
+    ram: int
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What is measured."""
+        return (self.core, self.model)
+
+
 def measure() -> Iterator[PinnedCost]:
     """Measure every reference student in every build on every core.
 
@@ -115,6 +133,41 @@ def measure_pushes() -> Iterator[PinnedPush]:
             yield PinnedPush("m4", model, name, cost.instructions_per_step, cost.instructions_max, flash, cost.state_bytes)
 
 
+def measure_monitors() -> Iterator[PinnedMonitor]:
+    """Measure the input monitor of every reference student on a Cortex-M4, with readings so long that none ends, and short ones.
+
+    Raises:
+        MissingToolError: no cross compiler or emulator.
+    """
+    for model in SPECS:
+        long, short = (
+            measure_cortex_m("m4", _watched(emit_c(reference_student(model), metadata, "student")), reference_inputs(model))
+            for metadata in (_metadata(model), replace(_metadata(model), usual=_usual(SPECS[model].input_size)))
+        )
+        ram = long.state_bytes + long.stack_bytes
+        yield PinnedMonitor("m4", model, long.instructions_per_step, short.instructions_max, long.sections.flash, ram)
+
+
+def _usual(channels: int) -> SignalRange:
+    low, high = (0.0,) * channels, (1.0,) * channels
+    return SignalRange(16, low, high, low, high, 0.1, 1.0)
+
+
+def _watched(sources: Mapping[str, str]) -> CModel:
+    """Return a model whose step watches a sample, int16 entry, and whose logits are the flags alone."""
+    header = """#include "student.h"
+#define WATCH_CHANNELS STUDENT_CHANNELS
+#define WATCH_CLASSES 1
+typedef student_monitor_t watch_state_t;
+#define watch_reset student_monitor_begin
+static inline void watch_step_i16(watch_state_t *monitor, const int16_t *x, int16_t *logits) {
+    student_reading_t readings[STUDENT_CHANNELS];
+    logits[0] = (int16_t)student_monitor_i16(monitor, x, readings);
+}
+"""
+    return CModel("watch", {**sources, "watch.h": header})
+
+
 def followed(sources: Mapping[str, str], name: str) -> CModel:
     """Return a model whose step is a push of `sources`, int16 entry, and whose logits are the decision alone."""
     upper = name.upper()
@@ -143,7 +196,7 @@ def _with_self_test(model: str) -> dict[str, str]:
     return {Path(path).name: data.decode() for path, data in files.items() if path.startswith("src/")}
 
 
-Pinned = Sequence[PinnedCost | PinnedPush]
+Pinned = Sequence[PinnedCost | PinnedPush | PinnedMonitor]
 
 
 def differences(measured: Pinned, pinned: Pinned) -> list[str]:
@@ -159,8 +212,8 @@ def differences(measured: Pinned, pinned: Pinned) -> list[str]:
     return lines
 
 
-def read(path: Path) -> tuple[str, list[PinnedCost], list[PinnedPush]]:
-    """Return the compiler and what `path` pins: steps, pushes.
+def read(path: Path) -> tuple[str, list[PinnedCost], list[PinnedPush], list[PinnedMonitor]]:
+    """Return the compiler and what `path` pins: steps, pushes, monitors.
 
     Raises:
         MemkdEdgeError: the file is missing or damaged.
@@ -168,19 +221,19 @@ def read(path: Path) -> tuple[str, list[PinnedCost], list[PinnedPush]]:
     try:
         content = json.loads(path.read_text())
         costs, pushes = [PinnedCost(**row) for row in content["rows"]], [PinnedPush(**row) for row in content["pushes"]]
-        return content["compiler"], costs, pushes
+        return content["compiler"], costs, pushes, [PinnedMonitor(**row) for row in content["monitors"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise MemkdEdgeError(f"{path}: no readable figures ({error}); write it with --update") from error
 
 
-def write(path: Path, compiler: str, rows: list[PinnedCost], pushes: list[PinnedPush]) -> None:
+def write(path: Path, compiler: str, rows: list[PinnedCost], pushes: list[PinnedPush], monitors: list[PinnedMonitor]) -> None:
     """Write figures.json, a row a line, so that a diff shows what changed."""
-    steps, pushed = (",\n".join("  " + json.dumps(asdict(row)) for row in part) for part in (rows, pushes))
-    text = f'{{"compiler": "{compiler}", "rows": [\n{steps}\n], "pushes": [\n{pushed}\n]}}\n'
+    steps, pushed, watched = (",\n".join("  " + json.dumps(asdict(row)) for row in part) for part in (rows, pushes, monitors))
+    text = f'{{"compiler": "{compiler}", "rows": [\n{steps}\n], "pushes": [\n{pushed}\n], "monitors": [\n{watched}\n]}}\n'
     write_atomic(path, text.encode())
 
 
-def show(rows: list[PinnedCost], pushes: list[PinnedPush]) -> None:
+def show(rows: list[PinnedCost], pushes: list[PinnedPush], monitors: list[PinnedMonitor]) -> None:
     """Print the tables."""
     print(f"{'core':8}{'model':7}{'build':7}{'instructions':>13}{'flash B':>9}{'RAM B':>7}{'stack B':>9}{'self-test B':>13}")
     for row in rows:
@@ -192,6 +245,9 @@ def show(rows: list[PinnedCost], pushes: list[PinnedPush]) -> None:
     for push in pushes:
         instructions = f"{push.instructions:,.0f}"
         print(f"{push.core:8}{push.model:7}{push.contract:16}{instructions:>13}{push.most:>9,}{push.flash:>9,}{push.stream:>10}")
+    print(f"{'core':8}{'model':7}{'input monitor':16}{'instructions':>13}{'reading':>9}{'flash B':>9}{'RAM B':>10}")
+    for one in monitors:
+        print(f"{one.core:8}{one.model:7}{'':16}{one.instructions:>13,.0f}{one.reading:>9,}{one.flash:>9,}{one.ram:>10}")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -204,14 +260,23 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--update", action="store_true", help="write the figures instead of comparing")
     path = asset_dir("firmware_bench") / "figures.json"
     update = parser.parse_args(arguments).update
-    pinned_compiler, pinned, pinned_pushes = ("", [], []) if update else read(path)
-    compiler, rows, pushes = toolchain.version(_COMPILER), list(measure()), list(measure_pushes())
-    show(rows, pushes)
+    pinned_compiler, pinned, pinned_pushes, pinned_monitors = ("", [], [], []) if update else read(path)
+    compiler, rows, pushes, monitors = (
+        toolchain.version(_COMPILER),
+        list(measure()),
+        list(measure_pushes()),
+        list(measure_monitors()),
+    )
+    show(rows, pushes, monitors)
     if update:
-        write(path, compiler, rows, pushes)
+        write(path, compiler, rows, pushes, monitors)
     elif compiler != pinned_compiler:
         print(f"not compared: {path.name} was made with {pinned_compiler}, this is {compiler}", file=sys.stderr)
-    elif changes := differences(rows, pinned) + differences(pushes, pinned_pushes):
+    elif changes := [
+        *differences(rows, pinned),
+        *differences(pushes, pinned_pushes),
+        *differences(monitors, pinned_monitors),
+    ]:
         changed = "\n".join(changes)
         raise GateError(f"figures changed; if that is meant, run with --update and commit {path.name}:\n{changed}")
 

@@ -94,7 +94,7 @@ def contract(metadata: Metadata, *, resampled: bool) -> Contract:
     """
     window, warm_up, hold = metadata.window_length, metadata.warm_up_samples, metadata.hold_limit
     if resampled:
-        per_sample = steps_per_sample(metadata.resampling)
+        per_sample = metadata.resampling.steps_per_sample
         window = _steps(metadata.resampling, window)
         warm_up, hold = metadata.warm_up, max(1, round(hold * per_sample))
     staggered = metadata.reset == Reset.WINDOW and window > 1
@@ -108,13 +108,6 @@ def contract(metadata: Metadata, *, resampled: bool) -> Contract:
     counted = window if staggered or at_ends else 0
     margin, floor = metadata.decision_margin, metadata.refuse_below
     return Contract(metadata.reset, metadata.decides, margin, floor, staggered, counted, not_yet, hold)
-
-
-def steps_per_sample(resampling: Resampling) -> float:
-    """Return the model's time steps for one sample of the sensor."""
-    if resampling.kind == "linear":
-        return (resampling.output_length - 1) / (resampling.input_length - 1)
-    return 1 / resampling.factor
 
 
 def _steps(resampling: Resampling, samples: int) -> int:

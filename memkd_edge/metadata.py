@@ -20,6 +20,7 @@ FORMAT = 1
 _MAX_STEPS = 1_000_000  # no window is longer; a damaged file may claim one
 HOLD_S = 0.2  # a gap that the last sample may fill
 HOLD_SAMPLES = 8  # where the rate is not known
+MOST_READ = 1 << 14  # samples of one reading of an input monitor, whose sums are integers of 32 and 64 bits
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,31 @@ class Resampling:
     output_length: int = 0
     factor: int = 1
     taps: tuple[float, ...] = ()
+
+    @property
+    def steps_per_sample(self) -> float:
+        """The model's time steps for one sample of the sensor."""
+        if self.kind == "linear":
+            return (self.output_length - 1) / (self.input_length - 1)
+        return 1 / self.factor
+
+
+@dataclass(frozen=True)
+class SignalRange:
+    """Between which values a reading of the training signal lay: what an input monitor takes as usual.
+
+    samples: of one reading; 0: nothing is known. mean, deviation: lowest and highest of each channel over all readings,
+    normalised (of all training samples together they are 0 and 1). pace: root mean square of the change from sample to sample
+    over the deviation, both added up over the channels; lowest and highest.
+    """
+
+    samples: int = 0
+    mean_low: tuple[float, ...] = ()
+    mean_high: tuple[float, ...] = ()
+    deviation_low: tuple[float, ...] = ()
+    deviation_high: tuple[float, ...] = ()
+    pace_low: float = 0.0
+    pace_high: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -53,8 +79,8 @@ class Metadata:
     refuse_below: in logits; where the class held does not lead every other by so much the answer is none. None: always an answer.
     arithmetic: "float32", "int8" or "int16x8"; input_scale, input_zero_point: of the tensor `x`, real = scale * (q - zero_point).
     input: what a step takes: "normalised" x; "raw" with `counts_per_unit` [C] int16 sensor counts (counts of one physical unit),
-    at the model's own rate; "raw" without, physical units (float32). golden: test vectors, [{"x": [[...] per raw sample],
-    "logits": [...]}], filled in by the exporters.
+    at the model's own rate; "raw" without, physical units (float32). usual: the training signal's range. golden: test vectors,
+    [{"x": [[...] per raw sample], "logits": [...]}], filled in by the exporters.
     """
 
     name: str
@@ -84,6 +110,7 @@ class Metadata:
     decides: Decision = Decision.WINDOW_END
     decision_margin: float = 0.0
     refuse_below: float | None = None
+    usual: SignalRange = field(default_factory=SignalRange)
     format: int = FORMAT
 
     def to_json(self) -> str:
@@ -92,6 +119,8 @@ class Metadata:
         What a model is for stands there unless it is for windows, as models were before metadata said so.
         """
         values = asdict(self)
+        if not self.usual.samples:
+            del values["usual"]
         for name in ("reset", "decides", "decision_margin", "refuse_below"):
             if values[name] == getattr(Metadata, name):
                 del values[name]
@@ -121,15 +150,19 @@ class Metadata:
                     f"{source}: metadata format {raw['format']} is newer than this version reads ({FORMAT}); upgrade memkd-edge"
                 )
             front_end = raw.pop("resampling")
+            usual = raw.pop("usual", {})
             resampling = Resampling(**{**front_end, "taps": tuple(front_end["taps"])})
+            ranges: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in usual.items()}
+            signal = SignalRange(**ranges)
             known = {f.name for f in fields(cls)}
             values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items() if k in known}
             for name, words in _WORDS.items():
                 if name in values:
                     values[name] = _member(words, values[name], name)
-            found = cls(**values, resampling=resampling)
+            found = cls(**values, resampling=resampling, usual=signal)
             _check(found)
             _check(resampling)
+            _check(signal)
             _check_values(found)
             return found
         except (ValueError, KeyError, TypeError) as error:
@@ -145,7 +178,7 @@ def _member(words: type[StrEnum], value: Any, name: str) -> StrEnum:
     return words(value)
 
 
-def _check(stated: Metadata | Resampling) -> None:
+def _check(stated: Metadata | Resampling | SignalRange) -> None:
     """Raise TypeError unless each field holds what its annotation says."""
     for name, hint in get_type_hints(type(stated)).items():
         value = getattr(stated, name)
@@ -165,9 +198,13 @@ def _check_values(found: Metadata) -> None:
         ("std", found.std),
         ("counts_per_unit", found.counts_per_unit),
         ("taps", resampling.taps),
+        ("usual mean", (*found.usual.mean_low, *found.usual.mean_high)),
+        ("usual deviation", (*found.usual.deviation_low, *found.usual.deviation_high)),
+        ("usual pace", (found.usual.pace_low, found.usual.pace_high)),
     ):
         if not all(math.isfinite(number) for number in numbers):
             raise ValueError(f"{name} is not finite")
+    _check_usual(found.usual, channels)
     if 0 in found.std:
         raise ValueError("a std is 0")
     if found.reset == Reset.NEVER and found.decides == Decision.WINDOW_END and found.window_length < 1:
@@ -179,6 +216,14 @@ def _check_values(found: Metadata) -> None:
     for name in ("input_length", "output_length", "factor"):
         if not 0 <= getattr(resampling, name) < _MAX_STEPS:
             raise ValueError(f"{name} is {getattr(resampling, name)}")
+
+
+def _check_usual(usual: SignalRange, channels: int) -> None:
+    if not 0 <= usual.samples <= MOST_READ:
+        raise ValueError(f"usual: samples is {usual.samples}")
+    ranges = (usual.mean_low, usual.mean_high, usual.deviation_low, usual.deviation_high)
+    if any(len(numbers) != (channels if usual.samples else 0) for numbers in ranges):
+        raise ValueError("usual: not one number for each channel")
 
 
 def _fits(value: Any, hint: Any) -> bool:

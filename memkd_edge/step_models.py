@@ -18,6 +18,7 @@ from memkd_edge.errors import MemkdEdgeError, MissingToolError, UsageError
 from memkd_edge.metadata import Metadata
 from memkd_edge.quantization.batch import BatchRunner
 from memkd_edge.quantization.samples import SampleWriter
+from memkd_edge.signal_limits import Grid, grids
 from memkd_edge.vocabulary import Arithmetic
 
 if TYPE_CHECKING:
@@ -73,6 +74,10 @@ class StepModel:
     def margin(self, logits: float) -> float:
         """Return a margin of logits in units."""
         return logits
+
+    def grids(self, metadata: Metadata) -> tuple[Grid, ...]:
+        """Return the integers in which an input monitor sees the samples of each channel."""
+        return grids(metadata, "float32", 1.0, 0, 1.0)
 
     def step(self, x: NDArray[np.float32], state: StepState) -> list[float]:
         """Take the model's input at one time step, [C], and move the state on; return K logits."""
@@ -136,13 +141,17 @@ class _IntegerStepModel(_TfliteStepModel):
 
     def __init__(self, path: Path, interface: StepInterface, file: TfliteFile) -> None:
         super().__init__(path, interface)
-        self._file = file
+        self._file, self._interface = file, interface
         self._arithmetic = Arithmetic.INT8 if interface.logits.dtype == "int8" else Arithmetic.INT16X8
         self._put = SampleWriter(self._x, interface.x.scale, interface.x.zero_point).write
         self.unit = interface.logits.scale
 
     def margin(self, logits: float) -> float:
         return margin_steps(logits, self.unit)
+
+    def grids(self, metadata: Metadata) -> tuple[Grid, ...]:
+        x, (state, _) = self._interface.x, self._interface.states[0]
+        return grids(metadata, x.dtype, x.scale, x.zero_point, state.scale)
 
     def run(self, x: NDArray[np.float32], state: StepState) -> NDArray[np.float64]:
         runner = BatchRunner(self._integers, self._arithmetic)

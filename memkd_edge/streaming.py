@@ -32,6 +32,7 @@ from memkd_edge.contract import contract
 from memkd_edge.data.resampling import StreamingResampler, resample
 from memkd_edge.decisions import NONE, NOT_YET, held_classes, refused
 from memkd_edge.errors import UsageError
+from memkd_edge.input_monitor import InputMonitor
 from memkd_edge.metadata import Resampling
 from memkd_edge.quantization.batch import CHUNK
 from memkd_edge.step_models import StepModel, load_step_model
@@ -229,6 +230,10 @@ class StreamingClassifier:
         """Hold the last sample over the gap."""
         missing, self._missing = self._missing, 0
         self.stream(np.tile(np.array(self._latest, np.float32), (missing, 1)))
+
+    def monitor(self) -> InputMonitor:
+        """Return a monitor of what this file is given; it sees samples as the file's integers."""
+        return InputMonitor(self.metadata, self._model.grids(self.metadata))
 
     def predict(self, series: ArrayLike) -> NDArray[np.float32]:
         """Classify a whole series [T, C] in physical units; return the scores after its last sample, float32 [K].

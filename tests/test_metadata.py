@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from memkd_edge.errors import MemkdEdgeError
-from memkd_edge.metadata import FORMAT, Metadata, Resampling
+from memkd_edge.metadata import FORMAT, Metadata, Resampling, SignalRange
 
 EXAMPLE = Metadata(
     name="gestures",
@@ -27,8 +27,9 @@ def test_metadata_survives_the_round_trip_through_json():
 
 
 def test_a_model_of_windows_says_what_it_always_said_and_a_model_of_streams_says_more():
-    assert not {"reset", "decides"} & set(json.loads(EXAMPLE.to_json()))
-    stream = replace(EXAMPLE, reset="never", decides="every_sample")
+    assert not {"reset", "decides", "decision_margin", "refuse_below", "usual"} & set(json.loads(EXAMPLE.to_json()))
+    usual = SignalRange(512, (-1.0, -1.0), (1.0, 1.0), (0.5, 0.5), (2.0, 2.0), 0.1, 0.3)
+    stream = replace(EXAMPLE, reset="never", decides="every_sample", decision_margin=1.5, refuse_below=-0.5, usual=usual)
     assert Metadata.from_json(stream.to_json()) == stream
     assert Metadata.from_json(EXAMPLE.to_json()).reset == "window"
 
@@ -68,6 +69,8 @@ def test_anything_else_is_refused_by_name(text):
         ("dataset", None),
         ("reset", "sometimes"),
         ("decides", "never"),
+        ("refuse_below", "1"),
+        ("usual", {"samples": "512"}),
         ("resampling", {"kind": "none", "factor": "2", "taps": []}),
     ],
 )
@@ -85,6 +88,9 @@ def test_a_field_of_another_type_or_number_is_refused_by_name(field, value):
         ({"counts_per_unit": [1.0, 2.0]}, "counts_per_unit has 2 numbers for 1 channels"),
         ({"units": []}, "differ in number"),
         ({"resampling": {"kind": "decimate", "factor": -1, "taps": [1.0]}}, "factor is -1"),
+        ({"refuse_below": float("inf")}, "refuse_below is inf"),
+        ({"usual": {"samples": 1 << 20}}, "usual: samples is 1048576"),
+        ({"usual": {"samples": 512}}, "usual: not one number for each channel"),
     ],
 )
 def test_numbers_that_cannot_be_computed_with_are_refused(change, reason):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What training sees: split, resampled and normalised arrays, and the metadata from which a device repeats it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from memkd_edge.config import DistillConfig
 from memkd_edge.data.dataset import Dataset
 from memkd_edge.data.normalisation import normalise, statistics
 from memkd_edge.data.resampling import parse_resampling, resample
+from memkd_edge.data.signal_range import signal_range
 from memkd_edge.data.splits import fold_numbers, hold_out
 from memkd_edge.errors import UsageError
 from memkd_edge.metadata import Metadata
@@ -90,13 +91,16 @@ def prepare(dataset: Dataset, config: DistillConfig) -> Prepared:
         dataset_split=dataset.split,
         version=__version__,
     )
+    normalised = normalise(x_train, mean, std)
+    labels = [np.full(len(series), label) for series, label in zip(normalised, dataset.y_train, strict=True)]
+    rate = dataset.sample_rate_hz and dataset.sample_rate_hz * resampling.steps_per_sample
     return Prepared(
-        x_train=normalise(x_train, mean, std),
+        x_train=normalised,
         y_train=dataset.y_train,
         folds=folds,
         x_test=normalise(x_test, mean, std),
         y_test=dataset.y_test,
-        metadata=metadata,
+        metadata=replace(metadata, usual=signal_range(list(normalised), labels, rate)),
         x_raw_golden=held(dataset.x_test[_golden_indices(dataset.y_test)]),
     )
 

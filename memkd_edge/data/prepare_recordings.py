@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from memkd_edge.config import DistillConfig
 from memkd_edge.data.normalisation import normalise, statistics
 from memkd_edge.data.recordings import Recording, Recordings, class_counts, whole_name
+from memkd_edge.data.signal_range import signal_range
 from memkd_edge.data.splits import fold_numbers, hold_out_groups
 from memkd_edge.errors import UsageError
 from memkd_edge.metadata import Metadata
@@ -108,8 +109,9 @@ def prepare_recordings(recordings: Recordings, config: DistillConfig) -> Prepare
         return tuple((normalise(one.x, mean, std), one.y) for one in part)
 
     test = [one.subject or whole_name(one.name) for one in recordings.test]
+    train, rate = signals(recordings.train), recordings.sample_rate_hz
     return PreparedRecordings(
-        train=signals(recordings.train),
+        train=train,
         folds=folds,
         subjects=tuple(one.subject or whole_name(one.name) for one in recordings.train),
         unlabelled=signals(recordings.unlabelled),
@@ -119,7 +121,7 @@ def prepare_recordings(recordings: Recordings, config: DistillConfig) -> Prepare
             labels=recordings.labels,
             channels=recordings.channels,
             units=recordings.units,
-            sample_rate_hz=recordings.sample_rate_hz,
+            sample_rate_hz=rate,
             mean=mean,
             std=std,
             dataset=recordings.name,
@@ -129,6 +131,7 @@ def prepare_recordings(recordings: Recordings, config: DistillConfig) -> Prepare
             version=__version__,
             reset=Reset.NEVER,
             decides=Decision.EVERY_SAMPLE,
+            usual=signal_range([x for x, _ in train], [y for _, y in train], rate),
         ),
     )
 

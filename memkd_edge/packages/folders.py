@@ -16,7 +16,7 @@ from typing import Any
 import jinja2
 
 from memkd_edge.assets import asset_dir
-from memkd_edge.contract import contract, steps_per_sample
+from memkd_edge.contract import contract
 from memkd_edge.errors import UsageError
 from memkd_edge.export_names import check_export_name
 from memkd_edge.metadata import Metadata
@@ -99,7 +99,7 @@ def _fields(kind: str, model: QuantizedClassifier, metadata: Metadata, name: str
     """What the templates know."""
     rate = metadata.sample_rate_hz
     raw = model.raw is not None
-    fed = rate * steps_per_sample(metadata.resampling) if rate and not raw else rate
+    fed = rate * metadata.resampling.steps_per_sample if rate and not raw else rate
     counts = model.raw.counts_per_unit if model.raw is not None else (1.0,) * model.input_size
     words = [metadata.channels, metadata.units, metadata.mean, metadata.std, counts]
     return {

@@ -14,6 +14,7 @@ from memkd_edge.packages.arena import ON_32_BITS, arena_bytes
 from memkd_edge.packages.selftest import SelfTest
 from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.scratch import scratch_folder
+from memkd_edge.signal_limits import RAILS_SHARE, grids, limits
 from memkd_edge.vocabulary import Arithmetic
 from memkd_edge.writers.tflite import write_tflite
 
@@ -63,10 +64,26 @@ def tflm_fields(
         "margin": margin_steps(use.margin, float(logit_scale)),
         "floor": margin_steps(use.refuse_below or 0.0, float(logit_scale)),
         "logit_zero_point": model.logit_zero_point_int8 if int8 else 0,
+        "monitor": _monitor(metadata, "int8" if int8 else "int16", float(np.float32(input_scale)), model),
         "mean": metadata.mean,
         "std": metadata.std,
         "x": test.x_int8 if int8 else test.x_int16,
         "logits": test.logits_int8 if int8 else test.logits_int16,
+    }
+
+
+def _monitor(metadata: Metadata, dtype: str, scale: float, model: QuantizedClassifier) -> dict[str, Any]:
+    """Return what the templates know of the input monitor."""
+    usual = limits(metadata, resampled=True)
+    zero_point = model.input_zero_point_int8 if dtype == "int8" else 0
+    seen = grids(metadata, dtype, scale, zero_point, model.layers[0].state_scale)
+    return {
+        "samples": usual.samples,
+        "known": usual.known,
+        "usual": list(zip(usual.mean, usual.deviation, strict=True)),
+        "pace": usual.pace,
+        "rails_share": RAILS_SHARE,
+        "multiplier": seen[0].multiplier(usual.samples),
     }
 
 

@@ -145,7 +145,8 @@ def exported_files(run: Run) -> list[Path]:
     """Return the files of <run>/export/ that can be verified: .tflite, .onnx and the model's source of generated C."""
     folder = run.path / "export"
     code = {path for name in C_FOLDERS for path in (folder / name).glob("*.c") if not path.name.startswith("memkd_")}
-    sources = code - {path.with_name(f"{path.stem}_stream.c") for path in code}  # a model's stream stands beside it
+    # A model's stream and monitor stand beside it.
+    sources = code - {path.with_name(f"{path.stem}_{part}.c") for path in code for part in ("stream", "monitor")}
     return sorted(path for path in folder.glob("*") if path.suffix in (".tflite", ".onnx")) + sorted(sources)
 
 

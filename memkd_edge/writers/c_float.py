@@ -16,7 +16,7 @@ from memkd_edge.nets.classifier import Classifier, LstmClassifier
 from memkd_edge.vocabulary import Cell
 from memkd_edge.writers.c_text import LAST, c_float, content_id, render, runtime_files
 
-RUNTIME_FILES = ("memkd_lstm_f32.h", "memkd_state.h", "memkd_state.c")
+RUNTIME_FILES = ("memkd_lstm_f32.h", "memkd_front_end.h", "memkd_port.h", "memkd_state.h", "memkd_state.c")
 
 
 def emit_c_float(model: Classifier, metadata: Metadata | None, name: str) -> dict[str, str]:
@@ -61,8 +61,8 @@ def emit_c_float(model: Classifier, metadata: Metadata | None, name: str) -> dic
     }
     header = render("model.h.j2", name, fields, metadata, {})
     source = render("model_f32.c.j2", name, fields, metadata, variables)
-    stream = render("stream.c.j2", name, fields, metadata, {})
-    return {f"{name}.h": header, f"{name}.c": source, f"{name}_stream.c": stream} | runtime_files(RUNTIME_FILES)
+    files = {f"{name}_{part}.c": render(f"{part}.c.j2", name, fields, metadata, {}) for part in ("stream", "monitor")}
+    return {f"{name}.h": header, f"{name}.c": source} | files | runtime_files(RUNTIME_FILES)
 
 
 def _layer_rows(tensors: dict[str, NDArray[np.float32]], layer: int) -> NDArray[np.float32]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`QuantizedClassifier` -> C99: <name>.h (the manual), <name>.c (weights, steps), <name>_stream.c (live signals) and the runtime.
+"""`QuantizedClassifier` -> C99: <name>.h (the manual), .c (weights, steps), _stream.c (live signals), _monitor.c, the runtime.
 
     files = emit_c(quantized, metadata, "gesture")        # text by file name
 
@@ -153,6 +153,7 @@ def emit_c(model: QuantizedClassifier, metadata: Metadata | None, name: str) -> 
         "checksums": {form: _checksum([*layers, head], raw, form) for form in ("wide", "narrow", "signed")},
     }
     templates = {f"{name}.h": "model.h.j2", f"{name}.c": "model.c.j2", f"{name}_stream.c": "stream.c.j2"}
+    templates[f"{name}_monitor.c"] = "monitor.c.j2"
     files = {file: render(template, name, fields, metadata, variables) for file, template in templates.items()}
     return files | runtime_files(RUNTIME_FILES)
 

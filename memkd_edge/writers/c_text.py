@@ -4,7 +4,7 @@
 import re
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache
 from typing import Any
 
@@ -17,6 +17,7 @@ from memkd_edge.contract import Contract, contract
 from memkd_edge.decisions import margin_steps
 from memkd_edge.errors import UsageError
 from memkd_edge.metadata import Metadata
+from memkd_edge.signal_limits import FLOAT_SCALE, RAILS_SHARE, Grid, grids, limits
 
 # The member of a stream that keeps its latest sample, by the sample's type.
 LAST = {"int8_t": "i8", "int16_t": "i16", "float": "f32"}
@@ -59,6 +60,7 @@ def render(template: str, name: str, model: Mapping[str, Any], metadata: Metadat
             suffix: _lead(suffix, name.upper(), "REFUSE_BELOW", model, use.refuse_below or 0.0)
             for suffix, _, _ in model["pushes"]
         },
+        "monitor": _monitor(model, metadata),
         "stream_bytes": _stream_bytes(model, use),
         "stream_id": zlib.crc32(
             repr((model["id"], use.reset.value, use.decides.value, use.window, use.not_yet, use.refuses)).encode()
@@ -103,6 +105,41 @@ def _stream_bytes(model: Mapping[str, Any], use: Contract) -> int:
     states = (2 if use.staggered else 1) * int(model["state_bytes"])
     sample = -(-states // unit) * unit + int(model["channels"]) * unit
     return -(-sample // 4) * 4 + (8 if use.counts else 4) + (8 if use.staggered and use.refuses else 4)
+
+
+def _monitor(model: Mapping[str, Any], metadata: Metadata) -> dict[str, Any]:
+    """Return what the templates know of the input monitor: its entries, and how it sees the samples of each."""
+    raw = model["raw"]
+    usual = limits(metadata, resampled=not model["taps"])
+    seen = replace(metadata, counts_per_unit=raw.counts_per_unit if raw else ())
+    if not model["integer"]:
+        of = {"i16": grids(seen, "float32", 1.0, 0, 1.0)}
+        entries, gain = [("f32", "float")], 1 / FLOAT_SCALE
+    else:
+        scale = float(model["input_scale_i16"])
+        of = {"i16": grids(seen, "int16", scale, 0, scale)}
+        entries, gain = [("i16", "int16_t")], 1 / scale
+        if not raw:
+            of["i8"] = grids(seen, "int8", float(np.float32(model["input_scale_i8"])), model["input_zero_point_i8"], scale)
+            entries += [("i8", "int8_t"), ("f32", "float")]
+    return {
+        "samples": usual.samples,
+        "known": usual.known,
+        "paced": usual.paced,
+        "pace": usual.pace,
+        "rails_share": RAILS_SHARE,
+        "usual": list(zip(usual.mean, usual.deviation, strict=True)),
+        "entries": entries,
+        "seen_as": {"i8": "i8", "i16": "i16", "f32": "i16"},
+        "gain": gain,
+        "grids": {suffix: [_numbers(one, usual.samples) for one in of_channels] for suffix, of_channels in of.items()},
+    }
+
+
+def _numbers(grid: Grid, samples: int) -> list[int]:
+    """Return what the C knows of a channel's samples."""
+    own = [grid.multiplier(samples), grid.low, grid.high]
+    return own if grid.offset is None else [grid.offset, *own]
 
 
 def _lead(suffix: str, upper: str, what: str, model: Mapping[str, Any], lead: float) -> str:

@@ -27,7 +27,7 @@ from memkd_edge.errors import UsageError
 from memkd_edge.exporting.pipeline import export
 from memkd_edge.formats.step_interface import tflite_step
 from memkd_edge.formats.tflite_reader import read_tflite
-from memkd_edge.metadata import Metadata, Resampling
+from memkd_edge.metadata import Metadata, Resampling, SignalRange
 from memkd_edge.packages import arena
 from memkd_edge.packages.folders import KINDS, package_files
 from memkd_edge.packages.selftest import STEPS, self_test
@@ -577,7 +577,8 @@ int main() {{
     ids=["never", "window end", "window", "event"],
 )
 def test_the_tflm_class_decides_as_the_streaming_classifier(fields, model, metadata, tmp_path):
-    described = replace(metadata, **{"warm_up": 0, **fields})
+    ranges = [(0.1, 0.2, 0.3)[: model.input_size]] * 4
+    described = replace(metadata, **{"warm_up": 0, "usual": SignalRange(128, *ranges, 0.5, 0.6), **fields})
     x = np.repeat(toy.series(1, 40)[0], 20, axis=0) + 0.3 * toy.series(1, 800, seed=1)[0]
     physical = (x * metadata.std + metadata.mean).astype(np.float32)
     rows = ",".join("{" + ",".join(f"{float(value).hex()}f" for value in row) + "}" for row in physical)
@@ -599,12 +600,22 @@ int main() {{
     }}
     classifier.Begin();
   }}
+  static {NAME}::Monitor monitor;
+  for (int t = 0; t < 800; t++) {{
+    {NAME}::Reading readings[{NAME}::kChannels];
+    const int odd = monitor.Push(samples[t], readings);
+    for (int j = 0; odd >= 0 && j < {NAME}::kChannels; j++) {{
+      const {NAME}::Reading& one = readings[j];
+      std::printf("%ld %ld %ld %d %d %d ", long(one.mean), long(one.deviation), long(one.change), one.rails, one.odd, odd);
+    }}
+  }}
   return 0;
 }}
 """
     )
     packages = {kind: write(package_files(kind, model, described, name=NAME), tmp_path / kind) for kind in ("c", "tflm")}
-    found = np.array(run(build_tflm(packages.__getitem__, tmp_path, main=main)).split(), int).reshape(2, 800)
+    printed = np.array(run(build_tflm(packages.__getitem__, tmp_path, main=main)).split(), int)
+    found, readings = printed[:1600].reshape(2, 800), printed[1600:].reshape(-1, model.input_size, 6)
     path = tmp_path / "model.tflite"
     path.write_bytes(write_tflite(model, described, interface=Arithmetic.INT8))
     classifier = StreamingClassifier(path)
@@ -615,6 +626,12 @@ int main() {{
     assert len(np.unique(np.concatenate(expected))) >= 3
     np.testing.assert_array_equal(found[0], np.concatenate(expected))
     np.testing.assert_array_equal(found[1], found[0])
+    of_file = [
+        list(zip(one.mean, one.deviation, one.change, one.rails, one.odd_channels, [one.odd] * model.input_size, strict=True))
+        for one in classifier.monitor().stream(physical)
+    ]
+    assert len(of_file) == 800 // 128
+    np.testing.assert_array_equal(readings, of_file)
 
 
 @pytest.mark.parametrize("kind", ["c", "tflm"])

@@ -8,13 +8,14 @@ from dataclasses import replace
 import pytest
 
 from experiments import pinned_costs as figures
-from experiments.pinned_costs import PinnedCost, PinnedPush
+from experiments.pinned_costs import PinnedCost, PinnedMonitor, PinnedPush
 from memkd_edge import toolchain
 from memkd_edge.assets import asset_dir
 from memkd_edge.errors import GateError, MemkdEdgeError
 
 ROWS = [PinnedCost("m4", "A", "fast", 771.0, 5448, 100, 68, 900), PinnedCost("m4", "B", "fast", 2182.5, 8188, 156, 92, 1800)]
 PUSHES = [PinnedPush("m4", "A", "window", 1560.0, 1640, 5700, 90)]
+MONITORS = [PinnedMonitor("m4", "A", 40.0, 700, 900, 60)]
 
 
 @pytest.fixture
@@ -24,6 +25,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(toolchain, "version", lambda program: "gcc 1.2")
     monkeypatch.setattr(figures, "measure", lambda: iter(ROWS))
     monkeypatch.setattr(figures, "measure_pushes", lambda: iter(PUSHES))
+    monkeypatch.setattr(figures, "measure_monitors", lambda: iter(MONITORS))
     return tmp_path
 
 
@@ -31,7 +33,7 @@ def test_the_committed_figures_are_what_the_installed_compiler_gives(monkeypatch
     for program, package in (("arm-none-eabi-gcc", "gcc-arm-none-eabi"), ("qemu-system-arm", "qemu-system-arm")):
         if shutil.which(program) is None:
             pytest.skip(f"needs {program}: apt-get install {package}")
-    compiler, pinned, pushes = figures.read(asset_dir("firmware_bench") / "figures.json")
+    compiler, pinned, pushes, monitors = figures.read(asset_dir("firmware_bench") / "figures.json")
     if toolchain.version("arm-none-eabi-gcc") != compiler:
         pytest.skip(f"the figures were made with {compiler}")
     # Two cores here; `make bench-c` measures all.
@@ -39,32 +41,36 @@ def test_the_committed_figures_are_what_the_installed_compiler_gives(monkeypatch
     kept = [row for row in pinned if row.core in figures.CORES]
     assert figures.differences(list(figures.measure()), kept) == []
     assert figures.differences(list(figures.measure_pushes()), pushes) == []
+    assert figures.differences(list(figures.measure_monitors()), monitors) == []
 
 
 def test_a_window_costs_two_steps_and_every_other_contract_one():
-    _, steps, pushes = figures.read(asset_dir("firmware_bench") / "figures.json")
+    _, steps, pushes, monitors = figures.read(asset_dir("firmware_bench") / "figures.json")
     for push in pushes:
         (step,) = [row for row in steps if row.key == (push.core, push.model, "fast")]
         lanes = 2 if push.contract == "window" else 1
         assert lanes * step.instructions < push.most < lanes * step.instructions + 200 + 20 * lanes
         assert push.flash - step.flash < 512
+    for monitor in monitors:
+        (step,) = [row for row in steps if row.key == (monitor.core, monitor.model, "fast")]
+        assert monitor.instructions < step.instructions / 4
 
 
 def test_unchanged_figures_are_printed_and_pass(folder, capsys):
     figures.main(["--update"])
     figures.main([])
     assert capsys.readouterr().out.count("2,182") == 2
-    assert figures.read(folder / "figures.json") == ("gcc 1.2", ROWS, PUSHES)
+    assert figures.read(folder / "figures.json") == ("gcc 1.2", ROWS, PUSHES, MONITORS)
 
 
 def test_a_changed_figure_fails_and_is_named(folder):
-    figures.write(folder / "figures.json", "gcc 1.2", [replace(ROWS[0], flash=5000), ROWS[1]], PUSHES)
+    figures.write(folder / "figures.json", "gcc 1.2", [replace(ROWS[0], flash=5000), ROWS[1]], PUSHES, MONITORS)
     with pytest.raises(GateError, match="m4 A fast: flash 5000 -> 5448"):
         figures.main([])
 
 
 def test_a_changed_figure_of_a_push_fails_too(folder):
-    figures.write(folder / "figures.json", "gcc 1.2", ROWS, [replace(PUSHES[0], most=1600)])
+    figures.write(folder / "figures.json", "gcc 1.2", ROWS, [replace(PUSHES[0], most=1600)], MONITORS)
     with pytest.raises(GateError, match="m4 A window: most 1600 -> 1640"):
         figures.main([])
 
@@ -74,7 +80,7 @@ def test_new_and_gone_rows_are_named():
 
 
 def test_another_compiler_explains_a_change(folder, capsys):
-    figures.write(folder / "figures.json", "gcc 9.9", [replace(ROWS[0], flash=5000)], PUSHES)
+    figures.write(folder / "figures.json", "gcc 9.9", [replace(ROWS[0], flash=5000)], PUSHES, MONITORS)
     figures.main([])
     assert "made with gcc 9.9, this is gcc 1.2" in capsys.readouterr().err
 
