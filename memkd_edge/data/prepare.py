@@ -15,7 +15,7 @@ from memkd_edge.data.signal_range import signal_range
 from memkd_edge.data.splits import fold_numbers, hold_out
 from memkd_edge.errors import UsageError
 from memkd_edge.metadata import Metadata
-from memkd_edge.padding import held, is_padded
+from memkd_edge.padding import held, is_padded, lengths
 from memkd_edge.version import __version__
 
 GOLDEN_SERIES = 4
@@ -92,7 +92,8 @@ def prepare(dataset: Dataset, config: DistillConfig) -> Prepared:
         version=__version__,
     )
     normalised = normalise(x_train, mean, std)
-    labels = [np.full(len(series), label) for series, label in zip(normalised, dataset.y_train, strict=True)]
+    pieces = [series[:length] for series, length in zip(normalised, lengths(normalised), strict=True)]
+    labels = [np.full(len(piece), label) for piece, label in zip(pieces, dataset.y_train, strict=True)]
     rate = dataset.sample_rate_hz and dataset.sample_rate_hz * resampling.steps_per_sample
     return Prepared(
         x_train=normalised,
@@ -100,7 +101,7 @@ def prepare(dataset: Dataset, config: DistillConfig) -> Prepared:
         folds=folds,
         x_test=normalise(x_test, mean, std),
         y_test=dataset.y_test,
-        metadata=replace(metadata, usual=signal_range(list(normalised), labels, rate)),
+        metadata=replace(metadata, usual=signal_range(pieces, labels, rate)),
         x_raw_golden=held(dataset.x_test[_golden_indices(dataset.y_test)]),
     )
 

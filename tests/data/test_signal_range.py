@@ -5,9 +5,14 @@ import dataclasses
 
 import numpy as np
 
+from memkd_edge.config import DistillConfig
+from memkd_edge.data.dataset import Dataset
+from memkd_edge.data.normalisation import normalise
+from memkd_edge.data.prepare import prepare
 from memkd_edge.data.signal_range import signal_range
 from memkd_edge.input_monitor import InputMonitor
 from memkd_edge.metadata import Metadata
+from memkd_edge.padding import pad
 from memkd_edge.signal_limits import Odd, grids
 
 
@@ -83,3 +88,15 @@ def test_wrong_axes_units_and_rates_are_noticed_and_another_wearer_is_not():
     dead = odd(other * np.float32([1, 0, 1]))
     assert dead.odd_channels[1] & Odd.DEVIATION
     assert any(sentence.startswith("y: deviation 0.00 and usually") for sentence in dead.sentences)
+
+
+def test_padding_is_no_signal():
+    random = np.random.default_rng(0)
+    series = [random.standard_normal((length, 2)).astype(np.float32) for length in range(60, 100)]
+    labels = np.arange(40) % 2
+    dataset = Dataset("d", pad(series), labels, pad(series[:4]), labels[:4], ("a", "b"), ("x", "y"), ("", ""))
+    metadata = prepare(dataset, DistillConfig()).metadata
+    pieces = [normalise(one, metadata.mean, metadata.std) for one in series]
+    assert metadata.usual == signal_range(pieces, [np.full(len(one), k) for one, k in zip(pieces, labels, strict=True)], None)
+    assert min(metadata.usual.deviation_low) > 0.5
+    assert max(metadata.usual.deviation_high) < 1.5
