@@ -86,7 +86,7 @@ class PinnedPush:
 
 @dataclass(frozen=True)
 class PinnedMonitor:
-    """Cost of watching a sample, int16 entry, fast form: instructions, most of the time and of a reading; bytes of flash and RAM."""
+    """Cost of watching a sample, int16 entry, fast form: instructions, mostly and with a reading; bytes of flash and RAM."""
 
     core: str
     model: str
@@ -141,7 +141,7 @@ def measure_monitors() -> Iterator[PinnedMonitor]:
     """
     for model in SPECS:
         long, short = (
-            measure_cortex_m("m4", _watched(emit_c(reference_student(model), metadata, "student")), reference_inputs(model))
+            measure_firmware("m4", _watched(emit_c(reference_student(model), metadata, "student")), reference_inputs(model))
             for metadata in (_metadata(model), replace(_metadata(model), usual=_usual(SPECS[model].input_size)))
         )
         ram = long.state_bytes + long.stack_bytes
