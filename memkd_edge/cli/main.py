@@ -2,6 +2,7 @@
 """The command line: parse, call, print. Results go to stdout, logs and progress to stderr; heavy imports stay inside commands."""
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,6 +29,9 @@ RunOption = Annotated[
 ]
 RunRoot = Annotated[Path, typer.Option("--run-root", help="Folder that holds the runs.", envvar="MEMKD_EDGE_RUN_ROOT")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file with a table for each stage.")]
+SerialPort = Annotated[str, typer.Option("--serial", help="The board's serial device, as in /dev/ttyACM0.")]
+BoardChannels = Annotated[str, typer.Option("--channels", help="Names of its columns, joined by commas, if it says none.")]
+Baud = Annotated[int, typer.Option(min=1, help="Bits a second.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there.")]
 
 
@@ -279,6 +283,59 @@ def classify(
 
 
 @app.command(cls=Command)
+def record(
+    port: SerialPort,
+    out: Annotated[Path, typer.Option(help="CSV file to write, new.")],
+    label: Annotated[str, typer.Option(help="What happens; another one can be typed while it records, and Enter.")] = "",
+    subject: Annotated[str, typer.Option(help="Who wears the sensor.")] = "",
+    seconds: Annotated[float, typer.Option(min=0, help="How long; 0: until Ctrl-C.")] = 0.0,
+    channels: BoardChannels = "",
+    baud: Baud = 115200,
+) -> None:
+    """Record a board that says its samples over a serial port, with labels, as `distill` reads it."""
+    from memkd_edge.board_stream import new_file, open_port, readings
+    from memkd_edge.board_stream import record as run_record
+    from memkd_edge.cli.progress import typed_labels
+
+    with open_port(port, baud) as connection, new_file(out) as file:
+        try:
+            source = readings(connection, _listed(channels))
+            recorded = run_record(source, file, label=typed_labels(label), subject=subject, seconds=seconds or math.inf)
+            damaged = f", {recorded.damaged} damaged lines left out" if recorded.damaged else ""
+            typer.echo(f"{recorded.rows:,} samples in {recorded.seconds:.1f} s{damaged}: {out}")
+        except KeyboardInterrupt:
+            typer.echo(f"ended: {out}")
+    if out.stat().st_size == 0:
+        out.unlink()
+
+
+@app.command(cls=Command)
+def watch(
+    model: Annotated[str, typer.Argument(help="A .tflite or .onnx file; model:NAME for its int8 .tflite.")],
+    port: SerialPort,
+    channels: BoardChannels = "",
+    baud: Baud = 115200,
+) -> None:
+    """Show what a model decides on the samples that a board says over a serial port, live."""
+    from memkd_edge.board_stream import open_port, readings
+    from memkd_edge.board_stream import watch as run_watch
+    from memkd_edge.cli.tables import literal
+    from memkd_edge.ready_models import model_file
+    from memkd_edge.streaming import StreamingClassifier
+
+    classifier = StreamingClassifier(model_file(model))
+
+    def say(seconds: float, name: str, score: float) -> None:
+        typer.echo(f"{seconds:9.2f} s  {literal(name)} {score:.2f}" if name else f"{seconds:9.2f} s  not yet")
+
+    with open_port(port, baud) as connection:
+        try:
+            run_watch(readings(connection, _listed(channels)), classifier, say, lambda text: typer.echo(text, err=True))
+        except KeyboardInterrupt:
+            raise typer.Exit(INTERRUPTED) from None
+
+
+@app.command(cls=Command)
 def init(
     folder: Annotated[Path, typer.Argument(help="Where to write.")] = Path("recordings"),
     force: Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")] = False,
@@ -413,6 +470,10 @@ def _page(run: Any) -> Path | None:
 def _print_page(page: Path | None) -> None:
     if page is not None:
         typer.echo(f"Page: {page}")
+
+
+def _listed(names: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in names.split(",") if name.strip())
 
 
 def _print_json(value: Any) -> None:

@@ -3,8 +3,9 @@
 
 import signal
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
 from rich.console import Console
@@ -162,3 +163,15 @@ def _interrupts() -> Iterator[Interrupts]:
         yield interrupts
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def typed_labels(first: str) -> Callable[[], str]:
+    """Return a function that says the label typed last, `first` until one is; a thread reads them from stdin, a line each."""
+    latest = [first]
+
+    def read() -> None:
+        for line in sys.stdin:
+            latest[0] = line.strip()
+
+    threading.Thread(target=read, daemon=True).start()
+    return lambda: latest[0]

@@ -5,6 +5,7 @@ CMake and make are the real ones. For Arduino, PlatformIO, Zephyr, ESP-IDF and T
 functions that the packages use; their manifests are checked against each system's rules, given below as data with their source.
 """
 
+import io
 import itertools
 import json
 import os
@@ -21,6 +22,7 @@ import pytest
 
 from memkd_edge.assets import asset_dir
 from memkd_edge.benchmark.emulation.cores import CORES
+from memkd_edge.board_stream import readings
 from memkd_edge.config import ExportConfig
 from memkd_edge.data.normalisation import normalise
 from memkd_edge.errors import UsageError
@@ -385,6 +387,21 @@ def test_the_arduino_example_builds_as_cpp_and_runs(kind, package, tmp_path):
     folder = package(kind)
     sketch = folder / ("examples/stream/stream.ino" if kind == "arduino" else "src/main.cpp")
     assert_streams(run(build_sketch(folder / SOURCES.get(kind, "src"), sketch, tmp_path)))
+
+
+def test_the_recording_sketch_says_what_record_reads(package, metadata, tmp_path):
+    folder = package("arduino")
+    said = run(build_sketch(folder / "src", folder / "examples/record/record.ino", tmp_path))
+    port = io.BytesIO(b"\n" + said.encode())
+
+    class Port:
+        def read(self, size):
+            return port.read(size) or b"the end\n"
+
+    heard = list(itertools.islice(readings(Port()), 64))
+    assert heard[0].channels == metadata.channels
+    assert heard[0].units == metadata.units
+    np.testing.assert_allclose([one.values for one in heard], [metadata.mean] * 64, atol=1e-4)
 
 
 def build_sketch(sources: Path, sketch: Path, folder: Path) -> Path:
@@ -806,7 +823,7 @@ def test_library_properties_follows_arduinos_specification(package):
     for header in properties["includes"].split(","):
         assert (folder / "src" / header).is_file()
     # A sketch stands in a folder of its name; keywords.txt separates by single tabs.
-    assert [path.parent.name for path in (folder / "examples").rglob("*.ino")] == ["stream"]
+    assert sorted(path.parent.name for path in (folder / "examples").rglob("*.ino")) == ["record", "stream"]
     headers = (folder / "src" / f"{NAME}.h").read_text() + (folder / "src" / f"{NAME}_selftest.h").read_text()
     words = [line.split("\t") for line in (folder / "keywords.txt").read_text().splitlines() if not line.startswith("#")]
     assert {kind for _, kind in words} == {"KEYWORD1", "KEYWORD2", "LITERAL1"}

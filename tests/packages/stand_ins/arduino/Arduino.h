@@ -12,6 +12,12 @@ struct SerialPort {
     void print(const char *text) {
         printf("%s", text);
     }
+    void print(double number, int digits) {
+        printf("%.*f", digits, number);
+    }
+    void print(int number) {
+        printf("%d", number);
+    }
     void println(const char *text) {
         printf("%s\n", text);
     }

@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A board that says its samples over a serial port as lines of CSV: recorded with labels, or decided by a model, live.
+
+    acc_x [m/s2],acc_y [m/s2],acc_z [m/s2]        the channels, again now and then, so that who listens later hears them
+    0.125,-0.031,9.812                            one sample a line
+
+Lines that begin with # are skipped. The sketch in examples/record of the arduino package speaks so.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from memkd_edge.errors import MemkdEdgeError, UsageError
+from memkd_edge.streaming import StreamingClassifier
+
+LONGEST_LINE = 4096  # bytes
+SILENT_S = 10.0  # without a line: the board says nothing
+RATE_AFTER_S = 5.0  # of samples, until their rate is compared with the model's
+RATE_TOLERANCE = 0.1  # of the model's rate
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a line said. channels: as the board names them, without units; units: "" where it names none.
+
+    values: one a channel, or None for a line that was damaged.
+    """
+
+    channels: tuple[str, ...]
+    units: tuple[str, ...]
+    values: tuple[float, ...] | None
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What `record` wrote: rows, damaged lines that have none, seconds from the first row to the last."""
+
+    rows: int
+    damaged: int
+    seconds: float
+
+
+def open_port(port: str, baud: int) -> Any:
+    """Open serial port `port`; its read(size) returns what there is within a tenth of a second.
+
+    Raises:
+        MemkdEdgeError: it cannot be opened.
+    """
+    import serial
+
+    try:
+        return serial.Serial(port, baud, timeout=0.1)
+    except (serial.SerialException, OSError, ValueError) as error:
+        raise MemkdEdgeError(f"cannot open {port}: {error}; name the board's serial device with --serial") from error
+
+
+def readings(
+    connection: Any, channels: Sequence[str] = (), *, silent_s: float = SILENT_S, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Reading]:
+    """Yield what the board says, line by line, from the first whole line on.
+
+    Args:
+        connection: as `open_port` returns.
+        channels: names of its columns, where it does not say them itself.
+        silent_s: seconds without a line after which it counts as silent.
+
+    Raises:
+        MemkdEdgeError: the board is silent, never names its channels, or the port is gone.
+    """
+    names, units = tuple(channels), ("",) * len(channels)
+    pending, whole = b"", False
+    began = heard = clock()
+    while True:
+        try:
+            chunk = connection.read(256)
+        except OSError as error:
+            raise MemkdEdgeError(f"the port is gone ({error}); was the board unplugged?") from error
+        *lines, pending = (pending + chunk).split(b"\n")
+        pending = pending[-LONGEST_LINE:]
+        if lines:
+            heard = clock()
+        elif clock() - heard > silent_s:
+            raise MemkdEdgeError(f"no line came for {silent_s:g} s; check port, --baud, wiring and power")
+        for line in lines:
+            text = line.decode("utf-8", errors="replace").strip()
+            # What was under way when we began to listen is no whole line.
+            if not whole or not text or text.startswith("#"):
+                whole = True
+                continue
+            cells = [cell.strip() for cell in text.split(",")]
+            numbers = _numbers(cells)
+            if numbers is None and _is_header(cells):
+                names, units = _named(cells)
+            elif names:
+                yield Reading(names, units, numbers if numbers is not None and len(numbers) == len(names) else None)
+            elif heard - began > silent_s:
+                raise MemkdEdgeError("the board does not say its channels; name them with --channels")
+
+
+def record(
+    source: Iterator[Reading],
+    out: TextIO,
+    *,
+    label: Callable[[], str],
+    subject: str = "",
+    seconds: float = math.inf,
+    clock: Callable[[], float] = time.monotonic,
+) -> Recorded:
+    """Write readings as a recording that `distill` reads: time,subject,channels...,label; one row a sample.
+
+    Ends after `seconds`, or with `source`; rows are flushed as they come, so what was written stays when something ends it.
+
+    Args:
+        out: the file, new.
+        label: says what happens now; "" for nothing that is to be learnt.
+        subject: who wears the sensor; without one there is no such column.
+
+    Raises:
+        MemkdEdgeError: as `readings`; the board names other channels on the way; the file cannot be written.
+    """
+    rows = damaged = 0
+    first = last = 0.0
+    channels: tuple[str, ...] = ()
+    for reading in source:
+        now = clock()
+        if not channels:
+            channels, first = reading.channels, now
+            named = [f"{name} [{unit}]" if unit else name for name, unit in zip(channels, reading.units, strict=True)]
+            _write(out, ["time", *(["subject"] if subject else []), *named, "label"])
+        if reading.channels != channels:
+            raise MemkdEdgeError(
+                f"the board named other channels on the way ({', '.join(reading.channels)}); what came before is in the file"
+            )
+        if now - first >= seconds:
+            break
+        if reading.values is None:
+            damaged += 1
+            continue
+        _write(out, [f"{now - first:.4f}", *([subject] if subject else []), *(f"{value:g}" for value in reading.values), label()])
+        rows, last = rows + 1, now
+    return Recorded(rows, damaged, last - first if rows else 0.0)
+
+
+def watch(
+    source: Iterator[Reading],
+    classifier: StreamingClassifier,
+    say: Callable[[float, str, float], None],
+    note: Callable[[str], None],
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Push readings into `classifier`, whose channels are found by name.
+
+    Args:
+        say: is told seconds since the first sample, the class held ("" for not yet) and its score, whenever that class changes.
+        note: is told of samples that come at another rate than the model's, once.
+
+    Raises:
+        UsageError: the board lacks a channel of the model.
+        MemkdEdgeError: as `readings`.
+    """
+    wanted, rate = classifier.metadata.channels, classifier.metadata.sample_rate_hz
+    columns: list[int] = []
+    held: int | None = None
+    start, samples = 0.0, 0
+    for reading in source:
+        if not columns:
+            missing = [name for name in wanted if name not in reading.channels]
+            if missing:
+                raise UsageError(
+                    f"the board has no channel {', '.join(missing)}: it says {', '.join(reading.channels)}; the model needs "
+                    f"{', '.join(wanted)}"
+                )
+            columns, start = [reading.channels.index(name) for name in wanted], clock()
+        if reading.values is None:
+            classifier.gap(1)
+            continue
+        scores = classifier.push([reading.values[column] for column in columns])
+        samples += 1
+        elapsed = clock() - start
+        if rate and elapsed > RATE_AFTER_S:
+            found = samples / elapsed
+            if abs(found - rate) > RATE_TOLERANCE * rate:
+                note(f"samples come at {found:.1f} a second; the model was trained on {rate:g}")
+            rate = None
+        if scores is not None and classifier.decision != held:
+            held = classifier.decision
+            say(elapsed, "" if held is None else classifier.labels[held], 0.0 if held is None else float(scores[held]))
+
+
+def new_file(path: Path) -> TextIO:
+    """Open a new recording.
+
+    Raises:
+        UsageError: a file stands there.
+        MemkdEdgeError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("x", encoding="utf-8", newline="")
+    except FileExistsError:
+        raise UsageError(f"{path} exists; name another file with --out") from None
+    except OSError as error:
+        raise MemkdEdgeError(f"cannot write {path}: {error.strerror}; name another file with --out") from error
+
+
+def _write(out: TextIO, cells: Sequence[str]) -> None:
+    import csv
+
+    try:
+        csv.writer(out, lineterminator="\n").writerow(cells)
+        out.flush()
+    except OSError as error:
+        raise MemkdEdgeError(f"cannot write {out.name}: {error.strerror}; free space there") from error
+
+
+def _numbers(cells: Sequence[str]) -> tuple[float, ...] | None:
+    with suppress(ValueError):
+        numbers = tuple(float(cell) for cell in cells)
+        return numbers if all(map(math.isfinite, numbers)) else None
+    return None
+
+
+def _is_header(cells: Sequence[str]) -> bool:
+    """No cell of a header is a number or empty, and no two are the same."""
+    return all(cell and _numbers([cell]) is None and cell[0].isalpha() for cell in cells) and len(set(cells)) == len(cells)
+
+
+def _named(cells: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Split `acc_x [m/s2]` into name and unit."""
+    parts = [cell.partition("[") for cell in cells]
+    return tuple(name.strip() for name, _, _ in parts), tuple(unit.rstrip("] ") for _, _, unit in parts)

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A board on a serial port, played through a pseudo-terminal: recorded so that `distill` reads it, and watched by a model."""
+
+import contextlib
+import io
+import os
+import pty
+import threading
+import time
+import tty
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from memkd_edge.board_stream import Reading, open_port, readings, record, watch
+from memkd_edge.data.recording_loading import load_recordings
+from memkd_edge.errors import MemkdEdgeError, UsageError
+from memkd_edge.streaming import StreamingClassifier
+from tests.data.test_data_report import called
+from tests.test_classification import model_file
+
+pytest.importorskip("serial", reason="needs pyserial: pip install 'memkd-edge[serial]'")
+
+Board = tuple[Callable[[str], None], str]
+
+
+@pytest.fixture
+def board() -> Iterator[Board]:
+    """A function that says text as the board, from a thread and a little later, and the name of the port to listen at."""
+    ours, port = pty.openpty()
+    tty.setraw(ours)
+    tty.setraw(port)
+    threads = []
+
+    def say(text: str) -> None:
+        def run() -> None:
+            time.sleep(0.3)
+            with contextlib.suppress(OSError):
+                left = text.encode()
+                while left:
+                    left = left[os.write(ours, left[:512]) :]
+
+        threads.append(threading.Thread(target=run, daemon=True))
+        threads[-1].start()
+
+    yield say, os.ttyname(port)
+    for thread in threads:
+        thread.join(5)
+    os.close(ours)
+    os.close(port)
+
+
+def spoken(count: int) -> str:
+    return "cut off\n# hello\nacc_x [m/s2],acc_y [m/s2]\n" + "".join(f"{t / 10:g},{-t}\n" for t in range(count))
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 0.01
+        return self.now
+
+
+def heard(text: str, **options: object) -> list[Reading]:
+    """What is read of `text` from a port that is gone at its end."""
+
+    class Port:
+        source = io.BytesIO(text.encode())
+
+        def read(self, size: int) -> bytes:
+            chunk = self.source.read(min(size, 7))
+            if not chunk:
+                raise OSError("gone")
+            return chunk
+
+    found: list[Reading] = []
+
+    def collect() -> None:
+        for one in readings(Port(), **options):  # type: ignore[arg-type]
+            found.append(one)
+
+    with pytest.raises(MemkdEdgeError, match="unplugged"):
+        collect()
+    return found
+
+
+def test_lines_are_read_with_names_units_and_damage() -> None:
+    text = "1,2\nacc_x [m/s2],gyro [rad/s]\r\n1,2\n3\n# 4,5\n4,nan\n\n-5e-1,6\na,b\n7,8\n"
+    found = heard(text)
+    names, units = ("acc_x", "gyro"), ("m/s2", "rad/s")
+    assert found == [
+        Reading(names, units, (1.0, 2.0)),
+        Reading(names, units, None),
+        Reading(names, units, None),
+        Reading(names, units, (-0.5, 6.0)),
+        Reading(("a", "b"), ("", ""), (7.0, 8.0)),
+    ]
+    # Without names no sample is taken; with them the board need not say any.
+    assert heard("x\n1,2\n3,4\n") == []
+    assert [one.values for one in heard("x\n1,2\n3,4\n", channels=("p", "q"))] == [(1.0, 2.0), (3.0, 4.0)]
+
+
+def test_a_silent_or_nameless_board_is_named(board: Board) -> None:
+    say, port = board
+    with open_port(port, 115200) as connection:
+        with pytest.raises(MemkdEdgeError, match=r"no line came for 0\.2 s; check port"):
+            next(readings(connection, silent_s=0.2))
+        say("1,2\n" * 2000)
+        with pytest.raises(MemkdEdgeError, match="does not say its channels; name them with --channels"):
+            next(readings(connection, silent_s=0.05, clock=Clock()))
+    with pytest.raises(MemkdEdgeError, match="cannot open /dev/none"):
+        open_port("/dev/none", 115200)
+
+
+def test_a_recording_is_what_distill_reads(board: Board, tmp_path: Path) -> None:
+    say, port = board
+    for subject in ("s01", "s02"):
+        say(spoken(220))
+        labels = iter(["walk"] * 100 + [""] * 20 + ["rest"] * 80)
+        with open_port(port, 115200) as connection, (tmp_path / f"{subject}.csv").open("w") as out:
+            got = record(readings(connection), out, label=lambda: next(labels), subject=subject, seconds=2.0, clock=Clock())  # noqa: B023
+        assert (got.rows, got.damaged) == (200, 0)
+        assert got.seconds == pytest.approx(1.99)
+        time.sleep(0.2)
+    data = load_recordings(tmp_path)
+    assert data.channels == ("acc_x", "acc_y")
+    assert data.units == ("m/s2", "m/s2")
+    assert sorted(one.subject for one in (*data.train, *data.test)) == ["s01", "s02"]
+    assert data.sample_rate_hz == pytest.approx(100)
+    one = data.train[0]
+    np.testing.assert_allclose(one.x[:5], [[0, 0], [0.1, -1], [0.2, -2], [0.3, -3], [0.4, -4]], atol=1e-6)
+    assert [data.labels[k] if k >= 0 else "" for k in one.y[[0, 99, 110, 130]]] == ["walk", "walk", "", "rest"]
+
+
+def test_damaged_lines_have_no_row_and_other_channels_end_it() -> None:
+    names, units = ("p", "q"), ("", "g")
+    source = [Reading(names, units, (1.0, 2.5)), Reading(names, units, None), Reading(("p",), ("",), (1.0,))]
+    out = io.StringIO()
+    with pytest.raises(MemkdEdgeError, match="other channels on the way \\(p\\)"):
+        record(iter(source), out, label=lambda: "a,b", clock=Clock())
+    assert out.getvalue() == 'time,p,q [g],label\n0.0000,1,2.5,"a,b"\n'
+    got = record(iter(source[:2]), io.StringIO(), label=lambda: "", clock=Clock())
+    assert (got.rows, got.damaged) == (1, 1)
+
+
+def test_a_model_decides_on_what_the_board_says(tmp_path: Path) -> None:
+    file = model_file(tmp_path / "steps.tflite")
+    x = np.repeat(np.random.default_rng(0).normal(size=(6, 2)), 50, 0) * [1.5, 0.6] + [0.0, 9.8]
+    # The board's columns stand in another order than the model's, and it has one more.
+    names, units = ("acc_x", "temperature", "acc_y"), ("", "", "")
+    source = [Reading(names, units, (float(a), 20.0, float(b))) for a, b in x]
+    source.insert(100, Reading(names, units, None))
+    said: list[tuple[float, str, float]] = []
+    notes: list[str] = []
+    clock = Clock()
+    watch(iter(source), StreamingClassifier(file), lambda *one: said.append(one), notes.append, clock)
+    reference = StreamingClassifier(file)
+    expected, held = [], None
+    for t, (a, b) in enumerate(x):
+        if t == 100:
+            reference.gap(1)
+        scores = reference.push(np.array([b, a], np.float32))
+        if reference.decision != held:
+            held = reference.decision
+            expected.append((reference.labels[held], pytest.approx(float(scores[held]))))
+    assert [(name, score) for _, name, score in said] == expected
+    assert len(said) > 1
+    assert not notes  # the clock ends before samples are counted
+    slow = [Reading(names, units, (0.0, 0.0, 9.8))] * 1000
+    watch(iter(slow), StreamingClassifier(file), lambda *_: None, notes.append, Clock())
+    assert notes == ["samples come at 100.0 a second; the model was trained on 50"]
+    with pytest.raises(UsageError, match="no channel acc_y: it says acc_x; the model needs acc_y, acc_x"):
+        watch(iter([Reading(("acc_x",), ("",), (1.0,))]), StreamingClassifier(file), lambda *_: None, notes.append)
+
+
+def test_commands(board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    say, port = board
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    say(spoken(50) + "acc_x,acc_y\n" * 3)
+    out = tmp_path / "new" / "r.csv"
+    code, _, err = called(
+        monkeypatch, capsys, "record", "--serial", port, "--out", str(out), "--label", "walk", "--seconds", ".2"
+    )
+    assert code in (0, 1), err  # the board may go on with other channels before the time is over
+    assert out.read_text().splitlines()[0] == "time,acc_x [m/s2],acc_y [m/s2],label"
+    assert out.read_text().splitlines()[1].endswith("0,0,walk")
+    code, _, err = called(monkeypatch, capsys, "record", "--serial", port, "--out", str(out), "--label", "walk")
+    assert (code, "exists; name another file with --out" in err) == (2, True)
+    code, _, err = called(monkeypatch, capsys, "watch", str(tmp_path / "none.tflite"), "--serial", port)
+    assert code == 2
