@@ -17,7 +17,8 @@ class Contract:
 
     reset, decides, margin and refuse_below (in logits): as in the metadata. staggered: two states, half a window apart. window:
     samples of one, 0 where none is counted. not_yet: samples after the beginning that get no decision. hold: missing samples up
-    to which the last one is held.
+    to which the last one is held. fidelity: in words, how often its integers decide as the float student along a stream; "" where
+    that is not known.
     """
 
     reset: Reset
@@ -28,6 +29,7 @@ class Contract:
     window: int
     not_yet: int
     hold: int
+    fidelity: str = ""
 
     @property
     def refuses(self) -> bool:
@@ -47,7 +49,7 @@ class Contract:
     @property
     def sentences(self) -> list[str]:
         """The contract in words."""
-        return [sentence for sentence in (*self._state(), self._held(), self._refused(), self._gaps()) if sentence]
+        return [sentence for sentence in (*self._state(), self._held(), self._refused(), self._gaps(), self.fidelity) if sentence]
 
     def _state(self) -> list[str]:
         first = f" after the first {_samples(self.not_yet)}" if self.not_yet else ""
@@ -107,7 +109,22 @@ def contract(metadata: Metadata, *, resampled: bool) -> Contract:
         not_yet = 0 if metadata.reset == Reset.WINDOW else warm_up
     counted = window if staggered or at_ends else 0
     margin, floor = metadata.decision_margin, metadata.refuse_below
-    return Contract(metadata.reset, metadata.decides, margin, floor, staggered, counted, not_yet, hold)
+    fidelity = _fidelity(metadata)
+    return Contract(metadata.reset, metadata.decides, margin, floor, staggered, counted, not_yet, hold, fidelity)
+
+
+def stream_in_words(samples: int, held_out: int) -> str:
+    """Return what stream a model's integers were compared with its float student along; see `Metadata.stream_agreement`."""
+    looped = f" ({held_out:,} different ones, looped)" if held_out < samples else ""
+    return f"{samples:,} held-out samples without a reset{looped}"
+
+
+def _fidelity(metadata: Metadata) -> str:
+    if metadata.stream_agreement is None:
+        return ""
+    stream = stream_in_words(metadata.stream_samples, metadata.stream_held_out)
+    share = f"{metadata.stream_agreement:.4f} of the decisions"
+    return f"Its integers ({metadata.arithmetic}) agree with the float student on {share} along {stream}, measured."
 
 
 def _steps(resampling: Resampling, samples: int) -> int:

@@ -76,6 +76,8 @@ class Metadata:
     reset: when the state is reset in use. "never": trained on streams; "window": on windows of window_length samples that may be
     cut anywhere; "event": the caller starts each series. decides: what the model was taught to decide, "every_sample" or
     "window_end". decision_margin: in logits, by which another class must lead before the decision leaves the one held.
+    stream_agreement: of a model that is never reset, share of decisions that its integers and the float student have in common
+    along stream_samples held-out samples, of which stream_held_out are different: fewer where they were looped; measured.
     refuse_below: in logits; where the class held does not lead every other by so much the answer is none. None: always an answer.
     arithmetic: "float32", "int8" or "int16x8"; input_scale, input_zero_point: of the tensor `x`, real = scale * (q - zero_point).
     input: what a step takes: "normalised" x; "raw" with `counts_per_unit` [C] int16 sensor counts (counts of one physical unit),
@@ -111,17 +113,21 @@ class Metadata:
     decision_margin: float = 0.0
     refuse_below: float | None = None
     usual: SignalRange = field(default_factory=SignalRange)
+    stream_agreement: float | None = None
+    stream_samples: int = 0
+    stream_held_out: int = 0
     format: int = FORMAT
 
     def to_json(self) -> str:
         """Serialise to compact JSON with sorted keys, so that equal metadata gives equal bytes.
 
-        What a model is for stands there unless it is for windows, as models were before metadata said so.
+        What a model is for stands there unless it is for windows, as models were before metadata said so; how its integers do
+        along streams where that is known.
         """
         values = asdict(self)
         if not self.usual.samples:
             del values["usual"]
-        for name in ("reset", "decides", "decision_margin", "refuse_below"):
+        for name in _UNLESS_DEFAULT:
             if values[name] == getattr(Metadata, name):
                 del values[name]
         return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -169,6 +175,15 @@ class Metadata:
             raise MemkdEdgeError(f"{source}: not memkd-edge metadata ({error})") from error
 
 
+_UNLESS_DEFAULT = (
+    "reset",
+    "decides",
+    "decision_margin",
+    "refuse_below",
+    "stream_agreement",
+    "stream_samples",
+    "stream_held_out",
+)
 _WORDS: dict[str, type[StrEnum]] = {"arithmetic": Arithmetic, "input": InputKind, "reset": Reset, "decides": Decision}
 
 
@@ -211,6 +226,8 @@ def _check_values(found: Metadata) -> None:
         raise ValueError("a decision at window ends needs a window_length")
     if not 0 <= found.decision_margin < math.inf:
         raise ValueError(f"decision_margin is {found.decision_margin}")
+    if found.stream_agreement is not None and not 0 <= found.stream_agreement <= 1:
+        raise ValueError(f"stream_agreement is {found.stream_agreement}")
     if found.refuse_below is not None and not math.isfinite(found.refuse_below):
         raise ValueError(f"refuse_below is {found.refuse_below}")
     for name in ("input_length", "output_length", "factor"):

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from memkd_edge.cli.stream_tables import stream_figures, streams_in_words
 from memkd_edge.cli.tables import NONE, Grid, show
+from memkd_edge.contract import stream_in_words
 from memkd_edge.formats.inspection import Inspection, TensorInfo
 
 if TYPE_CHECKING:  # they load torch, which `inspect` has no use for
@@ -34,6 +36,8 @@ def print_verification(report: VerifyReport) -> None:
     """Print what the run decides along streams, then what each runtime gave for each file."""
     if report.along:
         show(stream_figures("Along the test streams", report.along), streams_in_words(next(iter(report.along.values()))))
+    if any(file.without_reset for file in report.files):
+        show(*_without_reset(report.files))
     for file in report.files:
         show(_table(report, file))
         show(*(f"note: {note}" for note in file.notes))
@@ -43,6 +47,16 @@ def print_verification(report: VerifyReport) -> None:
         f"stream of {report.stream_steps:,} steps without a reset. Integers are compared with the numpy reference; * in single "
         "steps from its states, where a rounding tie may differ."
     )
+
+
+def _without_reset(files: Sequence[FileReport]) -> tuple[Grid, str]:
+    """Return how integers do along a long stream, and what stream that is."""
+    rows = Grid("Integers against the float student, never reset", "file", "arithmetic", "agreement", "at least", "logit error")
+    for file in files:
+        for arithmetic, one in file.without_reset.items():
+            rows.add_row(file.file, arithmetic, f"{one.agreement:.4f}", f"{one.limit:g}", f"{one.logit_error:.2g} (mean)")
+    one = next(one for file in files for one in file.without_reset.values())
+    return rows, f"Measured at {one.decisions:,} decisions along {stream_in_words(one.samples, one.held_out)}."
 
 
 def _table(report: VerifyReport, file: FileReport) -> Grid:

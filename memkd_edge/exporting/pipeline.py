@@ -24,9 +24,18 @@ from memkd_edge.runs import Run
 from memkd_edge.scores import auc_prc
 from memkd_edge.threads import torch_threads
 from memkd_edge.verification.golden import as_input, golden_vectors
-from memkd_edge.verification.pipeline import ParityError, VerifyReport, exported_files, quantized, verify_run
+from memkd_edge.verification.never_reset import LongStream, float_logits, stream_agreement
+from memkd_edge.verification.pipeline import (
+    ParityError,
+    VerifyReport,
+    exported_files,
+    feed,
+    held_out_stream,
+    quantized,
+    verify_run,
+)
 from memkd_edge.verification.reference_runner import integer_logits
-from memkd_edge.vocabulary import Arithmetic, InputKind
+from memkd_edge.vocabulary import Arithmetic, InputKind, Reset
 
 Answer = Callable[[NDArray[np.float32]], NDArray[Any]]
 
@@ -71,7 +80,8 @@ class Model:
     """What is exported. name: stem of all files and prefix of C functions. metadata: with the input that the files will take.
 
     x_calibration: normalised training series [N, T, C]; raw: a test series in physical units [T, C], the source of the golden
-    vector. arithmetic: int8, int16x8 or float32. tuned: the student was fine-tuned through its integers.
+    vector. arithmetic: int8, int16x8 or float32. tuned: the student was fine-tuned through its integers. endless: what its
+    integers are compared with it along, where it is never reset.
     """
 
     name: str
@@ -81,15 +91,27 @@ class Model:
     raw: NDArray[np.float32]
     arithmetic: Arithmetic
     tuned: bool
+    endless: LongStream | None = None
 
     @cached_property
     def integers(self) -> QuantizedClassifier:
         """The integer model of the student."""
         return quantized(self.student, self.metadata, self.x_calibration, self.tuned)
 
-    def described(self, answer: Answer) -> Metadata:
-        """The metadata with a golden vector; `answer` gives the real logits [K] after the file's x [1, T, C]."""
-        return replace(self.metadata, golden=golden_vectors(self.metadata, self.raw, answer))
+    @cached_property
+    def of_integers(self) -> Metadata:
+        """The metadata with arithmetic and, where the model is never reset, how its integers do along streams."""
+        described = replace(self.metadata, arithmetic=self.arithmetic)
+        if self.endless is None:
+            return described
+        expected = float_logits(self.student, self.endless)
+        found = stream_agreement(self.integers, self.arithmetic, feed(self.metadata), self.endless, expected)
+        return replace(
+            described,
+            stream_agreement=round(found.agreement, 5),
+            stream_samples=found.samples,
+            stream_held_out=found.held_out,
+        )
 
 
 def export(run: Run, config: ExportConfig, *, force: bool = False) -> ExportReport:
@@ -110,7 +132,8 @@ def export(run: Run, config: ExportConfig, *, force: bool = False) -> ExportRepo
     tuned = _finetuned(run, arithmetic) if config.finetune else None
     student = tuned or read_student(run)
     metadata = _with_input(run.metadata, config, arithmetic)
-    model = Model(name, student, metadata, kept.x_calibration, kept.x_raw_golden[0], arithmetic, tuned is not None)
+    endless = held_out_stream(run) if run.metadata.reset == Reset.NEVER else None
+    model = Model(name, student, metadata, kept.x_calibration, kept.x_raw_golden[0], arithmetic, tuned is not None, endless)
     files = build_files(model, config)
     if config.package:
         files |= build_package(model, config)
@@ -127,7 +150,8 @@ def export(run: Run, config: ExportConfig, *, force: bool = False) -> ExportRepo
         else:
             weights.unlink(missing_ok=True)
     in_float = arithmetic == Arithmetic.FLOAT32 or config.format == "onnx"
-    report = verify_run(run, verifiable, config.min_agreement, metadata, None if in_float else model.integers)
+    described = replace(metadata, arithmetic=arithmetic)
+    report = verify_run(run, verifiable, config.min_agreement, described, None if in_float else model.integers)
     if report.failures:
         raise ParityError(report)
     rounding = None if in_float else _rounding(model, kept.x_test, kept.y_test)
@@ -152,10 +176,10 @@ def build_files(model: Model, config: ExportConfig) -> dict[str, bytes]:
 
     if model.arithmetic == Arithmetic.FLOAT32:
         physical = model.metadata.input == InputKind.RAW
-        described = model.described(_float_answer(_folded(student, model.metadata) if physical else student))
+        described = _golden(model, model.metadata, _float_answer(_folded(student, model.metadata) if physical else student))
         return {f"{name}_float32.tflite": write_tflite_float(student, described, physical=physical, strip=config.strip)}
     integers = model.integers
-    described = model.described(_integer_answer(integers, model.arithmetic))
+    described = _golden(model, model.of_integers, _integer_answer(integers, model.arithmetic))
     data = write_tflite(integers, described, interface=model.arithmetic, strip=config.strip)
     return {f"{name}_{model.arithmetic}.tflite": data}
 
@@ -170,7 +194,7 @@ def build_package(model: Model, config: ExportConfig) -> dict[str, bytes]:
 
     if model.arithmetic == Arithmetic.FLOAT32:
         raise UsageError(f"--package {config.package} is an integer model; take --quantize int8 or int16x8")
-    files = package_files(config.package, model.integers, model.metadata, name=model.name, interface=model.arithmetic)
+    files = package_files(config.package, model.integers, model.of_integers, name=model.name, interface=model.arithmetic)
     return {f"{model.name}-{config.package}/{path}": data for path, data in files.items()}
 
 
@@ -178,6 +202,12 @@ def _arithmetic(config: ExportConfig) -> Arithmetic:
     check(config)
     default = Arithmetic.FLOAT32 if config.format == "onnx" else Arithmetic.INT8
     arithmetic = Arithmetic(config.quantize) if config.quantize else default
+    if config.samples:
+        if arithmetic == Arithmetic.FLOAT32 or config.format == "onnx":
+            raise UsageError(f"--samples {config.samples} is for integer models; take --quantize int8 with --format tflite or c")
+        if config.samples == "int8" and arithmetic == Arithmetic.INT16X8:
+            raise UsageError("--quantize int16x8 has int16 samples; leave out --samples int8, or take --quantize int8")
+        arithmetic = Arithmetic.INT16X8 if config.samples == "int16" else Arithmetic.INT8
     if config.finetune and (arithmetic == Arithmetic.FLOAT32 or config.format == "onnx"):
         raise UsageError("--finetune trains through the integer arithmetic of .tflite and C; take --quantize int8 or int16x8")
     return arithmetic
@@ -218,11 +248,10 @@ def _c_files(model: Model) -> dict[str, bytes]:
     from memkd_edge.writers.c_integer import emit_c
     from memkd_edge.writers.c_text import licence
 
-    described = replace(model.metadata, arithmetic=model.arithmetic)
     if model.arithmetic == Arithmetic.FLOAT32:
-        folder, sources = "c_float32", emit_c_float(model.student, described, model.name)
+        folder, sources = "c_float32", emit_c_float(model.student, model.metadata, model.name)
     else:  # the same sources serve both integer interfaces
-        folder, sources = "c", emit_c(model.integers, described, model.name)
+        folder, sources = "c", emit_c(model.integers, model.of_integers, model.name)
     files = {file: text.encode() for file, text in sources.items()} | licence()
     return {f"{folder}/{file}": data for file, data in files.items()}
 
@@ -237,7 +266,9 @@ def _onnx_files(model: Model, *, strip: bool) -> dict[str, bytes]:
         raise UsageError(f"a {student.spec.kind} student has no streaming ONNX form; distil with --student lstm or gru")
     if model.metadata.input == InputKind.RAW:
         student = _folded(student, model.metadata)
-    described = model.described(_float_answer(student)) if model.arithmetic == Arithmetic.FLOAT32 else model.metadata
+    described = (
+        _golden(model, model.metadata, _float_answer(student)) if model.arithmetic == Arithmetic.FLOAT32 else model.metadata
+    )
     embedded = None if strip else replace(described, arithmetic=model.arithmetic)
     step, sequence = write_onnx_step(student, embedded), write_onnx_sequence(student, embedded)
     if model.arithmetic == Arithmetic.INT8:
@@ -255,6 +286,11 @@ def _folded(student: LstmClassifier | GruClassifier, metadata: Metadata) -> Lstm
         weight.div_(torch.tensor(metadata.std))
         bias.sub_(weight @ torch.tensor(metadata.mean))
     return folded
+
+
+def _golden(model: Model, metadata: Metadata, answer: Answer) -> Metadata:
+    """Return `metadata` with a golden vector; `answer` gives the real logits [K] after the file's x [1, T, C]."""
+    return replace(metadata, golden=golden_vectors(metadata, model.raw, answer))
 
 
 def _float_answer(student: Classifier) -> Answer:

@@ -8,6 +8,7 @@ series against the first runtime that runs it, and against the golden vectors it
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from memkd_edge.threads import torch_threads
 from memkd_edge.verification.along_streams import float_scores, integer_scores
 from memkd_edge.verification.c_runtime import c_runners
 from memkd_edge.verification.golden import as_input, read_golden
+from memkd_edge.verification.never_reset import LongStream, StreamAgreement, failures, float_logits, long_stream, stream_agreement
 from memkd_edge.verification.runtime_check import (
     FLOAT_TOLERANCE,
     STREAM_STEPS,
@@ -55,7 +57,7 @@ C_FOLDERS = ("c", "c_float32")
 class FileReport:
     """One file: its size, hash, arithmetic and what each runtime gave. failures: the gates that failed; notes: what else to know.
 
-    input, counts_per_unit: what its x stands for, as in `Metadata`.
+    input, counts_per_unit: what its x stands for, as in `Metadata`. without_reset: of a model that is never reset, by arithmetic.
     """
 
     file: str
@@ -67,6 +69,7 @@ class FileReport:
     results: tuple[RuntimeResult, ...]
     failures: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    without_reset: dict[Arithmetic, StreamAgreement] = field(default_factory=dict)
 
     @property
     def agreement(self) -> float | None:
@@ -166,6 +169,7 @@ def verify_run(
     Raises as `verify` does, but for the gates: the caller finds those in the report.
     """
     kept, streams = read_series(run), read_streams(run)
+    endless = held_out_stream(run) if run.metadata.reset == Reset.NEVER else None
     folder, files, known = run.path / "export", [], _recorded(run)
     along: dict[str, dict[str, Any]] = {}
     students: dict[Path, _Student] = {}
@@ -174,7 +178,7 @@ def verify_run(
         tuned = path.with_suffix(".safetensors")  # stands beside a file that was fine-tuned
         weights = tuned if tuned.is_file() else run.path / STUDENT
         if weights not in students:
-            students[weights] = _Student(weights, kept, tuned.is_file(), integers)
+            students[weights] = _Student(weights, kept, tuned.is_file(), integers, endless)
         student = students[weights]
         metadata = described or _as_recorded(run.metadata, known.get(name))
         if path.suffix == ".c":
@@ -184,7 +188,7 @@ def verify_run(
             if opened.metadata is not None and opened.interface.logits.dtype != "float32":
                 opened = replace(opened, model=student.integers(opened.metadata))
             ways = [opened]
-        files.append(_measured(path, name, ways, student.reference, min_agreement))
+        files.append(student.with_gate(_measured(path, name, ways, student.reference, min_agreement), ways, min_agreement))
         if streams and "float" not in along:
             along["float"] = float_scores(student.model, streams, run.metadata)
         for way in ways:
@@ -230,11 +234,15 @@ def float_reference(student: Classifier, x: NDArray[np.float32], y: NDArray[np.i
 class _Student:
     """A float student that files are measured against: its answers, and its integers, each computed once.
 
-    tuned: it was fine-tuned through its integers. integers: where they are known; else they are computed for each input.
+    tuned: it was fine-tuned through its integers. integers: where they are known; else they are computed for each input. endless:
+    what it is compared with its integers along, where it is never reset.
     """
 
-    def __init__(self, weights: Path, series: RunSeries, tuned: bool, integers: QuantizedClassifier | None) -> None:
+    def __init__(
+        self, weights: Path, series: RunSeries, tuned: bool, integers: QuantizedClassifier | None, endless: LongStream | None
+    ) -> None:
         self.model = load_classifier(weights)
+        self._endless = endless
         self.reference = float_reference(self.model, series.x_test, series.y_test)
         self._x_calibration, self._tuned, self._known = series.x_calibration, tuned, integers
         self._computed: dict[Any, QuantizedClassifier] = {}
@@ -247,6 +255,24 @@ class _Student:
         if key not in self._computed:
             self._computed[key] = quantized(self.model, metadata, self._x_calibration, self._tuned)
         return self._computed[key]
+
+    @cached_property
+    def _along(self) -> NDArray[np.float64]:
+        """Its logits along the endless stream."""
+        assert self._endless is not None
+        return float_logits(self.model, self._endless)
+
+    def with_gate(self, file: FileReport, ways: Sequence["_Opened"], min_agreement: float) -> FileReport:
+        """Return the report with how the file's integers decide without a reset, and the gate on it."""
+        if self._endless is None or (model := ways[0].model) is None:
+            return file
+        found = {
+            arithmetic: stream_agreement(model, arithmetic, ways[0].feed, self._endless, self._along, min_agreement)
+            for arithmetic in (Arithmetic.INT8, Arithmetic.INT16X8)
+        }
+        own = {arithmetic: one for arithmetic, one in found.items() if arithmetic in {way.arithmetic for way in ways}}
+        failed = failures(own, finer=found[Arithmetic.INT16X8])
+        return replace(file, without_reset=own, failures=(*file.failures, *failed))
 
 
 @dataclass(frozen=True)
@@ -296,9 +322,7 @@ def _open(path: Path, described: Metadata | None = None) -> _Opened:
         golden = read_golden(metadata, str(path))
     known = metadata or described
     # As it is used: onnxruntime would share the activations' scales over all series of a call.
-    return _Opened(
-        interface, arithmetic, runners(path, interface, alone=dynamic), known, _feed(known), golden, notes=tuple(notes)
-    )
+    return _Opened(interface, arithmetic, runners(path, interface, alone=dynamic), known, feed(known), golden, notes=tuple(notes))
 
 
 def _open_c(path: Path, student: _Student, metadata: Metadata) -> list[_Opened]:
@@ -306,11 +330,13 @@ def _open_c(path: Path, student: _Student, metadata: Metadata) -> list[_Opened]:
     if path.parent.name == "c_float32":
         interface = float_step(student.model.spec)
         physical = replace(metadata, input=InputKind.RAW, counts_per_unit=())  # it normalises by itself
-        return [_Opened(interface, Arithmetic.FLOAT32, c_runners(path, interface), physical, _feed(physical))]
+        return [_Opened(interface, Arithmetic.FLOAT32, c_runners(path, interface), physical, feed(physical))]
     model = student.integers(metadata)
-    steps = {arithmetic: integer_step(model, arithmetic) for arithmetic in (Arithmetic.INT8, Arithmetic.INT16X8)}
+    # What was exported for int16 samples is not held to what int8 ones lose.
+    entries = [Arithmetic.INT16X8] if metadata.arithmetic == Arithmetic.INT16X8 else [Arithmetic.INT8, Arithmetic.INT16X8]
+    steps = {arithmetic: integer_step(model, arithmetic) for arithmetic in entries}
     return [
-        _Opened(interface, arithmetic, c_runners(path, interface), metadata, _feed(metadata), model=model)
+        _Opened(interface, arithmetic, c_runners(path, interface), metadata, feed(metadata), model=model)
         for arithmetic, interface in steps.items()
     ]
 
@@ -328,7 +354,8 @@ def quantized(student: Classifier, metadata: Metadata, x_calibration: NDArray[np
     return quantize(student, x_calibration, sensor=sensor, fine_tuned=tuned, never_reset=never_reset)
 
 
-def _feed(metadata: Metadata | None) -> Feed:
+def feed(metadata: Metadata | None) -> Feed:
+    """Return what turns normalised series [N, T, C] into what a file's x stands for."""
     if metadata is None or metadata.input == InputKind.NORMALISED:
         return same
     mean, std = np.asarray(metadata.mean, np.float32), np.asarray(metadata.std, np.float32)
@@ -382,4 +409,14 @@ def _recorded(run: Run) -> dict[str, dict[str, Any]]:
 def _as_recorded(metadata: Metadata, record: dict[str, Any] | None) -> Metadata:
     if record is None:
         return metadata
-    return replace(metadata, input=InputKind(record["input"]), counts_per_unit=tuple(record["counts_per_unit"]))
+    known = replace(metadata, input=InputKind(record["input"]), counts_per_unit=tuple(record["counts_per_unit"]))
+    return replace(known, arithmetic=Arithmetic.INT16X8) if record["arithmetic"] == Arithmetic.INT16X8 else known
+
+
+def held_out_stream(run: Run) -> LongStream:
+    """Return what the integers of a run that is never reset are compared with its float student along: its test part, looped.
+
+    Raises:
+        MemkdEdgeError: as `read_series` and `read_streams`.
+    """
+    return long_stream([x for x, _ in read_streams(run)] or list(read_series(run).x_test), run.metadata.decides)

@@ -6,23 +6,27 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from memkd_edge.config import ExportConfig
 from memkd_edge.contents import read_series, read_streams, read_student
+from memkd_edge.contract import contract
 from memkd_edge.distillation.pipeline import distill
-from memkd_edge.errors import MemkdEdgeError
+from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.exporting.pipeline import export
 from memkd_edge.file_formats import KEY
+from memkd_edge.formats.inspection import inspect
 from memkd_edge.quantization.post_training import quantize
 from memkd_edge.runs import SERIES, Run
 from memkd_edge.stream_scores import stream_scores
 from memkd_edge.streaming import StreamingClassifier
+from memkd_edge.verification import never_reset
 from memkd_edge.verification import pipeline as verify_module
 from memkd_edge.verification.along_streams import float_scores, integer_scores
-from memkd_edge.verification.pipeline import verify
+from memkd_edge.verification.pipeline import ParityError, verify
 from memkd_edge.verification.runtime_check import one_stream
 from memkd_edge.vocabulary import Arithmetic
 from tests.distillation.test_recordings import CONFIG, LABELS, recordings
@@ -93,3 +97,67 @@ def test_streams_that_do_not_fit_are_refused(run: Run, tmp_path_factory: pytest.
     broken.write_arrays(SERIES, arrays)
     with pytest.raises(MemkdEdgeError, match="streams do not fit"):
         read_streams(broken)
+
+
+def test_integers_are_held_to_the_float_student_along_100_000_samples(run: Run) -> None:
+    file = export(run, ExportConfig(), force=True).verification.files[0]
+    (found,) = file.without_reset.values()
+    assert (found.samples, found.held_out, found.limit, found.kind) == (100_000, 2_000, 0.99, "measured")
+    embedded = inspect(run.path / "export" / "walks_int8.tflite").metadata
+    assert embedded is not None
+    assert embedded.stream_agreement == pytest.approx(found.agreement, abs=1e-5)
+    assert (embedded.stream_samples, embedded.stream_held_out) == (100_000, 2_000)
+    assert "(2,000 different ones, looped), measured" in contract(embedded, resampled=True).sentences[-1]
+    recorded = run.read_json("export/verify.json")["files"][0]["without_reset"]
+    (again,) = verify(run.path / "export" / "walks_int8.tflite").files
+    assert recorded["int8"]["agreement"] == found.agreement == again.without_reset[Arithmetic.INT8].agreement
+
+
+@pytest.fixture
+def spoiled(run: Run, tmp_path: Path) -> Run:
+    """The run, its calibration series a tenth of what they were: ranges of samples and cells come out too small."""
+    copy = Run(tmp_path / "spoiled")
+    copy.path.mkdir()
+    for name in ("model.json", "env.json", "config.toml", "student.safetensors"):
+        copy.write_bytes(name, run.read_bytes(name))
+    arrays = run.read_arrays(SERIES)
+    copy.write_arrays(SERIES, arrays | {"x_calibration": arrays["x_calibration"] * np.float32(0.1)})
+    return copy
+
+
+@pytest.mark.parametrize("format", ["tflite", "c"])
+def test_a_spoiled_calibration_fails_the_gate_in_export_and_verify(spoiled: Run, format: str) -> None:
+    with pytest.raises(ParityError, match=r"int8 decides as the float student at 0\.\d+ of 100,000 decisions") as failed:
+        export(spoiled, ExportConfig(format=format))
+    assert failed.value.exit_code == 4
+    with pytest.raises(ParityError, match="held-out samples without a reset"):
+        verify(spoiled)
+    assert not export(spoiled, ExportConfig(format=format, min_agreement=0.5)).verification.failures
+
+
+def test_int16_samples_are_what_the_message_offers_and_no_more_is_asked_of_them(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(never_reset.LEAST_ALONG, Arithmetic.INT8, 1.01)
+    for format in ("tflite", "c"):
+        with pytest.raises(ParityError, match=r"take int16 samples and logits with the same int8 weights, --samples int16"):
+            export(run, ExportConfig(format=format), force=True)
+        report = export(run, ExportConfig(format=format, samples="int16"), force=True)
+        assert [one for file in report.verification.files for one in file.without_reset] == [Arithmetic.INT16X8]
+    (run.path / "export" / "walks_int8.tflite").unlink()
+    assert [list(file.without_reset) for file in verify(run).files] == [["int16x8"], ["int16x8"]]
+    data = (run.path / "export" / "walks_int16x8.tflite").read_bytes()
+    assert export(run, ExportConfig(quantize="int16x8")).files[0].read_bytes() == data
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"samples": "int16", "quantize": "float32"},
+        {"samples": "int8", "format": "onnx"},
+        {"samples": "int8", "quantize": "int16x8"},
+    ],
+)
+def test_samples_that_do_not_fit_are_refused(run: Run, wrong: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match="--samples int"):
+        export(run, ExportConfig(**wrong))  # type: ignore[arg-type]
