@@ -25,6 +25,9 @@ from memkd_edge.contract import contract
 from memkd_edge.data.registry import load_dataset
 from memkd_edge.errors import MemkdEdgeError
 from memkd_edge.export_names import export_name
+from memkd_edge.formats.embedded_metadata import tflite_metadata
+from memkd_edge.formats.tflite_reader import read_tflite
+from memkd_edge.metadata import Metadata
 from memkd_edge.packages.selftest import self_test
 from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.ready_models import FIGURES, ReadyModel, ready_models
@@ -129,6 +132,11 @@ def golden(run: Run) -> bytes:
     return f"{{\n{lines}\n}}\n".encode()
 
 
+def exported(run: Run, name: str) -> Metadata:
+    """Return what the int8 .tflite says of itself: the run's metadata, and how its integers do along streams."""
+    return tflite_metadata(read_tflite(run.path / "export" / f"{name}_int8.tflite")) or run.metadata
+
+
 def integer_model(run: Run) -> QuantizedClassifier:
     """Return the run's integer model."""
     return quantized(read_student(run), run.metadata, read_series(run).x_calibration, tuned=False)
@@ -193,7 +201,7 @@ def text(card: Card, run: Run, shipped: dict[str, bytes]) -> str:
         f"- Meant for: {card.use}",
         f"- Not for: {card.misuse}",
         *(f"- {limit}" for limit in limits),
-        *(f"- {sentence}" for sentence in contract(metadata, resampled=True).sentences),
+        *(f"- {sentence}" for sentence in contract(exported(run, card.name), resampled=True).sentences),
         "- Beyond what it was trained on (other sensors, mountings, rates, people) nothing is known of it; what is none of "
         "its classes gets the name of one of them.",
         "",
