@@ -395,12 +395,13 @@ def _measured(path: Path, name: str, ways: Sequence[_Opened], data: ReferenceDat
 
 
 def _recorded(run: Run) -> dict[str, dict[str, Any]]:
-    """Return what the run's report says of files that have not changed since, by name."""
+    """Return what the run's report says of files that are there and have not changed since, by name."""
     try:
         return {
             file["file"]: file
             for file in run.read_json(REPORT)["files"]
-            if hashlib.sha256(run.read_bytes(f"export/{file['file']}")).hexdigest() == file["sha256"]
+            if (run.path / "export" / file["file"]).is_file()
+            and hashlib.sha256(run.read_bytes(f"export/{file['file']}")).hexdigest() == file["sha256"]
         }
     except (MemkdEdgeError, KeyError, TypeError):
         return {}
