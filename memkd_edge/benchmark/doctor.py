@@ -21,11 +21,14 @@ class Check:
     needed: bool
 
 
-_MICROCONTROLLERS = "--device nrf52840 and other microcontrollers"
+_MICROCONTROLLERS = "--device nrf52840 and other Cortex-M"
+_RISCV = "--device esp32c3 and other RISC-V"
 _PI = "--device rpi4 and other Raspberry Pis"
 _PROGRAMS = {
     "arm-none-eabi-gcc": _MICROCONTROLLERS,
     "qemu-system-arm": _MICROCONTROLLERS,
+    "riscv64-unknown-elf-gcc": _RISCV,
+    "qemu-system-riscv32": _RISCV,
     "aarch64-linux-gnu-gcc": _PI,
     "qemu-aarch64": _PI,
     "cc": "--device host; the instruction counter of all emulated devices",

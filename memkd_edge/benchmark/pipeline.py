@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
-from memkd_edge.benchmark.backends.emulated import bench_aarch64, bench_cortex_m, bench_sizes
+from memkd_edge.benchmark.backends.emulated import bench_aarch64, bench_firmware, bench_sizes
 from memkd_edge.benchmark.backends.host import bench_host
 from memkd_edge.benchmark.backends.serial import bench_serial
 from memkd_edge.benchmark.backends.ssh import bench_ssh
@@ -29,7 +29,8 @@ from memkd_edge.vocabulary import Arithmetic, Decision, FigureKind
 _BACKENDS: dict[str, Callable[[Device, Builds, BenchConfig], DeviceReport]] = {
     "host": bench_host,
     "qemu-user": bench_aarch64,
-    "qemu-cortex-m": bench_cortex_m,
+    "qemu-cortex-m": bench_firmware,
+    "qemu-riscv": bench_firmware,
     "sizes": bench_sizes,
     "ssh": bench_ssh,
     "serial": bench_serial,

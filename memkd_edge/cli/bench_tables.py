@@ -29,6 +29,7 @@ BACKENDS = {
     "host": "wall time here",
     "qemu-user": "emulated: exact counts, estimated time",
     "qemu-cortex-m": "emulated: exact counts, estimated time",
+    "qemu-riscv": "emulated: exact counts, estimated time",
     "sizes": "sizes only",
     "ssh": "on the device, over ssh",
     "serial": "on the device, over its UART",

@@ -40,7 +40,7 @@ def test_each_core_gives_the_reference_logits(core):
 
 def test_float_logits_arrive_bit_by_bit():
     inputs = (inputs_int8() / 7).astype(np.float32)
-    emulated = [measure_firmware(core, TINY, inputs) for core in ("m4", "rv32imc")]
+    emulated = [measure_firmware(core, TINY, inputs) for core in ("m4", "esp32c3")]
     for measurement in (*emulated, measure_aarch64("cortex-a72", TINY, inputs)):
         assert measurement.logits.dtype == np.float32
         np.testing.assert_allclose(measurement.logits, inputs @ WEIGHTS.T.astype(np.float32), rtol=1e-6)
@@ -145,7 +145,7 @@ def test_stack_use_is_seen():
     inputs = inputs_int8(3)
     for frugal, deep in (
         (measure_firmware("m4", TINY, inputs), measure_firmware("m4", model, inputs)),
-        (measure_firmware("rv32imc", TINY, inputs), measure_firmware("rv32imc", model, inputs)),
+        (measure_firmware("esp32c3", TINY, inputs), measure_firmware("esp32c3", model, inputs)),
         (measure_aarch64("cortex-a72", TINY, inputs), measure_aarch64("cortex-a72", model, inputs)),
     ):
         assert 256 <= deep.stack_bytes - frugal.stack_bytes <= 288
@@ -172,7 +172,7 @@ def test_an_m0_image_beyond_the_microbit_runs_on_a_larger_machine():
     assert measurement.sections.weights >= 300000
 
 
-@pytest.mark.parametrize(("core", "undefined"), [("m0plus", "udf #0"), ("rv32imc", "unimp")])
+@pytest.mark.parametrize(("core", "undefined"), [("m0plus", "udf #0"), ("esp32c3", "unimp")])
 def test_a_hardware_fault_is_reported(core, undefined):
     source = SOURCE.replace("state->sum[0] = 0;", f'__asm__ volatile("{undefined}");')
     with pytest.raises(MemkdEdgeError, match="fault"):

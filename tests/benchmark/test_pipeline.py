@@ -165,11 +165,27 @@ def test_a_teacher_too_large_for_the_board_is_a_note_with_bytes(run, cortex_m, t
     assert energy.hi == pytest.approx(latency.hi * 2.0 * 3.0 / 1000)
 
 
+@pytest.mark.parametrize(("device", "clock", "scale"), [("esp32c3", 160, 3.81 / 2.55), ("rp2350-riscv", 150, 1)])
+def test_riscv_is_emulated_with_cycles(device, clock, scale, run, require_tool):
+    require_tool("riscv64-unknown-elf-gcc", package="gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf")
+    require_tool("qemu-system-riscv32", package="qemu-system-misc")
+    rows = rows_of(bench(run, BenchConfig(device=(device,), steps=4)))
+    assert ("teacher", "float32 C") in rows
+    for build in ("int8 C", "int8 C, MEMKD_SMALL"):
+        figures = rows["student", build].figures
+        assert figures["instructions"].kind == FigureKind.EMULATED
+        assert "riscv64-unknown-elf-gcc" in figures["instructions"].tool
+        # Most instructions take a cycle, loads that are waited for and branches more.
+        assert 1 < figures["cycles"].value / scale / figures["instructions"].value < 1.3
+        assert figures["cycles"].lo < figures["cycles"].value < figures["cycles"].hi
+        assert figures["latency"].value == pytest.approx(figures["cycles"].value / clock)
+
+
 def test_a_core_without_emulator_gives_sizes_and_says_so(run, cortex_m):
     report = bench(run, BenchConfig(device=("esp32s3",), steps=4))
     student = rows_of(report)["student", "int8 C"].figures
     assert set(student) == {"accuracy", "weights", "tables", "state", "static"}
-    assert "no emulator" in " ".join(report.devices[0].caveats)
+    assert "neither a compiler nor an emulator of this core" in " ".join(report.devices[0].caveats)
 
 
 def test_this_machine_is_measured(run, require_tool):

@@ -18,7 +18,7 @@ from memkd_edge.writers.c_integer import emit_c
 from tests.quantization.helpers import random_model, random_series
 from tests.writers.c_library import hard_values
 
-CORES = ("m0plus", "m3", "m4", "m7", "m33", "m55", "rv32imc", "hazard3")
+CORES = ("m0plus", "m3", "m4", "m7", "m33", "m55", "esp32c3", "hazard3")
 SMALL = ("-DMEMKD_SMALL",)
 
 
@@ -44,8 +44,8 @@ def expected(model, x: np.ndarray) -> np.ndarray:
 
 BUILDS = (
     [(core, ()) for core in CORES]
-    + [(core, SMALL) for core in ("m0plus", "m3", "m4", "m33", "rv32imc")]
-    + [(core, ("-DMEMKD_PORTABLE",)) for core in ("m4", "rv32imc")]
+    + [(core, SMALL) for core in ("m0plus", "m3", "m4", "m33", "esp32c3")]
+    + [(core, ("-DMEMKD_PORTABLE",)) for core in ("m4", "esp32c3")]
 )
 
 
@@ -69,7 +69,7 @@ def test_optimisation_levels_do_not_change_the_logits(core, level):
     np.testing.assert_array_equal(measured.logits, expected(model, x))
 
 
-@pytest.mark.parametrize("core", ["m0plus", "m4", "rv32imc"])
+@pytest.mark.parametrize("core", ["m0plus", "m4", "esp32c3"])
 def test_the_int8_interface_gives_the_references_logits(core):
     model = reference_student("B")
     x = hard_values(np.random.default_rng(2), (150, 6), np.int8)
@@ -114,7 +114,7 @@ def cost():
             ("m0plus", "A", 3100),
             ("m0plus", "B", 10_200),
         ),
-        *(("rv32imc", "A", 1920), ("rv32imc", "B", 6600), ("hazard3", "A", 1850), ("hazard3", "B", 6460)),
+        *(("esp32c3", "A", 1920), ("esp32c3", "B", 6600), ("hazard3", "A", 1850), ("hazard3", "B", 6460)),
     ],
 )
 def test_a_step_takes_few_instructions(core, name, most, cost):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The backends without a device: Cortex-M and Raspberry Pi class under QEMU, and sizes only."""
+"""The backends without a device: microcontrollers and Raspberry Pi class under QEMU, and sizes only."""
 
 import functools
 from collections.abc import Callable
@@ -15,6 +15,7 @@ from memkd_edge.benchmark.devices import estimates
 from memkd_edge.benchmark.devices.cycles import estimate_cycles
 from memkd_edge.benchmark.devices.profiles import Device
 from memkd_edge.benchmark.emulation import arm64_root
+from memkd_edge.benchmark.emulation.cores import CORES, CORTEX_M
 from memkd_edge.benchmark.emulation.firmware import DoesNotFitError, measure_firmware
 from memkd_edge.benchmark.emulation.measurement import Measurement
 from memkd_edge.benchmark.emulation.qemu_user import measure_aarch64
@@ -44,11 +45,11 @@ def bench_aarch64(device: Device, builds: Builds, config: BenchConfig) -> Device
     return DeviceReport(device.name, device.title, tuple(rows), (*reasons, *filter(None, [device.note])))
 
 
-def bench_cortex_m(device: Device, builds: Builds, config: BenchConfig) -> DeviceReport:
-    """Measure firmware under qemu-system-arm, linked with the device's memory sizes: generated C, and TFLite Micro if given."""
+def bench_firmware(device: Device, builds: Builds, config: BenchConfig) -> DeviceReport:
+    """Measure firmware under QEMU, linked with the device's memory sizes: generated C, and on Cortex-M TFLite Micro if given."""
     made, reasons = _c_builds(builds, builds.student_small_c)
-    rows = [_cortex_m_row(device, build, config) for build in made]
-    for library in find_builds(Path(config.tflm_dir), device.core) if config.tflm_dir else []:
+    rows = [_firmware_row(device, build, config) for build in made]
+    for library in find_builds(Path(config.tflm_dir), device.core) if config.tflm_dir and device.core in CORTEX_M else []:
         makers: list[Callable[[], Build]] = [
             partial(builds.student_tflm, interface, library) for interface in (Arithmetic.INT8, Arithmetic.INT16X8)
         ]
@@ -138,7 +139,7 @@ def _litert_rows(root: Path, device: Device, builds: Builds, config: BenchConfig
     return rows
 
 
-def _cortex_m_row(device: Device, build: Build, config: BenchConfig) -> BuildFigures:
+def _firmware_row(device: Device, build: Build, config: BenchConfig) -> BuildFigures:
     assert build.source is not None
     try:
         measurement = measure_firmware(
@@ -151,7 +152,7 @@ def _cortex_m_row(device: Device, build: Build, config: BenchConfig) -> BuildFig
             timeout_s=config.timeout_s,
         )
     except DoesNotFitError as error:
-        weights = Figure(build.weight_bytes, FigureKind.EMULATED, "B", "arm-none-eabi-gcc")
+        weights = Figure(build.weight_bytes, FigureKind.EMULATED, "B", CORES[device.core].architecture.compiler)
         return BuildFigures(build.model, build.name, {"weights": weights}, str(error))
     build.check(measurement.logits, device.name)
     figures = exact_figures(measurement)
@@ -164,7 +165,7 @@ def _cortex_m_row(device: Device, build: Build, config: BenchConfig) -> BuildFig
 def _tflm_row(device: Device, build: Build, config: BenchConfig, place: str) -> BuildFigures:
     """The row of a file in TFLite Micro. The file is what the linker sees as constants; the weights are a part of it."""
     try:
-        row = _cortex_m_row(device, build, config)
+        row = _firmware_row(device, build, config)
     except toolchain.ToolFailedError as error:
         raise explain(error, Path(config.tflm_dir)) from error
     if "instructions" not in row.figures:

@@ -2,7 +2,7 @@
 """Device profiles: one TOML file per device (firmware_bench/devices), or a user's own.
 
 title = "My board, Cortex-M4F"
-backend = "qemu-cortex-m"          # qemu-cortex-m | qemu-user | host | ssh | serial | sizes
+backend = "qemu-cortex-m"          # qemu-cortex-m | qemu-riscv | qemu-user | host | ssh | serial | sizes
 core = "m4"
 
 [clock_mhz]                        # and flash_kib, ram_kib, ...: see QUANTITIES
@@ -26,7 +26,7 @@ QUANTITIES = {
     "clock_mhz": "processor clock",
     "flash_kib": "flash for code and constants",
     "ram_kib": "contiguous RAM",
-    "fetch_penalty": "part by which flash wait states lengthen a run from cache (Cortex-M)",
+    "fetch_penalty": "part by which flash wait states lengthen a run from cache (microcontrollers)",
     "instructions_per_cycle": "sustained rate (Linux-class cores)",
     "l2_kib": "level 2 cache (Linux-class cores)",
     "memory_mb_per_s": "bandwidth of one core's reads from memory, MB/s",
@@ -35,9 +35,10 @@ QUANTITIES = {
     "sleep_ua": "current while waiting for the next sample",
 }
 # backend -> cores, and the quantities without which it cannot work
-_CORES = {"qemu-cortex-m": tuple(cores.CORTEX_M), "qemu-user": qemu_user.CORES}
+_CORES = {"qemu-cortex-m": tuple(cores.CORTEX_M), "qemu-riscv": tuple(cores.RISCV), "qemu-user": qemu_user.CORES}
 _NEEDED = {
     "qemu-cortex-m": ("clock_mhz", "flash_kib", "ram_kib"),
+    "qemu-riscv": ("clock_mhz", "flash_kib", "ram_kib"),
     "qemu-user": ("clock_mhz", "instructions_per_cycle", "l2_kib", "memory_mb_per_s"),
     "host": (),
     "ssh": (),

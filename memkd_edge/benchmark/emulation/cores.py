@@ -102,17 +102,22 @@ def _virt(extensions: str) -> tuple[Machine, ...]:
     return (Machine("virt", 0x80000000, 32768 * KIB, 0x84000000, 32768 * KIB, options),)
 
 
-_NONE_MORE = "a=false,f=false,d=false,zba=false,zbb=false,zbc=false,zbs=false"
 RISCV = {
-    "rv32imc": Core(
-        "RISC-V rv32imc",
+    "esp32c3": Core(
+        "ESP32-C3's RISC-V, rv32imc",
         _RISCV,
         ("-march=rv32imc_zicsr", "-mabi=ilp32"),
-        _virt(_NONE_MORE),
+        _virt("a=false,f=false,d=false,zba=false,zbb=false,zbc=false,zbs=false"),
         ("-march=rv32im", "-mabi=ilp32"),
     ),
+    "esp32c6": Core(
+        "ESP32-C6's RISC-V, rv32imac",
+        _RISCV,
+        ("-march=rv32imac_zicsr", "-mabi=ilp32"),
+        _virt("f=false,d=false,zba=false,zbb=false,zbc=false,zbs=false"),
+    ),
     "hazard3": Core(
-        "RISC-V rv32imac with Zba and Zbb, as Hazard3 has them",
+        "RP2350's RISC-V, Hazard3, rv32imac with Zba and Zbb",
         _RISCV,
         ("-march=rv32imac_zicsr_zba_zbb", "-mabi=ilp32"),
         _virt("f=false,d=false,zba=true,zbb=true,zbc=false,zbs=true"),
