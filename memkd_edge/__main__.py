@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`python -m memkd_edge` and `memkd-edge`: the command line, where its packages are installed."""
 
+import gc
 import sys
 
 from memkd_edge.errors import MissingToolError
@@ -17,6 +18,8 @@ def main() -> None:
     except MissingToolError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    finally:
+        gc.freeze()  # the process ends: what torch leaves takes Python half a second or more to search for garbage
 
 
 if __name__ == "__main__":

@@ -26,6 +26,13 @@ def _compiled() -> ModuleType | None:
         return None
 
 
+def run(reference: IntegerClassifier, x: NDArray[np.int16]) -> NDArray[np.int16]:
+    """Stream int16 series x [N, T, C] at the state's scale through `reference`; return all int16 logits, [N, T, K]."""
+    compiled = _compiled()
+    logits: NDArray[np.int16] = reference.run(x).astype(np.int16) if compiled is None else compiled.run(reference, x)
+    return logits
+
+
 class BatchRunner:
     """N independent streams through an integer model's int8 or int16 interface, equal to the file in TensorFlow Lite Micro.
 
@@ -44,12 +51,7 @@ class BatchRunner:
 
     def int16_logits(self, x: NDArray[np.float32]) -> NDArray[np.int16]:
         """Do the same, but return the int16 logits [N, T, K] of either interface: those that int8 logits are rounded from."""
-        wide = self._wide(np.ascontiguousarray(x, np.float32))
-        compiled = _compiled()
-        logits: NDArray[np.int16] = (
-            self.reference.run(wide).astype(np.int16) if compiled is None else compiled.run(self.reference, wide)
-        )
-        return logits
+        return run(self.reference, self._wide(np.ascontiguousarray(x, np.float32)))
 
     def _wide(self, x: NDArray[np.float32]) -> NDArray[np.int16]:
         """Return int16 samples at the state's scale."""

@@ -3,7 +3,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -56,26 +56,60 @@ TARGETS = (
 )
 
 
-def c_runners(source: Path, interface: StepInterface) -> list[Runner]:
-    """Return the ways to run the model `source` (<name>.c beside its runtime) through the entry that `interface` describes."""
-    exact = interface.logits.dtype != "float32"
-    entry, _ = _TYPES[interface.logits.dtype]
-    targets = [target for target in TARGETS if exact or "-DMEMKD_SMALL" not in target.flags]  # the float runtime has one size
-    return [Runner(f"{target.title}, _{entry}", exact, partial(_stream, target, source, interface)) for target in targets]
+def c_runners(source: Path, interfaces: Sequence[StepInterface]) -> list[list[Runner]]:
+    """Return for each entry the ways to run the model `source` (<name>.c beside its runtime) through it.
+
+    Each way is built once, with all entries, when it is first needed.
+
+    Args:
+        interfaces: of the entries.
+    """
+    found: list[list[Runner]] = [[] for _ in interfaces]
+    exact = all(interface.logits.dtype != "float32" for interface in interfaces)
+    for target in TARGETS:
+        if not exact and "-DMEMKD_SMALL" in target.flags:  # the float runtime has one size
+            continue
+        program = _Program(target, source, interfaces)
+        for number, interface in enumerate(interfaces):
+            title = f"{target.title}, _{_entry(interface)}"
+            found[number].append(Runner(title, exact, partial(_stream, program, number)))
+    return found
 
 
-def _stream(target: Target, source: Path, interface: StepInterface, jobs: Sequence[Job]) -> list[Streamed]:
+class _Program:
+    """Generated C and the program around it, for one target."""
+
+    def __init__(self, target: Target, source: Path, interfaces: Sequence[StepInterface]) -> None:
+        self.target, self.source, self.interfaces = target, source, interfaces
+
+    @cached_property
+    def binary(self) -> bytes:
+        """The program, built."""
+        with scratch_folder() as folder:
+            _compile(self.target, self.source, self.interfaces, folder / "stream")
+            return (folder / "stream").read_bytes()
+
+
+def _entry(interface: StepInterface) -> str:
+    return _TYPES[interface.logits.dtype][0]
+
+
+def _stream(program: _Program, entry: int, jobs: Sequence[Job]) -> list[Streamed]:
+    target, source, interface = program.target, program.source, program.interfaces[entry]
     for tool in (target.compiler, *target.emulator[:1]):
         toolchain.find(tool)
     if target.needs:
         toolchain.find_library(target.compiler, target.needs)
     request = b"".join(
-        np.array([*job.x.shape[:2], job.every], np.uint32).tobytes() + np.ascontiguousarray(job.x).tobytes() for job in jobs
+        np.array([entry, *job.x.shape[:2], job.every], np.uint32).tobytes() + np.ascontiguousarray(job.x).tobytes()
+        for job in jobs
     )
+    binary = program.binary
     with scratch_folder() as folder:
-        program = folder / "stream"
-        _compile(target, source, interface, program)
-        answer = _run([*target.emulator, str(program)], request, f"{target.title}: {source}")
+        file = folder / "stream"
+        file.write_bytes(binary)
+        file.chmod(0o700)
+        answer = _run([*target.emulator, str(file)], request, f"{target.title}: {source}")
     results, at = [], 0
     width = interface.logits.width
     for job in jobs:
@@ -96,8 +130,9 @@ def _stream(target: Target, source: Path, interface: StepInterface, jobs: Sequen
     return results
 
 
-def _compile(target: Target, source: Path, interface: StepInterface, program: Path) -> None:
-    name, (entry, logit_type) = source.stem, _TYPES[interface.logits.dtype]
+def _compile(target: Target, source: Path, interfaces: Sequence[StepInterface], program: Path) -> None:
+    name = source.stem
+    entries = " ".join(f"ENTRY({_entry(one)},{_TYPES[one.x.dtype][1]},{_TYPES[one.logits.dtype][1]})" for one in interfaces)
     command = [
         target.compiler,
         "-std=c99",
@@ -106,12 +141,12 @@ def _compile(target: Target, source: Path, interface: StepInterface, program: Pa
         f'-DMODEL_HEADER="{name}.h"',
         f"-DMODEL(x)={name}_##x",
         f"-DSIZE(x)={name.upper()}_##x",
-        f"-DSTEP={name}_step_{entry}",
-        f"-DX_TYPE={_TYPES[interface.x.dtype][1]}",
-        f"-DLOGIT_TYPE={logit_type}",
-        *(["-DCELLS"] if any(before.name.startswith("c") for before, _ in interface.states) else []),
+        f"-DENTRIES={entries}",
+        *(["-DCELLS"] if any(before.name.startswith("c") for before, _ in interfaces[0].states) else []),
         f"-I{source.parent}",
-        *(str(path) for path in sorted(source.parent.glob("*.c"))),
+        # What is left out, the decisions on top of the steps, is nothing that runs here.
+        str(source),
+        *(str(path) for path in sorted(source.parent.glob("memkd_*.c"))),
         *(str(asset_dir("firmware_bench") / "verify" / name) for name in ("stream.c", *target.sources)),
         "-lm",
         "-o",

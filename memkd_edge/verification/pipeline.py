@@ -330,14 +330,15 @@ def _open_c(path: Path, student: _Student, metadata: Metadata) -> list[_Opened]:
     if path.parent.name == "c_float32":
         interface = float_step(student.model.spec)
         physical = replace(metadata, input=InputKind.RAW, counts_per_unit=())  # it normalises by itself
-        return [_Opened(interface, Arithmetic.FLOAT32, c_runners(path, interface), physical, feed(physical))]
+        (runners,) = c_runners(path, [interface])
+        return [_Opened(interface, Arithmetic.FLOAT32, runners, physical, feed(physical))]
     model = student.integers(metadata)
     # What was exported for int16 samples is not held to what int8 ones lose.
     entries = [Arithmetic.INT16X8] if metadata.arithmetic == Arithmetic.INT16X8 else [Arithmetic.INT8, Arithmetic.INT16X8]
     steps = {arithmetic: integer_step(model, arithmetic) for arithmetic in entries}
     return [
-        _Opened(interface, arithmetic, c_runners(path, interface), metadata, feed(metadata), model=model)
-        for arithmetic, interface in steps.items()
+        _Opened(interface, arithmetic, runners, metadata, feed(metadata), model=model)
+        for (arithmetic, interface), runners in zip(steps.items(), c_runners(path, list(steps.values())), strict=True)
     ]
 
 

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from memkd_edge.formats.step_interface import StepInterface, integer_step
 from memkd_edge.padding import held, hold, lengths
+from memkd_edge.quantization.batch import run
 from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.quantization.reference import integer_classifier
 from memkd_edge.quantization.sensor_front_end import IntegerFrontEnd
@@ -28,16 +29,24 @@ class ReferenceRunner:
 
     def step(self, x: NDArray[np.integer]) -> NDArray[np.integer]:
         """Take one sample per series, x [N, C]; return the logits after it, [N, K]."""
-        if self._front_end is not None:
-            wide = self._front_end.normalise(x.astype(np.int16))
-        else:
-            wide = self._classifier.widen(x) if self._widen else x.astype(np.int16)
-        logits = self._classifier.step(wide)
-        return self._classifier.narrow(logits) if self._narrow else logits
+        return self._given(self._classifier.step(self._taken(x)))
 
     def run(self, x: NDArray[np.integer]) -> NDArray[np.integer]:
         """Take whole series x [N, T, C]; return the logits after each sample, [N, T, K]."""
         return np.stack([self.step(x[:, t]) for t in range(x.shape[1])], axis=1)
+
+    def run_long(self, x: NDArray[np.integer]) -> NDArray[np.integer]:
+        """Do the same with the reference's compiled steps, where numba is installed."""
+        return self._given(run(self._classifier, self._taken(x)))
+
+    def _taken(self, x: NDArray[np.integer]) -> NDArray[np.int16]:
+        """Return samples of the interface at the state's scale."""
+        if self._front_end is not None:
+            return self._front_end.normalise(x.astype(np.int16))
+        return self._classifier.widen(x) if self._widen else x.astype(np.int16)
+
+    def _given(self, logits: NDArray[np.int16]) -> NDArray[np.integer]:
+        return self._classifier.narrow(logits) if self._narrow else logits
 
 
 def integer_logits(model: QuantizedClassifier, arithmetic: Arithmetic, x: NDArray[np.float32]) -> NDArray[np.float64]:

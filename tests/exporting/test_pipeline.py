@@ -126,7 +126,7 @@ def test_without_an_emulator_the_rung_says_what_to_install(run, tmp_path, monkey
         (tmp_path / tool).symlink_to(found)
     monkeypatch.setenv("PATH", str(tmp_path))
     source = run.path / "export" / "c" / "toy_set_1.c"
-    (emulated,) = [one for one in c_runners(source, float_step(student().spec)) if "Cortex-M4" in one.title]
+    (emulated,) = [one for one in c_runners(source, [float_step(student().spec)])[0] if "Cortex-M4" in one.title]
     with pytest.raises(MissingToolError, match="qemu-system-arm is not installed; on Debian: apt-get install"):
         emulated.stream([])
 
