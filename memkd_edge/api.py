@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from memkd_edge.benchmark.report.figures import BenchReport
     from memkd_edge.classification import ClassifyReport
     from memkd_edge.comparison.report import ComparisonReport
+    from memkd_edge.data.dataset import Dataset
+    from memkd_edge.data.recordings import Recordings
     from memkd_edge.distillation.teacher import TeacherModel
     from memkd_edge.exporting.pipeline import ExportReport
     from memkd_edge.formats.inspection import Inspection
@@ -36,6 +38,7 @@ def distill(
     name: str | None = None,
     force: bool = False,
     teacher_model: TeacherModel | None = None,
+    data: Recordings | Dataset | None = None,
     **options: Any,
 ) -> Run:
     """Train a teacher, distil it, and return the finished run.
@@ -46,6 +49,7 @@ def distill(
         force: overwrite a run of that name.
         teacher_model: a trained torch module of your own that takes normalised series [B, T, C] to logits [B, K] and a hidden
             sequence [B, T, H]; without one, a teacher is trained, or loaded from the option `teacher`.
+        data: recordings of `recordings_from_frame` and its kin, or a data set, instead of the option `dataset`.
         options: fields of `DistillConfig`.
 
     Raises:
@@ -56,7 +60,12 @@ def distill(
 
     config = resolve(DistillConfig, "distill", flags=options)
     return run_distill(
-        config, run_root=default_run_root() if run_root is None else Path(run_root), name=name, force=force, teacher=teacher_model
+        config,
+        run_root=default_run_root() if run_root is None else Path(run_root),
+        name=name,
+        force=force,
+        teacher=teacher_model,
+        data=data,
     )
 
 
