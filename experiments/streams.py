@@ -129,26 +129,27 @@ def study(
     streams = [(x, np.zeros_like(y)) for x, y in split.prepared.test]
     judged = judged_everywhere(streams, torch.device("cpu"), most=sum(len(y) for _, y in streams))
     order = np.lexsort((judged.time, judged.stream))
-    found: dict[str, Any] = {"teacher": scored(split, answers_along(model, judged).argmax(-1).numpy()[order]), "methods": {}}
+    found: dict[str, Any] = {"teacher": scored(split, answers_along(model, judged).argmax(-1).numpy()[order])}
     teacher = StreamTeacher(model, split.train, memory_limit=2**31)
     spec = ModelSpec(split.train.x.shape[1], UNITS, split.classes)
     epochs = math.ceil(arguments.steps / split.train.epoch_steps)
-    for method, weight in methods:
-        path = work / f"{name}.{method.replace(':', '-').replace('=', '-')}.json"
-        if not path.is_file():
-            began = time.monotonic()
-            candidates = [Candidate(method, weight, seed) for seed in range(arguments.seeds)]
-            recipe = Recipe(epochs, 0.01, split.train.lanes, 0, CARRIED, NOISE)
-            population = Population(spec, candidates, teacher, recipe, threads=arguments.threads, memory_limit=2**31)
-            for epoch in range(epochs):
-                population.train_epoch(epoch)
-            population.keep(torch.ones(len(candidates), dtype=torch.bool))
-            rows = [scored(split, one) for one in decided(split, population.kept, spec)]
-            ends = looped(split, population.kept, spec)
-            write_atomic(path, json.dumps({"students": rows, "looped": ends}).encode())
-            accuracy = np.mean([row["accuracy"] for row in rows])
-            print(f"{name}: {method} {accuracy:.3f}, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-        found["methods"][method] = json.loads(path.read_text())
+    paths = {method: work / f"{name}.{method.replace(':', '-').replace('=', '-')}.json" for method, _ in methods}
+    if missing := [one for one in methods if not paths[one[0]].is_file()]:
+        began = time.monotonic()
+        candidates = [Candidate(method, weight, seed) for method, weight in missing for seed in range(arguments.seeds)]
+        recipe = Recipe(epochs, 0.01, split.train.lanes, 0, CARRIED, NOISE)
+        population = Population(spec, candidates, teacher, recipe, threads=arguments.threads, memory_limit=2**31)
+        for epoch in range(epochs):
+            population.train_epoch(epoch)
+        population.keep(torch.ones(len(candidates), dtype=torch.bool))
+        for number, (method, _) in enumerate(missing):
+            own = slice(number * arguments.seeds, (number + 1) * arguments.seeds)
+            students = {key: tensor[own] for key, tensor in population.kept.items()}
+            rows = [scored(split, one) for one in decided(split, students, spec)]
+            write_atomic(paths[method], json.dumps({"students": rows, "looped": looped(split, students, spec)}).encode())
+            print(f"{name}: {method} {np.mean([row['accuracy'] for row in rows]):.3f}", file=sys.stderr, flush=True)
+        print(f"{name}: students, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    found["methods"] = {method: json.loads(path.read_text()) for method, path in paths.items()}
     return found
 
 
