@@ -41,7 +41,17 @@ from memkd_edge.threads import torch_threads
 ROOT = Path(__file__).parent.parent
 DATA = ROOT.parent / "shared" / "data" / "raw" / "spsw"
 RATE = 100.0
-METHODS = (("base", 0.0), ("kd", 1.0), ("kd:temperature=2", 1.0), ("fitnet", 1.0), ("memkd", 1.0), ("memkd-belief", 2.0))
+METHODS = (
+    ("base", 0.0),
+    ("kd", 1.0),
+    ("kd:temperature=2", 1.0),
+    ("kd:temperature=1", 1.0),
+    ("fitnet", 1.0),
+    ("memkd", 1.0),
+    ("memkd-belief", 2.0),
+    ("memkd-belief+kd:temperature=1", 2.0),
+)
+LEFT_OUT_METHODS = [one for one in METHODS if one[0] in ("base", "kd:temperature=1", "memkd", "memkd-belief")]
 SPLITS = {
     "development": ("s17", "s18", "s19", "s20"),
     **{f"left out {first}": tuple(f"s{number:02d}" for number in range(first, 21, 5)) for first in range(1, 6)},
@@ -236,11 +246,7 @@ def main() -> None:
     results, parameters = {}, (0, 0)
     for name in arguments.splits.split(","):
         split = load_split(arguments.data, SPLITS[name])
-        methods = (
-            METHODS
-            if name == "development"
-            else [one for one in METHODS if one[0] in ("base", "kd:temperature=2", "memkd-belief")]
-        )
+        methods = METHODS if name == "development" else LEFT_OUT_METHODS
         results[name] = study(split, name.replace(" ", "-"), arguments.work, methods, arguments)
         specs = ModelSpec(split.train.x.shape[1], 100, split.classes, 3), ModelSpec(split.train.x.shape[1], UNITS, split.classes)
         parameters = (specs[0].parameters, specs[1].parameters)

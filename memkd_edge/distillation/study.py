@@ -44,7 +44,7 @@ SCORINGS = 20  # of the students, while they are trained
 CHECKPOINT_EVERY_S = 10.0
 NOISE_MARGIN = 0.05  # of the held-out score, by which another noise level must be better than the one before it
 MIB = 2**20
-STREAM_STEPS = 2000  # of training along streams, when the number of epochs is left open
+STREAM_STEPS = 3000  # of training along streams, when the number of epochs is left open
 STREAM_TEACHER_STEPS = 600
 CARRIED = 0.9
 

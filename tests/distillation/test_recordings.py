@@ -260,6 +260,12 @@ def test_unlabelled_recordings_balance_delay_and_folds_change_the_students(run: 
         assert other.read_bytes("student.safetensors") != plain, name
 
 
+def test_without_a_choice_recordings_take_the_methods_that_help_there(tmp_path: Path) -> None:
+    config = replace(CONFIG, method="auto", epochs=1, teacher_epochs=1, seeds=1)
+    metrics = distill(config, run_root=tmp_path, data=recordings()).read_json("metrics.json")
+    assert [row["method"] for row in metrics["methods"]] == ["base", "memkd", "memkd-belief"]
+
+
 def alone(data: Recordings) -> Recordings:
     """One training subject has a class that no other has."""
     bare = [replace(one, y=np.where(one.y == 1, -1, one.y)) if one.subject != "s0" else one for one in data.train]
