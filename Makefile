@@ -94,9 +94,10 @@ evidence: setup ## Base, Hinton KD and MemKD on real data sets, into models/evid
 models: setup tools ## Make the ready-made students of models/cards.toml anew, into models/
 	$(if $(wildcard ../shared/data/npz),AEON_DATA=../shared/data/npz) python -m experiments.ready_models
 
-exact: setup ## A million steps: integer reference and tflite-micro wheel, and never-reset models and their float student
+exact: setup ## A million steps: reference and tflite-micro, endless models and their float student; recordings in every program
 	python -m tests.quantization.exact --steps 1000000
 	python -m tests.quantization.endless --steps 1000000
+	python -m tests.packages.exact_decisions --samples 100000
 
 quant-report: setup ## What quantisation costs on all data sets at hand, into models/quant
 	python -m experiments.quantization_cost --out models/quant $(if $(wildcard ../shared/data/npz),--data-root ../shared/data/npz)
