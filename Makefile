@@ -10,7 +10,7 @@ BENCH_TOOLS := gcc-arm-none-eabi:arm-none-eabi-gcc libnewlib-arm-none-eabi:/usr/
 	qemu-system-arm:qemu-system-arm qemu-user:qemu-aarch64 gcc-aarch64-linux-gnu:aarch64-linux-gnu-gcc \
 	libc6-dev-arm64-cross:/usr/aarch64-linux-gnu/include/stdlib.h qemu-system-misc:qemu-system-riscv32 \
 	gcc-riscv64-unknown-elf:riscv64-unknown-elf-gcc picolibc-riscv64-unknown-elf:/usr/lib/picolibc/riscv64-unknown-elf
-TEST_TOOLS := gcc:gcc g++:g++ clang:clang lld:wasm-ld chromium:chromium chromium-driver:chromedriver gcc-avr:avr-gcc avr-libc:/usr/lib/avr/include/stdint.h simavr:simavr \
+TEST_TOOLS := gcc:gcc g++:g++ gcc-powerpc-linux-gnu:powerpc-linux-gnu-gcc libc6-dev-powerpc-cross:/usr/powerpc-linux-gnu/include/stdlib.h clang:clang lld:wasm-ld chromium:chromium chromium-driver:chromedriver gcc-avr:avr-gcc avr-libc:/usr/lib/avr/include/stdint.h simavr:simavr \
 	libclang-rt-14-dev:/usr/lib/llvm-14/lib/clang/14.0.6/lib/linux \
 	cppcheck:cppcheck openssh-server:/usr/sbin/sshd libstdc++-arm-none-eabi-newlib:/usr/lib/arm-none-eabi/lib/libstdc++_nano.a
 
@@ -94,8 +94,9 @@ evidence: setup ## Base, Hinton KD and MemKD on real data sets, into models/evid
 models: setup tools ## Make the ready-made students of models/cards.toml anew, into models/
 	$(if $(wildcard ../shared/data/npz),AEON_DATA=../shared/data/npz) python -m experiments.ready_models
 
-exact: setup ## A million steps: reference and tflite-micro, endless models and their float student; recordings in every program
+exact: setup test-tools ## A million steps: reference and tflite-micro, C on other machines, endless models; recordings in every program
 	python -m tests.quantization.exact --steps 1000000
+	python -m tests.writers.exact --steps 1000000
 	python -m tests.quantization.endless --steps 1000000
 	python -m tests.packages.exact_decisions --samples 100000
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs generated C for verification: compiled for this machine, for aarch64 under qemu-user, and for emulated Cortex-M."""
+"""Runs generated C for verification: compiled for this machine, for aarch64 and RISC-V under qemu-user, for emulated Cortex-M."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _TYPES = {"int8": ("i8", "int8_t"), "int16": ("i16", "int16_t"), "float32": ("f3
 class Target:
     """One way to build and run generated C.
 
-    sources: what it needs beside stream.c; needs: a file of the compiler's library.
+    sources: what it needs beside stream.c; script: the linker's, beside it, too; needs: a file of the compiler's library.
     """
 
     title: str
@@ -31,6 +31,7 @@ class Target:
     emulator: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     needs: str = ""
+    script: str = ""
 
 
 _SEMIHOSTING = ("-nographic", "-monitor", "none", "-serial", "none", "-semihosting-config", "enable=on,target=native", "-kernel")
@@ -53,6 +54,15 @@ TARGETS = (
     Target("C, aarch64 (QEMU)", "aarch64-linux-gnu-gcc", ("-static",), ("qemu-aarch64",)),
     _cortex_m("C, Cortex-M4 (QEMU)", "cortex-m4", "mps2-an386"),
     _cortex_m("C, Cortex-M0+ (QEMU)", "cortex-m0plus", "mps2-an385"),  # an M3, which executes all of an M0+'s instructions
+    Target(
+        "C, RISC-V (QEMU)",
+        "riscv64-unknown-elf-gcc",
+        ("-march=rv32imc", "-mabi=ilp32", "--specs=picolibc.specs", "-nostartfiles"),
+        ("qemu-riscv32",),
+        ("riscv.c",),
+        "picolibc.specs",
+        "riscv.ld",
+    ),
 )
 
 
@@ -131,7 +141,7 @@ def _stream(program: _Program, entry: int, jobs: Sequence[Job]) -> list[Streamed
 
 
 def _compile(target: Target, source: Path, interfaces: Sequence[StepInterface], program: Path) -> None:
-    name = source.stem
+    folder, name = asset_dir("firmware_bench") / "verify", source.stem
     entries = " ".join(f"ENTRY({_entry(one)},{_TYPES[one.x.dtype][1]},{_TYPES[one.logits.dtype][1]})" for one in interfaces)
     command = [
         target.compiler,
@@ -147,7 +157,8 @@ def _compile(target: Target, source: Path, interfaces: Sequence[StepInterface], 
         # What is left out, the decisions on top of the steps, is nothing that runs here.
         str(source),
         *(str(path) for path in sorted(source.parent.glob("memkd_*.c"))),
-        *(str(asset_dir("firmware_bench") / "verify" / name) for name in ("stream.c", *target.sources)),
+        *(str(folder / name) for name in ("stream.c", *target.sources)),
+        *(("-T", str(folder / target.script)) if target.script else ()),
         "-lm",
         "-o",
         str(program),

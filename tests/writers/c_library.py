@@ -35,7 +35,7 @@ void stream_{suffix}(int n, const {x_type} *x, {name}_state_t *state, {y_type} *
     }}
 }}
 """
-_DTYPES = {"i8": np.int8, "i16": np.int16, "f32": np.float32}
+DTYPES = {"i8": np.int8, "i16": np.int16, "f32": np.float32}
 _TYPES = {"i8": "int8_t", "i16": "int16_t", "f32": "float"}
 _counter = itertools.count()
 
@@ -84,14 +84,14 @@ class CModel:
     def each(self, suffix: str, x: np.ndarray, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Take one step from each of N states; return logits [N, K] and the states after it."""
         states = states.copy()
-        logits = np.zeros((len(x), self.model.num_classes), _DTYPES[suffix])
+        logits = np.zeros((len(x), self.model.num_classes), DTYPES[suffix])
         getattr(self.library, f"each_{suffix}")(len(x), pointer(np.ascontiguousarray(x)), pointer(states), pointer(logits))
         return logits, states
 
     def stream(self, suffix: str, x: np.ndarray) -> np.ndarray:
         """Stream one series x [T, C] from reset; return the logits after each step, [T, K]."""
         state = np.zeros(self.state_width, np.int16)
-        logits = np.zeros((len(x), self.model.num_classes), _DTYPES[suffix])
+        logits = np.zeros((len(x), self.model.num_classes), DTYPES[suffix])
         getattr(self.library, f"stream_{suffix}")(len(x), pointer(np.ascontiguousarray(x)), pointer(state), pointer(logits))
         return logits
 
@@ -130,7 +130,7 @@ def assert_equal_on_hard_states(compiled: CModel, suffix: str, steps: int, seed:
     generator = np.random.default_rng(seed)
     for _ in range(0, steps, 50_000):
         count = min(steps, 50_000)
-        x = hard_values(generator, (count, compiled.model.input_size), _DTYPES[suffix])
+        x = hard_values(generator, (count, compiled.model.input_size), DTYPES[suffix])
         states = hard_values(generator, (count, compiled.state_width), np.int16)
         logits, after = compiled.each(suffix, x, states)
         expected_logits, expected_after = reference_step(compiled.model, suffix, x, states)
