@@ -17,7 +17,7 @@ TEST_TOOLS := gcc:gcc g++:g++ gcc-powerpc-linux-gnu:powerpc-linux-gnu-gcc libc6-
 # All our C and C++; what stands in models/ is generated.
 C_FILES = $$(git ls-files '*.c' '*.cc' '*.h' ':!models')
 
-.PHONY: help demo test test-fast setup lint tools test-tools runtimes format bench-c bench-distill ablation streams stream-windows demo-seeds evidence models exact quant-report clean
+.PHONY: help demo test test-fast setup lint tools test-tools runtimes format bench-c bench-distill bench-host ablation streams stream-windows demo-seeds evidence models exact quant-report clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ test-tools: ## Debian packages that only the tests need
 
 bench-distill: setup ## Time population training against training each student alone
 	python -m experiments.bench_distill
+
+bench-host: setup ## An exported file on this machine, beside a bare interpreter and torch, into models/host.md
+	python -m experiments.bench_host $(if $(AGAINST),--against $(AGAINST))
 
 ablation: setup ## Which of the training tricks pays, into models/ablation.md
 	python -m experiments.ablation
