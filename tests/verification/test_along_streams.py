@@ -28,7 +28,7 @@ from memkd_edge.verification import pipeline as verify_module
 from memkd_edge.verification.along_streams import float_scores, integer_scores
 from memkd_edge.verification.pipeline import ParityError, verify
 from memkd_edge.verification.runtime_check import one_stream
-from memkd_edge.vocabulary import Arithmetic
+from memkd_edge.vocabulary import Arithmetic, Reset
 from tests.distillation.test_recordings import CONFIG, LABELS, recordings
 
 
@@ -111,6 +111,14 @@ def test_integers_are_held_to_the_float_student_along_100_000_samples(run: Run) 
     recorded = run.read_json("export/verify.json")["files"][0]["without_reset"]
     (again,) = verify(run.path / "export" / "walks_int8.tflite").files
     assert recorded["int8"]["agreement"] == found.agreement == again.without_reset[Arithmetic.INT8].agreement
+
+
+def test_integers_are_calibrated_along_streams_where_the_model_is_never_reset(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, student, x = [], read_student(run), read_series(run).x_calibration
+    monkeypatch.setattr(verify_module, "quantize", lambda *given, **more: asked.append(more["never_reset"]))
+    for reset in Reset:
+        verify_module.quantized(student, replace(run.metadata, reset=reset), x, tuned=False)
+    assert dict(zip(Reset, asked, strict=True)) == {reset: reset == "never" for reset in Reset}
 
 
 @pytest.fixture
