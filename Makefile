@@ -101,6 +101,7 @@ exact: setup test-tools ## A million steps: reference and tflite-micro, C on oth
 	python -m tests.quantization.exact --steps 1000000
 	python -m tests.writers.exact --steps 1000000
 	python -m tests.quantization.endless --steps 1000000
+	python -m tests.writers.exact_cores --steps 1000000
 	python -m tests.packages.exact_decisions --samples 100000
 
 quant-report: setup ## What quantisation costs on all data sets at hand, into models/quant

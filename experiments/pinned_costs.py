@@ -12,6 +12,7 @@ completes a reading, and its flash.
 """
 
 import argparse
+import itertools
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,7 +34,7 @@ from memkd_edge.runs import write_atomic
 from memkd_edge.vocabulary import Decision, Reset
 from memkd_edge.writers.c_integer import emit_c
 
-CORES = ("m0plus", "m3", "m4", "m7", "m33")
+CORES = ("m0plus", "m3", "m4", "m7", "m33", "m55")
 BUILDS = {"fast": ("-O2",), "small": ("-O2", "-DMEMKD_SMALL")}
 _COMPILER = "arm-none-eabi-gcc"
 
@@ -120,17 +121,16 @@ def measure() -> Iterator[PinnedCost]:
 
 
 def measure_pushes() -> Iterator[PinnedPush]:
-    """Measure a push of every reference student under every contract on a Cortex-M4.
+    """Measure a push of every reference student under every contract on every core.
 
     Raises:
         MissingToolError: no cross compiler or emulator.
     """
-    for model in SPECS:
-        for name, fields in CONTRACTS.items():
-            sources = emit_c(reference_student(model), replace(_metadata(model), **fields), "student")
-            cost = measure_firmware("m4", followed(sources, "student"), reference_inputs(model))
-            flash = cost.sections.flash
-            yield PinnedPush("m4", model, name, cost.instructions_per_step, cost.instructions_max, flash, cost.state_bytes)
+    for core, model, (name, fields) in itertools.product(CORES, SPECS, CONTRACTS.items()):
+        sources = emit_c(reference_student(model), replace(_metadata(model), **fields), "student")
+        cost = measure_firmware(core, followed(sources, "student"), reference_inputs(model))
+        flash = cost.sections.flash
+        yield PinnedPush(core, model, name, cost.instructions_per_step, cost.instructions_max, flash, cost.state_bytes)
 
 
 def measure_monitors() -> Iterator[PinnedMonitor]:

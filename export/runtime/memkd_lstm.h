@@ -11,24 +11,15 @@
 #define MEMKD_LSTM_H
 
 #include "memkd_port.h"
+#if MEMKD_HELIUM
+#include "memkd_helium.h"
+#endif
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/*
- * A dense layer: z = sat16((sum * multiplier + 2^(shift-1)) >> shift). weights: for each pair of rows (gates:
- * each unit) the biases, then blocks over the column pairs. clamp: 1 if z may exceed what the activations
- * take. rounded: 1 if the biases may hold 2^(shift-1), too (see MEMKD_BIAS).
- */
-typedef struct {
-    const uint32_t *weights;
-    int16_t multiplier;
-    int8_t shift;
-    int8_t clamp;
-    int8_t rounded;
-} memkd_dense_t;
-
+#if !MEMKD_HELIUM
 /* ---- activations ---- */
 
 /* The curve at z, a value at scale 3 * 2^-12, ready to be shifted down to sigmoid(z). */
@@ -111,10 +102,19 @@ MEMKD_INLINE const uint32_t *memkd_gates(const memkd_dense_t *gates, const uint3
     return weights;
 }
 
-/* One step of an LSTM layer. columns: its input and the old h of all units. h and c are read and written. */
-MEMKD_INLINE void memkd_lstm(const memkd_dense_t *gates, const memkd_columns_t *columns, int inputs,
-                             int hidden, int cell_shift, int hidden_shift, int16_t *h, int16_t *c) {
-    const int pairs = MEMKD_PAIRS(inputs) + MEMKD_PAIRS(hidden);
+/* The columns of a layer: its input and the old h of all units. Returns the number of pairs. */
+MEMKD_INLINE int memkd_columns(memkd_columns_t *columns, const int16_t *x, int inputs, const int16_t *h,
+                               int hidden) {
+    memkd_gather(columns, x, inputs);
+    memkd_gather(columns + MEMKD_PAIRS(inputs), h, hidden);
+    return MEMKD_PAIRS(inputs) + MEMKD_PAIRS(hidden);
+}
+
+/* One step of an LSTM layer, x its input; h and c are read and written. */
+MEMKD_INLINE void memkd_lstm(const memkd_dense_t *gates, memkd_scratch_t *columns, const int16_t *x,
+                             int inputs, int hidden, int cell_shift, int hidden_shift, int16_t *h,
+                             int16_t *c) {
+    const int pairs = memkd_columns(columns, x, inputs, h, hidden);
     const int together = hidden / MEMKD_TOGETHER * MEMKD_TOGETHER;
     const uint32_t *weights = gates->weights;
     const uint32_t *const end = weights + together * (4 + pairs * 2 * MEMKD_BLOCK_WORDS);
@@ -138,9 +138,9 @@ MEMKD_INLINE void memkd_lstm(const memkd_dense_t *gates, const memkd_columns_t *
 }
 
 /* One step of a GRU layer, likewise. */
-MEMKD_INLINE void memkd_gru(const memkd_dense_t *gates, const memkd_columns_t *columns, int inputs,
-                            int hidden, int hidden_shift, int16_t *h) {
-    const int pairs = MEMKD_PAIRS(inputs) + MEMKD_PAIRS(hidden);
+MEMKD_INLINE void memkd_gru(const memkd_dense_t *gates, memkd_scratch_t *columns, const int16_t *x,
+                            int inputs, int hidden, int hidden_shift, int16_t *h) {
+    const int pairs = memkd_columns(columns, x, inputs, h, hidden);
     const int together = hidden / MEMKD_TOGETHER * MEMKD_TOGETHER;
     const uint32_t *weights = gates->weights;
     const uint32_t *const end = weights + together * (4 + pairs * 2 * MEMKD_BLOCK_WORDS);
@@ -163,9 +163,10 @@ MEMKD_INLINE void memkd_gru(const memkd_dense_t *gates, const memkd_columns_t *c
     }
 }
 
-/* A dense layer. Rows are stored in pairs, the last one of an odd number with a row of zeros. */
-MEMKD_INLINE void memkd_dense(const memkd_dense_t *layer, const memkd_columns_t *columns, int pairs, int rows,
-                              int16_t *out) {
+/* A dense layer of n values. Rows are stored in pairs, the last one of an odd number with a row of zeros. */
+MEMKD_INLINE void memkd_dense(const memkd_dense_t *layer, memkd_scratch_t *columns, const int16_t *values,
+                              int n, int rows, int16_t *out) {
+    const int pairs = memkd_columns(columns, values, n, values, 0);
     const uint32_t *weights = layer->weights;
     const uint32_t excess = memkd_excess(columns, pairs);
     for (int r = 0; r < rows; r += 2) {
@@ -181,6 +182,8 @@ MEMKD_INLINE void memkd_dense(const memkd_dense_t *layer, const memkd_columns_t 
         }
     }
 }
+
+#endif
 
 /* ---- the int8 interface ---- */
 

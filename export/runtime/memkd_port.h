@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * memkd_port.h: what differs from core to core: how weights are stored, and the primitives that the cells of
- * memkd_lstm.h are written with. Every core gives the same bits, those of SPEC.md.
+ * memkd_lstm.h are written with. Every core gives the same bits, those of SPEC.md. With vectors whole layers
+ * differ: memkd_helium.h.
  *
  * Builds, chosen by the core and by macros:
- * - fast, the default: dual 16-bit multiplies on Cortex-M4, M7, M33 and M55, some instructions of M3, of M0
- * and M0+ and of 32-bit RISC-V, plain C99 elsewhere;
+ * - fast, the default: vectors on Cortex-M55 (Helium), dual 16-bit multiplies on M4, M7 and M33, some
+ * instructions of M3, of M0 and M0+ and of 32-bit RISC-V, plain C99 elsewhere;
  * - MEMKD_SMALL: 8-bit weights, a table of 512 bytes instead of 4096: less flash, more instructions;
  * - MEMKD_PORTABLE: plain C99 on every core.
  *
@@ -57,8 +58,15 @@
 #define MEMKD_V7M 0
 #endif
 
+/* Cortex-M55 and better, with vectors of integers. */
+#if MEMKD_V7M && defined(__ARM_FEATURE_MVE) && !defined(MEMKD_SMALL)
+#define MEMKD_HELIUM 1
+#else
+#define MEMKD_HELIUM 0
+#endif
+
 /* Cortex-M4 and better: dual multiplies of 16 bits, too. */
-#if MEMKD_V7M && defined(__ARM_FEATURE_DSP)
+#if MEMKD_V7M && defined(__ARM_FEATURE_DSP) && !MEMKD_HELIUM
 #define MEMKD_DSP 1
 #else
 #define MEMKD_DSP 0
@@ -130,10 +138,10 @@ extern "C" {
 /*
  * Weights. A model's matrix is an array of 32-bit words, blocks of two rows over two columns:
  * MEMKD_WEIGHTS(a, b, c, d) holds a, c of the first row and b, d of the second. The gates of a unit are two
- * such pairs of rows.
+ * such pairs of rows. (memkd_helium.h has an order of its own.)
  */
 #define MEMKD_HALVES(low, high) (((uint32_t)(low) & 0xFFFFu) | (uint32_t)(high) << 16)
-#if MEMKD_RV32
+#if MEMKD_RV32 || MEMKD_HELIUM
 #define MEMKD_BYTE(weight, place) (((uint32_t)(weight) & 0xFFu) << (place))
 #else
 #define MEMKD_BYTE(weight, place) (((uint32_t)(weight) + 128u) << (place))
@@ -143,7 +151,7 @@ extern "C" {
 #define MEMKD_BLOCK_WORDS 2
 #else
 /* Bytes hold weight + 128, so that they load without sign extension; memkd_excess() makes up for it. On
- * RISC-V they hold the weight. */
+ * RISC-V and with vectors they hold the weight. */
 #define MEMKD_WEIGHTS(a, b, c, d) MEMKD_BYTE(a, 0) | MEMKD_BYTE(b, 8) | MEMKD_BYTE(c, 16) | MEMKD_BYTE(d, 24)
 #define MEMKD_BLOCK_WORDS 1
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
@@ -182,6 +190,31 @@ typedef struct {
 /* Number of column pairs of n values. */
 #define MEMKD_PAIRS(n) (((n) + 1) / 2)
 
+/* What a step has on the stack: a layer's columns, with vectors the pre-activations of its units. */
+#if MEMKD_HELIUM
+typedef int16_t memkd_scratch_t;
+
+#define MEMKD_UNITS(hidden) (((hidden) + 3) / 4 * 4)
+#define MEMKD_SCRATCH(pairs, hidden) (4 * MEMKD_UNITS(hidden))
+#else
+typedef memkd_columns_t memkd_scratch_t;
+
+#define MEMKD_SCRATCH(pairs, hidden) (pairs)
+#endif
+
+/*
+ * A dense layer: z = sat16((sum * multiplier + 2^(shift-1)) >> shift). weights: for each pair of rows (gates:
+ * each unit) the biases, then blocks over the column pairs. clamp: 1 if z may exceed what the activations
+ * take. rounded: 1 if the biases may hold 2^(shift-1), too (see MEMKD_BIAS).
+ */
+typedef struct {
+    const uint32_t *weights;
+    int16_t multiplier;
+    int8_t shift;
+    int8_t clamp;
+    int8_t rounded;
+} memkd_dense_t;
+
 /*
  * Two forms of the logistic curve at argument / 12288, a line between two of 256 nodes that are 512 apart.
  * Both carry all bits of the interpolation; what a caller adds and shifts off rounds them to scale 2^-15:
@@ -207,7 +240,9 @@ typedef struct {
     uint32_t offset, slope; /* curve = offset + argument * slope, modulo 2^32 */
 } memkd_segment_t;
 
+#if !MEMKD_HELIUM
 extern const memkd_segment_t memkd_segment_table[512];
+#endif
 
 typedef const memkd_segment_t *memkd_table_t;
 #endif
@@ -242,7 +277,13 @@ MEMKD_INLINE int32_t memkd_saturate16(int32_t value) {
     return result;
 }
 
-#ifndef MEMKD_SMALL
+/* Load two words and advance. */
+MEMKD_INLINE const uint32_t *memkd_load2(const uint32_t *words, uint32_t *first, uint32_t *second) {
+    __asm__("ldrd %0, %1, [%2], #8" : "=&r"(*first), "=&r"(*second), "+r"(words));
+    return words;
+}
+
+#if !defined(MEMKD_SMALL) && !MEMKD_HELIUM
 #define memkd_table memkd_table
 MEMKD_INLINE memkd_table_t memkd_table(void) {
     /* The middle, where argument 0 is, as a value that compilers do not take apart again. */
@@ -306,12 +347,6 @@ MEMKD_INLINE uint32_t memkd_uxtb16_odd(uint32_t bytes) {
     uint32_t result;
     __asm__("uxtb16 %0, %1, ror #8" : "=r"(result) : "r"(bytes));
     return result;
-}
-
-/* Load two words and advance. */
-MEMKD_INLINE const uint32_t *memkd_load2(const uint32_t *words, uint32_t *first, uint32_t *second) {
-    __asm__("ldrd %0, %1, [%2], #8" : "=&r"(*first), "=&r"(*second), "+r"(words));
-    return words;
 }
 
 #define memkd_scale memkd_scale
@@ -674,6 +709,8 @@ MEMKD_INLINE int32_t memkd_saturate16(int32_t value) {
 }
 #endif
 
+/* What follows is for one unit after the other. */
+#if !MEMKD_HELIUM
 #ifndef memkd_scale
 #define memkd_scale memkd_scale_plain
 #endif
@@ -819,6 +856,7 @@ MEMKD_INLINE const uint32_t *memkd_sums(const uint32_t *weights, uint32_t excess
     }
     return weights;
 }
+#endif
 #endif
 
 #ifdef __cplusplus

@@ -27,18 +27,27 @@ from memkd_edge.quantization.integer_model import (
 from memkd_edge.vocabulary import Cell
 from memkd_edge.writers.c_text import LAST, content_id, render, runtime_files
 
-RUNTIME_FILES = ("memkd_port.h", "memkd_lstm.h", "memkd_lstm.c", "memkd_front_end.h", "memkd_state.h", "memkd_state.c")
+RUNTIME_FILES = (
+    "memkd_port.h",
+    "memkd_lstm.h",
+    "memkd_helium.h",
+    "memkd_lstm.c",
+    "memkd_front_end.h",
+    "memkd_state.h",
+    "memkd_state.c",
+)
 
 # The runtime has these built in (SPEC.md).
 _GATE_SCALE = 3 * 2.0**-12
 _CELL_RESCALE = Multiplier(0x55555400, -19)  # at cell_shift 0
+_NONE = -1  # a row of zeros
 
 
 @dataclass(frozen=True)
 class _Block:
-    """Consecutive rows (a unit's four gates, or two classes): biases modulo 2^32, and weights four by four.
+    """Consecutive rows (a unit's four gates, or some classes): biases modulo 2^32, and weights four by four in a build's order.
 
-    The four are two rows over two columns: a, c of one row, b, d of the next.
+    For scalar builds the four are two rows over two columns: a, c of one row, b, d of the next.
     """
 
     biases: list[int]
@@ -58,6 +67,11 @@ class _Block:
         ]
 
     @property
+    def vectors(self) -> list[int]:
+        """The words that a build with vectors stores."""
+        return self.biases + [sum(weight % 256 << 8 * place for place, weight in enumerate(four)) for four in self.weights]
+
+    @property
     def narrow(self) -> list[int]:
         """The words that a build with 8-bit weights stores."""
         return self.biases + [sum(weight + 128 << 8 * place for place, weight in enumerate(four)) for four in self.weights]
@@ -71,7 +85,8 @@ class _Block:
 
 @dataclass(frozen=True)
 class _Dense:
-    blocks: list[_Block]
+    pairs: list[_Block]
+    vectors: list[_Block]
     multiplier: int
     shift: int
     clamp: int
@@ -100,8 +115,8 @@ def emit_c(model: QuantizedClassifier, metadata: Metadata | None, name: str) -> 
     """
     check_export_name(name)
     layers = [_layer(layer) for layer in model.layers]
-    classes = [[row, row + 1] for row in range(0, model.num_classes, 2)]
-    head = _dense(model.head, classes, (model.hidden_size,))
+    classes = list(range(model.num_classes))
+    head = _dense(model.head, _groups(classes, 2), _groups(classes, 4), (model.hidden_size,))
     raw = _raw_fields(model.raw) if model.raw else {}
     taps = len(raw["taps"]) if raw else 0
     states = model.layers[0].state_scales
@@ -150,7 +165,7 @@ def emit_c(model: QuantizedClassifier, metadata: Metadata | None, name: str) -> 
             *(["offsets", "gains"] if raw else []),
             *(["taps"] if taps else []),
         ],
-        "checksums": {form: _checksum([*layers, head], raw, form) for form in ("wide", "narrow", "signed")},
+        "checksums": {form: _checksum([*layers, head], raw, form) for form in ("wide", "narrow", "signed", "vectors")},
     }
     templates = {f"{name}.h": "model.h.j2", f"{name}.c": "model.c.j2", f"{name}_stream.c": "stream.c.j2"}
     templates[f"{name}_monitor.c"] = "monitor.c.j2"
@@ -168,23 +183,33 @@ def _layer(layer: QuantizedLayer) -> _Dense:
     if not built_in:
         raise UsageError("the C runtime computes with the scales of SPEC.md only; quantise the model with memkd-edge")
     units = [list(range(unit, 4 * layer.hidden_size, layer.hidden_size)) for unit in range(layer.hidden_size)]
-    widths = (layer.input_size, layer.hidden_size)
-    dense = _dense(layer.gates, units, widths)
+    even = units + [[_NONE] * 4] * (layer.hidden_size % 2)
+    dense = _dense(layer.gates, units, even, (layer.input_size, layer.hidden_size))
     return replace(dense, cell_shift=cell_shift, hidden_shift=1 - layer.hidden_rescale.exponent)
 
 
-def _dense(layer: QuantizedDense, blocks: list[list[int]], widths: tuple[int, ...]) -> _Dense:
-    """Arrange a dense layer in blocks of rows over column pairs; each part of `widths` columns is padded to whole pairs."""
-    parts = np.split(layer.weight.astype(int), np.cumsum(widths)[:-1], axis=1)
-    weight = np.concatenate([np.pad(part, ((0, 1), (0, part.shape[1] % 2))) for part in parts], axis=1)
-    bias = np.pad(layer.bias, (0, 1))
+def _groups(rows: list[int], size: int) -> list[list[int]]:
+    """Return the rows, `size` by `size`, the last ones filled up."""
+    return [(rows[at : at + size] + [_NONE] * size)[:size] for at in range(0, len(rows), size)]
+
+
+def _dense(layer: QuantizedDense, pairs: list[list[int]], vectors: list[list[int]], widths: tuple[int, ...]) -> _Dense:
+    """Arrange a dense layer of inputs of `widths` columns: rows that belong together in scalar builds, and in those with vectors."""
     if layer.shift < 1:
         raise UsageError("a layer amplifies its input more than the C runtime can; normalise the data and distil again")
     half = 1 << layer.shift - 1
     if not 17 <= layer.shift <= 32 or _largest(layer) + half >= 1 << 31:
         half = 0
+    weight, bias = np.pad(layer.weight.astype(int), ((0, 1), (0, 0))), np.pad(layer.bias, (0, 1))  # row _NONE
+    parts = np.split(weight, np.cumsum(widths)[:-1], axis=1)
+    even = np.concatenate([np.pad(part, ((0, 0), (0, part.shape[1] % 2))) for part in parts], axis=1)
+
+    def block(rows: list[int], weights: list[tuple[int, int, int, int]]) -> _Block:
+        return _Block([int(bias[row]) % (1 << 32) for row in rows], weights, half)
+
     return _Dense(
-        [_Block([int(bias[row]) % (1 << 32) for row in rows], _fours(weight[rows]), half) for rows in blocks],
+        [block(rows, _fours(even[rows])) for rows in pairs],
+        [block(rows, _eights([part[rows] for part in parts])) for rows in vectors],
         layer.reduced,
         layer.shift,
         clamp=int(_may_overflow(layer)),
@@ -202,9 +227,28 @@ def _fours(rows: NDArray[Any]) -> list[tuple[int, int, int, int]]:
     return fours
 
 
+def _eights(parts: list[NDArray[Any]]) -> list[tuple[int, int, int, int]]:
+    """Return the weights of four rows as memkd_helium.h reads them: vectors of eight columns, then single columns."""
+    fours: list[tuple[int, int, int, int]] = []
+    singles: list[tuple[int, int, int, int]] = []
+    for part in parts:
+        rest = part.shape[1] % 8
+        alone = rest if rest < 4 else 0
+        wide = np.pad(part[:, : part.shape[1] - alone], ((0, 0), (0, -(rest - alone) % 8)))
+        for column in range(0, wide.shape[1], 8):
+            fours += [tuple(four) for four in wide[:, column : column + 8].reshape(-1, 4).tolist()]
+        singles += [tuple(column) for column in part[:, part.shape[1] - alone :].T.tolist()]
+    return fours + singles
+
+
 def _checksum(dense: list[_Dense], raw: dict[str, Any], form: str) -> int:
-    """Return what <name>_damaged() expects of a build: a CRC-32 over 32-bit words, `form` "wide", "narrow" or "signed"."""
-    words = [word for layer in dense for block in layer.blocks for word in getattr(block, form)]
+    """Return what <name>_damaged() expects of a build: a CRC-32 over 32-bit words, `form` names the words of a build."""
+    words = [
+        word
+        for layer in dense
+        for block in (layer.vectors if form == "vectors" else layer.pairs)
+        for word in getattr(block, form)
+    ]
     words += [value % (1 << 32) for key in ("offset", "gain", "taps") for value in raw.get(key, [])]
     return zlib.crc32(np.array(words, "<u4").tobytes())
 

@@ -94,6 +94,10 @@ def test_the_fast_table_holds_the_lines_between_the_reference_nodes():
     segments = [(int(offset, 16), int(slope)) for offset, slope in re.findall(r"\{(0x\w+)u, (\d+)u\}", body)]
     assert len(segments) == 512
     full, end = 1 << 25, 640  # of the curve; what saturation stays away from either end
+    vectors = re.search(r"memkd_segments = \{\s*\{(.*?)\},\s*\{(.*?)\},\s*\};", text, re.S)
+    offsets, slopes = ([int(value, 0) for value in re.findall(r"(\w+)u", vectors[group])] for group in (1, 2))
+    # For vectors the argument counts from the left end, 2^17 below.
+    assert [((offset + (slope << 17)) % (1 << 32), slope) for offset, slope in zip(offsets, slopes, strict=True)] == segments
     for index, (offset, slope) in zip(range(-256, 256), segments, strict=True):
         if index in (-256, 255):
             assert (offset, slope) == ((end + 511) * 64 if index < 0 else (full - end + 512) * 64, 0)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from experiments.reference_students import reference_student
+from memkd_edge.benchmark.emulation.cores import CORES
 from memkd_edge.metadata import Resampling
 from memkd_edge.nets.classifier import ModelSpec
 from memkd_edge.quantization.post_training import quantize
@@ -68,11 +69,11 @@ def test_it_compiles_as_cpp_without_a_warning(standard, sources):
     compile_each(sources, ["g++", "-x", "c++", f"-std={standard}", "-O1"])
 
 
-@pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33", "cortex-m55"])
+@pytest.mark.parametrize("core", ["m0plus", "m3", "m4", "m7", "m33", "m55"])
 def test_every_core_compiles_at_every_level_without_a_warning(core, sources):
     require("arm-none-eabi-gcc")
     for level in ("-O0", "-O2"):
-        compile_each(sources, ["arm-none-eabi-gcc", f"-mcpu={core}", *ARM, "-std=c99", level], models=("A", "gru for counts"))
+        compile_each(sources, ["arm-none-eabi-gcc", *CORES[core].flags, *ARM, "-std=c99", level], models=("A", "gru for counts"))
 
 
 @pytest.mark.parametrize("extensions", ["imc", "imac_zba_zbb", "i"])
@@ -87,10 +88,11 @@ def test_riscv_compiles_at_every_level_without_a_warning(extensions, sources):
 @pytest.mark.parametrize(
     "core",
     [
-        ("arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"),
+        ("arm-none-eabi-gcc", *CORES["m4"].flags),
+        ("arm-none-eabi-gcc", *CORES["m55"].flags),
         ("riscv64-unknown-elf-gcc", "--specs=picolibc.specs", *RISCV),
     ],
-    ids=["m4", "rv32imc"],
+    ids=["m4", "m55", "rv32imc"],
 )
 def test_no_combination_of_options_runs_out_of_registers(core, form, sources):
     require(core[0])
@@ -106,13 +108,13 @@ def test_no_combination_of_options_runs_out_of_registers(core, form, sources):
         compile_each(sources, [*core, "-std=c99", *options], models=("A", "stacked", "gru for counts"), forms=(form,))
 
 
-@pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m4"])
+@pytest.mark.parametrize("core", ["m0plus", "m4", "m55"])
 def test_clang_compiles_for_cores_without_a_warning(core, sources):
     require("clang")
     require("arm-none-eabi-gcc")  # for newlib's headers
     include = subprocess.run(["arm-none-eabi-gcc", "-print-sysroot"], capture_output=True, text=True, check=True).stdout.strip()
     headers = [path for path in (Path(include) / "include", Path("/usr/lib/arm-none-eabi/include")) if path.is_dir()]
-    command = ["clang", "--target=arm-none-eabi", f"-mcpu={core}", *ARM, "-isystem", str(headers[0]), "-std=c99"]
+    command = ["clang", "--target=arm-none-eabi", *CORES[core].flags, *ARM, "-isystem", str(headers[0]), "-std=c99"]
     for level in ("-O0", "-O2"):
         compile_each(sources, [*command, level], models=("A", "gru for counts"))
 

@@ -16,6 +16,7 @@ from memkd_edge.quantization.post_training import quantize
 from memkd_edge.quantization.reference import integer_classifier
 from memkd_edge.writers.c_integer import emit_c
 from tests.quantization.helpers import random_model, random_series
+from tests.writers import exact_cores
 from tests.writers.c_library import hard_values
 
 CORES = ("m0plus", "m3", "m4", "m7", "m33", "m55", "esp32c3", "hazard3")
@@ -44,7 +45,7 @@ def expected(model, x: np.ndarray) -> np.ndarray:
 
 BUILDS = (
     [(core, ()) for core in CORES]
-    + [(core, SMALL) for core in ("m0plus", "m3", "m4", "m33", "esp32c3")]
+    + [(core, SMALL) for core in ("m0plus", "m3", "m4", "m33", "m55", "esp32c3")]
     + [(core, ("-DMEMKD_PORTABLE",)) for core in ("m4", "esp32c3")]
 )
 
@@ -60,8 +61,22 @@ def test_a_core_gives_the_references_logits(core, flags):
         np.testing.assert_array_equal(measured.logits, expected(model, x))
 
 
+@pytest.mark.parametrize("name", exact_cores.models())
+def test_vectors_give_the_references_logits_and_states_whatever_the_shape(name):
+    model = exact_cores.models()[name]
+    measured = measure_firmware("m55", exact_cores.driver(model), exact_cores.blocks(2))
+    np.testing.assert_array_equal(measured.logits, exact_cores.expected(model, 2))
+
+
+@pytest.mark.parametrize("core", ["m0plus", "m3", "m4"])
+def test_a_core_gives_the_references_logits_and_states_from_any_state(core):
+    model = exact_cores.models()["5 units, c * 8"]
+    measured = measure_firmware(core, exact_cores.driver(model), exact_cores.blocks(4))
+    np.testing.assert_array_equal(measured.logits, exact_cores.expected(model, 4))
+
+
 @pytest.mark.parametrize("level", ["-O0", "-Os", "-O3"])
-@pytest.mark.parametrize("core", ["m0plus", "m4", "hazard3"])
+@pytest.mark.parametrize("core", ["m0plus", "m4", "m55", "hazard3"])
 def test_optimisation_levels_do_not_change_the_logits(core, level):
     model = quantize(random_model(ModelSpec(3, 5, 3, kind="gru"), 3, 1.5), random_series(1, 8, 50, 3))
     x = hard_inputs(3, 100)
@@ -113,6 +128,8 @@ def cost():
             ("m3", "B", 5960),
             ("m0plus", "A", 3100),
             ("m0plus", "B", 10_200),
+            ("m55", "A", 350),
+            ("m55", "B", 890),
         ),
         *(("esp32c3", "A", 1920), ("esp32c3", "B", 6600), ("hazard3", "A", 1850), ("hazard3", "B", 6460)),
     ],
@@ -145,9 +162,9 @@ def test_the_small_form_fits_two_and_a_half_kibibytes_at_half_the_speed(cost):
     assert small.instructions_per_step <= 2 * cost("m4", "A").instructions_per_step
 
 
-@pytest.mark.parametrize(("name", "most"), [("A", 128), ("B", 160)])
-def test_state_and_stack_are_small(name, most, cost):
-    measured = cost("m4", name)
+@pytest.mark.parametrize(("core", "name", "most"), [("m4", "A", 128), ("m4", "B", 160), ("m55", "A", 192), ("m55", "B", 320)])
+def test_state_and_stack_are_small(core, name, most, cost):
+    measured = cost(core, name)
     assert measured.state_bytes == 4 * reference_student(name).hidden_size
     assert measured.state_bytes + measured.stack_bytes <= most
     assert measured.sections.static == 0
