@@ -194,7 +194,7 @@ def _groups(rows: list[int], size: int) -> list[list[int]]:
 
 
 def _dense(layer: QuantizedDense, pairs: list[list[int]], vectors: list[list[int]], widths: tuple[int, ...]) -> _Dense:
-    """Arrange a dense layer of inputs of `widths` columns: rows that belong together in scalar builds, and in those with vectors."""
+    """Arrange a dense layer of `widths` columns: the rows that belong together in scalar builds, and in those with vectors."""
     if layer.shift < 1:
         raise UsageError("a layer amplifies its input more than the C runtime can; normalise the data and distil again")
     half = 1 << layer.shift - 1
