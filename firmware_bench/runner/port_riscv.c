@@ -60,14 +60,15 @@ void start(void) {
     output_end();
 }
 
+/* gp first: the linker shortens addresses near it. */
 __asm__(".section .reset, \"ax\"\n"
         ".globl reset_handler\n"
         "reset_handler:\n\t"
-        "la sp, stack_top\n\t"
         ".option push\n\t"
         ".option norelax\n\t"
         "la gp, __global_pointer$\n\t"
         ".option pop\n\t"
+        "la sp, stack_top\n\t"
         "la tp, bss_start\n\t"
         "j start\n\t"
         ".text\n");

@@ -275,6 +275,7 @@ def test_the_c_package_passes_its_own_check(flags, package, require_tool):
 def test_the_c_package_is_built_anew_for_another_compiler(package, require_tool):
     require_tool("make", package="make")
     require_tool("arm-none-eabi-gcc", "arm-none-eabi-ar", package="gcc-arm-none-eabi libnewlib-arm-none-eabi")
+    require_tool("riscv64-unknown-elf-gcc", package="gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf")
     folder = package("c")
 
     def machines() -> set[int]:
@@ -284,10 +285,14 @@ def test_the_c_package_is_built_anew_for_another_compiler(package, require_tool)
     run("make", "-s", "check", cwd=folder)
     host = machines()
     assert run("make", f"lib{NAME}.a", cwd=folder) == ""  # nothing to do
-    cross = ["CC=arm-none-eabi-gcc", "AR=arm-none-eabi-ar", "CFLAGS=-O2 -mcpu=cortex-m4 -mthumb", f"lib{NAME}.a"]
-    run("make", *cross, cwd=folder)
-    assert machines() == {40} != host
-    assert run("make", *cross, cwd=folder) == ""
+    for tools, flags, machine in (
+        ("arm-none-eabi-", "-mcpu=cortex-m4 -mthumb", 40),
+        ("riscv64-unknown-elf-", "-march=rv32imc -mabi=ilp32 --specs=picolibc.specs", 243),
+    ):
+        cross = [f"CC={tools}gcc", f"AR={tools}ar", f"CFLAGS=-O2 {flags}", f"lib{NAME}.a"]
+        run("make", *cross, cwd=folder)
+        assert machines() == {machine} != host
+        assert run("make", *cross, cwd=folder) == ""
     assert_streams(run("make", "-s", "check", cwd=folder))
 
 
@@ -806,6 +811,23 @@ SEMANTIC_VERSION = r"\d+\.\d+\.\d+"
 URL = r"https?://\S+"
 
 
+# What build systems pass for RISC-V: ESP-IDF (tools/cmake/toolchain-*.cmake), pico-sdk (pico_riscv_gcc.cmake).
+RISCV_MARCH = {
+    **dict.fromkeys(("esp32c2", "esp32c3"), "rv32imc"),
+    **dict.fromkeys(("esp32c6", "esp32h2"), "rv32imac"),
+    **{"esp32p4": "rv32imafc", "rp2350": "rv32imac_zicsr_zifencei_zba_zbb_zbs_zbkb"},
+}
+
+
+@pytest.mark.parametrize("march", sorted(set(RISCV_MARCH.values())))
+def test_the_flags_of_a_riscv_chip_choose_its_code(march, package, require_tool):
+    require_tool("riscv64-unknown-elf-gcc", package="gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf")
+    abi = "ilp32f" if "f" in march.split("_")[0] else "ilp32"
+    header = package("c") / "src/memkd_port.h"
+    flags = ("--specs=picolibc.specs", f"-march={march}", f"-mabi={abi}")
+    assert "#define MEMKD_RV32 1\n" in run("riscv64-unknown-elf-gcc", *flags, "-dM", "-E", header)
+
+
 def test_library_properties_follows_arduinos_specification(package):
     folder = package("arduino")
     lines = [line for line in (folder / "library.properties").read_text().splitlines() if not line.startswith("#")]
@@ -892,6 +914,7 @@ def test_idf_component_yml_follows_its_schema(package):
     assert re.fullmatch(SEMANTIC_VERSION, manifest["version"])
     assert re.fullmatch(URL, manifest["url"])
     assert isinstance(manifest["description"], str)
+    assert set(manifest["targets"]) == {"esp32", "esp32s2", "esp32s3", *RISCV_MARCH} - {"rp2350"}
     assert all(re.fullmatch(IDF_VERSION_RANGE, version) for version in manifest["dependencies"].values())
     assert re.fullmatch(IDF_NAME, component.name)
     option = re.search(r"config (\w+)", (component / "Kconfig").read_text())
