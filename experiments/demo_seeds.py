@@ -22,7 +22,7 @@ def finished(root: Path, seed: int) -> Run:
     """Return the run of a seed, trained now or before."""
     name = f"demo-seed-{seed}"
     started = Run.open(root / name, complete=False) if (root / name).exists() else None
-    return distill(DistillConfig(seed=seed, threads=1), run_root=root, name=name, resume=started)
+    return distill(DistillConfig(dataset="BasicMotions", seed=seed, threads=1), run_root=root, name=name, resume=started)
 
 
 def row(seed: int, metrics: dict[str, Any]) -> str:

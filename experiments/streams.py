@@ -31,7 +31,7 @@ from memkd_edge.distillation.recipe import Recipe, TeacherRecipe
 from memkd_edge.distillation.stream_teacher import StreamTeacher, answers_along
 from memkd_edge.distillation.streams import StreamSeries, judged_everywhere, recorded
 from memkd_edge.distillation.students import Candidate
-from memkd_edge.distillation.study import CARRIED, STREAM_STEPS, STREAM_TEACHER_STEPS
+from memkd_edge.distillation.study import CARRIED, STREAM_STEPS
 from memkd_edge.distillation.teacher import TeacherTraining
 from memkd_edge.nets.classifier import Classifier, ModelSpec
 from memkd_edge.runs import write_atomic
@@ -58,6 +58,7 @@ SPLITS = {
 }
 UNITS = 6
 SEEDS = 5
+TEACHER_STEPS = 600
 NOISE = 0.1
 LOOPED_SAMPLES = 100_000
 FIGURES = ("accuracy", "f1_macro", "settled_accuracy", "delay_median_s", "false_switches_per_minute")
@@ -239,7 +240,7 @@ def main() -> None:
     parser.add_argument("--splits", default=",".join(SPLITS), help="splits joined by commas")
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--steps", type=int, default=STREAM_STEPS)
-    parser.add_argument("--teacher-steps", type=int, default=STREAM_TEACHER_STEPS)
+    parser.add_argument("--teacher-steps", type=int, default=TEACHER_STEPS)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)

@@ -30,7 +30,7 @@ PACKAGE_KINDS = ("c", "cmake", "arduino", "platformio", "zephyr", "esp-idf", "tf
 class DataConfig:
     """Which data, and how they are read; the group Recordings is for recordings with a label in every row."""
 
-    dataset: str = option("BasicMotions", group="Data", help="Folder or file of recordings, UCR/UEA name, or file of windows.")
+    dataset: str = option("SPSW", group="Data", help="Folder or file of recordings, UCR/UEA name, or file of windows.")
     data_root: str = option("", group="Data", help="Folder with UCR/UEA sets (.ts, .tsv, 2015 text, .npz).")
     groups: str = option(
         "",
@@ -119,7 +119,9 @@ class DistillConfig(DataConfig):
     teacher_epochs: int = option(
         0, group="Teacher", minimum=0, help="Epochs, at most: training ends when its loss is small. 0: as --epochs."
     )
-    teacher_learning_rate: float = option(0.002, group="Teacher", above=0, help="Learning rate.")
+    teacher_learning_rate: float = option(
+        0.0, group="Teacher", minimum=0, help="Peak learning rate; 0: .002, along streams .004."
+    )
 
     student: str = option(Cell.LSTM, group="Students", choices=tuple(Cell), help="Kind of the students.")
     compression: float = option(

@@ -9,7 +9,7 @@ from typing import Any
 from memkd_edge.errors import MemkdEdgeError
 
 KEY = "format"  # under which a file carries its number
-CHECKPOINT = 3  # of a training phase; 1: teachers without the weights of their best stretch; 2: scores were called auc
+CHECKPOINT = 4  # of a training phase; 1: teachers without their best stretch; 2: scores were called auc; 3: students by shards
 CONFIGURATION = 2  # config.toml and compare.toml; 1: what trains was called `device`
 
 

@@ -128,7 +128,7 @@ def test_method_and_methods_are_one_option(command, spelling, tmp_path, monkeypa
 def test_ctrl_c_leaves_a_run_that_resumes(tmp_path):
     teacher = ("--teacher-hidden", "8", "--teacher-epochs", "60", "--teacher-seeds", "1", "--noise", "0")
     short = ("--epochs", "12", "--seeds", "1", "--compression", "5", *teacher)
-    command = [sys.executable, "-m", "memkd_edge", "distill", *short]
+    command = [sys.executable, "-m", "memkd_edge", "distill", "--dataset", "BasicMotions", *short]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     process.stderr.readline()  # the first progress line: training is under way
     process.send_signal(signal.SIGINT)

@@ -126,4 +126,6 @@ def print_recordings(run: Run, metrics: RecordingMetrics) -> None:
     show(*grids, *notes, every, f"Kept: {metrics.kept_because}")
     if metrics.warning:
         show(f"Note: {metrics.warning}")
+    if run.metadata.dataset_terms:
+        show(f"Terms of use of the recordings: {run.metadata.dataset_terms}")
     show(f"Run: {run.path}")

@@ -170,7 +170,7 @@ def print_distillation(run: Run, metrics: Metrics) -> None:
 def methods_grid(rows: Sequence[MethodMetrics] | Sequence[RecordingMethodMetrics], measure: str, key: str) -> Grid:
     """Return every method with its figures. measure, key: what selected, in words and in the names of the rows' fields."""
     grid = Grid(
-        "All methods (mean ± std over seeds)",
+        "All methods (mean ± std over seeds); half way each went on with its best weight",
         *("method", "weight", "seeds", f"validation {measure}", f"test {measure}", "test accuracy", ""),
         keys=2,
     )

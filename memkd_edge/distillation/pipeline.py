@@ -30,6 +30,7 @@ from memkd_edge.distillation.study import Fold, Study, Teachers, TrainingContext
 from memkd_edge.distillation.teacher import Series, TeacherModel, load_teacher, noise_levels, parameter_count
 from memkd_edge.errors import UsageError
 from memkd_edge.export_names import rename_note
+from memkd_edge.freed_memory import freed_memory_kept
 from memkd_edge.metadata import Metadata
 from memkd_edge.nets.classifier import (
     Classifier,
@@ -132,7 +133,7 @@ def distill(
         progress.started(run.path)
         for note in filter(None, (*notes, rename_note(prepared.metadata.name))):
             progress.note(note)
-        with torch_threads(config.threads):
+        with torch_threads(config.threads), freed_memory_kept():
             everything, folds = (
                 _stretches(prepared, config, device)
                 if isinstance(prepared, PreparedRecordings)

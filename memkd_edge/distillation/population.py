@@ -97,7 +97,9 @@ class Shard:
             start = stop
 
     def _trained(self) -> Parameters:
-        extras = {f"{part.start}/{key}": tensor for part in self.slices for key, tensor in part.extra.items()}
+        extras = {
+            f"{self.candidates[part.start].method}/{key}": tensor for part in self.slices for key, tensor in part.extra.items()
+        }
         return {**self.parameters, **extras}
 
     def train_epoch(self, epoch: int) -> None:
@@ -232,15 +234,31 @@ class Population:
         """The remembered weights of each student, [P, ...] each; the initial ones where none were remembered."""
         return {name: torch.cat([shard.kept[name] for shard in self.shards]) for name in self.shards[0].kept}
 
-    def state(self) -> dict[str, Tensor]:
-        """Return all that training further needs, of all shards."""
-        return {f"{number}/{key}": tensor for number, shard in enumerate(self.shards) for key, tensor in shard.state().items()}
+    def reset(self) -> None:
+        """Let the lanes of streams begin anew."""
+        for shard in self.shards:
+            shard.carried = None
 
-    def load(self, state: dict[str, Tensor]) -> None:
-        """Take up what `state` returned; the population must have been made with the same arguments."""
-        for number, shard in enumerate(self.shards):
-            prefix = f"{number}/"
-            shard.load({key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)})
+    def state(self) -> dict[str, Tensor]:
+        """Return all that training further needs: tensors of all students, or of those of one method, in their order."""
+        of_shards = [shard.state() for shard in self.shards]
+        keys = dict.fromkeys(key for state in of_shards for key in state)
+        parts = {key: [state[key] for state in of_shards if key in state] for key in keys}
+        return {key: torch.cat(own) if own[0].dim() else own[0] for key, own in parts.items()}
+
+    def load(self, state: dict[str, Tensor], whose: list[Candidate] | None = None) -> None:
+        """Take up what `state` returned, of a population of the same kind.
+
+        Args:
+            whose: that population's students, all of this one among them; the same ones when left out.
+        """
+        for shard in self.shards:
+            own = {}
+            for key, tensor in state.items():
+                there, here = (_having(key, some) for some in (whose or self.candidates, shard.candidates))
+                if here:
+                    own[key] = tensor[[there.index(one) for one in here]] if tensor.dim() else tensor.clone()
+            shard.load(own)
 
 
 def predict(spec: ModelSpec, parameters: Parameters, x: Tensor, ends: Tensor | None = None) -> Tensor:
@@ -286,6 +304,12 @@ def _readout_along(weights: Parameters, own: slice, hidden: Tensor) -> Tensor:
     logits = readout_along({name: weights[name][own] for name in ("head.weight", "head.bias")}, hidden)
     students, series, steps, _ = hidden.shape
     return logits.transpose(1, 2).view(students, -1, steps, series).permute(0, 3, 2, 1)
+
+
+def _having(key: str, candidates: list[Candidate]) -> list[Candidate]:
+    """Return the students that a tensor of a population's state is of: of a method's own one, those of the method."""
+    _, *method, _ = key.split("/")
+    return [one for one in candidates if not method or one.method == method[0]]
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 
 import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -39,12 +39,22 @@ class ScoreHistory:
     """How the students scored on held-out series while they were trained.
 
     epochs: int64 [V], finished epochs at each scoring; score, loss: [V, P], what selects (see `Measure`) and cross-entropy of
-    each student.
+    each student, nan after it was given up. to_the_end: students stop at the last scoring alone.
     """
 
     epochs: NDArray[np.int64]
     score: Floats
     loss: Floats
+    to_the_end: bool = False
+
+    def until(self, epochs: int) -> "ScoreHistory":
+        """Return the scorings after at most so many finished epochs."""
+        rows = self.epochs <= epochs
+        return replace(self, epochs=self.epochs[rows], score=self.score[rows], loss=self.loss[rows])
+
+    def given_up(self, student: int) -> bool:
+        """Whether a student was not trained to the end."""
+        return bool(np.isnan(self.score[-1, student]))
 
 
 @dataclass(frozen=True)
@@ -77,20 +87,40 @@ class Choice:
 def method_scores(candidates: list[Candidate], history: ScoreHistory) -> list[MethodScore]:
     """Return a score for each (method, weight), in the population's order.
 
-    The stopping epoch is that of the highest mean score over the seeds, smoothed, in the second half of training; the latest of
-    equal ones. Single students have no stopping epoch of their own: on few series its score would be luck.
+    The stopping epoch is that of the highest mean score over the seeds, smoothed, in the second half of training, the latest of
+    equal ones; of what was given up half way, that one. Single students have no stopping epoch of their own: on few series its
+    score would be luck.
     """
     result = []
     indices = itertools.groupby(range(len(candidates)), key=lambda index: (candidates[index].method, candidates[index].weight))
     for (method, weight), run in indices:
         members = tuple(run)
         mean = history.score[:, members].mean(1)
+        mean = mean[np.isfinite(mean)]
         smooth = np.array([mean[max(0, v - SMOOTHING // 2) : v + SMOOTHING // 2 + 1].mean() for v in range(len(mean))])
-        late = np.flatnonzero(2 * history.epochs >= history.epochs[-1])
+        late = np.flatnonzero(2 * history.epochs[: len(mean)] >= history.epochs[-1])
+        if history.to_the_end:
+            late = late[-1:]
         at = late[len(late) - 1 - int(np.argmax(np.round(smooth[late], 9)[::-1]))]
         epoch = int(history.epochs[at])
         result.append(MethodScore(method, weight, members, epoch, history.score[at, members], history.loss[at, members]))
     return result
+
+
+def going_on(candidates: list[Candidate], history: ScoreHistory) -> list[Candidate]:
+    """Return the students of each method's best weight by the last scorings, in the population's order.
+
+    A weight counts by the mean over its seeds and the last `SMOOTHING` scorings, of equal ones by the lower cross-entropy.
+    """
+    score, loss = (figure[-SMOOTHING:].mean(0) for figure in (history.score, history.loss))
+    best: dict[str, tuple[tuple[float, float], list[Candidate]]] = {}
+    groups = itertools.groupby(range(len(candidates)), key=lambda index: (candidates[index].method, candidates[index].weight))
+    for (method, _), run in groups:
+        members = list(run)
+        rank = (round(float(score[members].mean()), 9), -float(loss[members].mean()))
+        if method not in best or rank > best[method][0]:
+            best[method] = (rank, [candidates[member] for member in members])
+    return [one for _, students in best.values() for one in students]
 
 
 def choose(candidates: list[Candidate], history: ScoreHistory, part: str = "validation", measure: str = "AUC-PRC") -> Choice:
@@ -104,6 +134,8 @@ def choose(candidates: list[Candidate], history: ScoreHistory, part: str = "vali
     """
     best_of_method: dict[str, MethodScore] = {}
     for score in method_scores(candidates, history):
+        if history.given_up(score.members[0]):
+            continue
         known = best_of_method.get(score.method)
         if known is None or score.rank > known.rank:
             best_of_method[score.method] = score

@@ -8,7 +8,7 @@ over, which no window that starts from a reset can teach it.
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from memkd_edge.padding import lengths
 
 LANES = 16  # as many as the compiled passes take at once
 CHUNK_S = 4.0
+TEACHERS_CHUNK = 1 / 2  # of a chunk of recordings: for its CPU time a teacher learns more from more and shorter ones
 FEWEST_STEPS, MOST_STEPS = 100, 512  # of a chunk
 EPOCH_STEPS = 25  # about so many chunks a lane are an epoch, after which training may be scored or end
 WINDOWS_IN_A_CHUNK = 4
@@ -82,6 +83,10 @@ class StreamSeries:
     @property
     def _passes(self) -> int:
         return max(1, round(EPOCH_STEPS / self._chunks))
+
+    def for_teachers(self) -> "StreamSeries":
+        """Return the same streams in a teacher's chunks."""
+        return replace(self, chunk=max(1, round(self.chunk * TEACHERS_CHUNK))) if self.grain == 1 else self
 
     def chunks(self, seed: int, epoch: int) -> list[Tensor]:
         """Return the samples of each chunk of an epoch, int64 [lanes, chunk]: a lane goes on where its last chunk ended."""

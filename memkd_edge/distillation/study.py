@@ -4,9 +4,11 @@
 Four phases, each resumable from its checkpoint:
 
     1. teachers: one on each fold's training series, and one on all of them
-    2. students: every candidate on each fold, taught by that fold's teacher; scored on the series the fold holds out
+    2. students: every candidate on each fold, taught by that fold's teacher; scored on the series the fold holds out.
+       Half way each method goes on with its best weight
     3. the choice, from the pooled scores of all folds: every training series is judged by students that never saw it
-    4. students again, on all training series: each method's best weight, every seed, up to its stopping epoch
+    4. students again, on all training series: each method's best weight, every seed, up to its stopping epoch. Students of
+       recordings, of which there is one fold and no sign of overfitting, train on from where they are
 
 On 40 or 100 training series one held-out part is too small to choose by, and training without it wastes a quarter of the data.
 """
@@ -29,10 +31,10 @@ from memkd_edge.distillation.checkpoint import read_checkpoint, write_checkpoint
 from memkd_edge.distillation.methods import cross_entropy
 from memkd_edge.distillation.population import Population, one_thread_each, train_epoch
 from memkd_edge.distillation.recipe import Recipe, TeacherRecipe, batch_size, epochs
-from memkd_edge.distillation.selection import AUC_PRC, Choice, Measure, ScoreHistory, choose
+from memkd_edge.distillation.selection import AUC_PRC, Choice, Measure, ScoreHistory, choose, going_on
 from memkd_edge.distillation.stream_teacher import StreamTeacher, answers_along
 from memkd_edge.distillation.streams import JudgedStreams, StreamSeries
-from memkd_edge.distillation.students import Candidate, single
+from memkd_edge.distillation.students import Candidate, Parameters, single
 from memkd_edge.distillation.teacher import Series, Teacher, TeacherModel, TeacherTraining, noise_levels
 from memkd_edge.errors import MemkdEdgeError
 from memkd_edge.nets.classifier import Classifier, ModelSpec, answers
@@ -45,7 +47,9 @@ CHECKPOINT_EVERY_S = 10.0
 NOISE_MARGIN = 0.05  # of the held-out score, by which another noise level must be better than the one before it
 MIB = 2**20
 STREAM_STEPS = 3000  # of training along streams, when the number of epochs is left open
-STREAM_TEACHER_STEPS = 600
+STREAM_TEACHER_STEPS = 400
+STREAM_REFIT_STEPS = 500  # on all training recordings, after those without the held-out ones
+LEARNING_RATE, STREAM_LEARNING_RATE = 0.002, 0.004  # peaks of a teacher's, when left open
 CARRIED = 0.9
 
 
@@ -90,12 +94,21 @@ class TrainingContext:
             return self.config.epochs or math.ceil(STREAM_STEPS / self.all.epoch_steps)
         return epochs(self.config.epochs, len(self.all.y), self.batch_size)
 
-    @property
-    def teacher_epochs(self) -> int:
-        """Epochs of a teacher, at most."""
-        if isinstance(self.all, StreamSeries):
-            return self.config.teacher_epochs or math.ceil(STREAM_TEACHER_STEPS / self.all.epoch_steps)
+    def teacher_epochs(self, part: Series | StreamSeries) -> int:
+        """Return the epochs of a teacher of `part`, at most."""
+        if isinstance(part, StreamSeries):
+            return self.config.teacher_epochs or math.ceil(STREAM_TEACHER_STEPS / part.epoch_steps)
         return epochs(self.config.teacher_epochs, len(self.all.y), self.batch_size)
+
+    @property
+    def trains_on(self) -> bool:
+        """Whether students that were scored train on with all training data, instead of anew."""
+        return self.carried > 0 and len(self.folds) == 1
+
+    @property
+    def refit_epochs(self) -> int:
+        """Epochs of students that train on."""
+        return min(self.epochs, math.ceil(STREAM_REFIT_STEPS / self.all.epoch_steps)) if isinstance(self.all, StreamSeries) else 0
 
     @property
     def carried(self) -> float:
@@ -119,6 +132,15 @@ class Teachers:
     final: TeacherModel
     held_out_logits: NDArray[np.float32]
     noise: float
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The students that were trained to the end: their weights in each fold, and the first fold's state, to train on from."""
+
+    students: list[Candidate]
+    weights: tuple[Parameters, ...]
+    state: dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -149,7 +171,8 @@ class _Tries:
 
     def __init__(self, context: TrainingContext, spec: ModelSpec, part: Series | StreamSeries, noise: float) -> None:
         config = context.config
-        recipe = TeacherRecipe(context.teacher_epochs, config.teacher_learning_rate, context.batch_size, noise, context.carried)
+        peak = config.teacher_learning_rate or (STREAM_LEARNING_RATE if isinstance(part, StreamSeries) else LEARNING_RATE)
+        recipe = TeacherRecipe(context.teacher_epochs(part), peak, context.batch_size, noise, context.carried)
         numbers = range(config.teacher_seeds)
         self.trainings = [TeacherTraining(spec, recipe, seeds.of_teacher(config.seed, number), part) for number in numbers]
         self.epochs = recipe.epochs
@@ -179,7 +202,10 @@ def train_teachers(context: TrainingContext, spec: ModelSpec) -> Teachers:
     sets it blurs what tells the classes apart. The first level stands unless a later one is clearly better on held-out series.
     """
     levels = noise_levels(context.config.noise)
-    parts = (*(fold.train for fold in context.folds), context.all)
+    parts = [
+        part.for_teachers() if isinstance(part, StreamSeries) else part
+        for part in (*(f.train for f in context.folds), context.all)
+    ]
     with torch_threads(1):  # orthogonal weights are rounded by the number of threads, and what follows is chaotic
         tries = {noise: [_Tries(context, spec, part, noise) for part in parts] for noise in levels}
     flat = [training for of_level in tries.values() for one in of_level for training in one.trainings]
@@ -244,77 +270,113 @@ def _taught_by(
 
 def study(context: TrainingContext, spec: ModelSpec, candidates: list[Candidate], teachers: Teachers) -> Study:
     """Train, choose, and train again."""
-    history, populations = _cross_validate(context, spec, candidates, teachers)
+    history, ended = _cross_validate(context, spec, candidates, teachers)
     choice = choose(candidates, history, "test" if context.config.protocol == "paper" else "validation", context.measure.name)
     refitted = [candidates[member] for score in choice.methods for member in score.members]
     stops = torch.tensor([score.epoch for score in choice.methods for _ in score.members])
-    of_fold = tuple(single(spec, population.weights, choice.index) for population in populations)
-    return Study(choice, history, refitted, _refit(context, spec, refitted, stops, teachers), of_fold)
+    at = ended.students.index(candidates[choice.index])
+    of_fold = tuple(single(spec, weights, at) for weights in ended.weights)
+    started = ended if context.trains_on else None
+    return Study(choice, history, refitted, _refit(context, spec, refitted, stops, teachers, started), of_fold)
 
 
 def _cross_validate(
     context: TrainingContext, spec: ModelSpec, candidates: list[Candidate], teachers: Teachers
-) -> tuple[ScoreHistory, list[Population]]:
+) -> tuple[ScoreHistory, Ended]:
+    """Return how the candidates scored, and those that were trained to the end."""
     config = context.config
     limit = config.memory_limit * MIB // len(context.folds)
-    populations = [
-        Population(
-            spec,
-            candidates,
-            _taught_by(model, fold.train, limit, teachers.noise, config.seed),
-            recipe(context, teachers.noise),
-            threads=-(-context.config.threads // len(context.folds)),
-            memory_limit=limit,
-        )
+    taught = [
+        _taught_by(model, fold.train, limit, teachers.noise, config.seed)
         for model, fold in zip(teachers.of_fold, context.folds, strict=True)
     ]
+    threads = -(-config.threads // len(context.folds))
+    how = recipe(context, teachers.noise)
+
+    def populations_of(students: list[Candidate]) -> list[Population]:
+        return [Population(spec, students, one, how, threads=threads, memory_limit=limit) for one in taught]
+
     checkpoint = Checkpoint(context.checkpoint("students"), context)
     saved = checkpoint.groups()
     scores: dict[str, list[Any]] = {"epochs": [], "score": [], "loss": []}
+    half_way = math.ceil(context.epochs / 2)
+
+    def state() -> dict[str, dict[str, Tensor]]:
+        return {str(number): population.state() for number, population in enumerate(populations)} | {
+            "scores": {name: torch.from_numpy(np.array(values)) for name, values in scores.items()}
+        }
+
+    def history() -> ScoreHistory:
+        return ScoreHistory(
+            np.array(scores["epochs"]), np.array(scores["score"]), np.array(scores["loss"]), to_the_end=context.trains_on
+        )
+
+    going = candidates
     if saved:
-        scores = {name: list(tensor.numpy()) for name, tensor in saved.pop("scores").items()}
+        scores = {name: list(saved["scores"][name].numpy()) for name in scores}
+        if checkpoint.epoch >= half_way:
+            going = going_on(candidates, history().until(half_way))
+    populations = populations_of(going)
+    if saved:
         for number, population in enumerate(populations):
             population.load(saved[str(number)])
     labels = torch.from_numpy(context.held_out_labels)
     every = max(1, context.epochs // SCORINGS)
     for epoch in range(checkpoint.epoch, context.epochs):
-        train_epoch(populations, epoch, context.config.threads)
-        if (epoch + 1) % every == 0 or epoch + 1 == context.epochs:
+        train_epoch(populations, epoch, config.threads)
+        if (epoch + 1) % every == 0 or epoch + 1 in (half_way, context.epochs):
             parts = [_answers_of_all(one, fold.held_out).cpu() for one, fold in zip(populations, context.folds, strict=True)]
             logits = torch.cat(parts, 1)
             scores["epochs"].append(epoch + 1)
-            scores["score"].append(context.measure.of(logits.numpy(), labels.numpy()))
-            scores["loss"].append(cross_entropy(logits, labels).double().numpy())
+            for name, found in (
+                ("score", context.measure.of(logits.numpy(), labels.numpy())),
+                ("loss", cross_entropy(logits, labels).double().numpy()),
+            ):
+                row = np.full(len(candidates), np.nan)
+                row[[candidates.index(one) for one in going]] = found
+                scores[name].append(row)
+        if epoch + 1 == half_way:
+            before, going = going, going_on(candidates, history())
+            if going != before:
+                ended = [one.state() for one in populations]
+                populations = populations_of(going)
+                for population, one in zip(populations, ended, strict=True):
+                    population.load(one, before)
         if scores["score"]:
-            context.progress.population(
-                epoch + 1, context.epochs, float(scores["score"][-1].max()), float(np.median(scores["score"][-1]))
-            )
-        checkpoint.save_when_due(
-            lambda: (
-                {str(number): population.state() for number, population in enumerate(populations)}
-                | {"scores": {name: torch.from_numpy(np.array(values)) for name, values in scores.items()}}
-            ),
-            epoch + 1,
-        )
-    return ScoreHistory(np.array(scores["epochs"]), np.array(scores["score"]), np.array(scores["loss"])), populations
+            score = scores["score"][-1]
+            context.progress.population(epoch + 1, context.epochs, float(np.nanmax(score)), float(np.nanmedian(score)))
+        checkpoint.save_when_due(state, epoch + 1)
+    return history(), Ended(going, tuple(one.weights for one in populations), populations[0].state())
 
 
 def _refit(
-    context: TrainingContext, spec: ModelSpec, candidates: list[Candidate], stops: Tensor, teachers: Teachers
+    context: TrainingContext,
+    spec: ModelSpec,
+    candidates: list[Candidate],
+    stops: Tensor,
+    teachers: Teachers,
+    started: Ended | None,
 ) -> Population:
+    """Train the chosen students on all training data: up to their `stops` [P], or `started` ones for some epochs more."""
     limit = context.config.memory_limit * MIB
     taught = _taught_by(teachers.final, context.all, limit, teachers.noise, context.config.seed)
     how = recipe(context, teachers.noise)
     population = Population(spec, candidates, taught, how, threads=context.config.threads, memory_limit=limit)
     checkpoint = Checkpoint(context.checkpoint("refit"), context)
     saved = checkpoint.groups()
+    first, last = 0, int(stops.max())
+    if started is not None:
+        first, last = context.epochs, context.epochs + context.refit_epochs
+        stops = torch.full_like(stops, last)
     if saved:
         population.load(saved["0"])
-    last = int(stops.max())
-    for epoch in range(checkpoint.epoch, last):
+    elif started is not None:
+        population.load(started.state, started.students)
+        population.reset()
+    for epoch in range(max(first, checkpoint.epoch), last):
         population.train_epoch(epoch)
         population.keep(stops == epoch + 1)
-        context.progress.refit(epoch + 1, last)
+        context.progress.refit(epoch + 1 - first, last - first)
         checkpoint.save_when_due(lambda: {"0": population.state()}, epoch + 1)
     return population
 

@@ -39,6 +39,7 @@ FEWEST_STANDING = 20  # epochs: twice what the running average reaches back
 PROGRESS = 0.01
 COLLAPSED = 1.5  # times the lowest loss, at a standstill
 AVERAGE_SHARE = 0.1  # of an epoch's weights in the running average, which is what teaches: single epochs jump
+AVERAGE_REACH = 0.15  # of all epochs, at most, that the average reaches back over: early weights know little
 COPIED_SERIES = 1000  # noisy copies of a small data set's series are about as many
 FEWEST_COPIES, MOST_COPIES = 4, 20
 SHORTEST_MEMORY = 10  # time steps; the longest that an untrained teacher's units have, at least
@@ -309,7 +310,7 @@ class TeacherTraining:
         self.epoch += 1
         self.loss = total / max(labels, 1)
         self.small = self.small + 1 if self.loss < SMALL_LOSS else 0
-        share = max(AVERAGE_SHARE, 1 / self.epoch)
+        share = max(AVERAGE_SHARE, min(1.0, 1 / (AVERAGE_REACH * self.recipe.epochs)), 1 / self.epoch)
         for name, tensor in self.model.state_dict().items():
             self.average[name].lerp_(tensor, share)
         self.running = self.loss if self.epoch == 1 else self.running + share * (self.loss - self.running)

@@ -154,7 +154,7 @@ def test_a_given_bidirectional_teacher_teaches_a_causal_student(config: DistillC
         ({"teacher_seeds": 0}, "--teacher-seeds must be at least 1"),
         ({"batch_size": -1}, "--batch-size must be at least 0"),
         ({"learning_rate": 0.0}, "--learning-rate must be above 0"),
-        ({"teacher_learning_rate": float("nan")}, "--teacher-learning-rate must be above 0"),
+        ({"teacher_learning_rate": float("nan")}, "--teacher-learning-rate must be at least 0"),
         ({"validation": 1.0}, "--validation is a share"),
         ({"protocol": "lucky"}, "honest or paper"),
         ({"accelerator": "tpu"}, "--accelerator tpu: choose auto, cpu or cuda"),

@@ -116,6 +116,19 @@ def test_a_population_taken_up_from_its_state_goes_on_with_the_same_bytes() -> N
         assert torch.equal(resumed.state()[name], tensor), name
 
 
+def test_some_students_train_on_as_they_would_have_among_all() -> None:
+    data = series(24, 10, 1, 2)
+    some = [CANDIDATES[1], *CANDIDATES[5:9], CANDIDATES[11]]
+    every = Population(ModelSpec(1, 4, 2), CANDIDATES, make_teacher(data), RECIPE, threads=2, memory_limit=2**30)
+    fewer = Population(ModelSpec(1, 4, 2), some, make_teacher(data), RECIPE, threads=3, memory_limit=2**30)
+    every.train_epoch(0)
+    fewer.load(every.state(), CANDIDATES)
+    for population in (every, fewer):
+        population.train_epoch(1)
+    expected = every.predict(data.x)[[CANDIDATES.index(one) for one in some]]
+    torch.testing.assert_close(fewer.predict(data.x), expected, atol=1e-5, rtol=1e-4)
+
+
 def test_students_of_one_seed_start_from_the_same_weights_whatever_their_method() -> None:
     initial = initial_parameters(ModelSpec(2, 6, 3), CANDIDATES, 50, seed=1)
     for tensor in initial.values():

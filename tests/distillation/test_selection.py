@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The choice of method, weight, stopping epoch and seed, on hand-made scores."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from memkd_edge.distillation.selection import ScoreHistory, choose, method_scores
+from memkd_edge.distillation.selection import ScoreHistory, choose, going_on, method_scores
 from memkd_edge.distillation.students import Candidate
 
 
@@ -56,3 +58,24 @@ def test_equal_scores_are_decided_by_the_lower_cross_entropy():
 
 def test_the_reason_names_the_series_that_were_chosen_on():
     assert "highest mean test AUC-PRC" in choose(candidates(("base", 0.0)), history([[0.5, 0.6]]), "test").reason
+
+
+def test_half_way_each_method_goes_on_with_its_best_weight_by_the_last_three_scorings() -> None:
+    students = candidates(("base", 0.0), ("kd", 1.0), ("kd", 3.0))
+    scores = history([[0.5] * 2 + [0.9] * 2 + [0.2] * 2, *[[0.5] * 2 + [0.6, 0.7] + [0.7, 0.65]] * 3])
+    assert going_on(students, scores) == [*students[:2], *students[4:]]
+    equal = history([[0.5] * 6] * 3, [[0.5] * 2 + [0.3, 0.4] + [0.3, 0.5]] * 3)
+    assert going_on(students, equal) == students[:4]
+
+
+def test_what_was_given_up_half_way_is_not_chosen_and_has_its_score_from_there() -> None:
+    students = candidates(("kd", 1.0), ("kd", 3.0))
+    scores = history([[0.5, 0.5, 0.7, 0.9], [0.6, 0.6, np.nan, np.nan]])
+    assert choose(students, scores).kept.weight == 1.0
+    assert [(one.epoch, round(float(one.score.mean()), 3)) for one in method_scores(students, scores)] == [(20, 0.6), (10, 0.8)]
+
+
+def test_students_that_train_on_are_judged_by_the_last_scoring() -> None:
+    scores = replace(history([[0.5] * 2, [0.9] * 2, [0.9] * 2, [0.7] * 2]), to_the_end=True)
+    (score,) = method_scores(candidates(("base", 0.0)), scores)
+    assert (score.epoch, float(score.score.mean())) == (40, 0.7)

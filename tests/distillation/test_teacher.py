@@ -46,6 +46,15 @@ def test_every_kind_of_teacher_learns_and_resumes_with_the_same_bytes(spec: Mode
     assert save_model(resumed.result()) == save_model(straight.result())
 
 
+def test_the_average_of_few_epochs_reaches_back_over_a_part_of_them(series: Series) -> None:
+    training = TeacherTraining(SPECS[0], replace(RECIPE, epochs=20), 4, series)
+    name, expected = "head.bias", torch.zeros(3)
+    for epoch in range(1, 21):
+        training.train_epoch()
+        expected += max(1 / 3, 1 / epoch) * (training.model.state_dict()[name] - expected)
+    torch.testing.assert_close(training.average[name], expected)
+
+
 def test_a_finished_teacher_is_frozen(series: Series) -> None:
     training = TeacherTraining(SPECS[0], RECIPE, 4, series)
     training.train_epoch()

@@ -36,10 +36,11 @@ class FitNet(Method):
 
     def term(self, student: Outputs, teacher: Outputs, labels: Tensor, extra: dict[str, Tensor], step: StepContext) -> Tensor:
         regressor = extra["regressor"]  # [P, H + 1, Ht]
-        source = F.pad(student.hidden, (0, 1), value=1.0).flatten(1, 2)  # [P, B * T, H + 1]
-        target = teacher.hidden.flatten(0, 1)  # [B * T, Ht]
-        # ||S R - Y||^2 = <S'S, R R'> - 2 <S'Y, R> + ||Y||^2, which never forms the [P, B * T, Ht] prediction.
-        moment = source.mT @ source  # [P, H + 1, H + 1]
-        cross = source.mT @ target  # [P, H + 1, Ht]
+        # Transposed, because hidden states of the compiled passes lie as [P, T, H, B].
+        source = F.pad(student.hidden.permute(0, 3, 2, 1).flatten(2), (0, 0, 0, 1), value=1.0)  # S' [P, H + 1, T * B]
+        target = teacher.hidden.transpose(0, 1).flatten(0, 1)  # Y [T * B, Ht]
+        # ||S R - Y||^2 = <S'S, R R'> - 2 <S'Y, R> + ||Y||^2, which never forms the [P, T * B, Ht] prediction.
+        moment = source @ source.mT  # [P, H + 1, H + 1]
+        cross = (source.flatten(0, 1) @ target).view(*source.shape[:2], -1)  # [P, H + 1, Ht], one product for all students
         squared = (moment * (regressor @ regressor.mT)).sum((1, 2)) - 2 * (cross * regressor).sum((1, 2))
         return (squared + target.square().sum()) / target.numel()
