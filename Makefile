@@ -17,7 +17,7 @@ TEST_TOOLS := gcc:gcc g++:g++ gcc-powerpc-linux-gnu:powerpc-linux-gnu-gcc libc6-
 # All our C and C++; what stands in models/ is generated.
 C_FILES = $$(git ls-files '*.c' '*.cc' '*.h' ':!models')
 
-.PHONY: help demo test test-fast setup lint tools test-tools runtimes format bench-c bench-distill bench-host ablation streams stream-windows demo-seeds evidence models exact quant-report clean
+.PHONY: help demo test test-fast setup lint docs tools test-tools runtimes format bench-c bench-distill bench-host ablation streams stream-windows demo-seeds evidence models exact quant-report clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ lint: setup ## ruff, mypy, import layers, clang-format
 	mypy
 	lint-imports --no-cache
 	clang-format --dry-run --Werror $(C_FILES)
+
+docs: setup ## The documents as a site, in site/; warnings are errors
+	mkdocs build --strict --quiet
 
 format: setup ## Format Python and C
 	ruff check --fix .
