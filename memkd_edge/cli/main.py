@@ -11,7 +11,7 @@ import typer
 
 from memkd_edge.cli.parameters import INTERRUPTED, Command, Group, takes
 from memkd_edge.config import BenchConfig, CompareConfig, DataConfig, DistillConfig, ExportConfig, resolve
-from memkd_edge.errors import MemkdEdgeError, UsageError
+from memkd_edge.errors import MemkdEdgeError
 from memkd_edge.options import check
 from memkd_edge.version import __version__
 
@@ -458,12 +458,14 @@ def doctor(
 
 
 def _page(run: Any) -> Path | None:
-    """Write the run's page anew and return where; None of a student that has none."""
+    """Write the run's page anew and return where; where there can be none, say why: the command has done its work."""
+    from memkd_edge.cli.tables import literal
     from memkd_edge.pages.run_page import write_run_page
 
     try:
         return write_run_page(run).page
-    except UsageError:
+    except MemkdEdgeError as error:
+        typer.echo(f"no page: {literal(str(error))}", err=True)
         return None
 
 

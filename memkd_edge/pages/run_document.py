@@ -25,7 +25,7 @@ DEVICE_COLUMNS = ("flash", "ram", "instructions", "cycles", "latency", "energy")
 
 
 @dataclass(frozen=True)
-class _Found:
+class Found:
     """What metrics.json says, put into words; the same of a run of recordings and of one of windows."""
 
     score: Number
@@ -39,12 +39,22 @@ class _Found:
     warning: str
 
 
+def found_by(run: Run) -> Found:
+    """Return what the run's metrics say.
+
+    Raises:
+        MemkdEdgeError: metrics.json is missing or damaged.
+    """
+    return _of_recordings(run) if run.metadata.decides == Decision.EVERY_SAMPLE else _of_windows(run)
+
+
 def run_document(
-    run: Run, replay: Replay, points: Sequence[OperatingPoint], module: bytes | None, without_module: str
+    run: Run, found: Found, replay: Replay, points: Sequence[OperatingPoint], module: bytes | None, without_module: str
 ) -> Document:
     """Return the page of a run.
 
     Args:
+        found: its metrics, as of `found_by`.
         replay: its held-out recordings, answered.
         points: of the decision layer along them.
         module: its student as WebAssembly, or None.
@@ -53,7 +63,6 @@ def run_document(
     Raises:
         MemkdEdgeError: a file of the run is damaged.
     """
-    found = _of_recordings(run) if run.metadata.decides == Decision.EVERY_SAMPLE else _of_windows(run)
     devices, checked = benched_devices(run), checked_files(run)
     sections = [
         Section("The verdict", (Numbers((found.score, _size(found, checked), _cost(devices))),)),
@@ -84,10 +93,10 @@ def _whose(run: Run, replay: Replay) -> str:
     return f"This page holds recordings from {metadata.dataset}: share it only as those may be shared."
 
 
-def _of_recordings(run: Run) -> _Found:
+def _of_recordings(run: Run) -> Found:
     metrics = read_recording_metrics(run)
     student = metrics.student
-    return _Found(
+    return Found(
         _stream_score(metrics),
         _along(metrics, run),
         _recording_methods(metrics),
@@ -100,10 +109,10 @@ def _of_recordings(run: Run) -> _Found:
     )
 
 
-def _of_windows(run: Run) -> _Found:
+def _of_windows(run: Run) -> Found:
     metrics = read_metrics(run)
     student = metrics.student
-    return _Found(
+    return Found(
         _window_score(metrics, run),
         _windows(metrics, run),
         _window_methods(metrics),
@@ -139,7 +148,7 @@ def _window_score(metrics: Metrics, run: Run) -> Number:
     )
 
 
-def _size(found: _Found, checked: Sequence[CheckedFile]) -> Number:
+def _size(found: Found, checked: Sequence[CheckedFile]) -> Number:
     fewer = f"{found.compression:,.0f}x fewer than the teacher's"
     detail = f"{found.parameters:,} parameters, {fewer}"
     if not checked:

@@ -10,7 +10,7 @@ from memkd_edge.nets.classifier import GruClassifier, LstmClassifier
 from memkd_edge.pages.browser import browser_module
 from memkd_edge.pages.page import FIGURES, to_html, to_markdown
 from memkd_edge.pages.replay import as_pushed, replayed
-from memkd_edge.pages.run_document import run_document
+from memkd_edge.pages.run_document import found_by, run_document
 from memkd_edge.runs import Run
 from memkd_edge.verification.pipeline import quantized
 
@@ -41,6 +41,7 @@ def write_run_page(run: Run, *, recordings: bool = True, figures: bool = False) 
     student = read_student(run)
     if not isinstance(student, LstmClassifier | GruClassifier):
         raise UsageError(f"a {student.spec.kind} student has no page: it does not run sample by sample; distil an lstm or gru")
+    found = found_by(run)  # first: what is missing is said before the work
     metadata = as_pushed(run.metadata)
     model = quantized(student, metadata, read_series(run).x_calibration, tuned=False)
     replay = replayed(run, model, noise=not recordings)
@@ -50,7 +51,7 @@ def write_run_page(run: Run, *, recordings: bool = True, figures: bool = False) 
     except MissingToolError as error:
         without = str(error)
     points = replay.points()
-    document = run_document(run, replay, points, module, without)
+    document = run_document(run, found, replay, points, module, without)
     if figures:
         from memkd_edge.pages.figures import run_figures
 
