@@ -34,9 +34,9 @@ from memkd_edge.runs import write_atomic
 from memkd_edge.vocabulary import Decision, Reset
 from memkd_edge.writers.c_integer import emit_c
 
-CORES = ("m0plus", "m3", "m4", "m7", "m33", "m55")
+CORES = ("m0plus", "m3", "m4", "m7", "m33", "m55", "esp32c3", "hazard3")
 BUILDS = {"fast": ("-O2",), "small": ("-O2", "-DMEMKD_SMALL")}
-_COMPILER = "arm-none-eabi-gcc"
+_COMPILERS = ("arm-none-eabi-gcc", "riscv64-unknown-elf-gcc")
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,24 @@ def measure() -> Iterator[PinnedCost]:
                 cost = measure_firmware(core, sources, reference_inputs(model), flags=flags)
                 ram = cost.state_bytes + cost.stack_bytes
                 flash, stack = cost.sections.flash, cost.stack_bytes
-                selftest = self_test_flash(package, "student", (*MACHINES[core].flags, *flags))
+                selftest = _self_test_flash(package, core, flags)
                 yield PinnedCost(core, model, build, cost.instructions_per_step, flash, ram, stack, selftest)
+
+
+def _self_test_flash(package: Mapping[str, str], core: str, flags: tuple[str, ...]) -> int:
+    spec = MACHINES[core]
+    compiled = (*spec.flags, *spec.architecture.compile_flags, *flags)
+    linked = (*(spec.library_flags or spec.flags), *spec.architecture.link_flags)
+    return self_test_flash(package, "student", compiled, tools=spec.architecture.tools, link=linked)
+
+
+def compilers() -> str:
+    """Return the compilers that the figures depend on, with their versions.
+
+    Raises:
+        MissingToolError: one is not installed.
+    """
+    return ", ".join(dict.fromkeys(toolchain.version(compiler) for compiler in _COMPILERS))
 
 
 def measure_pushes() -> Iterator[PinnedPush]:
@@ -235,19 +251,19 @@ def write(path: Path, compiler: str, rows: list[PinnedCost], pushes: list[Pinned
 
 def show(rows: list[PinnedCost], pushes: list[PinnedPush], monitors: list[PinnedMonitor]) -> None:
     """Print the tables."""
-    print(f"{'core':8}{'model':7}{'build':7}{'instructions':>13}{'flash B':>9}{'RAM B':>7}{'stack B':>9}{'self-test B':>13}")
+    print(f"{'core':9}{'model':7}{'build':7}{'instructions':>13}{'flash B':>9}{'RAM B':>7}{'stack B':>9}{'self-test B':>13}")
     for row in rows:
         instructions = f"{row.instructions:,.0f}"
         print(
-            f"{row.core:8}{row.model:7}{row.build:7}{instructions:>13}{row.flash:>9,}{row.ram:>7}{row.stack:>9}{row.selftest:>13,}"
+            f"{row.core:9}{row.model:7}{row.build:7}{instructions:>13}{row.flash:>9,}{row.ram:>7}{row.stack:>9}{row.selftest:>13,}"
         )
-    print(f"{'core':8}{'model':7}{'push, contract':16}{'instructions':>13}{'most':>9}{'flash B':>9}{'stream B':>10}")
+    print(f"{'core':9}{'model':7}{'push, contract':16}{'instructions':>13}{'most':>9}{'flash B':>9}{'stream B':>10}")
     for push in pushes:
         instructions = f"{push.instructions:,.0f}"
-        print(f"{push.core:8}{push.model:7}{push.contract:16}{instructions:>13}{push.most:>9,}{push.flash:>9,}{push.stream:>10}")
-    print(f"{'core':8}{'model':7}{'input monitor':16}{'instructions':>13}{'reading':>9}{'flash B':>9}{'RAM B':>10}")
+        print(f"{push.core:9}{push.model:7}{push.contract:16}{instructions:>13}{push.most:>9,}{push.flash:>9,}{push.stream:>10}")
+    print(f"{'core':9}{'model':7}{'input monitor':16}{'instructions':>13}{'reading':>9}{'flash B':>9}{'RAM B':>10}")
     for one in monitors:
-        print(f"{one.core:8}{one.model:7}{'':16}{one.instructions:>13,.0f}{one.reading:>9,}{one.flash:>9,}{one.ram:>10}")
+        print(f"{one.core:9}{one.model:7}{'':16}{one.instructions:>13,.0f}{one.reading:>9,}{one.flash:>9,}{one.ram:>10}")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -262,7 +278,7 @@ def main(arguments: list[str] | None = None) -> None:
     update = parser.parse_args(arguments).update
     pinned_compiler, pinned, pinned_pushes, pinned_monitors = ("", [], [], []) if update else read(path)
     compiler, rows, pushes, monitors = (
-        toolchain.version(_COMPILER),
+        compilers(),
         list(measure()),
         list(measure_pushes()),
         list(measure_monitors()),

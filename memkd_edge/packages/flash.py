@@ -2,12 +2,14 @@
 """How much flash a model's C takes on a Cortex-M4, as its compiler and linker say."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from memkd_edge import toolchain
 from memkd_edge.errors import MissingToolError
 from memkd_edge.scratch import scratch_folder
 
-_COMPILER = "arm-none-eabi-gcc"
+_TOOLS = "arm-none-eabi-"
+_COMPILER = f"{_TOOLS}gcc"
 _CORE = ("-mcpu=cortex-m4", "-mthumb")
 # What a firmware calls; the linker drops the rest.
 _PROBE = """#include "{name}.h"
@@ -71,23 +73,35 @@ def flash_rows(sources: Mapping[str, str], name: str) -> list[dict[str, str]]:
     return rows
 
 
-def self_test_flash(sources: Mapping[str, str], name: str, flags: tuple[str, ...]) -> int:
-    """Return how many bytes of flash the boot self-test adds to a firmware. flags: of the core and of the build."""
-    return _flash(sources, name, (*flags, "-DSELFTEST")) - _flash(sources, name, flags)
+def self_test_flash(
+    sources: Mapping[str, str], name: str, flags: tuple[str, ...], *, tools: str = _TOOLS, link: tuple[str, ...] = ()
+) -> int:
+    """Return how many bytes of flash the boot self-test adds to a firmware.
+
+    Args:
+        sources: as of `flash_rows`.
+        name: of the model.
+        flags: of the core and of the build.
+        tools: prefix of compiler and binutils.
+        link: what the image is linked with instead of `flags`, where no library is built for exactly these.
+    """
+    with_test, without = (_flash(sources, name, (*flags, *more), tools, link) for more in (("-DSELFTEST",), ()))
+    return with_test - without
 
 
-def _flash(sources: Mapping[str, str], name: str, flags: tuple[str, ...]) -> int:
+def _flash(sources: Mapping[str, str], name: str, flags: tuple[str, ...], tools: str = _TOOLS, link: tuple[str, ...] = ()) -> int:
     with scratch_folder() as folder:
         for file, text in sources.items():
             (folder / file).write_text(text)
         (folder / "probe.c").write_text(_PROBE.format(name=name, upper=name.upper()))
-        files = [f"{folder}/{file}" for file in (*sources, "probe.c") if file.endswith(".c")]
-        image = f"{folder}/image.elf"
-        sections = ("-ffunction-sections", "-fdata-sections", "-nostartfiles", "-specs=nano.specs")
-        _run(_COMPILER, "-std=c99", *flags, *sections, "-Wl,--gc-sections,-e,probe", *files, "-o", image)
-        text, data = _run(_COMPILER.replace("gcc", "size"), image).splitlines()[1].split()[:2]
+        files = [file for file in (*sources, "probe.c") if file.endswith(".c")]
+
+        def run(program: str, *arguments: str) -> str:
+            return toolchain.run([toolchain.find(f"{tools}{program}"), *arguments], timeout_s=120, cwd=folder)
+
+        run("gcc", "-std=c99", *flags, "-ffunction-sections", "-fdata-sections", "-c", *files)
+        objects = [str(Path(file).with_suffix(".o")) for file in files]
+        library = link or (*flags, "-specs=nano.specs")
+        run("gcc", *library, "-nostartfiles", "-Wl,--gc-sections,-e,probe", *objects, "-o", "image.elf")
+        text, data = run("size", "image.elf").splitlines()[1].split()[:2]
         return int(text) + int(data)
-
-
-def _run(program: str, *arguments: str) -> str:
-    return toolchain.run([toolchain.find(program), *arguments], timeout_s=120)
