@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The data set that a configuration names: recordings, windows cut from them, or windows as they come."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from memkd_edge.config import DataConfig
@@ -12,7 +11,6 @@ from memkd_edge.data.recording_loading import Source, load_with_sources
 from memkd_edge.data.recordings import Recordings
 from memkd_edge.data.registry import load_dataset
 from memkd_edge.data.windowing import cut_windows
-from memkd_edge.errors import UsageError
 
 
 def load_data(config: DataConfig, note: Note) -> tuple[Dataset | Recordings, list[Source]]:
@@ -37,17 +35,3 @@ def load_data(config: DataConfig, note: Note) -> tuple[Dataset | Recordings, lis
             note(text)
         return dataset, []
     return cut_windows(recordings, config.windows, config.hop, note) if config.windows else recordings, sources
-
-
-def load_windows(config: DataConfig) -> Dataset:
-    """Load what `config.dataset` names as windows; its notes tell what was taken for what.
-
-    Raises:
-        UsageError: recordings that `config.windows` does not cut, or see `load_data`.
-        MissingToolError, MemkdEdgeError: see `load_data`.
-    """
-    notes: list[str] = []
-    data, _ = load_data(config, notes.append)
-    if isinstance(data, Recordings):
-        raise UsageError(f"{config.dataset} holds recordings; cut windows of them with --windows, as in --windows 2s")
-    return replace(data, notes=tuple(notes))

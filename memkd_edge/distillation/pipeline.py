@@ -22,7 +22,7 @@ from memkd_edge.distillation.methods import method_named
 from memkd_edge.distillation.population import predict, predict_along
 from memkd_edge.distillation.recording_results import measure_recordings
 from memkd_edge.distillation.result_rows import method_rows, student_rows
-from memkd_edge.distillation.selection import AUC_PRC, MACRO_F1, teacher_warning
+from memkd_edge.distillation.selection import AUC_PRC, MACRO_F1, Measure, teacher_warning
 from memkd_edge.distillation.stream_teacher import answers_along
 from memkd_edge.distillation.streams import StreamSeries, joined, judged_at_ends, judged_everywhere, recorded
 from memkd_edge.distillation.students import Candidate, only, single
@@ -115,7 +115,7 @@ def distill(
         notes += data.notes
     config = _resolved(config, data)
     candidates = candidates_of(config)
-    prepared = prepare_recordings(data, config) if isinstance(data, Recordings) else _for_use(prepare(data, config), config)
+    prepared = prepare_for_use(data, config)
     _check_streams(config, candidates, prepared.metadata)
     # Both models' shapes are known before anything is trained or written, so what is impossible is refused at once.
     channels, classes = len(prepared.metadata.channels), len(prepared.metadata.labels)
@@ -134,12 +134,7 @@ def distill(
         for note in filter(None, (*notes, rename_note(prepared.metadata.name))):
             progress.note(note)
         with torch_threads(config.threads), freed_memory_kept():
-            everything, folds = (
-                _stretches(prepared, config, device)
-                if isinstance(prepared, PreparedRecordings)
-                else _parts(prepared, config, device)
-            )
-            measure = MACRO_F1 if isinstance(prepared, PreparedRecordings) else AUC_PRC
+            everything, folds, measure = material(prepared, config, device)
             context = TrainingContext(config, run, data.sha256, everything, folds, teachers, progress, measure)
             taught_by = train_teachers(context, spec_of_teacher) if teacher is None else given_teacher(context, teacher)
             found = study(context, spec, candidates, taught_by)
@@ -163,9 +158,25 @@ def _resolved(config: DistillConfig, data: Dataset | Recordings) -> DistillConfi
     return replace(settled, **PAPER) if config.protocol == "paper" else settled
 
 
-def _for_use(prepared: Prepared, config: DistillConfig) -> Prepared:
-    """Return the windows with what a model of them is for."""
+def prepare_for_use(data: Dataset | Recordings, config: DistillConfig) -> Prepared | PreparedRecordings:
+    """Return recordings or windows ready to train on, with what a model of them is for.
+
+    Raises:
+        UsageError: options that do not fit the data.
+    """
+    if isinstance(data, Recordings):
+        return prepare_recordings(data, config)
+    prepared = prepare(data, config)
     return replace(prepared, metadata=replace(prepared.metadata, reset=Reset(config.reset or Reset.EVENT)))
+
+
+def material(
+    prepared: Prepared | PreparedRecordings, config: DistillConfig, device: torch.device
+) -> tuple[Series | StreamSeries, tuple[Fold, ...], Measure]:
+    """Return what all of the training data teaches, the folds of it, and what selects."""
+    if isinstance(prepared, PreparedRecordings):
+        return *_stretches(prepared, config, device), MACRO_F1
+    return *_parts(prepared, config, device), AUC_PRC
 
 
 def _check_streams(config: DistillConfig, candidates: list[Candidate], metadata: Metadata) -> None:

@@ -103,17 +103,12 @@ class TrainingContext:
     @property
     def trains_on(self) -> bool:
         """Whether students that were scored train on with all training data, instead of anew."""
-        return self.carried > 0 and len(self.folds) == 1
+        return carried(self.all) > 0 and len(self.folds) == 1
 
     @property
     def refit_epochs(self) -> int:
         """Epochs of students that train on."""
         return min(self.epochs, math.ceil(STREAM_REFIT_STEPS / self.all.epoch_steps)) if isinstance(self.all, StreamSeries) else 0
-
-    @property
-    def carried(self) -> float:
-        """The share of the lanes of recordings that go on from the state they ended in; joined windows start from a reset."""
-        return CARRIED if isinstance(self.all, StreamSeries) and self.all.grain == 1 else 0.0
 
     @property
     def held_out_labels(self) -> NDArray[np.int64]:
@@ -157,6 +152,11 @@ class Study:
     of_fold: tuple[Classifier, ...]
 
 
+def carried(train: Series | StreamSeries) -> float:
+    """Return the share of the lanes of recordings that go on from the state they ended in; joined windows start from a reset."""
+    return CARRIED if isinstance(train, StreamSeries) and train.grain == 1 else 0.0
+
+
 def given_teacher(context: TrainingContext, model: TeacherModel) -> Teachers:
     """Let one trained model teach everywhere, with the first noise level. Its own training series are its maker's business."""
     noise = noise_levels(context.config.noise)[0]
@@ -172,7 +172,7 @@ class _Tries:
     def __init__(self, context: TrainingContext, spec: ModelSpec, part: Series | StreamSeries, noise: float) -> None:
         config = context.config
         peak = config.teacher_learning_rate or (STREAM_LEARNING_RATE if isinstance(part, StreamSeries) else LEARNING_RATE)
-        recipe = TeacherRecipe(context.teacher_epochs(part), peak, context.batch_size, noise, context.carried)
+        recipe = TeacherRecipe(context.teacher_epochs(part), peak, context.batch_size, noise, carried(context.all))
         numbers = range(config.teacher_seeds)
         self.trainings = [TeacherTraining(spec, recipe, seeds.of_teacher(config.seed, number), part) for number in numbers]
         self.epochs = recipe.epochs
@@ -260,9 +260,10 @@ def _answers_of_all(population: Population, held_out: Series | JudgedStreams) ->
     return population.predict(held_out.x, held_out.ends)
 
 
-def _taught_by(
+def taught_by(
     model: TeacherModel, train: Series | StreamSeries, memory_limit: int, noise: float, seed: int
 ) -> Teacher | StreamTeacher:
+    """Return `model` with its answers to what students learn from; `noise`, of `seed`, on copies of series from a reset."""
     if isinstance(train, StreamSeries):
         return StreamTeacher(model, train, memory_limit=memory_limit)
     return Teacher(model, train, memory_limit=memory_limit, noise=noise, seed=seed)
@@ -287,7 +288,7 @@ def _cross_validate(
     config = context.config
     limit = config.memory_limit * MIB // len(context.folds)
     taught = [
-        _taught_by(model, fold.train, limit, teachers.noise, config.seed)
+        taught_by(model, fold.train, limit, teachers.noise, config.seed)
         for model, fold in zip(teachers.of_fold, context.folds, strict=True)
     ]
     threads = -(-config.threads // len(context.folds))
@@ -359,7 +360,7 @@ def _refit(
 ) -> Population:
     """Train the chosen students on all training data: up to their `stops` [P], or `started` ones for some epochs more."""
     limit = context.config.memory_limit * MIB
-    taught = _taught_by(teachers.final, context.all, limit, teachers.noise, context.config.seed)
+    taught = taught_by(teachers.final, context.all, limit, teachers.noise, context.config.seed)
     how = recipe(context, teachers.noise)
     population = Population(spec, candidates, taught, how, threads=context.config.threads, memory_limit=limit)
     checkpoint = Checkpoint(context.checkpoint("refit"), context)
@@ -384,7 +385,7 @@ def _refit(
 def recipe(context: TrainingContext, noise: float) -> Recipe:
     """Return how the run trains its students, with `noise` along streams; the copies of series have theirs already."""
     config = context.config
-    return Recipe(context.epochs, config.learning_rate, context.batch_size, config.seed, context.carried, noise)
+    return Recipe(context.epochs, config.learning_rate, context.batch_size, config.seed, carried(context.all), noise)
 
 
 class Checkpoint:

@@ -9,38 +9,41 @@ numpy reference; straight_through.py gives it gradients. The student returned li
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from memkd_edge.contents import read_config, read_metrics, read_series, read_student
-from memkd_edge.data.loading import load_windows
-from memkd_edge.data.prepare import prepare
+from memkd_edge.contents import read_config, read_metrics, read_recording_metrics, read_series, read_student
+from memkd_edge.data.loading import load_data
+from memkd_edge.data.recordings import Recordings
 from memkd_edge.distillation.methods import Outputs, StepContext, method_named
-from memkd_edge.distillation.recipe import Recipe, batch_size, batches, step_generator
-from memkd_edge.distillation.teacher import Series, Teacher, load_teacher
+from memkd_edge.distillation.pipeline import material, prepare_for_use
+from memkd_edge.distillation.recipe import Recipe, batch_size, step_generator
+from memkd_edge.distillation.streams import JudgedStreams, StreamSeries
+from memkd_edge.distillation.study import carried, taught_by
+from memkd_edge.distillation.teacher import Lesson, Series, load_teacher
 from memkd_edge.errors import UsageError
-from memkd_edge.finetuning.straight_through import dequantized, integer_outputs, integer_trajectory
-from memkd_edge.nets.classifier import Classifier
-from memkd_edge.padding import is_padded
+from memkd_edge.finetuning.straight_through import States, dequantized, integer_along, integer_outputs
+from memkd_edge.nets.classifier import Classifier, hold
+from memkd_edge.quantization.batch import BatchRunner
 from memkd_edge.quantization.calibration import FloatModel
 from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.quantization.post_training import Settings, quantize, quantize_nearest, settings_of
 from memkd_edge.runs import TEACHER, Run
-from memkd_edge.scores import auc_prc
 from memkd_edge.vocabulary import Arithmetic, Reset
 
 EPOCHS = 30
+STREAM_EPOCHS = 8
 LEARNING_RATE = 1e-3
 CLIP_NORM = 1.0
 
 
 @dataclass(frozen=True)
 class Finetuned:
-    """The student with the best integer validation score, and that score (AUC-PRC) before and after.
+    """The student with the best integer validation score, and that score (AUC-PRC, of recordings macro F1) before and after.
 
     epoch: when it was reached; 0 is the student as it came.
     """
@@ -55,43 +58,44 @@ def finetune(
     run: Run,
     *,
     interface: Arithmetic = Arithmetic.INT8,
-    epochs: int = EPOCHS,
+    epochs: int = 0,
     learning_rate: float = LEARNING_RATE,
     progress: Callable[[int, float], None] | None = None,
 ) -> Finetuned:
-    """Train a run's student on, through its integer model; teacher, method and loss weight are the run's.
+    """Train a run's student on, through its integer model; teacher, method, loss weight and, along streams, chunks are the run's.
 
     Args:
         run: a complete run whose data set can still be loaded.
         interface: int8 or int16x8, what will be exported.
-        epochs: passes over the training series.
+        epochs: passes over the training series, 30 when left out; of streams 8, because a chunk is hundreds of steps.
         learning_rate: of Adam at the start; falls to zero along half a cosine.
-        progress: called after each epoch with its number and the validation AUC-PRC of the integer model.
+        progress: called after each epoch with its number and the integer model's validation score.
 
     Raises:
         UsageError: the data set is not there any more, the run has no teacher, or the student is no LSTM or GRU.
         MemkdEdgeError: the run is damaged.
     """
-    config = read_config(run)
-    data = prepare(load_windows(config), config)
-    calibration = read_series(run).x_calibration
-    if is_padded(data.x_train):
-        raise UsageError("--finetune takes series of one length; export without it, or with --quantize int16x8")
-    never_reset = run.metadata.reset == Reset.NEVER
     if not (run.path / TEACHER).is_file():
         raise UsageError(
             f"{run.path} has no teacher.safetensors to fine-tune with (a model of your own taught, or this is a ready-made "
             "student); export without --finetune"
         )
+    config = replace(read_config(run), protocol="honest")  # the test series choose no epoch
+    data, _ = load_data(config, _unheard)
+    _, folds, measure = material(prepare_for_use(data, config), config, torch.device("cpu"))
+    part, held_out = folds[0].train, folds[0].held_out
+    along = isinstance(part, StreamSeries)
+    epochs = epochs or (STREAM_EPOCHS if along else EPOCHS)
+    calibration, never_reset = read_series(run).x_calibration, run.metadata.reset == Reset.NEVER
     student = read_student(run).train()
-    held_out = data.folds == 0
-    series = Series(torch.from_numpy(data.x_train[~held_out]), torch.from_numpy(data.y_train[~held_out]))
-    x_val, y_val = data.x_train[held_out], data.y_train[held_out]
-    teacher = Teacher(load_teacher(run.path / TEACHER, student.spec), series, memory_limit=config.memory_limit * 2**20)
-    kept = read_metrics(run).student
+    teacher = taught_by(
+        load_teacher(run.path / TEACHER, student.spec), part, config.memory_limit * 2**20, noise=0.0, seed=config.seed
+    )
+    kept = (read_recording_metrics if isinstance(data, Recordings) else read_metrics)(run).student
     method = method_named(kept.method)
     weight = torch.tensor([kept.weight])
-    recipe = Recipe(epochs, learning_rate, batch_size(config.batch_size, len(series.y)), config.seed)
+    lanes = part.lanes if isinstance(part, StreamSeries) else batch_size(config.batch_size, len(part.y))
+    recipe = Recipe(epochs, learning_rate, lanes, config.seed, carried(part))
     generator = torch.Generator().manual_seed(config.seed)
     extra = {
         name: tensor.detach().requires_grad_()
@@ -100,44 +104,64 @@ def finetune(
     trained = [*student.parameters(), *extra.values()]
     optimizer = torch.optim.Adam(trained, lr=learning_rate)
 
-    before = best_score = _score(quantize(student, calibration, never_reset=never_reset), x_val, y_val, interface)
+    def score_of(integers: QuantizedClassifier) -> float:
+        logits = _held_out_logits(integers, held_out, interface)
+        return float(measure.of(logits[None], held_out.y.numpy())[0])
+
+    before = best_score = score_of(quantize(student, calibration, never_reset=never_reset))
     best, best_epoch = copy.deepcopy(student), 0
+    steps = epochs * teacher.steps(recipe)
+    ended: States = ()
     for epoch in range(epochs):
         settings = settings_of(quantize(student, calibration, fine_tuned=True, never_reset=never_reset))
-        order = batches(len(series.y), recipe, epoch)
-        for number, index in enumerate(order):
-            x, labels, target = teacher.batch(index, epoch)
-            step, steps = epoch * len(order) + number, epochs * len(order)
+        for number, lesson in enumerate(teacher.lessons(recipe, epoch)):
+            step = epoch * teacher.steps(recipe) + number
             quantized = quantize_nearest(FloatModel.from_model(student), settings)
 
             def student_logits(altered: Tensor, quantized: QuantizedClassifier = quantized) -> Tensor:
                 return integer_outputs(student, quantized, altered, interface).logits[None]
 
-            outputs = integer_outputs(student, quantized, x, interface)
+            start = [] if lesson.kept is None else [one * lesson.kept[:, None].numpy() for one in ended]
+            outputs, ended = integer_along(student, quantized, lesson.x, interface, start)
             context = StepContext(
                 generator=step_generator(recipe, step),
                 progress=step / max(steps - 1, 1),
-                x=x,
+                x=lesson.x,
                 student_logits=student_logits,
                 teacher_logits=teacher.logits,
                 student_readout=student.head,
                 teacher_readout=teacher.readout,
+                share=lesson.share,
             )
-            one = Outputs(outputs.logits[None], outputs.hidden[None])
             optimizer.zero_grad()
-            method.loss(one, target, labels, weight, extra, context).sum().backward()  # type: ignore[no-untyped-call]
+            loss = method.loss(_wanted(outputs, lesson), lesson.teacher, lesson.labels, weight, extra, context)
+            loss.sum().backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(trained, CLIP_NORM)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate * 0.5 * (1 + math.cos(math.pi * step / steps))
             optimizer.step()
         snapped = snap(student, settings)
-        integers = quantize(snapped, calibration, fine_tuned=True, never_reset=never_reset)
-        score = _score(integers, x_val, y_val, interface)
+        score = score_of(quantize(snapped, calibration, fine_tuned=True, never_reset=never_reset))
         if score > best_score:
             best, best_score, best_epoch = snapped, score, epoch + 1
         if progress is not None:
             progress(epoch + 1, score)
     return Finetuned(best.eval(), before, best_score, best_epoch)
+
+
+def _unheard(_: str) -> None:
+    """Take a note on the data, which `distill` told already."""
+
+
+def _wanted(outputs: Outputs, lesson: Lesson) -> Outputs:
+    """Return, of logits [B, T, K] and hidden states [B, T, H], the answers that are wanted [1, M, K] and [1, B, T, H]."""
+    logits, hidden = outputs.logits, outputs.hidden
+    if lesson.kept is not None:
+        every = logits.transpose(0, 1).flatten(0, 1)
+        return Outputs((every if lesson.at is None else every[lesson.at])[None], hidden[None])
+    if lesson.ends is not None:
+        logits, hidden = hold(logits, lesson.ends), hold(hidden, lesson.ends)
+    return Outputs(logits[None, :, -1], hidden[None])
 
 
 def snap(model: Classifier, settings: Settings) -> Classifier:
@@ -154,7 +178,9 @@ def snap(model: Classifier, settings: Settings) -> Classifier:
     return copied
 
 
-def _score(q: QuantizedClassifier, x: NDArray[Any], y: NDArray[Any], interface: Arithmetic) -> float:
-    """AUC-PRC of the integer model on held-out series."""
-    logits = integer_trajectory(q, x, interface).logits
-    return float(auc_prc(logits[None], y)[0])
+def _held_out_logits(q: QuantizedClassifier, held_out: Series | JudgedStreams, interface: Arithmetic) -> NDArray[np.integer]:
+    """Return the integer logits [N, K] after held-out series, or, never reset, at the judged samples of streams."""
+    every = BatchRunner(q, interface, len(held_out.x)).logits(held_out.x.numpy())
+    if isinstance(held_out, JudgedStreams):
+        return np.asarray(every[held_out.stream.numpy(), held_out.time.numpy()])
+    return every[:, -1] if held_out.ends is None else every[np.arange(len(every)), held_out.ends.numpy() - 1]

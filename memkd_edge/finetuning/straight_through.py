@@ -18,7 +18,10 @@ from memkd_edge.distillation.methods import Outputs
 from memkd_edge.nets.classifier import Classifier
 from memkd_edge.quantization.integer_model import QuantizedClassifier, QuantizedLayer, QuantizedLstmLayer
 from memkd_edge.quantization.reference import integer_classifier
+from memkd_edge.quantization.samples import quantize_array
 from memkd_edge.vocabulary import Arithmetic
+
+States = Sequence[NDArray[np.float32]]
 
 
 def integer_outputs(model: Classifier, q: QuantizedClassifier, x: Tensor, interface: Arithmetic) -> Outputs:
@@ -34,52 +37,75 @@ def integer_outputs(model: Classifier, q: QuantizedClassifier, x: Tensor, interf
         logits [B, K] after the last sample and the top layer's hidden sequence [B, T, H]; the values are the integer model's,
         times their scales.
     """
-    exact = integer_trajectory(q, x.detach().numpy(), interface)
+    outputs, _ = integer_along(model, q, x, interface)
+    return Outputs(outputs.logits[:, -1], outputs.hidden)
+
+
+def integer_along(
+    model: Classifier, q: QuantizedClassifier, x: Tensor, interface: Arithmetic, start: States = ()
+) -> tuple[Outputs, States]:
+    """Do the same for a chunk x [B, T, C] of streams.
+
+    Args:
+        start: the states, as real values [B, H] in the file's order, that the streams go on from; empty for a reset.
+
+    Returns:
+        logits [B, T, K] after each sample and the hidden sequence [B, T, H]; and the states that the chunk ends in.
+    """
+    exact = integer_trajectory(q, x.detach().numpy(), interface, start)
     below = torch.from_numpy(exact.x)
     parameters = dict(model.named_parameters())
     for index, layer in enumerate(q.layers):
         weights = [parameters[f"rnn.{name}_l{index}"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
-        states = {name: torch.from_numpy(values) for name, values in exact.states[index].items()}
-        if isinstance(layer, QuantizedLstmLayer):
-            below = _lstm(layer, weights, below, states["h"], states["c"])
-        else:
-            below = _gru(layer, weights, below, states["h"])
+        before = [torch.from_numpy(values) for values in exact.start[index].values()]
+        states = [torch.from_numpy(values) for values in exact.states[index].values()]
+        below = (_lstm if isinstance(layer, QuantizedLstmLayer) else _gru)(layer, weights, below, before, states)
     head = _exactly(parameters["head.weight"], _float(q.head.weight, q.head.weight_scale))
-    logits = below[:, -1] @ head.T + parameters["head.bias"]
-    return Outputs(_exactly(logits, torch.from_numpy(exact.logits)), below)
+    logits = below @ head.T + parameters["head.bias"]
+    ended = tuple(values[:, -1] for layer in exact.states for values in layer.values())
+    return Outputs(_exactly(logits, torch.from_numpy(exact.logits)), below), ended
 
 
 @dataclass(frozen=True)
 class Trajectory:
-    """What the integer model computes, as float32 values: x [B, T, C], logits [B, K] at the end.
+    """What the integer model computes, as float32 values: x [B, T, C], logits [B, T, K].
 
-    states: the state tensors of each layer by their names, [B, T, H].
+    start, states: the state tensors of each layer by their names, before the first sample [B, H] and after each [B, T, H].
     """
 
     x: NDArray[np.float32]
+    start: list[dict[str, NDArray[np.float32]]]
     states: list[dict[str, NDArray[np.float32]]]
     logits: NDArray[np.float32]
 
 
-def integer_trajectory(q: QuantizedClassifier, x: NDArray[np.float32], interface: Arithmetic) -> Trajectory:
+def integer_trajectory(q: QuantizedClassifier, x: NDArray[np.float32], interface: Arithmetic, start: States = ()) -> Trajectory:
+    """Run `q` over normalised x [B, T, C]; `start` as in `integer_along`."""
     runner = integer_classifier(q, len(x))
     samples = runner.quantize_input(x, interface)
-    states = []
-    logits = np.zeros((len(x), q.num_classes), np.int16)
+    scales = [np.float32(scale) for layer in q.layers for scale in layer.state_scales.values()]
+    if start:
+        runner.states = [quantize_array(one, float(scale)) for one, scale in zip(start, scales, strict=True)]
+    states = [runner.states]
+    logits: list[NDArray[np.integer]] = []
     for sample in np.moveaxis(samples, 1, 0):
         if interface == Arithmetic.INT8:
-            narrow = runner.step_int8(sample.astype(np.int8))
+            logits.append(runner.step_int8(sample.astype(np.int8)))
         else:
-            logits = runner.step(sample.astype(np.int16))
+            logits.append(runner.step(sample.astype(np.int16)))
         states.append(runner.states)
+    steps = np.stack(logits, axis=1).astype(np.float32)
     if interface == Arithmetic.INT8:
-        values = (narrow.astype(np.float32) - q.logit_zero_point_int8) * np.float32(q.logit_scale_int8)
+        values = (steps - q.logit_zero_point_int8) * np.float32(q.logit_scale_int8)
     else:
-        values = logits * np.float32(q.head.out_scale)
-    sequences = iter(np.stack(steps, axis=1) for steps in zip(*states, strict=True))
+        values = steps * np.float32(q.head.out_scale)
+    named = [{name: np.float32(scale) for name, scale in layer.state_scales.items()} for layer in q.layers]
+    sequences = iter(np.stack(each, axis=1) for each in zip(*states, strict=True))
+    every = [{name: next(sequences) * scale for name, scale in layer.items()} for layer in named]
     return Trajectory(
         x=(runner.widen(samples) if interface == Arithmetic.INT8 else samples) * np.float32(q.layers[0].state_scale),
-        states=[{name: next(sequences) * np.float32(scale) for name, scale in layer.state_scales.items()} for layer in q.layers],
+        start=[{name: values[:, 0] for name, values in layer.items()} for layer in every],
+        states=[{name: values[:, 1:] for name, values in layer.items()} for layer in every],
         logits=values,
     )
 
@@ -91,11 +117,14 @@ def dequantized(layer: QuantizedLayer) -> tuple[Tensor, Tensor]:
     return weight[rows[0], :, : layer.input_size].flatten(0, 1), weight[rows[1], :, layer.input_size :].flatten(0, 1)
 
 
-def _lstm(layer: QuantizedLstmLayer, weights: Sequence[Tensor], x: Tensor, h_exact: Tensor, c_exact: Tensor) -> Tensor:
-    """Return the hidden sequence [B, T, H]: values h_exact, gradients of the float LSTM with the layer's int8 weights."""
+def _lstm(
+    layer: QuantizedLayer, weights: Sequence[Tensor], x: Tensor, start: Sequence[Tensor], exact: Sequence[Tensor]
+) -> Tensor:
+    """Return the hidden sequence [B, T, H]: values of `exact` (h, c), gradients of the float LSTM with its int8 weights."""
+    assert isinstance(layer, QuantizedLstmLayer)
     input_weight, hidden_weight = map(_exactly, weights[:2], dequantized(layer))
     from_x = x @ input_weight.T + weights[2] + weights[3]
-    h = c = torch.zeros(len(x), layer.hidden_size)
+    (h, c), (h_exact, c_exact) = start, exact
     sequence = []
     for t in range(x.shape[1]):
         gates = _bounded(from_x[:, t] + h @ hidden_weight.T, layer.gate_scale)
@@ -106,11 +135,11 @@ def _lstm(layer: QuantizedLstmLayer, weights: Sequence[Tensor], x: Tensor, h_exa
     return torch.stack(sequence, 1)
 
 
-def _gru(layer: QuantizedLayer, weights: Sequence[Tensor], x: Tensor, h_exact: Tensor) -> Tensor:
+def _gru(layer: QuantizedLayer, weights: Sequence[Tensor], x: Tensor, start: Sequence[Tensor], exact: Sequence[Tensor]) -> Tensor:
     """As `_lstm`, for a GRU."""
     input_weight, hidden_weight = map(_exactly, weights[:2], dequantized(layer))
     from_x = x @ input_weight.T + weights[2]
-    h = torch.zeros(len(x), layer.hidden_size)
+    (h,), (h_exact,) = start, exact
     sequence = []
     for t in range(x.shape[1]):
         x_reset, x_update, x_candidate = from_x[:, t].chunk(3, 1)

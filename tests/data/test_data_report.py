@@ -15,9 +15,8 @@ from memkd_edge.cli.main import main
 from memkd_edge.config import DataConfig
 from memkd_edge.data.data_report import examine
 from memkd_edge.data.dataset import Dataset
-from memkd_edge.data.loading import load_data, load_windows
+from memkd_edge.data.loading import load_data
 from memkd_edge.data.recordings import Recordings
-from memkd_edge.errors import UsageError
 from tests.data.recording_examples import HEADER, folder, lines, signal, write
 
 PATTERN = "{subject}_{recording}.csv"
@@ -212,9 +211,9 @@ def test_a_million_rows_need_little_more_than_their_values(tmp_path: Path) -> No
 
 def test_windows_of_recordings_are_a_data_set_to_train_on(tmp_path: Path) -> None:
     options = DataConfig(dataset=str(folder(tmp_path)), name_pattern=PATTERN, windows="1s", hop="0.5s")
-    made = load_windows(options)
+    notes: list[str] = []
+    made, _ = load_data(options, notes.append)
+    assert isinstance(made, Dataset)
     assert made.x_train.shape == (36, 50, 2)
-    assert "windows: 36 to train and 12 to test, of 50 samples, 25 apart, of one label each" in made.notes
-    assert "time: column 'time', s since the start (guessed; --time-unit says otherwise)" in made.notes
-    with pytest.raises(UsageError, match="holds recordings; cut windows of them with --windows"):
-        load_windows(DataConfig(dataset=str(tmp_path), name_pattern=PATTERN))
+    assert "windows: 36 to train and 12 to test, of 50 samples, 25 apart, of one label each" in notes
+    assert "time: column 'time', s since the start (guessed; --time-unit says otherwise)" in notes
