@@ -126,6 +126,15 @@ def test_the_score_is_macro_f1_of_the_integers_never_reset(run: Run, monkeypatch
     assert result.before == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(("dataset", "reset"), [("JapaneseVowels", "event"), ("ItalyPowerDemand", "never")])
+def test_series_of_unequal_length_and_joined_windows_are_fine_tuned(tmp_path: Path, dataset: str, reset: str) -> None:
+    config = replace(CONFIG, dataset=dataset, reset=reset, method="kd", folds=2, name_pattern="", rate=0.0, epochs=1)
+    made = distill(config, run_root=tmp_path, name="made")
+    scores: list[float] = []
+    result = finetune(made, epochs=2, learning_rate=0.02, progress=lambda _, score: scores.append(score))
+    assert result.after == max([result.before, *scores]) > result.before
+
+
 def test_export_fine_tunes_recordings(run: Run) -> None:
     report = export(run, ExportConfig(finetune=True))
     assert not report.verification.failures
