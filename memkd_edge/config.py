@@ -256,7 +256,7 @@ class CompareConfig:
     distillation: DistillConfig = part(
         DistillConfig(seeds=5, resample=""),
         without=(
-            *(set(settings(DataConfig)) - {"data_root"}),
+            *(set(settings(DataConfig)) - {"data_root", "name_pattern", "windows", "hop"}),
             "decision_delay",
             "max_delay",
             "teacher",

@@ -10,8 +10,9 @@ from itertools import product
 from memkd_edge.comparison.executors import Task
 from memkd_edge.comparison.suites import SUITES
 from memkd_edge.config import CompareConfig, DistillConfig
+from memkd_edge.data.loading import load_data
 from memkd_edge.data.prepare import prepare
-from memkd_edge.data.registry import load_dataset
+from memkd_edge.data.recordings import Recordings
 from memkd_edge.distillation.pipeline import candidates_of, student_spec, teacher_spec
 from memkd_edge.distillation.recipe import batch_size, epochs
 from memkd_edge.errors import UsageError
@@ -59,11 +60,17 @@ def lay_out(config: CompareConfig, progress: Reporter) -> Iterator[Task]:
     variants = list(product(config.students, _compressions(config)))
     refusal, possible = None, False
     for dataset in config.datasets:
-        data = load_dataset(dataset, data_root=config.distillation.data_root)
+        notes: list[str] = []
+        data, _ = load_data(replace(config.distillation, dataset=dataset), notes.append)
+        if isinstance(data, Recordings):
+            raise UsageError(
+                f"--datasets {dataset} holds recordings, and methods are compared on windows; cut them with --windows, as in "
+                "--windows 2s, or distill them with --method A,B"
+            )
         if data.name in names:
             raise UsageError(f"--datasets: two are named {data.name}; compare them in folders of their own")
         names.add(data.name)
-        for note in data.notes:
+        for note in notes:
             progress.note(note)
         channels, classes, length = data.x_train.shape[2], len(data.labels), data.x_train.shape[1]
         runs = {}

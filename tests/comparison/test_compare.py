@@ -27,6 +27,7 @@ from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.progress import Reporter
 from memkd_edge.runs import Run
 from tests.comparison.small import CONFIG, scores
+from tests.finetuning.test_finetune_streams import write_recordings
 
 KILL = """
 import os, signal, sys, tomllib
@@ -104,6 +105,21 @@ def test_a_row_is_what_the_run_says_of_its_student(undisturbed: Path) -> None:
         assert kept.int8_test_accuracy is not None
         assert all(row.int8_test_accuracy is None for row in own if not row.kept)
     assert (undisturbed / "report.md").is_file()
+
+
+def test_recordings_are_compared_on_windows_cut_from_them(tmp_path: Path) -> None:
+    data = write_recordings(tmp_path / "walks")
+    whole = replace(CONFIG, datasets=(str(data),))
+    with pytest.raises(UsageError, match=r"walks holds recordings, .* cut them with --windows"):
+        compare(whole, tmp_path / "whole")
+    assert not (tmp_path / "whole").exists()
+    cut = replace(whole, distillation=replace(CONFIG.distillation, windows="1s", name_pattern="{subject}_{recording}.csv"))
+    compare(cut, tmp_path / "cut")
+    rows = read_rows(tmp_path / "cut" / "rows.csv")
+    assert {row.dataset for row in rows} == {"walks"}
+    assert {row.length for row in rows} == {30}
+    metrics = Run.open(tmp_path / "cut" / "runs" / "walks").read_json("metrics.json")
+    assert {row.teacher_test_accuracy for row in rows} == {metrics["teacher"]["test"]["accuracy"]}
 
 
 @pytest.mark.parametrize(

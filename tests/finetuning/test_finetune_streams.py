@@ -39,6 +39,7 @@ CONFIG = DistillConfig(
 
 
 def write_recordings(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
     for subject in range(5):
         for number in range(2):
             random = np.random.default_rng(10 * subject + number)
