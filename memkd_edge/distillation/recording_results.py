@@ -26,6 +26,7 @@ from memkd_edge.stream_scores import confusion, macro_f1, sample_accuracy, strea
 
 WARM_UP_LOSS = 0.02  # of accuracy, by which a student that is warm may still be worse than one that was never reset
 WARM_UP_CHUNKS = 2000  # at most, by which that is judged
+RESETS_AT_ONCE = 256
 
 
 def measure_recordings(
@@ -146,6 +147,12 @@ def _decided(spec: ModelSpec, students: dict[str, torch.Tensor], number: int, st
     return predict_along(spec, only(students, number), streams)[0].argmax(-1).cpu().numpy()
 
 
+def _from_resets(student: Classifier, x: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Return the student's decisions [N, T] along chunks [N, T, C], each from a reset."""
+    with torch.no_grad():
+        return logits_over_time(student, torch.from_numpy(x)).argmax(-1).numpy()
+
+
 def warm_up(student: Classifier, streams: Sequence[Signal], chunk: int) -> int:
     """Return the samples after a reset from which a student of recordings is nearly as good as one that was never reset.
 
@@ -162,12 +169,12 @@ def warm_up(student: Classifier, streams: Sequence[Signal], chunk: int) -> int:
     never = [logits.argmax(-1) for logits in _logits_along(student, [x for x, _ in streams])]
     right = np.zeros((2, chunk), np.int64)  # from a reset, never reset
     judged = np.zeros(chunk, np.int64)
-    for number, at in (starts[one] for one in some):
-        part = slice(at, at + chunk)
-        x, y = streams[number][0][part], streams[number][1][part]
-        from_reset = _logits_along(student, [x])[0].argmax(-1)
-        right += [from_reset == y, never[number][part] == y]
-        judged += y >= 0
+    for few in np.array_split(some, -(-len(some) // RESETS_AT_ONCE) or 1):
+        parts = [(number, slice(at, at + chunk)) for number, at in (starts[one] for one in few)]
+        x, y = (np.stack([streams[number][which][part] for number, part in parts]) for which in (0, 1))
+        went_on = np.stack([never[number][part] for number, part in parts])
+        right += [(_from_resets(student, x) == y).sum(0), (went_on == y).sum(0)]
+        judged += (y >= 0).sum(0)
     step = max(1, chunk // 40)
     edges = np.arange(0, chunk, step)
     loss = np.diff(np.add.reduceat(right, edges, axis=1), axis=0)[0] / np.maximum(np.add.reduceat(judged, edges), 1)
