@@ -14,6 +14,9 @@
 #if MEMKD_HELIUM
 #include "memkd_helium.h"
 #endif
+#if MEMKD_ARMV6M
+#include "memkd_armv6m.h"
+#endif
 
 #ifdef __cplusplus
 extern "C" {

@@ -79,6 +79,13 @@
 #define MEMKD_V6M 0
 #endif
 
+/* There, with the large table, whole layers in assembly: memkd_armv6m.h. */
+#if MEMKD_V6M && !defined(MEMKD_SMALL)
+#define MEMKD_ARMV6M 1
+#else
+#define MEMKD_ARMV6M 0
+#endif
+
 /* RISC-V with 32 bits and multiplication: loads extend the sign for nothing, and registers suffice for eight
  * sums. */
 #if MEMKD_ASSEMBLY && defined(__riscv_mul) && __riscv_xlen == 32

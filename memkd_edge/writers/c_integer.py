@@ -31,6 +31,7 @@ RUNTIME_FILES = (
     "memkd_port.h",
     "memkd_lstm.h",
     "memkd_helium.h",
+    "memkd_armv6m.h",
     "memkd_lstm.c",
     "memkd_front_end.h",
     "memkd_state.h",
@@ -91,6 +92,8 @@ class _Dense:
     shift: int
     clamp: int
     half: int
+    widths: tuple[int, ...]
+    assembly: bool
     cell_shift: int = 0
     hidden_shift: int = 0
 
@@ -185,7 +188,9 @@ def _layer(layer: QuantizedLayer) -> _Dense:
     units = [list(range(unit, 4 * layer.hidden_size, layer.hidden_size)) for unit in range(layer.hidden_size)]
     even = units + [[_NONE] * 4] * (layer.hidden_size % 2)
     dense = _dense(layer.gates, units, even, (layer.input_size, layer.hidden_size))
-    return replace(dense, cell_shift=cell_shift, hidden_shift=1 - layer.hidden_rescale.exponent)
+    # Of GRU layers there is no assembly; a layer's pre-activations that need clamping are too rare.
+    assembly = dense.assembly and isinstance(layer, QuantizedLstmLayer) and not dense.clamp
+    return replace(dense, assembly=assembly, cell_shift=cell_shift, hidden_shift=1 - layer.hidden_rescale.exponent)
 
 
 def _groups(rows: list[int], size: int) -> list[list[int]]:
@@ -213,6 +218,9 @@ def _dense(layer: QuantizedDense, pairs: list[list[int]], vectors: list[list[int
         layer.reduced,
         layer.shift,
         clamp=int(_may_overflow(layer)),
+        widths=widths,
+        # memkd_armv6m.h: how far its loop branches, and what an immediate operand holds.
+        assembly=17 <= layer.shift <= 47 and sum(widths) <= 60 and len(layer.weight) <= 255,
         half=half,
     )
 

@@ -92,6 +92,7 @@ def models() -> dict[str, QuantizedClassifier]:
         "7 units, c / 4": _lstm(ModelSpec(2, 7, 3), 0.5, -2),
         "12 units, c / 2": _lstm(ModelSpec(12, 12, 9), 0.5, -1),
         "33 units": _lstm(ModelSpec(9, 33, 5), 0.3, 1),
+        "60 columns": _lstm(ModelSpec(4, 56, 3), 0.3, 0),
         "large weights": _lstm(ModelSpec(2, 6, 3), 40.0, 2),
         "tiny weights": _lstm(ModelSpec(2, 6, 3), 1e-4, 0),
         "gru": quantize(random_model(ModelSpec(4, 9, 5, num_layers=2, kind="gru"), 3, 1.5), random_series(1, 4, 40, 4)),
