@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from memkd_edge.config import DistillConfig, from_table, parse_toml
 from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.padding import held
-from memkd_edge.runs import CONFIGURATION, METRICS, SERIES, STUDENT, TEACHER, Run
+from memkd_edge.runs import CONFIGURATION, CURVES, METRICS, SERIES, STUDENT, TEACHER, Run
 
 if TYPE_CHECKING:  # it loads torch, which those who read figures have no use for
     from memkd_edge.nets.classifier import Classifier
@@ -226,6 +226,24 @@ class RecordingMetrics:
     warning: str
 
 
+@dataclass(frozen=True)
+class Curve:
+    """A method's mean score over its seeds at each of `Curves.epochs`."""
+
+    method: str
+    weight: float
+    score: list[float]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """How methods scored on held-out data while they were trained. measure: what the scores are, in words."""
+
+    measure: str
+    epochs: list[int]
+    methods: tuple[Curve, ...]
+
+
 def read_config(run: Run) -> DistillConfig:
     """Return the configuration that the run was made with.
 
@@ -263,11 +281,24 @@ def read_recording_metrics(run: Run) -> RecordingMetrics:
     return _read_metrics(run, RecordingMetrics)
 
 
+def read_curves(run: Run) -> Curves | None:
+    """Return how the methods scored while they were trained; None of a run that does not keep it.
+
+    Raises:
+        MemkdEdgeError: curves.json is damaged or of a newer format.
+    """
+    return _read(run, CURVES, Curves) if (run.path / CURVES).is_file() else None
+
+
 def _read_metrics(run: Run, cls: type[T]) -> T:
+    return _read(run, METRICS, cls)
+
+
+def _read(run: Run, name: str, cls: type[T]) -> T:
     try:
-        return _typed(cls, run.read_json(METRICS))
+        return _typed(cls, run.read_json(name))
     except ValueError as error:
-        raise MemkdEdgeError(f"{run.path / METRICS}: {error}; distil the run again") from error
+        raise MemkdEdgeError(f"{run.path / name}: {error}; distil the run again") from error
 
 
 def read_student(run: Run) -> Classifier:

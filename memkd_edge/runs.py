@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The run directory: what passes between the stages, as files.
 
-    runs/<name>/  config.toml env.json model.json teacher.safetensors student.safetensors metrics.json calibration.npz
+    runs/<name>/  config.toml env.json model.json teacher.safetensors student.safetensors metrics.json curves.json
+                  calibration.npz
                   checkpoint/…  export/…  bench/*.json  report.html  README.md
 
 Every write is atomic (temporary file in the same folder, fsync, rename), so a reader never sees half a file. `env.json` is
@@ -43,6 +44,7 @@ METADATA = "model.json"
 STUDENT = "student.safetensors"
 TEACHER = "teacher.safetensors"
 METRICS = "metrics.json"
+CURVES = "curves.json"
 SERIES = "calibration.npz"
 LEFT_S = 600.0  # a temporary file this old belongs to no write that goes on
 CHECKPOINT = "checkpoint"  # folder, while a run is in training

@@ -21,7 +21,7 @@ from memkd_edge.data.recordings import Recordings
 from memkd_edge.distillation.methods import method_named
 from memkd_edge.distillation.population import predict, predict_along
 from memkd_edge.distillation.recording_results import measure_recordings
-from memkd_edge.distillation.result_rows import method_rows, student_rows
+from memkd_edge.distillation.result_rows import curves, method_rows, student_rows
 from memkd_edge.distillation.selection import AUC_PRC, MACRO_F1, Measure, teacher_warning
 from memkd_edge.distillation.stream_teacher import answers_along
 from memkd_edge.distillation.streams import StreamSeries, joined, judged_at_ends, judged_everywhere, recorded
@@ -45,7 +45,7 @@ from memkd_edge.nets.classifier import (
 from memkd_edge.options import check
 from memkd_edge.padding import held, is_padded, lengths
 from memkd_edge.progress import Reporter
-from memkd_edge.runs import CHECKPOINT, METADATA, METRICS, SERIES, STUDENT, TEACHER, Run, alone, run_path
+from memkd_edge.runs import CHECKPOINT, CURVES, METADATA, METRICS, SERIES, STUDENT, TEACHER, Run, alone, run_path
 from memkd_edge.scores import (
     agreement,
     auc_prc,
@@ -381,6 +381,7 @@ def _finish(
         warm_up = min(warm_up, int(min(lengths(prepared.x_train).min(), lengths(prepared.x_test).min())) - 1)
     member = choice.kept.members.index(choice.index)
     teacher_validation = classification_metrics(teachers.held_out_logits, context.held_out_labels)
+    context.run.write_json(CURVES, curves(found, context.measure.name))
     context.run.write_json(
         METRICS,
         {

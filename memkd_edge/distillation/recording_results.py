@@ -13,7 +13,7 @@ from memkd_edge.config import DistillConfig
 from memkd_edge.data.prepare_recordings import PreparedRecordings, Signal, joined
 from memkd_edge.decisions import OperatingPoint, Refusal, chosen_point, chosen_refusal, held_classes, operating_points
 from memkd_edge.distillation.population import predict_along
-from memkd_edge.distillation.result_rows import method_rows, student_rows
+from memkd_edge.distillation.result_rows import curves, method_rows, student_rows
 from memkd_edge.distillation.selection import teacher_warning
 from memkd_edge.distillation.stream_teacher import answers_along
 from memkd_edge.distillation.streams import JudgedStreams, StreamSeries, judged_everywhere
@@ -21,7 +21,7 @@ from memkd_edge.distillation.students import Candidate, only, single
 from memkd_edge.distillation.study import Study, Teachers, TrainingContext
 from memkd_edge.distillation.teacher import parameter_count
 from memkd_edge.nets.classifier import Classifier, ModelSpec, logits_over_time, save_model
-from memkd_edge.runs import METADATA, METRICS, SERIES, STUDENT, TEACHER
+from memkd_edge.runs import CURVES, METADATA, METRICS, SERIES, STUDENT, TEACHER
 from memkd_edge.stream_scores import confusion, macro_f1, sample_accuracy, stream_scores
 
 WARM_UP_LOSS = 0.02  # of accuracy, by which a student that is warm may still be worse than one that was never reset
@@ -73,6 +73,7 @@ def measure_recordings(
     test = {"test_accuracy": accuracy, "test_f1_macro": f1}
     member = choice.kept.members.index(choice.index)
     validation = context.measure.of(teachers.held_out_logits[None], context.held_out_labels)[0]
+    context.run.write_json(CURVES, curves(found, context.measure.name))
     context.run.write_json(
         METRICS,
         {

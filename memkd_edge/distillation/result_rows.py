@@ -11,6 +11,7 @@ from memkd_edge.distillation.selection import method_scores
 from memkd_edge.distillation.students import Candidate
 from memkd_edge.distillation.study import Study
 
+POINTS = 100  # of a curve
 Figures = Mapping[str, NDArray[np.float64]]  # a figure's name: its values [P], of the students trained again
 
 
@@ -40,6 +41,28 @@ def method_rows(candidates: list[Candidate], found: Study, measure: str, test: F
                 row |= {f"{name}_mean": float(values[members].mean()), f"{name}_std": float(values[members].std())}
         rows.append(row)
     return rows
+
+
+def curves(found: Study, measure: str) -> dict[str, Any]:
+    """Return how each method's best weight, trained to the end, scored on held-out data: mean over its seeds, by epoch.
+
+    Args:
+        measure: what selected, in words.
+    """
+    history = found.history
+    shown = np.unique(np.linspace(0, len(history.epochs) - 1, POINTS).round().astype(int))
+    return {
+        "measure": measure,
+        "epochs": history.epochs[shown].tolist(),
+        "methods": [
+            {
+                "method": one.method,
+                "weight": one.weight,
+                "score": history.score[np.ix_(shown, list(one.members))].mean(1).tolist(),
+            }
+            for one in found.choice.methods
+        ],
+    }
 
 
 def student_rows(found: Study, measure: str, figures: Figures) -> list[dict[str, Any]]:

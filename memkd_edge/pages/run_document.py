@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from memkd_edge.benchmark.report.figures import BuildFigures, DeviceReport, Figure
 from memkd_edge.benchmark.report.words import COST, LEGEND, figure_text
-from memkd_edge.contents import Metrics, RecordingMetrics, read_config, read_metrics, read_recording_metrics
+from memkd_edge.contents import Metrics, RecordingMetrics, read_config, read_curves, read_metrics, read_recording_metrics
 from memkd_edge.contract import contract
 from memkd_edge.decisions import OperatingPoint
 from memkd_edge.pages.document import Chart, Code, Document, Number, Numbers, Player, Section, Strong, Table
@@ -71,7 +71,10 @@ def run_document(
         ),
         Section("How good it is", found.blocks),
         *([_delays(points, run.metadata.decision_margin)] if points else []),
-        Section("Methods compared", (found.methods, f"Kept: {found.kept}.", *([found.warning] if found.warning else []))),
+        Section(
+            "Methods compared",
+            (*_learning(run), found.methods, f"Kept: {found.kept}.", *([found.warning] if found.warning else [])),
+        ),
         *([_costs(devices)] if devices else []),
         *([_checks(checked)] if checked else []),
         _origin(run, found.teacher_parameters),
@@ -328,6 +331,22 @@ def _delays(points: Sequence[OperatingPoint], margin: float) -> Section:
                 points=True,
             ),
             table,
+        ),
+    )
+
+
+def _learning(run: Run) -> tuple[Chart, ...]:
+    curves = read_curves(run)
+    if curves is None or len(curves.epochs) < 2:
+        return ()
+    columns = tuple(tuple(one.score) for one in curves.methods)
+    return (
+        Chart(
+            "Held-out score while the students were trained, each method with its best weight, mean over seeds. Measured.",
+            "epochs",
+            curves.measure,
+            tuple(_method(one.method, one.weight) for one in curves.methods),
+            (tuple(float(epoch) for epoch in curves.epochs), *columns),
         ),
     )
 

@@ -156,6 +156,16 @@ def test_bench_and_verification_stand_in_the_page_with_the_kind_of_their_figures
         write_run_page(place)
 
 
+def test_scores_while_the_students_were_trained_are_drawn(run: Run, tmp_path: Path) -> None:
+    curves, metrics = run.read_json("curves.json"), run.read_json("metrics.json")
+    assert [one["method"] for one in curves["methods"]] == ["base"]
+    stop = metrics["methods"][0]["stop_epoch"]
+    at = curves["epochs"].index(stop)
+    assert curves["methods"][0]["score"][at] == pytest.approx(metrics["methods"][0]["validation_f1_macro_mean"])
+    text = write_run_page(copied(run, tmp_path / "run")).text.read_text()
+    assert f"| {stop} | {curves['methods'][0]['score'][at]:.4g} |" in text
+
+
 def test_windows_have_a_page_too(tiny_run: Run, tmp_path: Path) -> None:
     written = memkd_edge.report(copied(tiny_run, tmp_path / "run"), figures=True)
     data = data_of(written.page.read_text())
