@@ -58,7 +58,7 @@ def curves(found: Study, measure: str) -> dict[str, Any]:
             {
                 "method": one.method,
                 "weight": one.weight,
-                "score": history.score[np.ix_(shown, list(one.members))].mean(1).tolist(),
+                "score": history.score[shown][:, list(one.members)].mean(1).tolist(),
             }
             for one in found.choice.methods
         ],
