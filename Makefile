@@ -103,9 +103,8 @@ evidence: setup ## Base, Hinton KD and MemKD on real data sets, into models/evid
 models: setup tools ## Make the ready-made students of models/cards.toml anew, into models/
 	$(if $(wildcard ../shared/data/npz),AEON_DATA=../shared/data/npz) python -m experiments.ready_models
 
-exact: setup tools test-tools ## A million steps: reference and tflite-micro, C on other machines, endless models; recordings in every program
+exact: setup tools ## A million steps: reference and tflite-micro, C on each core, endless models; recordings in every program
 	python -m tests.quantization.exact --steps 1000000
-	python -m tests.writers.exact --steps 1000000
 	python -m tests.quantization.endless --steps 1000000
 	python -m tests.writers.exact_cores --steps 1000000
 	python -m tests.packages.exact_decisions --samples 100000

@@ -79,6 +79,9 @@ BUILDS = (
     ("m4", ()),
     ("m0plus", ("-DMEMKD_SMALL",)),
     ("m4", ("-DMEMKD_SMALL",)),
+    ("esp32c3", ()),
+    ("hazard3", ()),
+    ("esp32c3", ("-DMEMKD_SMALL",)),
 )
 STEPS = 500  # of a block
 
