@@ -67,6 +67,14 @@ def test_m4_costs_are_those_of_its_manual():
     assert cycles("m4", ("vfma.f32 s0, s1, s2", 2, 0)) == pytest.approx((6, 6))
 
 
+def test_vectors_of_the_m55_take_one_or_two_cycles_and_gathers_up_to_one_for_each_element():
+    assert cycles("m55", ("vmlava.s16 r0, q3, q2", 10, 0)) == pytest.approx((10, 20))
+    assert cycles("m55", ("vldrb.s16 q2, [r0], #8", 10, 0)) == pytest.approx((10, 20))
+    assert cycles("m55", ("vldrw.u32 q5, [r3, q0, uxtw #2]", 10, 0)) == pytest.approx((20, 40))
+    assert cycles("m55", ("vstrw.32 q2, [q1, #4]!", 10, 0)) == pytest.approx((20, 40))
+    assert cycles("m55", ("add r0, r1", 100, 0))[0] == pytest.approx(100 * 3.40 / 4.20)
+
+
 def test_other_cores_scale_the_m4_by_published_coremark():
     line = ("add r0, r1", 100, 0)
     assert cycles("m7", line)[0] == pytest.approx(100 * 3.40 / 5.01)

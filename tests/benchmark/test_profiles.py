@@ -24,7 +24,7 @@ source = "datasheet, page 1"
 
 def test_every_device_asked_for_ships():
     boards = {"rpi3", "rpi4", "rpi5", "rpi-zero-2w", "nrf52840", "nrf5340", "stm32l4", "stm32f4", "stm32h7", "rp2040", "rp2350"}
-    boards |= {"esp32c3", "esp32c6", "rp2350-riscv"}
+    boards |= {"esp32c3", "esp32c6", "rp2350-riscv", "alif-e7"}
     assert boards | {"apollo4", "esp32s3", "host"} == set(device_names())
 
 

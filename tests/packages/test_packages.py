@@ -477,7 +477,7 @@ def test_two_zephyr_modules_link_into_one_image(model, metadata, tmp_path, requi
     run(tmp_path / "build" / "app")
 
 
-@pytest.mark.parametrize("core", ["m0plus", "m4", "m33", "esp32c3", "hazard3"])
+@pytest.mark.parametrize("core", ["m0plus", "m4", "m33", "m55", "esp32c3", "hazard3"])
 @pytest.mark.parametrize("flags", [("-O2",), ("-Os", "-DMEMKD_SMALL")])
 def test_the_self_test_passes_on_an_emulated_microcontroller(core, flags, package, require_tool):
     spec = CORES[core]

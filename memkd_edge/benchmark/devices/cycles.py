@@ -6,6 +6,10 @@ Arm publishes none for M7, M33 and M55: theirs are the M4's, scaled by the ratio
 4.02, M55 4.20, M7 5.01). These are quoted at second hand: M0+ from the SAM D21's data sheet, M33 from Zephyr's page on the
 STM32L552, M4 and M7 from public projects; Arm's comparison table gives 3.42 for M4. The M55's was not found in any document.
 
+Vectors of the M55: Arm's Helium examples (Helium-Optimization, optimizing_c_functions.md) say that its data path has 64 bits,
+so that a vector instruction takes two cycles, one of which may overlap with an instruction of another kind. What a gathering load
+takes was not found: between two cycles and one for each of its elements.
+
 RISC-V: Hazard3's documentation, section "Instruction Cycle Counts": one cycle, a load that the next instruction needs two, a
 mispredicted or unaligned branch one more each. No such table of ESP32-C3 and C6 was found: theirs are Hazard3's, scaled by the
 ratio of the published CoreMark/MHz (the RP2350's Hazard3 3.81, from its README; C3 2.55 and C6 3.10, from their datasheets, as
@@ -69,21 +73,25 @@ def estimate_cycles(measurement: Measurement, core: str, fetch_penalty: tuple[fl
     """
     timing = TIMINGS[core]
     executed = 0
-    lo = hi = 0.0
+    lo = hi = vectors_lo = vectors_hi = 0.0
     previous = ""
     # In address order, so that `previous` is the instruction before in memory.
     for address in sorted(measurement.disassembly):
         text = measurement.disassembly[address]
         execution = measurement.profile.get(address)
-        if execution is not None:
+        if execution is not None and (vector := _vector_cost(text)):
+            vectors_lo += vector[0] * execution.count
+            vectors_hi += vector[1] * execution.count
+            executed += execution.count
+        elif execution is not None:
             low, high = _cost(timing.family, text, previous)
             taken_low, taken_high = _branch_cost(timing.family, text)
             lo += low * execution.count + taken_low * execution.taken
             hi += high * execution.count + taken_high * execution.taken
             executed += execution.count
         previous = text
-    scale = timing.scale * measurement.instructions_per_step / executed
-    lo, hi = lo * scale, hi * scale
+    steps = executed / measurement.instructions_per_step
+    lo, hi = (lo * timing.scale + vectors_lo) / steps, (hi * timing.scale + vectors_hi) / steps
     middle = (lo + hi) / 2 * (1 + sum(fetch_penalty) / 2)
     return Figure(
         middle,
@@ -124,6 +132,16 @@ def _cost(family: str, text: str, previous: str) -> tuple[float, float]:
     if mnemonic in ("vldr", "vstr"):
         return (2.0, 2.0)
     return (1.0, 1.0)
+
+
+def _vector_cost(text: str) -> tuple[float, float] | None:
+    """Return the least and the most cycles of an instruction on vectors, of which an operand is a Q register; None for others."""
+    mnemonic, _, operands = text.partition(" ")
+    if not mnemonic.startswith("v") or not re.search(r"\bq\d", operands):
+        return None
+    if re.search(r"\[\w+, q\d|\[q\d", operands):  # by a vector of offsets or addresses
+        return (2.0, 8.0 if ".16" in mnemonic or ".u16" in mnemonic or ".s16" in mnemonic else 4.0)
+    return (1.0, 2.0)
 
 
 def _branch_cost(family: str, text: str) -> tuple[float, float]:

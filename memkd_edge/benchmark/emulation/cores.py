@@ -43,7 +43,8 @@ class Machine:
 class Core:
     """A core: compiler flags, and the machines that execute its code, the most faithful one first.
 
-    library_flags: what the image is linked with instead of `flags`, where no library is built for exactly these.
+    library_flags: what the image is linked with instead of `flags`, where no library is built for exactly these. objdump_options:
+    what the disassembler has to be told of the core.
     """
 
     title: str
@@ -51,6 +52,7 @@ class Core:
     flags: tuple[str, ...]
     machines: tuple[Machine, ...]
     library_flags: tuple[str, ...] = ()
+    objdump_options: tuple[str, ...] = ()
 
 
 _ARM = Architecture("arm-none-eabi-", "qemu-system-arm", "port_cortex_m.c", "cortex_m.ld", (), ("-specs=nano.specs",))
@@ -88,6 +90,7 @@ CORTEX_M = {
         _ARM,
         ("-mcpu=cortex-m55", "-mthumb", _HARD_FLOAT),
         (Machine("mps3-an547", 0x10000000, 512 * KIB, 0x30000000, 512 * KIB),),
+        objdump_options=("-m", "armv8.1-m.main"),  # or vector instructions look like a coprocessor's
     ),
 }
 

@@ -2,6 +2,7 @@
 """Reads linked programs with the binutils: symbols and disassembly."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from memkd_edge import toolchain
@@ -17,9 +18,9 @@ def symbols(elf: Path, nm: str) -> dict[str, int]:
     return table
 
 
-def disassemble(elf: Path, objdump: str) -> dict[int, str]:
+def disassemble(elf: Path, objdump: str, options: Sequence[str] = ()) -> dict[int, str]:
     """Return "mnemonic operands" by address."""
-    text = toolchain.run([toolchain.find(objdump), "-d", "--no-show-raw-insn", str(elf)], timeout_s=120)
+    text = toolchain.run([toolchain.find(objdump), "-d", "--no-show-raw-insn", *options, str(elf)], timeout_s=120)
     return {
         int(match[1], 16): f"{match[2]} {match[3]}".strip()
         for match in re.finditer(r"^\s*([0-9a-f]+):\s+(\S+)[ \t]*(.*)$", text, re.MULTILINE)

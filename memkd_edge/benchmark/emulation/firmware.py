@@ -88,7 +88,7 @@ def measure_firmware(
             counts,
             result,
             sections=model_sections(folder / "image.map", model),
-            disassembly=disassemble(folder / "image.elf", f"{architecture.tools}objdump"),
+            disassembly=disassemble(folder / "image.elf", f"{architecture.tools}objdump", CORES[core].objdump_options),
             tool=f"{toolchain.version(architecture.compiler)} {' '.join(flags)}, {toolchain.version(architecture.emulator)}",
         )
 
