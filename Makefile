@@ -32,8 +32,8 @@ demo: setup tools ## Set up, then distill -> export -> bench on a bundled data s
 		echo memkd-edge bench --device host; memkd-edge bench --device host; \
 	fi
 
-test: setup tools test-tools lint ## Set up, then run all tests
-	pytest -q
+test: setup tools test-tools lint ## Set up, then run all tests, a file on each core
+	pytest -q -n auto --dist loadfile
 
 # Tests of single modules: no emulator, no compiler for Arm, no training of whole runs; safe side by side.
 FAST_TESTS := tests/data tests/nets tests/formats $(wildcard tests/distillation/test_methods*.py) tests/distillation/test_discrepancy.py \
