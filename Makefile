@@ -73,7 +73,7 @@ tools: ## Debian packages for emulated devices (as root or with sudo; otherwise 
 test-tools: ## Debian packages that only the tests need
 	@./.ci/debian $(TEST_TOOLS)
 
-bench-distill: setup ## Time population training against training each student alone
+bench-distill: setup ## What training costs: population against each alone, students, teachers, streams; into models/distill_cost.md
 	python -m experiments.bench_distill
 
 bench-host: setup ## An exported file on this machine, beside a bare interpreter and torch, into models/host.md

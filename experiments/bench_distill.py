@@ -1,56 +1,104 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measures population training against training each student alone with torch.nn.LSTM: `make bench-distill`.
+"""Measures what training costs: `make bench-distill` writes models/distill_cost.md.
 
-Both train the same students (of four methods) on the same cached teacher, one right after the other, several times; the fastest
-of each counts. The loop over single students runs with one thread and with as many as the population has, and the better of the
-two counts: on a small model torch's threads often cost more than they bring. Data are random: time does not depend on them.
-Only the population has the penalty on cell states, which torch.nn.LSTM does not give, and the grid and the average of the
-weights.
+Population training against training each student alone with torch.nn.LSTM: both train the same students (of four methods) on the
+same cached teacher, one right after the other, several times; the fastest of each counts. The loop over single students runs with
+one thread and with as many as the population has, and the better of the two counts: on a small model torch's threads often cost
+more than they bring. Only the population has the penalty on cell states, which torch.nn.LSTM does not give, and the grid and the
+average of the weights.
+
+What an epoch of students, of a teacher, or of either along streams takes: CPU time on one thread, and the peak memory of a
+process that does nothing else. Data are random: time does not depend on them.
 """
 
+import argparse
+import multiprocessing
+import resource
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
 
+import numpy as np
 import torch
 
-from memkd_edge.cli.tables import console, table
 from memkd_edge.distillation.population import Population
-from memkd_edge.distillation.recipe import Recipe
+from memkd_edge.distillation.recipe import Recipe, TeacherRecipe, batch_size
+from memkd_edge.distillation.stream_teacher import StreamTeacher
+from memkd_edge.distillation.streams import StreamSeries, recorded
 from memkd_edge.distillation.students import Candidate
-from memkd_edge.distillation.teacher import Series, Teacher
+from memkd_edge.distillation.teacher import Series, Teacher, TeacherTraining
+from memkd_edge.freed_memory import freed_memory_kept
 from memkd_edge.nets.classifier import ModelSpec, build
+from memkd_edge.runs import write_atomic
 from tests.distillation.alone import Alone
 
+TABLE = Path(__file__).resolve().parents[1] / "models" / "distill_cost.md"
 METHODS = ("base", "kd", "memkd", "memkd+kd")
 THREADS = 2
 REPEATS = 2
 CLASSES = 4
 SPEC = ModelSpec(1, 8, CLASSES)
+TEACHER = ModelSpec(1, 100, CLASSES, 3)
 BATCH = 32
 SERIES = 4 * BATCH
+STUDENTS = 32
+RATE_HZ = 100.0
+MIB = 2**20
 
 
 @dataclass(frozen=True)
-class Timing:
-    """Seconds of one epoch."""
+class Work:
+    """What an epoch is measured of: `who` trains ("students" or "a teacher") on N series of T steps.
 
-    alone: float
-    population: float
+    streams: the series are recordings, learnt along streams.
+    """
+
+    who: str
+    steps: int
+    series: int
+    streams: bool = False
 
 
-def measure(students: int, length: int, series: int, *, alone: bool = True) -> Timing:
-    """Time one epoch of `students` on `series` series of `length` steps."""
+GROWTH = (
+    *(Work("students", steps, SERIES) for steps in (100, 500, 1000, 5000)),
+    *(Work("students", 100, series) for series in (50, 500, 5000)),
+    *(Work("a teacher", steps, 50) for steps in (100, 500, 1000, 5000)),
+    *(Work("a teacher", 100, series) for series in (500, 5000)),
+    *(Work(who, 1200, series, True) for who in ("students", "a teacher") for series in (50, 500)),
+)
+
+
+def windows(steps: int, series: int) -> Series:
+    """Return random series [N, T, 1]."""
     torch.manual_seed(0)
-    data = Series(torch.randn(series, length, SPEC.input_size), torch.arange(series) % CLASSES)
-    teacher_model = build(ModelSpec(SPEC.input_size, 100, CLASSES, 3)).eval().requires_grad_(False)
-    teacher = Teacher(teacher_model, data, memory_limit=2**31)
+    return Series(torch.randn(series, steps, SPEC.input_size), torch.arange(series) % CLASSES)
+
+
+def recordings(steps: int, series: int) -> StreamSeries:
+    """Return N random recordings of T samples, a class at each."""
+    random = np.random.default_rng(0)
+    stretches = [
+        (random.standard_normal((steps, SPEC.input_size)).astype(np.float32), np.arange(steps) * CLASSES // steps, False)
+        for _ in range(series)
+    ]
+    return recorded(stretches, RATE_HZ, 0.0, torch.ones(CLASSES), torch.device("cpu"))
+
+
+def candidates(students: int) -> list[Candidate]:
+    """Return as many students, the same number of each method."""
+    return [Candidate(method, 1.0, seed) for method in METHODS for seed in range(students // len(METHODS))]
+
+
+def speed_up(students: int, length: int) -> tuple[float, float]:
+    """Return the seconds of an epoch of `students` on `SERIES` series of `length` steps: each alone, and as a population."""
+    torch.manual_seed(0)
+    teacher = Teacher(build(TEACHER).eval().requires_grad_(False), windows(length, SERIES), memory_limit=2**31)
     recipe = Recipe(epochs=100, learning_rate=0.01, batch_size=BATCH, seed=0)
-    each = students // len(METHODS)
-    candidates = [Candidate(method, 1.0, seed) for method in METHODS for seed in range(each)]
-    population = Population(SPEC, candidates, teacher, recipe, threads=THREADS, memory_limit=2**31)
-    singles = [Alone(SPEC, candidate, teacher, recipe, bare=True) for candidate in candidates] if alone else []
+    population = Population(SPEC, candidates(students), teacher, recipe, threads=THREADS, memory_limit=2**31)
+    singles = [Alone(SPEC, candidate, teacher, recipe, bare=True) for candidate in candidates(students)]
 
     def one_by_one(epoch: int) -> None:
         for single in singles:
@@ -60,52 +108,95 @@ def measure(students: int, length: int, series: int, *, alone: bool = True) -> T
     for epoch in range(REPEATS + 1):
         for threads in (1, THREADS):
             torch.set_num_threads(threads)
-            alone_s.append(timed(one_by_one, epoch))
-        population_s.append(timed(population.train_epoch, epoch))
-    return Timing(min(alone_s), min(population_s))
+            alone_s.append(timed(time.perf_counter, one_by_one, epoch))
+        population_s.append(timed(time.perf_counter, population.train_epoch, epoch))
+    return min(alone_s), min(population_s)
 
 
-def timed(work: Callable[[int], None], epoch: int) -> float:
-    start = time.perf_counter()
+def cost(work: Work) -> tuple[int, float, int]:
+    """Return samples of an epoch, CPU seconds of one after the first, and the peak memory of this process so far in bytes."""
+    torch.set_num_threads(1)
+    data = recordings(work.steps, work.series) if work.streams else windows(work.steps, work.series)
+    torch.manual_seed(0)
+    with freed_memory_kept():
+        if work.who == "a teacher":
+            part = data.for_teachers() if isinstance(data, StreamSeries) else data
+            how = TeacherRecipe(100, 0.002, batch_size(0, work.series), 0.1, 0.9)
+            training = TeacherTraining(TEACHER, how, 0, part)
+
+            def epoch(_: int) -> None:
+                training.train_epoch()
+
+        else:
+            part, model = data, build(TEACHER).eval().requires_grad_(False)
+            recipe = Recipe(100, 0.01, batch_size(0, work.series), 0, 0.9, 0.1)
+            taught = (
+                StreamTeacher(model, data, memory_limit=2**31)
+                if isinstance(data, StreamSeries)
+                else Teacher(model, data, memory_limit=2**31)
+            )
+            population = Population(SPEC, candidates(STUDENTS), taught, recipe, threads=1, memory_limit=2**31)
+            epoch = population.train_epoch
+        epoch(0)
+        seconds = timed(time.process_time, epoch, 1)
+    samples = part.epoch_steps * part.lanes * part.chunk if isinstance(part, StreamSeries) else work.series * work.steps
+    return samples, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def timed(clock: Callable[[], float], work: Callable[[int], None], epoch: int) -> float:
+    start = clock()
     work(epoch)
-    return time.perf_counter() - start
+    return clock() - start
+
+
+def growth_row(work: Work, samples: int, seconds: float, peak: int) -> str:
+    """Return the table's line of one work."""
+    kind = "recordings, along streams" if work.streams else "series"
+    rate = 1e6 * seconds / samples / (STUDENTS if work.who == "students" else 1)
+    who = f"{STUDENTS} {work.who}" if work.who == "students" else work.who
+    cells = [who, f"{work.series:,} {kind}", f"{work.steps:,}", f"{seconds:.2f} s", f"{rate:.2f} us", f"{peak / MIB:,.0f} MiB"]
+    return f"| {' | '.join(cells)} |"
+
+
+def report(speed: list[str], growth: list[str]) -> str:
+    """Return the text of models/distill_cost.md."""
+    return "\n".join(
+        [
+            "# What training costs",
+            "",
+            f"Written by `make bench-distill` ({date.today():%B %Y}). All figures are **measured**, on a shared x86-64 machine.",
+            "",
+            f"## {SPEC.hidden_size} units, one epoch of {SERIES} series in batches of {BATCH}, {THREADS} threads",
+            "",
+            "| students | T | each alone, nn.LSTM | population | speed-up |",
+            "|---|---|---|---|---|",
+            *speed,
+            "",
+            "## One epoch: CPU time of one thread, per sample and student, peak memory of the process",
+            "",
+            "| who | of | T | CPU time | a sample | peak |",
+            "|---|---|---|---|---|---|",
+            *growth,
+            "",
+        ]
+    )
 
 
 def main() -> None:
-    out = console()
-    speed = table(
-        f"One epoch of {SERIES} series in batches of {BATCH}, {SPEC.hidden_size} units, {THREADS} threads: seconds (measured)",
-        "students",
-        "steps T",
-        "each alone, nn.LSTM",
-        "population",
-        "speed-up",
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--students", default="8,32,128", help="sizes of populations that are trained alone, too")
+    sizes = [int(one) for one in parser.parse_args().students.split(",")]
+    speed, growth = [], []
     for length in (100, 500):
-        for students in (8, 32, 128):
-            found = measure(students, length, SERIES)
-            speed.add_row(
-                str(students),
-                str(length),
-                f"{found.alone:.4f}",
-                f"{found.population:.4f}",
-                f"{found.alone / found.population:.1f}x",
-            )
-            print(f"{students} students, T = {length}: done", file=sys.stderr)
-    out.print(speed)
-    growth = table("Population training alone: seconds per epoch (measured)", "students", "steps T", "series N", "seconds")
-    for students, length, series in (
-        (32, 100, 32),
-        (32, 200, 32),
-        (32, 400, 32),
-        (32, 800, 32),
-        (32, 100, 64),
-        (32, 100, 128),
-        (32, 100, 256),
-    ):
-        found = measure(students, length, series, alone=False)
-        growth.add_row(str(students), str(length), str(series), f"{found.population:.4f}")
-    out.print(growth)
+        for students in sizes:
+            alone, population = speed_up(students, length)
+            speed.append(f"| {students} | {length} | {alone:.3f} s | {population:.3f} s | {alone / population:.1f}x |")
+            print(speed[-1], file=sys.stderr)
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        for work, found in zip(GROWTH, pool.imap(cost, GROWTH, chunksize=1), strict=True):
+            growth.append(growth_row(work, *found))
+            print(growth[-1], file=sys.stderr)
+    print(write_atomic(TABLE, report(speed, growth).encode()))
 
 
 if __name__ == "__main__":
