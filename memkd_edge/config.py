@@ -23,6 +23,11 @@ from memkd_edge.vocabulary import Arithmetic, Cell, InputKind, Reset
 T = TypeVar("T")
 
 LEAST_AGREEMENT = 0.98
+NPUS = (
+    *(f"ethos-u55-{macs}" for macs in (32, 64, 128, 256)),
+    *(f"ethos-u65-{macs}" for macs in (256, 512)),
+    *(f"ethos-u85-{macs}" for macs in (128, 256, 512, 1024, 2048)),
+)
 PACKAGE_KINDS = ("c", "cmake", "arduino", "platformio", "zephyr", "esp-idf", "tflm")
 
 
@@ -199,6 +204,12 @@ class ExportConfig:
     )
     strip: bool = option(False, group="Files", help="Number tensors instead of naming them, leave out metadata.")
     package: str = option("", group="Files", choices=PACKAGE_KINDS, help="Also write a firmware package.")
+    npu: str = option(
+        "",
+        group="Files",
+        choices=NPUS,
+        help="Also compile the int16x8 .tflite for this Ethos-U, with Vela; says what it costs there.",
+    )
     finetune: bool = option(False, group="Accuracy", help="Train on through the exported integer arithmetic first.")
     min_agreement: float = option(
         LEAST_AGREEMENT,

@@ -111,6 +111,11 @@ class Builds:
         sources = emit_c(self.quantized, self.metadata, "student")
         return self._integer("int8 C", Arithmetic.INT8, 0, source=CModel("student", sources))
 
+    def student_int16_c(self) -> Build:
+        """The generated C, int16 in and out."""
+        sources = emit_c(self.quantized, self.metadata, "student")
+        return self._integer("int16x8 C", Arithmetic.INT16X8, 0, source=CModel("student", sources))
+
     def student_small_c(self) -> Build:
         """The generated C in its smallest form."""
         return replace(self.student_int8_c(), name="int8 C, MEMKD_SMALL", flags=("-Os", "-DMEMKD_SMALL"))

@@ -12,6 +12,8 @@ from memkd_edge.contract import stream_in_words
 from memkd_edge.formats.inspection import Inspection, TensorInfo
 
 if TYPE_CHECKING:  # they load torch, which `inspect` has no use for
+    from memkd_edge.benchmark.report.figures import Figure
+    from memkd_edge.exporting.npu import NpuVerdict
     from memkd_edge.exporting.pipeline import ExportReport
     from memkd_edge.verification.pipeline import FileReport, VerifyReport
     from memkd_edge.verification.runtime_check import Accuracy, RuntimeResult
@@ -30,6 +32,23 @@ def print_export(report: ExportReport) -> None:
         show(f"Test AUC-PRC: {report.rounding.float32:.4f} in float, {report.rounding.integer:.4f} in integers")
     if report.advice:
         show(f"advice: {report.advice}")
+
+
+def print_npu(verdict: NpuVerdict, beside: tuple[Figure, Figure] | str) -> None:
+    """Print what Vela made of a file, and the same step as C on a Cortex-M55, or why there are no figures of it."""
+    rows = Grid(f"{verdict.accelerator}, {verdict.tool}", "one step on", "operators", "instructions", "cycles")
+    rows.add_row("the NPU", f"{verdict.on_npu} of {verdict.on_npu + verdict.on_cpu}", "", f"{verdict.cycles:,.0f}")
+    if not isinstance(beside, str):
+        instructions, cycles = beside
+        interval = f"{cycles.value:,.0f} [{cycles.lo:,.0f}, {cycles.hi:,.0f}]"
+        rows.add_row("a Cortex-M55 itself, generated C", "", f"{instructions.value:,.0f}", interval)
+    show(rows)
+    if isinstance(beside, str):
+        show(f"No figures of the C on the Cortex-M55 itself: {beside}")
+    show(
+        "Cycles of the NPU: Vela's estimate, of its own clock and without starting it. Of the Cortex-M55: instructions are "
+        "emulated-exact, cycles estimated."
+    )
 
 
 def print_verification(report: VerifyReport) -> None:

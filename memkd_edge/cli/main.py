@@ -5,15 +5,19 @@ import json
 import math
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from memkd_edge.cli.parameters import INTERRUPTED, Command, Group, takes
 from memkd_edge.config import BenchConfig, CompareConfig, DataConfig, DistillConfig, ExportConfig, resolve
-from memkd_edge.errors import MemkdEdgeError
+from memkd_edge.errors import MemkdEdgeError, MissingToolError
 from memkd_edge.options import check
 from memkd_edge.version import __version__
+
+if TYPE_CHECKING:  # they are slow to load
+    from memkd_edge.benchmark.report.figures import Figure
+    from memkd_edge.runs import Run
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 comparisons = typer.Typer(rich_markup_mode=None, cls=Group, subcommand_metavar="[report [FOLDER]]")
@@ -101,7 +105,7 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write the student as a streaming model file and verify it in every runtime that is installed."""
-    from memkd_edge.cli.export_tables import print_export, print_verification
+    from memkd_edge.cli.export_tables import print_export, print_npu, print_verification
     from memkd_edge.exporting.pipeline import export as run_export
     from memkd_edge.ready_models import open_run
     from memkd_edge.verification.pipeline import ParityError
@@ -120,7 +124,20 @@ def export(
         _print_json(report.as_dict())
     else:
         print_export(report)
+        if report.npu is not None:
+            print_npu(report.npu, _beside_npu(opened))
         _print_page(page)
+
+
+def _beside_npu(run: "Run") -> "tuple[Figure, Figure] | str":
+    """Instructions and cycles of the student's C on a Cortex-M55, or why there are none."""
+    from memkd_edge.benchmark.backends.emulated import step_on_core
+    from memkd_edge.benchmark.builds import Builds
+
+    try:
+        return step_on_core("m55", Builds(run, steps=16).student_int16_c())
+    except MissingToolError as error:
+        return str(error)
 
 
 @app.command(cls=Command)

@@ -2,6 +2,7 @@
 """`memkd-edge export`: a run's student as files, verified at once in every runtime that is installed."""
 
 import copy
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,6 +16,7 @@ from memkd_edge.config import ExportConfig
 from memkd_edge.contents import read_series, read_student
 from memkd_edge.errors import UsageError
 from memkd_edge.export_names import check_export_name, export_name
+from memkd_edge.exporting.npu import NpuVerdict, compile_for_npu, find_vela
 from memkd_edge.metadata import Metadata
 from memkd_edge.nets.classifier import Classifier, GruClassifier, LstmClassifier, answers, ends_of, save_model
 from memkd_edge.options import check
@@ -55,7 +57,8 @@ class Rounding:
 class ExportReport:
     """What an export wrote, and how it does against the float student. files: paths in writing order.
 
-    rounding: None for a float model. advice: what to do about a large loss to rounding, "" when there is none.
+    rounding: None for a float model. advice: what to do about a large loss to rounding, "" when there is none. npu: what Vela
+    made of the file, where it was asked for.
     """
 
     run: str
@@ -63,6 +66,7 @@ class ExportReport:
     verification: VerifyReport
     rounding: Rounding | None
     advice: str
+    npu: NpuVerdict | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as JSON-ready values."""
@@ -71,6 +75,7 @@ class ExportReport:
             "files": [{"path": str(path), "bytes": path.stat().st_size} for path in self.files],
             "test_auc_prc": None if self.rounding is None else vars(self.rounding),
             "advice": self.advice,
+            **({} if self.npu is None else {"npu": self.npu.as_dict()}),
             "verification": self.verification.as_dict(),
         }
 
@@ -125,6 +130,8 @@ def export(run: Run, config: ExportConfig, *, force: bool = False) -> ExportRepo
         ParityError: the files are written, but a gate of verification failed; it carries the report.
     """
     arithmetic = _arithmetic(config)
+    if config.npu:
+        _check_npu(config, arithmetic)
     if config.name:
         check_export_name(config.name, where="--name")
     name = config.name or export_name(run.metadata.name)
@@ -135,6 +142,11 @@ def export(run: Run, config: ExportConfig, *, force: bool = False) -> ExportRepo
     endless = held_out_stream(run) if run.metadata.reset == Reset.NEVER else None
     model = Model(name, student, metadata, kept.x_calibration, kept.x_raw_golden[0], arithmetic, tuned is not None, endless)
     files = build_files(model, config)
+    verdict = None
+    if config.npu:
+        verdict, compiled = compile_for_npu(files[f"{name}_{arithmetic}.tflite"], config.npu)
+        files[f"npu/{name}_{config.npu}.tflite"] = compiled
+        files[f"npu/{name}_{config.npu}.json"] = (json.dumps(verdict.as_dict(), indent=2) + "\n").encode()
     if config.package:
         files |= build_package(model, config)
     _refuse_overwriting(run, files, force)
@@ -155,7 +167,7 @@ def export(run: Run, config: ExportConfig, *, force: bool = False) -> ExportRepo
     if report.failures:
         raise ParityError(report)
     rounding = None if in_float else _rounding(model, kept.x_test, kept.y_test)
-    return ExportReport(str(run.path), paths, report, rounding, _advice(rounding, config))
+    return ExportReport(str(run.path), paths, report, rounding, _advice(rounding, config), verdict)
 
 
 def build_files(model: Model, config: ExportConfig) -> dict[str, bytes]:
@@ -200,7 +212,8 @@ def build_package(model: Model, config: ExportConfig) -> dict[str, bytes]:
 
 def _arithmetic(config: ExportConfig) -> Arithmetic:
     check(config)
-    default = Arithmetic.FLOAT32 if config.format == "onnx" else Arithmetic.INT8
+    integer = Arithmetic.INT16X8 if config.npu else Arithmetic.INT8
+    default = Arithmetic.FLOAT32 if config.format == "onnx" else integer
     arithmetic = Arithmetic(config.quantize) if config.quantize else default
     if config.samples:
         if arithmetic == Arithmetic.FLOAT32 or config.format == "onnx":
@@ -211,6 +224,14 @@ def _arithmetic(config: ExportConfig) -> Arithmetic:
     if config.finetune and (arithmetic == Arithmetic.FLOAT32 or config.format == "onnx"):
         raise UsageError("--finetune trains through the integer arithmetic of .tflite and C; take --quantize int8 or int16x8")
     return arithmetic
+
+
+def _check_npu(config: ExportConfig, arithmetic: Arithmetic) -> None:
+    if config.format != "tflite" or arithmetic != Arithmetic.INT16X8:
+        raise UsageError(
+            f"--npu {config.npu} takes the .tflite file with --quantize int16x8, of which no operator is left to the CPU"
+        )
+    find_vela()
 
 
 def _with_input(metadata: Metadata, config: ExportConfig, arithmetic: Arithmetic) -> Metadata:

@@ -57,6 +57,18 @@ def bench_firmware(device: Device, builds: Builds, config: BenchConfig) -> Devic
     return DeviceReport(device.name, device.title, tuple(rows), (*reasons, *filter(None, [device.note])))
 
 
+def step_on_core(core: str, build: Build) -> tuple[Figure, Figure]:
+    """Return instructions and cycles of a step of generated C on a core.
+
+    Raises:
+        MissingToolError: no cross compiler or emulator.
+    """
+    assert build.source is not None
+    measurement = measure_firmware(core, build.source, build.inputs, flags=build.flags)
+    build.check(measurement.logits, core)
+    return exact_figures(measurement)["instructions"], estimate_cycles(measurement, core)
+
+
 def bench_sizes(device: Device, builds: Builds, config: BenchConfig) -> DeviceReport:
     """Give the bytes of constants and state for a core that no emulator here runs.
 
