@@ -25,7 +25,6 @@ from memkd_edge.distillation.recipe import Recipe, TeacherRecipe, batch_size, ep
 from memkd_edge.distillation.stream_teacher import StreamTeacher, answers_along
 from memkd_edge.distillation.streams import JudgedStreams, joined
 from memkd_edge.distillation.students import Candidate, Parameters
-from memkd_edge.distillation.study import STREAM_STEPS, STREAM_TEACHER_STEPS
 from memkd_edge.distillation.teacher import Series, Teacher, TeacherTraining
 from memkd_edge.nets.classifier import ModelSpec, build
 from memkd_edge.runs import write_atomic
@@ -41,6 +40,7 @@ SETS = {
 METHODS = (("base", 0.0), ("memkd-belief", 2.0))
 UNITS = 6
 SEEDS = 5
+STEPS, TEACHER_STEPS = 2000, 600
 STREAMS = 16
 STREAM_SAMPLES = 10_000
 NOISE, STREAM_NOISE = 0.3, 0.1
@@ -127,14 +127,14 @@ def rows_of(dataset: Dataset, seeds: int, steps: int, teacher_steps: int) -> lis
     return rows
 
 
-def report(results: dict[str, list[Row]], seeds: int) -> str:
+def report(results: dict[str, list[Row]], seeds: int, steps: int, teacher_steps: int) -> str:
     """Return models/stream_windows.md."""
     lines = [
         "# Windows joined: `--reset never`",
         "",
         "Written by `python -m experiments.stream_windows`. Accuracy at the ends of test windows, **measured** in float32: of "
-        f"students of {UNITS} units, {seeds} seeds, no selection, mean ± standard deviation, and of one teacher. From a reset: "
-        f"each window alone. Never reset: the same windows joined at random to {STREAMS} streams of {STREAM_SAMPLES:,} samples. "
+        f"students of {UNITS} units, {seeds} seeds, {steps:,} steps, no selection, mean ± standard deviation, and of one "
+        f"teacher, {teacher_steps} steps. From a reset: each window alone. Never reset: the same windows joined at random to {STREAMS} streams of {STREAM_SAMPLES:,} samples. "
         "Difference: never reset less from a reset, mean over the seeds. SPSW: s01-s16 to train, s17-s20 to test; windows of "
         "100 samples, half a window apart.",
     ]
@@ -155,14 +155,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--steps", type=int, default=STREAM_STEPS)
-    parser.add_argument("--teacher-steps", type=int, default=STREAM_TEACHER_STEPS)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--teacher-steps", type=int, default=TEACHER_STEPS)
     arguments = parser.parse_args()
     results = {}
     for name, config in SETS.items():
         with torch_threads(1):
             results[name] = rows_of(load_windows(config), arguments.seeds, arguments.steps, arguments.teacher_steps)
-        write_atomic(arguments.out, report(results, arguments.seeds).encode())
+        text = report(results, arguments.seeds, arguments.steps, arguments.teacher_steps)
+        write_atomic(arguments.out, text.encode())
 
 
 if __name__ == "__main__":

@@ -41,4 +41,4 @@ def test_the_same_windows_are_judged_both_ways(windows: tuple[np.ndarray, np.nda
     row = judged("one", alone[None].float(), along[None].float(), streams, which)
     assert row.from_reset == pytest.approx([(which != 3).mean()])
     assert row.never_reset == pytest.approx([11 / 12])
-    assert f"| one | {(which != 3).mean():.3f} | 0.917 | " in report({"set": [row]}, 1)
+    assert f"| one | {(which != 3).mean():.3f} | 0.917 | " in report({"set": [row]}, 1, 2, 3)
