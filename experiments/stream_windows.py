@@ -18,7 +18,7 @@ from torch import Tensor
 
 from memkd_edge.config import DataConfig, DistillConfig
 from memkd_edge.data.dataset import Dataset
-from memkd_edge.data.loading import load_windows
+from memkd_edge.data.loading import load_data
 from memkd_edge.data.prepare import prepare
 from memkd_edge.distillation.population import Population, predict, predict_along
 from memkd_edge.distillation.recipe import Recipe, TeacherRecipe, batch_size, epochs
@@ -134,7 +134,8 @@ def report(results: dict[str, list[Row]], seeds: int, steps: int, teacher_steps:
         "",
         "Written by `python -m experiments.stream_windows`. Accuracy at the ends of test windows, **measured** in float32: of "
         f"students of {UNITS} units, {seeds} seeds, {steps:,} steps, no selection, mean ± standard deviation, and of one "
-        f"teacher, {teacher_steps} steps. From a reset: each window alone. Never reset: the same windows joined at random to {STREAMS} streams of {STREAM_SAMPLES:,} samples. "
+        f"teacher, {teacher_steps} steps. From a reset: each window alone. Never reset: the same windows joined at random to "
+        f"{STREAMS} streams of {STREAM_SAMPLES:,} samples. "
         "Difference: never reset less from a reset, mean over the seeds. SPSW: s01-s16 to train, s17-s20 to test; windows of "
         "100 samples, half a window apart.",
     ]
@@ -160,8 +161,10 @@ def main() -> None:
     arguments = parser.parse_args()
     results = {}
     for name, config in SETS.items():
+        data, _ = load_data(config, print)
+        assert isinstance(data, Dataset)
         with torch_threads(1):
-            results[name] = rows_of(load_windows(config), arguments.seeds, arguments.steps, arguments.teacher_steps)
+            results[name] = rows_of(data, arguments.seeds, arguments.steps, arguments.teacher_steps)
         text = report(results, arguments.seeds, arguments.steps, arguments.teacher_steps)
         write_atomic(arguments.out, text.encode())
 
