@@ -112,6 +112,10 @@ exact: setup tools ## A million steps: reference and tflite-micro, C on each cor
 quant-report: setup ## What quantisation costs on all data sets at hand, into models/quant
 	python -m experiments.quantization_cost --out models/quant $(if $(wildcard ../shared/data/npz),--data-root ../shared/data/npz)
 
+.PHONY: fuzz
+fuzz: setup ## Damaged input for everything that reads, as many as INPUTS says (10,000)
+	python -m tests.fuzz --inputs $(or $(INPUTS),10000) --seed $(or $(SEED),0)
+
 runtimes: $(foreach kind,tf tflite bare tools,$(VENV)-$(kind)/.installed) ## Environments of their own: TensorFlow, tflite-runtime, a bare Pi, the field's tools
 
 $(VENV)-tf/.installed:

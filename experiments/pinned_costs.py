@@ -30,6 +30,7 @@ from memkd_edge.errors import GateError, MemkdEdgeError
 from memkd_edge.metadata import Metadata, SignalRange
 from memkd_edge.packages.flash import self_test_flash
 from memkd_edge.packages.folders import package_files
+from memkd_edge.parsing import json_object
 from memkd_edge.runs import write_atomic
 from memkd_edge.vocabulary import Decision, Reset
 from memkd_edge.writers.c_integer import emit_c
@@ -235,7 +236,7 @@ def read(path: Path) -> tuple[str, list[PinnedCost], list[PinnedPush], list[Pinn
         MemkdEdgeError: the file is missing or damaged.
     """
     try:
-        content = json.loads(path.read_text())
+        content = json_object(path.read_bytes())
         costs, pushes = [PinnedCost(**row) for row in content["rows"]], [PinnedPush(**row) for row in content["pushes"]]
         return content["compiler"], costs, pushes, [PinnedMonitor(**row) for row in content["monitors"]]
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -6,7 +6,6 @@ MEMKD_EDGE_<STAGE>_<FIELD>, as in MEMKD_EDGE_DISTILL_EPOCHS=200. The resolved co
 """
 
 import os
-import tomllib
 import types
 import typing
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from memkd_edge.errors import UsageError
 from memkd_edge.export_names import FORM, LONGEST
 from memkd_edge.file_formats import CONFIGURATION, KEY, check_format
 from memkd_edge.options import build, option, part, settings, values_of
+from memkd_edge.parsing import toml_table
 from memkd_edge.vocabulary import Arithmetic, Cell, InputKind, Reset
 
 T = TypeVar("T")
@@ -339,8 +339,8 @@ def parse_toml(text: bytes, source: object) -> dict[str, Any]:
         MemkdEdgeError: it is of a newer format.
     """
     try:
-        found = tomllib.loads(text.decode())
-    except (ValueError, RecursionError) as error:
+        found = toml_table(text)
+    except ValueError as error:
         raise UsageError(f"{source}: {error}") from error
     check_format(found.get(KEY, 1), CONFIGURATION, source)
     return found
@@ -383,10 +383,7 @@ def _checked(value: Any, hint: Any, where: str) -> Any:
         if isinstance(parts, list | tuple):
             return tuple(_element(part, hint, where) for part in parts)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        try:
-            return float(value)
-        except OverflowError as error:
-            raise UsageError(f"{where}: a number of {len(str(value))} digits is too large") from error
+        return float(value)
     wanted = hint if isinstance(hint, type | types.UnionType) else object
     if not isinstance(value, wanted) or (isinstance(value, bool) and hint is not bool):
         raise UsageError(f"{where}: {value!r} is not of type {getattr(hint, '__name__', hint)}")

@@ -305,23 +305,22 @@ def read_student(run: Run) -> Classifier:
     """Return the run's student.
 
     Raises:
-        MemkdEdgeError: student.safetensors is missing or damaged.
+        MemkdEdgeError: student.safetensors is missing, damaged, or was changed since the run was made.
     """
     from memkd_edge.nets.classifier import load_classifier
 
-    return load_classifier(run.path / STUDENT)
+    return load_classifier(run.check_weights(STUDENT))
 
 
 def read_teacher(run: Run) -> Classifier | None:
     """Return the run's teacher; None where it keeps none: a model of one's own taught, or this is a ready-made run.
 
     Raises:
-        MemkdEdgeError: teacher.safetensors is damaged.
+        MemkdEdgeError: teacher.safetensors is damaged, or was changed since the run was made.
     """
     from memkd_edge.nets.classifier import load_classifier
 
-    path = run.path / TEACHER
-    return load_classifier(path) if path.is_file() else None
+    return load_classifier(run.check_weights(TEACHER)) if (run.path / TEACHER).is_file() else None
 
 
 def read_series(run: Run) -> RunSeries:

@@ -7,19 +7,21 @@ format would misread the new one.
 """
 
 import json
-import math
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from memkd_edge.errors import MemkdEdgeError
+from memkd_edge.parsing import json_object
 from memkd_edge.vocabulary import Arithmetic, Decision, InputKind, Reset
 
 FORMAT = 1
 _MAX_STEPS = 1_000_000  # no window is longer; a damaged file may claim one
 HOLD_S = 0.2  # a gap that the last sample may fill
 HOLD_SAMPLES = 8  # where the rate is not known
+_LARGEST = 1e30  # of what is computed with in float32, its reciprocal the smallest
+_MOST_READINGS = 1e6  # of what is normalised, and stands in C in 1/1024
 MOST_READ = 1 << 14  # samples of one reading of an input monitor, whose sums are integers of 32 and 64 bits
 
 
@@ -150,7 +152,7 @@ class Metadata:
             MemkdEdgeError: `text` is not such an object, or was written by a newer format. `source` names the file.
         """
         try:
-            raw = json.loads(text)
+            raw = json_object(text)
             if raw["format"] > FORMAT:
                 raise MemkdEdgeError(
                     f"{source}: metadata format {raw['format']} is newer than this version reads ({FORMAT}); upgrade memkd-edge"
@@ -171,7 +173,7 @@ class Metadata:
             _check(signal)
             _check_values(found)
             return found
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise MemkdEdgeError(f"{source}: not memkd-edge metadata ({error})") from error
 
 
@@ -184,6 +186,19 @@ _UNLESS_DEFAULT = (
     "stream_samples",
     "stream_held_out",
 )
+_RANGES = {  # inclusive
+    "sample_rate_hz": (1e-9, 1e9),
+    "window_length": (0, _MAX_STEPS),
+    "warm_up": (0, _MAX_STEPS),
+    "accuracy": (0, 1),
+    "input_scale": (1 / _LARGEST, _LARGEST),
+    "input_zero_point": (-32768, 32767),
+    "decision_margin": (0, _LARGEST),
+    "refuse_below": (-_LARGEST, _LARGEST),
+    "stream_agreement": (0, 1),
+    "stream_samples": (0, 1 << 53),
+    "stream_held_out": (0, 1 << 53),
+}
 _WORDS: dict[str, type[StrEnum]] = {"arithmetic": Arithmetic, "input": InputKind, "reset": Reset, "decides": Decision}
 
 
@@ -208,30 +223,36 @@ def _check_values(found: Metadata) -> None:
         raise ValueError("channels, units, mean and std differ in number")
     if len(found.counts_per_unit) not in (0, channels):
         raise ValueError(f"counts_per_unit has {len(found.counts_per_unit)} numbers for {channels} channels")
-    for name, numbers in (
-        ("mean", found.mean),
-        ("std", found.std),
-        ("counts_per_unit", found.counts_per_unit),
-        ("taps", resampling.taps),
-        ("usual mean", (*found.usual.mean_low, *found.usual.mean_high)),
-        ("usual deviation", (*found.usual.deviation_low, *found.usual.deviation_high)),
-        ("usual pace", (found.usual.pace_low, found.usual.pace_high)),
+    usual = found.usual
+    for name, numbers, largest in (
+        ("mean", found.mean, _LARGEST),
+        ("std", found.std, _LARGEST),
+        ("counts_per_unit", found.counts_per_unit, _LARGEST),
+        ("taps", resampling.taps, _LARGEST),
+        ("usual mean", (*usual.mean_low, *usual.mean_high), _MOST_READINGS),
+        ("usual deviation", (*usual.deviation_low, *usual.deviation_high), _MOST_READINGS),
+        ("usual pace", (usual.pace_low, usual.pace_high), _MOST_READINGS),
     ):
-        if not all(math.isfinite(number) for number in numbers):
-            raise ValueError(f"{name} is not finite")
-    _check_usual(found.usual, channels)
-    if 0 in found.std:
-        raise ValueError("a std is 0")
+        if not all(abs(number) <= largest for number in numbers):
+            raise ValueError(f"{name} is beyond {largest:g}")
+    for name, numbers in (("std", found.std), ("counts_per_unit", found.counts_per_unit)):
+        if 0 in numbers:
+            raise ValueError(f"a {name} is 0")
+        if not all(abs(number) >= 1 / _LARGEST for number in numbers):
+            raise ValueError(f"a {name} is below {1 / _LARGEST:g}")
+    _check_usual(usual, channels)
     if found.reset == Reset.NEVER and found.decides == Decision.WINDOW_END and found.window_length < 1:
         raise ValueError("a decision at window ends needs a window_length")
-    if not 0 <= found.decision_margin < math.inf:
-        raise ValueError(f"decision_margin is {found.decision_margin}")
-    if found.stream_agreement is not None and not 0 <= found.stream_agreement <= 1:
-        raise ValueError(f"stream_agreement is {found.stream_agreement}")
-    if found.refuse_below is not None and not math.isfinite(found.refuse_below):
-        raise ValueError(f"refuse_below is {found.refuse_below}")
+    for name, (low, high) in _RANGES.items():
+        number = getattr(found, name)
+        if number is not None and not low <= number <= high:
+            raise ValueError(f"{name} is {number}, not from {low:g} to {high:g}")
     for name in ("input_length", "output_length", "factor"):
         if not 0 <= getattr(resampling, name) < _MAX_STEPS:
+            raise ValueError(f"{name} is {getattr(resampling, name)}")
+    least = {"linear": ("input_length", "output_length"), "decimate": ("factor",)}.get(resampling.kind, ())
+    for name in least:
+        if getattr(resampling, name) < (1 if name == "factor" else 2):
             raise ValueError(f"{name} is {getattr(resampling, name)}")
 
 

@@ -6,7 +6,6 @@ which is large. `open_run` copies it to the run root, where commands may write, 
 """
 
 import difflib
-import json
 import os
 import tempfile
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from memkd_edge.assets import asset_dir
 from memkd_edge.contents import read_config
 from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.file_formats import KEY, check_format
+from memkd_edge.parsing import json_object
 from memkd_edge.runs import FORMAT, SERIES, STUDENT, Run, find_run
 from memkd_edge.vocabulary import FigureKind
 
@@ -59,10 +59,10 @@ def ready_models() -> list[ReadyModel]:
     """
     path = asset_dir("models") / FIGURES
     try:
-        record = json.loads(path.read_text())
+        record = json_object(path.read_bytes())
         check_format(record.get(KEY, 1), FORMAT, path)
         return [ReadyModel(**row) for row in record["models"]]
-    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise MemkdEdgeError(f"{path}: no readable figures ({error}); install memkd-edge again") from error
 
 

@@ -6,8 +6,8 @@
                   checkpoint/…  export/…  bench/*.json  report.html  README.md
 
 Every write is atomic (temporary file in the same folder, fsync, rename), so a reader never sees half a file. `env.json` is
-written first and last: its `state` is "training" until the run is complete. Nothing read from a run executes code. While a run
-is made, no other process can write it (`alone`).
+written first and last: its `state` is "training" until the run is complete; then it holds the digests of the weights, which are
+checked when they are read. Nothing read from a run executes code. While a run is made, no other process can write it (`alone`).
 """
 
 import fcntl
@@ -20,8 +20,6 @@ import platform
 import shutil
 import tempfile
 import time
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -36,6 +34,8 @@ from numpy.typing import NDArray
 from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.file_formats import KEY, check_format
 from memkd_edge.metadata import Metadata
+from memkd_edge.npz_archive import NpzArchive
+from memkd_edge.parsing import json_object
 
 FORMAT = 1  # of the JSON and array files of a run; config.toml and model.json have numbers of their own
 CONFIGURATION = "config.toml"
@@ -172,8 +172,23 @@ class Run:
                 "host": platform.node(),
                 "seconds": seconds,
                 "packages": versions,
+                "sha256": {name: self._digest(name) for name in (STUDENT, TEACHER) if (self.path / name).is_file()},
             },
         )
+
+    def _digest(self, name: str) -> str:
+        return hashlib.sha256(self.read_bytes(name)).hexdigest()
+
+    def check_weights(self, name: str) -> Path:
+        """Return the path of weights file `name`, which is as the run left it. Older runs did not note how.
+
+        Raises:
+            MemkdEdgeError: it is missing, or was changed since; env.json is damaged.
+        """
+        noted = self.environment().get("sha256", {})
+        if not isinstance(noted, dict) or self._digest(name) != noted.get(name, self._digest(name)):
+            raise MemkdEdgeError(f"{self.path / name} was changed after the run was complete; distil it again")
+        return self.path / name
 
     @property
     def run_id(self) -> str:
@@ -194,7 +209,10 @@ class Run:
         try:
             return (self.path / name).read_bytes()
         except FileNotFoundError as error:
-            raise MemkdEdgeError(f"{self.path} has no {name}; the run is damaged: distil it again") from error
+            raise self._without(name) from error
+
+    def _without(self, name: str) -> MemkdEdgeError:
+        return MemkdEdgeError(f"{self.path} has no {name}; the run is damaged: distil it again")
 
     def read_json(self, name: str) -> dict[str, Any]:
         """Return file `name` parsed as a JSON object.
@@ -203,11 +221,9 @@ class Run:
             MemkdEdgeError: the file is missing, no JSON object, or of a newer format.
         """
         try:
-            value = json.loads(self.read_bytes(name))
-        except (ValueError, RecursionError) as error:
+            value = json_object(self.read_bytes(name))
+        except ValueError as error:
             raise MemkdEdgeError(f"{self.path / name}: damaged JSON ({error}); distil it again") from error
-        if not isinstance(value, dict):
-            raise MemkdEdgeError(f"{self.path / name}: a JSON object is expected; distil it again")
         check_format(value.get(KEY, 1), FORMAT, self.path / name)
         return value
 
@@ -217,11 +233,14 @@ class Run:
         Raises:
             MemkdEdgeError: the file is missing, damaged, of a newer format, or holds pickled objects.
         """
+        path = self.path / name
+        if not path.is_file():
+            raise self._without(name)
         try:
-            with np.load(io.BytesIO(self.read_bytes(name)), allow_pickle=False) as archive:
-                arrays = {key: archive[key] for key in archive.files}
-        except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-            raise MemkdEdgeError(f"{self.path / name}: damaged arrays ({error}); distil it again") from error
+            with NpzArchive(path) as archive:
+                arrays = {key: archive.read(key) for key in archive}
+        except UsageError as error:
+            raise MemkdEdgeError(f"{path}: damaged arrays ({error}); distil it again") from error
         number = arrays.get(KEY, np.array(1))
         check_format(number.tolist(), FORMAT, self.path / name)
         return arrays

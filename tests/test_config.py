@@ -63,7 +63,7 @@ def test_from_table_ignores_keys_of_other_versions():
         ("distill = 5\n", "must be a table, [distill], not 5"),
         ("[[distill]]\nepochs = 3\n", "must be a table"),
         ("[distill]\nepochs = " + "9" * 5000 + "\n", "memkd.toml"),
-        ("[distill]\ncompression = " + "9" * 400 + "\n", "a number of 400 digits is too large"),
+        ("[distill]\ncompression = " + "9" * 400 + "\n", "an integer has more than 64 bits"),
         ("a = " + "[" * 5000 + "]" * 5000, "memkd.toml"),
     ],
 )

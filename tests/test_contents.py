@@ -46,6 +46,25 @@ def test_series_student_and_teacher_are_those_that_were_written(run):
     torch.testing.assert_close(read_teacher(run)(x)[0], student()(x)[0])
 
 
+@pytest.mark.parametrize("name", ["student.safetensors", "teacher.safetensors"])
+def test_weights_that_were_changed_since_are_named_and_runs_that_did_not_note_them_are_read(run, name):
+    shutil.copy(run.path / "student.safetensors", run.path / "teacher.safetensors")
+    run.set_state("complete")
+    read = {"student.safetensors": read_student, "teacher.safetensors": read_teacher}[name]
+    sound = run.read_bytes(name)
+    read(run)
+    run.write_bytes(name, sound[:-1] + bytes([sound[-1] ^ 1]))
+    with pytest.raises(MemkdEdgeError, match=rf"{name} was changed after the run was complete"):
+        read(run)
+    env = run.environment()
+    run.write_json("env.json", env | {"sha256": 5})
+    with pytest.raises(MemkdEdgeError, match="was changed"):
+        read(run)
+    del env["sha256"]
+    run.write_json("env.json", env)
+    read(run)
+
+
 @pytest.mark.parametrize("name", sorted(path.parent.name for path in MODELS.glob("*/metrics.json")))
 def test_runs_of_before_the_format_numbers_are_read(name):
     run = Run.open(MODELS / name)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from memkd_edge.errors import MemkdEdgeError
 
 _LINE = re.compile(
-    r"(?P<key>protocol|steps|arena|arena_used|state_bytes|stack|overhead|ticks|fault)=(?P<number>\d+)"
-    r"|logits\.(?P<step>\d+)=(?P<logits>[-0-9a-f]+( [-0-9a-f]+)*)"
+    r"(?P<key>protocol|steps|arena|arena_used|state_bytes|stack|overhead|ticks|fault)=(?P<number>\d{1,19})"
+    r"|logits\.(?P<step>\d{1,9})=(?P<logits>[-0-9a-f]{1,11}( [-0-9a-f]{1,11})*)"
     r"|done=(?P<hash>[0-9a-f]{8})",
     re.ASCII,
 )
@@ -45,9 +45,8 @@ class Parser:
         self._begin()
 
     def _begin(self) -> None:
-        self._hash = 2166136261
-        self._result = Result()
-        self._rows: dict[int, list[str]] = {}
+        self.checksum = 2166136261  # of the lines so far
+        self._lines: list[re.Match[str]] = []
 
     def push(self, line: str) -> Result | None:
         """Take one line; return the result when it is the last.
@@ -59,34 +58,49 @@ class Parser:
         match = _LINE.fullmatch(text)
         if match is None:
             return None
-        key = match["key"]
         if match["hash"]:
             return self._finish(int(match["hash"], 16))
-        if key == "fault":
+        if match["key"] == "fault":
             raise MemkdEdgeError("the program met a hardware fault on the device; does the model need an FPU it lacks?")
-        if key == "protocol":
+        if match["key"] == "protocol":
             self._begin()
-        self._hash = fnv1a(text + "\n", self._hash)
-        if match["step"]:
-            self._rows[int(match["step"])] = match["logits"].split()
-        elif key == "ticks":
-            self._result.ticks.append(int(match["number"]))
-        elif key != "protocol":
-            setattr(self._result, key, int(match["number"]))
+        self.checksum = fnv1a(text + "\n", self.checksum)
+        self._lines.append(match)
         return None
 
     def _finish(self, sent_hash: int) -> Result:
-        result = self._result
-        if sent_hash != self._hash or sorted(self._rows) != list(range(result.steps)):
+        if sent_hash != self.checksum:
             raise MemkdEdgeError("lines from the device were lost or damaged (checksum); lower the baud rate or check the cable")
-        rows = [self._rows[step] for step in range(result.steps)]
-        if self.floats:
-            bits = np.array([[int(word, 16) for word in row] for row in rows], np.uint32)
-            result.logits = bits.view(np.float32)
-        else:
-            result.logits = np.array([[int(word) for word in row] for row in rows], np.int32)
-        result.ticks = [ticks - result.overhead for ticks in result.ticks]
-        return result
+        try:
+            return _result(self._lines, self.floats)
+        except (ValueError, OverflowError) as error:
+            raise MemkdEdgeError(
+                f"the device does not speak this version's protocol ({error}); build its firmware anew"
+            ) from error
+
+
+def _result(lines: Iterable[re.Match[str]], floats: bool) -> Result:
+    """Return what lines of a right checksum say.
+
+    Raises:
+        ValueError, OverflowError: the numbers fit neither each other nor their types.
+    """
+    result, rows = Result(), {}
+    for match in lines:
+        if match["step"]:
+            rows[int(match["step"])] = [int(word, 16 if floats else 10) for word in match["logits"].split()]
+        elif match["key"] == "ticks":
+            result.ticks.append(int(match["number"]))
+        elif match["key"] != "protocol":
+            setattr(result, match["key"], int(match["number"]))
+    if len(rows) != result.steps or any(step >= result.steps for step in rows):
+        raise ValueError(f"logits of {len(rows)} steps where there are {result.steps}")
+    ordered = [rows[step] for step in sorted(rows)]
+    result.logits = np.array(ordered, np.uint32).view(np.float32) if floats else np.array(ordered, np.int32)
+    if result.logits.ndim != 2:
+        raise ValueError("no logits")
+    result.ticks = [ticks - result.overhead for ticks in result.ticks]
+    return result
 
 
 def parse(lines: Iterable[str], *, floats: bool) -> Result:

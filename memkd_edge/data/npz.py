@@ -7,7 +7,6 @@ of each class number), channels, units, sample_rate_hz, and len_train, len_test 
 a missing value, and a tail of NaN padding.
 """
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,9 @@ from numpy.typing import NDArray
 from memkd_edge.data.columns import Role, role
 from memkd_edge.data.dataset import MINIMUM_STEPS, Description, RawPart
 from memkd_edge.data.labels import class_name, label_text
-from memkd_edge.data.npz_archive import NpzArchive
 from memkd_edge.errors import UsageError
+from memkd_edge.npz_archive import NpzArchive
+from memkd_edge.parsing import json_value
 
 SUBJECT = "subj"
 
@@ -156,8 +156,8 @@ def _manifest_entry(path: Path) -> dict[str, Any]:
         manifest = folder / "MANIFEST.json"
         if manifest.is_file():
             try:
-                entry = json.loads(manifest.read_text(encoding="utf-8"))["datasets"][path.stem]
-            except (OSError, ValueError, RecursionError) as error:
+                entry = json_value(manifest.read_bytes())["datasets"][path.stem]
+            except (OSError, ValueError) as error:
                 raise UsageError(f"{manifest}: not a readable JSON file ({error})") from error
             except (KeyError, TypeError):  # a manifest of something else
                 continue

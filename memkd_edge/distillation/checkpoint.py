@@ -11,6 +11,7 @@ from torch import Tensor
 
 from memkd_edge.errors import MemkdEdgeError
 from memkd_edge.file_formats import CHECKPOINT, KEY, check_format
+from memkd_edge.parsing import json_object
 from memkd_edge.runs import write_atomic
 
 
@@ -30,8 +31,8 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | No
         return None
     try:
         with safe_open(path, framework="pt") as archive:
-            header = json.loads(archive.metadata()["memkd_edge"])
+            header = json_object(archive.metadata()["memkd_edge"])
             check_format(header.setdefault(KEY, 1), CHECKPOINT, path)
             return {name: archive.get_tensor(name) for name in archive.keys()}, header  # noqa: SIM118 (no iterator)
-    except (SafetensorError, OSError, AttributeError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise MemkdEdgeError(f"{path}: damaged checkpoint ({error}); delete it to start this phase anew") from error

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.padding import is_padded, lengths
+from memkd_edge.parsing import json_object
 from memkd_edge.vocabulary import Cell
 
 CNN_KERNEL = 5  # taps of each convolution; layer l is dilated by 4^l
@@ -211,15 +212,35 @@ def load_classifier(path: Path) -> Classifier:
     try:
         with safe_open(path, framework="pt") as archive:
             header = archive.metadata() or {}
-            tensors = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118 (no iterator)
-    except (SafetensorError, OSError) as error:
+            shapes = [archive.get_slice(name).get_shape() for name in archive.keys()]  # noqa: SIM118 (no iterator)
+            tensors = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
         raise MemkdEdgeError(f"{path}: not a readable safetensors file ({error})") from error
     try:
-        model = build(ModelSpec(**json.loads(header["memkd_edge"])))
+        model = build(_stated_spec(header["memkd_edge"], shapes))
         model.load_state_dict(tensors)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, UsageError) as error:
         raise MemkdEdgeError(f"{path}: not a memkd-edge model ({error})") from error
     return model.eval()
+
+
+def _stated_spec(text: str, shapes: Sequence[Sequence[int]]) -> ModelSpec:
+    """Return the spec that a file's header states. Only one whose weights are as many as the file holds can be built.
+
+    Raises:
+        ValueError, TypeError, UsageError: it is no spec, or not one of tensors of these shapes.
+    """
+    stated = json_object(text)
+    for name in ("input_size", "hidden_size", "num_classes", "num_layers"):
+        size = stated.get(name, 1)
+        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+            raise ValueError(f"{name} is {size!r:.40}")
+    if not isinstance(stated.get("bidirectional", False), bool):
+        raise ValueError(f"bidirectional is {stated['bidirectional']!r:.40}")
+    spec, stored = ModelSpec(**stated), sum(math.prod(shape) for shape in shapes)
+    if spec.num_layers > len(shapes) or spec.parameters != stored:
+        raise ValueError(f"its header states a model of other size than the {stored} weights it holds")
+    return spec
 
 
 def _summary(hidden: Tensor, spec: ModelSpec) -> Tensor:

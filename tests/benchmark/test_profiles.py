@@ -99,3 +99,24 @@ def test_an_unknown_device_suggests_near_names():
 
 def test_the_known_quantities_are_documented():
     assert all(QUANTITIES.values())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("value = 48", "value = 0", r"clock_mhz\]: value = 0 is not a number from 1e-06 to 1e\+09"),
+        ("value = 64", "value = 1e308", r"flash_kib\]: value = 1e\+308"),
+        ("value = 64", "value = inf", r"flash_kib\]: value = inf"),
+        ("value = 8", "value = nan", r"ram_kib\]: value = nan"),
+        ("value = 8", "value = " + "9" * 5000, "digits"),
+        ('core = "m4"', 'core = "m4"\nbaud = -5', "baud = -5 is not from 50"),
+        ('core = "m4"', 'core = "m4"\nbaud = true', "baud: True is of the wrong type"),
+        ('core = "m4"', 'core = "m4"\nhost = "-oProxyCommand=x"', "would be an option of ssh"),
+        ('core = "m4"', "core = " + "[" * 5000, "deep"),
+    ],
+)
+def test_numbers_and_names_beyond_all_boards_are_refused(tmp_path, old, new, reason):
+    path = tmp_path / "myboard.toml"
+    path.write_text(BOARD.replace(old, new, 1))
+    with pytest.raises(UsageError, match=rf"myboard\.toml.*{reason}"):
+        read_profile(path)

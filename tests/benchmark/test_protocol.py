@@ -95,3 +95,33 @@ def test_arbitrary_text_never_breaks_the_parser(lines):
     for line in lines:
         with contextlib.suppress(MemkdEdgeError):
             assert parser.push(line) is None
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["protocol=1", "steps=" + "9" * 5000, "logits.0=1"],
+        ["protocol=1", "steps=1", "logits.0=" + "9" * 5000],
+        ["protocol=1", "steps=1", "ticks=" + "9" * 5000, "logits.0=1"],
+    ],
+)
+def test_a_number_of_thousands_of_digits_is_a_foreign_line(lines):
+    with pytest.raises(MemkdEdgeError, match="lost or damaged"):
+        parse(message(lines), floats=False)
+
+
+@pytest.mark.parametrize("floats", [False, True])
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["protocol=1", "steps=9999999999999999999", "logits.0=1"],
+        ["protocol=1", "steps=2", "logits.0=1 2", "logits.1=1"],
+        ["protocol=1", "steps=1", "logits.5=1"],
+        ["protocol=1", "steps=1", "logits.0=--"],
+        ["protocol=1", "steps=1", "logits.0=99999999999"],
+        ["protocol=1"],
+    ],
+)
+def test_lines_of_a_right_checksum_that_make_no_sense_are_one_error(lines, floats):
+    with pytest.raises(MemkdEdgeError, match="does not speak this version's protocol"):
+        parse(message(lines), floats=floats)

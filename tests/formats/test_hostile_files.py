@@ -4,6 +4,7 @@
 import json
 import pickle
 import struct
+from dataclasses import asdict
 
 import flatbuffers
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save
 
 from memkd_edge.cli.export_tables import print_inspection
 from memkd_edge.errors import MemkdEdgeError
@@ -167,6 +169,29 @@ def test_a_small_file_cannot_unfold_into_a_large_tree(tmp_path):
     path.write_bytes(unfolding(50_000))
     with pytest.raises(MemkdEdgeError, match="more than 100000 objects"):
         inspect(path)
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {"hidden_size": 40_000},
+        {"num_layers": 10**6},
+        {"num_layers": 10**18},
+        {"input_size": 0},
+        {"num_classes": -1},
+        {"hidden_size": 8.0},
+        {"kind": "rnn"},
+        {"bidirectional": 1},
+        {"kind": ["lstm"]},
+    ],
+)
+def test_a_header_that_states_another_model_is_refused_before_any_is_built(tmp_path, monkeypatch, stated):
+    model, path = student(), tmp_path / "m.safetensors"
+    tensors = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
+    path.write_bytes(save(tensors, metadata={"memkd_edge": json.dumps({**asdict(model.spec), **stated})}))
+    monkeypatch.setattr("memkd_edge.nets.classifier.build", None)
+    with pytest.raises(MemkdEdgeError, match=r"m\.safetensors: not a memkd-edge model \((?!'None)"):
+        load_classifier(path)
 
 
 def test_a_tensor_larger_than_its_buffer_is_refused(tmp_path):

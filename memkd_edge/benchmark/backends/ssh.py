@@ -47,7 +47,7 @@ class Board:
         """
         options = ["-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_TIMEOUT_S}"]
         try:
-            return toolchain.run([toolchain.find("ssh"), *options, self.host, command], timeout_s=timeout_s, stdin=stdin)
+            return toolchain.run([toolchain.find("ssh"), *options, "--", self.host, command], timeout_s=timeout_s, stdin=stdin)
         except toolchain.ToolFailedError as error:
             if "(exit 255)" in str(error):
                 raise MemkdEdgeError(

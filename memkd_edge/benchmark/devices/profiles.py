@@ -12,7 +12,6 @@ checked = true                     # false: nobody has found this number in a do
 """
 
 import difflib
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 from memkd_edge.assets import asset_dir
 from memkd_edge.benchmark.emulation import cores, qemu_user
 from memkd_edge.errors import UsageError
+from memkd_edge.parsing import toml_table
 
 QUANTITIES = {
     "clock_mhz": "processor clock",
@@ -45,6 +45,9 @@ _NEEDED = {
     "serial": ("clock_mhz",),
     "sizes": ("flash_kib", "ram_kib"),
 }
+_FROM_ZERO = ("fetch_penalty", "sleep_ua")
+_LEAST, _MOST = 1e-6, 1e9  # of all others; no board has less or more
+_BAUD = (50, 50_000_000)
 _TEXTS = ("title", "backend", "core", "note", "host", "port")
 
 
@@ -117,19 +120,19 @@ def read_profile(path: Path) -> Device:
         UsageError: the file is missing or damaged, a key is unknown, or a needed one is missing; the message names it.
     """
     try:
-        table = tomllib.loads(path.read_text())
+        table = toml_table(path.read_bytes())
     except FileNotFoundError as error:
         raise UsageError(f"no device profile at {path}") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise UsageError(f"{path}: {error}") from error
     quantities = {}
     for key, value in table.items():
         if key in QUANTITIES:
-            quantities[key] = _quantity(value, f"{path}: [{key}]")
+            quantities[key] = _quantity(value, f"{path}: [{key}]", 0 if key in _FROM_ZERO else _LEAST)
         elif key not in (*_TEXTS, "baud"):
             near = difflib.get_close_matches(key, [*QUANTITIES, *_TEXTS, "baud"], n=1)
             raise UsageError(f"{path}: unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
-        elif not isinstance(value, int if key == "baud" else str):
+        elif not isinstance(value, int if key == "baud" else str) or isinstance(value, bool):
             raise UsageError(f"{path}: {key}: {value!r} is of the wrong type")
     for key in ("title", "backend"):
         if key not in table:
@@ -148,19 +151,23 @@ def _check(device: Device, path: Path) -> None:
     for key in _NEEDED[device.backend]:
         if key not in device.quantities:
             raise UsageError(f"{path}: [{key}] ({QUANTITIES[key]}) is missing; the backend {device.backend} needs it")
+    if not _BAUD[0] <= device.baud <= _BAUD[1]:
+        raise UsageError(f"{path}: baud = {device.baud} is not from {_BAUD[0]} to {_BAUD[1]}")
     for key, backend in (("host", "ssh"), ("port", "serial")):
         if device.backend == backend and not getattr(device, key):
             raise UsageError(f"{path}: {key} is missing; the backend {backend} needs it")
+    if device.host.startswith("-"):
+        raise UsageError(f"{path}: host {device.host!r} would be an option of ssh; name a machine")
 
 
-def _quantity(table: Any, where: str) -> Quantity:
+def _quantity(table: Any, where: str, lowest: float) -> Quantity:
     if not isinstance(table, dict) or not isinstance(table.get("source"), str):
         raise UsageError(f"{where}: a table with value (or lo and hi) and source is expected")
     unknown = set(table) - {"value", "lo", "hi", "source", "checked"}
     numbers = {key: table[key] for key in ("value", "lo", "hi") if key in table}
     for key, number in numbers.items():
-        if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number < float("inf"):
-            raise UsageError(f"{where}: {key} = {number!r} is not a number >= 0")
+        if isinstance(number, bool) or not isinstance(number, int | float) or not lowest <= number <= _MOST:
+            raise UsageError(f"{where}: {key} = {number!r} is not a number from {lowest:g} to {_MOST:g}")
     if unknown or not ("value" in numbers or {"lo", "hi"} <= set(numbers)) or ("lo" in numbers) != ("hi" in numbers):
         raise UsageError(f"{where}: value, or lo and hi, or all three are expected, and source")
     checked = table.get("checked", True)

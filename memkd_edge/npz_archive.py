@@ -2,6 +2,7 @@
 """The arrays of an .npz file, read only as far as they are asked for, and only after their size is known."""
 
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -40,6 +41,9 @@ class NpzArchive:
 
     def __contains__(self, name: str) -> bool:
         return name in self._members
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._members)
 
     @property
     def names(self) -> str:

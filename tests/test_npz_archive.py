@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memkd_edge.data.npz_archive import NpzArchive
 from memkd_edge.data.registry import load_dataset
 from memkd_edge.errors import UsageError
+from memkd_edge.npz_archive import NpzArchive
 
 X = np.random.default_rng(0).normal(size=(12, 7, 2)).astype(np.float32)
 Y = np.array(["walk", "run"] * 6)
