@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from memkd_edge.decisions import NONE, NOT_YET
 from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.streaming import StreamingClassifier
 
@@ -28,12 +29,13 @@ RATE_TOLERANCE = 0.1  # of the model's rate
 class Reading:
     """What a line said. channels: as the board names them, without units; units: "" where it names none.
 
-    values: one a channel, or None for a line that was damaged.
+    values: one a channel, or None for a line that was damaged. seconds: when it was said, since we began to listen.
     """
 
     channels: tuple[str, ...]
     units: tuple[str, ...]
     values: tuple[float, ...] | None
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ def readings(
 ) -> Iterator[Reading]:
     """Yield what the board says, line by line, from the first whole line on.
 
+    Lines that arrive together were said one after another: they are spread evenly over the time since those before.
+
     Args:
         connection: as `open_port` returns.
         channels: names of its columns, where it does not say them itself.
@@ -77,16 +81,18 @@ def readings(
     began = heard = clock()
     while True:
         try:
-            chunk = connection.read(256)
+            chunk = connection.read(connection.in_waiting or 1)
         except OSError as error:
             raise MemkdEdgeError(f"the port is gone ({error}); was the board unplugged?") from error
         *lines, pending = (pending + chunk).split(b"\n")
         pending = pending[-LONGEST_LINE:]
+        before, now = heard, clock()
         if lines:
-            heard = clock()
-        elif clock() - heard > silent_s:
+            heard = now
+        elif now - heard > silent_s:
             raise MemkdEdgeError(f"no line came for {silent_s:g} s; check port, --baud, wiring and power")
-        for line in lines:
+        for number, line in enumerate(lines, 1):
+            seconds = before - began + (heard - before) * number / len(lines)
             text = line.decode("utf-8", errors="replace").strip()
             # What was under way when we began to listen is no whole line.
             if not whole or not text or text.startswith("#"):
@@ -97,7 +103,7 @@ def readings(
             if numbers is None and _is_header(cells):
                 names, units = _named(cells)
             elif names:
-                yield Reading(names, units, numbers if numbers is not None and len(numbers) == len(names) else None)
+                yield Reading(names, units, numbers if numbers is not None and len(numbers) == len(names) else None, seconds)
             elif heard - began > silent_s:
                 raise MemkdEdgeError("the board does not say its channels; name them with --channels")
 
@@ -109,7 +115,6 @@ def record(
     label: Callable[[], str],
     subject: str = "",
     seconds: float = math.inf,
-    clock: Callable[[], float] = time.monotonic,
 ) -> Recorded:
     """Write readings as a recording that `distill` reads: time,subject,channels...,label; one row a sample.
 
@@ -127,36 +132,37 @@ def record(
     first = last = 0.0
     channels: tuple[str, ...] = ()
     for reading in source:
-        now = clock()
         if not channels:
-            channels, first = reading.channels, now
+            channels, first = reading.channels, reading.seconds
             named = [f"{name} [{unit}]" if unit else name for name, unit in zip(channels, reading.units, strict=True)]
             _write(out, ["time", *(["subject"] if subject else []), *named, "label"])
         if reading.channels != channels:
             raise MemkdEdgeError(
                 f"the board named other channels on the way ({', '.join(reading.channels)}); what came before is in the file"
             )
-        if now - first >= seconds:
+        at = reading.seconds - first
+        if at >= seconds:
             break
         if reading.values is None:
             damaged += 1
             continue
-        _write(out, [f"{now - first:.4f}", *([subject] if subject else []), *(f"{value:g}" for value in reading.values), label()])
-        rows, last = rows + 1, now
-    return Recorded(rows, damaged, last - first if rows else 0.0)
+        # Nine digits hold every float32 and count of 24 bits.
+        _write(out, [f"{at:.6f}", *([subject] if subject else []), *(f"{value:.9g}" for value in reading.values), label()])
+        rows, last = rows + 1, at
+    return Recorded(rows, damaged, last)
 
 
 def watch(
     source: Iterator[Reading],
     classifier: StreamingClassifier,
-    say: Callable[[float, str, float], None],
+    say: Callable[[float, int, float], None],
     note: Callable[[str], None],
-    clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Push readings into `classifier`, whose channels are found by name.
 
     Args:
-        say: is told seconds since the first sample, the class held ("" for not yet) and its score, whenever that class changes.
+        say: is told seconds since the first sample, the answer (a class, NOT_YET or NONE) and the score of that class, 0 without
+            one, whenever the answer changes.
         note: is told of samples that come at another rate than the model's, once.
 
     Raises:
@@ -165,7 +171,7 @@ def watch(
     """
     wanted, rate = classifier.metadata.channels, classifier.metadata.sample_rate_hz
     columns: list[int] = []
-    held: int | None = None
+    said = NOT_YET
     start, samples = 0.0, 0
     for reading in source:
         if not columns:
@@ -175,21 +181,22 @@ def watch(
                     f"the board has no channel {', '.join(missing)}: it says {', '.join(reading.channels)}; the model needs "
                     f"{', '.join(wanted)}"
                 )
-            columns, start = [reading.channels.index(name) for name in wanted], clock()
+            columns, start = [reading.channels.index(name) for name in wanted], reading.seconds
+        samples += 1
         if reading.values is None:
             classifier.gap(1)
             continue
         scores = classifier.push([reading.values[column] for column in columns])
-        samples += 1
-        elapsed = clock() - start
+        elapsed = reading.seconds - start
         if rate and elapsed > RATE_AFTER_S:
-            found = samples / elapsed
+            found = (samples - 1) / elapsed
             if abs(found - rate) > RATE_TOLERANCE * rate:
                 note(f"samples come at {found:.1f} a second; the model was trained on {rate:g}")
             rate = None
-        if scores is not None and classifier.decision != held:
-            held = classifier.decision
-            say(elapsed, "" if held is None else classifier.labels[held], 0.0 if held is None else float(scores[held]))
+        answer = NONE if classifier.refused else NOT_YET if classifier.decision is None else classifier.decision
+        if scores is not None and answer != said:
+            said = answer
+            say(elapsed, answer, float(scores[answer]) if answer >= 0 else 0.0)
 
 
 def new_file(path: Path) -> TextIO:

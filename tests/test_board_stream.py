@@ -3,11 +3,14 @@
 
 import contextlib
 import io
+import itertools
 import os
 import pty
 import threading
 import tty
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +61,11 @@ def spoken(count: int) -> str:
     return "cut off\n# hello\nacc_x [m/s2],acc_y [m/s2]\n" + "".join(f"{t / 10:g},{-t}\n" for t in range(count))
 
 
+def every(seconds: float, source: Iterable[Reading]) -> Iterator[Reading]:
+    """The same readings, each so long after the one before."""
+    return (replace(one, seconds=number * seconds) for number, one in enumerate(source))
+
+
 class Clock:
     def __init__(self) -> None:
         self.now = 0.0
@@ -72,6 +80,7 @@ def heard(text: str, **options: object) -> list[Reading]:
 
     class Port:
         source = io.BytesIO(text.encode())
+        in_waiting = 256
 
         def read(self, size: int) -> bytes:
             chunk = self.source.read(min(size, 7))
@@ -82,7 +91,7 @@ def heard(text: str, **options: object) -> list[Reading]:
     found: list[Reading] = []
 
     def collect() -> None:
-        for one in readings(Port(), **options):  # type: ignore[arg-type]
+        for one in readings(Port(), clock=lambda: 0.0, **options):  # type: ignore[arg-type]
             found.append(one)
 
     with pytest.raises(MemkdEdgeError, match="unplugged"):
@@ -95,11 +104,11 @@ def test_lines_are_read_with_names_units_and_damage() -> None:
     found = heard(text)
     names, units = ("acc_x", "gyro"), ("m/s2", "rad/s")
     assert found == [
-        Reading(names, units, (1.0, 2.0)),
-        Reading(names, units, None),
-        Reading(names, units, None),
-        Reading(names, units, (-0.5, 6.0)),
-        Reading(("a", "b"), ("", ""), (7.0, 8.0)),
+        Reading(names, units, (1.0, 2.0), 0.0),
+        Reading(names, units, None, 0.0),
+        Reading(names, units, None, 0.0),
+        Reading(names, units, (-0.5, 6.0), 0.0),
+        Reading(("a", "b"), ("", ""), (7.0, 8.0), 0.0),
     ]
     # Without names no sample is taken; with them the board need not say any.
     assert heard("x\n1,2\n3,4\n") == []
@@ -124,7 +133,8 @@ def test_a_recording_is_what_distill_reads(board: Board, tmp_path: Path) -> None
     for subject in ("s01", "s02"):
         labels = iter(["walk"] * 100 + [""] * 20 + ["rest"] * 80)
         with open_port(port, 115200) as connection, (tmp_path / f"{subject}.csv").open("w") as out:
-            got = record(readings(connection), out, label=lambda: next(labels), subject=subject, seconds=2.0, clock=Clock())  # noqa: B023
+            source = every(0.01, readings(connection))
+            got = record(source, out, label=lambda: next(labels), subject=subject, seconds=2.0)  # noqa: B023
         assert (got.rows, got.damaged) == (200, 0)
         assert got.seconds == pytest.approx(1.99)
     data = load_recordings(tmp_path)
@@ -140,13 +150,43 @@ def test_a_recording_is_what_distill_reads(board: Board, tmp_path: Path) -> None
 
 def test_damaged_lines_have_no_row_and_other_channels_end_it() -> None:
     names, units = ("p", "q"), ("", "g")
-    source = [Reading(names, units, (1.0, 2.5)), Reading(names, units, None), Reading(("p",), ("",), (1.0,))]
+    source = [
+        Reading(names, units, (8388607.0, 0.1), 5.0),
+        Reading(names, units, None, 6.0),
+        Reading(names, units, (-16777215.0, 2.5), 7.25),
+        Reading(("p",), ("",), (1.0,), 8.0),
+    ]
     out = io.StringIO()
     with pytest.raises(MemkdEdgeError, match="other channels on the way \\(p\\)"):
-        record(iter(source), out, label=lambda: "a,b", clock=Clock())
-    assert out.getvalue() == 'time,p,q [g],label\n0.0000,1,2.5,"a,b"\n'
-    got = record(iter(source[:2]), io.StringIO(), label=lambda: "", clock=Clock())
-    assert (got.rows, got.damaged) == (1, 1)
+        record(iter(source), out, label=lambda: "a,b")
+    # A converter's 24 bits lose none.
+    assert out.getvalue() == 'time,p,q [g],label\n0.000000,8388607,0.1,"a,b"\n2.250000,-16777215,2.5,"a,b"\n'
+    got = record(iter(source[:3]), io.StringIO(), label=lambda: "")
+    assert (got.rows, got.damaged, got.seconds) == (2, 1, 2.25)
+
+
+def test_samples_that_arrive_together_have_times_of_their_own(tmp_path: Path) -> None:
+    """A board of 50 Hz whose lines arrive five at a time: what is recorded is evenly spaced, and read as 50 Hz."""
+    lines = [b"%d,%d\n" % (t % 97, -t % 89) for t in range(200)]
+    clock, pieces = [0.0], []
+
+    class Port:
+        in_waiting = 4096
+
+        def read(self, size: int) -> bytes:
+            if not pieces:
+                raise OSError("gone")
+            clock[0] += 0.1
+            return pieces.pop(0)
+
+    for subject in ("s01", "s02"):
+        pieces = [b"-\nacc_x,acc_y\n", *(b"".join(lines[at : at + 5]) for at in range(0, len(lines), 5))]
+        out, labels = tmp_path / f"{subject}.csv", itertools.cycle(["walk"] * 50 + ["rest"] * 50)
+        with out.open("w") as file, pytest.raises(MemkdEdgeError, match="unplugged"):
+            record(readings(Port(), clock=lambda: clock[0]), file, label=partial(next, labels), subject=subject)
+        times = [float(row.split(",")[0]) for row in out.read_text().splitlines()[1:]]
+        np.testing.assert_allclose(np.diff(times), 0.02, atol=2e-6)
+    assert load_recordings(tmp_path).sample_rate_hz == pytest.approx(50)
 
 
 def test_a_model_decides_on_what_the_board_says(tmp_path: Path) -> None:
@@ -154,12 +194,11 @@ def test_a_model_decides_on_what_the_board_says(tmp_path: Path) -> None:
     x = np.repeat(np.random.default_rng(0).normal(size=(6, 2)), 50, 0) * [1.5, 0.6] + [0.0, 9.8]
     # The board's columns stand in another order than the model's, and it has one more.
     names, units = ("acc_x", "temperature", "acc_y"), ("", "", "")
-    source = [Reading(names, units, (float(a), 20.0, float(b))) for a, b in x]
-    source.insert(100, Reading(names, units, None))
-    said: list[tuple[float, str, float]] = []
+    source = [Reading(names, units, (float(a), 20.0, float(b)), 0.0) for a, b in x]
+    source.insert(100, Reading(names, units, None, 0.0))
+    said: list[tuple[float, int, float]] = []
     notes: list[str] = []
-    clock = Clock()
-    watch(iter(source), StreamingClassifier(file), lambda *one: said.append(one), notes.append, clock)
+    watch(every(0.01, source), StreamingClassifier(file), lambda *one: said.append(one), notes.append)
     reference = StreamingClassifier(file)
     expected, held = [], None
     for t, (a, b) in enumerate(x):
@@ -168,15 +207,27 @@ def test_a_model_decides_on_what_the_board_says(tmp_path: Path) -> None:
         scores = reference.push(np.array([b, a], np.float32))
         if reference.decision != held:
             held = reference.decision
-            expected.append((reference.labels[held], pytest.approx(float(scores[held]))))
-    assert [(name, score) for _, name, score in said] == expected
+            expected.append((held, pytest.approx(float(scores[held]))))
+    assert [(answer, score) for _, answer, score in said] == expected
     assert len(said) > 1
-    assert not notes  # the clock ends before samples are counted
-    slow = [Reading(names, units, (0.0, 0.0, 9.8))] * 1000
-    watch(iter(slow), StreamingClassifier(file), lambda *_: None, notes.append, Clock())
+    assert not notes  # the samples end before they are counted
+    fast = [Reading(names, units, (0.0, 0.0, 9.8), 0.0)] * 1000
+    watch(every(0.01, fast), StreamingClassifier(file), lambda *_: None, notes.append)
     assert notes == ["samples come at 100.0 a second; the model was trained on 50"]
     with pytest.raises(UsageError, match="no channel acc_y: it says acc_x; the model needs acc_y, acc_x"):
-        watch(iter([Reading(("acc_x",), ("",), (1.0,))]), StreamingClassifier(file), lambda *_: None, notes.append)
+        watch(iter([Reading(("acc_x",), ("",), (1.0,), 0.0)]), StreamingClassifier(file), lambda *_: None, notes.append)
+
+
+def test_a_model_that_refuses_says_none_and_again_a_class(tmp_path: Path) -> None:
+    file = model_file(tmp_path / "steps.tflite", refuse_below=0.3)
+    x = np.repeat(np.random.default_rng(0).normal(size=(9, 2)), 50, 0) * [0.6, 1.5] + [9.8, 0.0]
+    source = [Reading(("acc_y", "acc_x"), ("", ""), (float(a), float(b)), 0.0) for a, b in x]
+    said: list[int] = []
+    watch(iter(source), StreamingClassifier(file), lambda _seconds, answer, _score: said.append(answer), lambda _: None)
+    answers = StreamingClassifier(file).stream(x).decisions
+    changes = answers[np.flatnonzero(np.diff(answers, prepend=-1))]
+    assert said == changes.tolist()
+    assert {-2, 0} < set(said)
 
 
 def test_commands(board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -194,3 +245,16 @@ def test_commands(board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     assert (code, "exists; name another file with --out" in err) == (2, True)
     code, _, err = called(monkeypatch, capsys, "watch", str(tmp_path / "none.tflite"), "--serial", port)
     assert code == 2
+    # A board that says nothing of use leaves no file that the next call would stumble over.
+    monkeypatch.setattr("memkd_edge.board_stream.readings", partial(readings, silent_s=0.05, clock=Clock()))
+    say("1,2\n")
+    code, _, err = called(monkeypatch, capsys, "record", "--serial", port, "--out", str(tmp_path / "silent.csv"))
+    assert (code, "name them with --channels" in err) == (1, True)
+    assert not (tmp_path / "silent.csv").exists()
+    # What a model refuses is told from what it has not decided yet.
+    file = model_file(tmp_path / "refuses.tflite", refuse_below=1e6)
+    monkeypatch.setattr(
+        "memkd_edge.board_stream.readings", lambda *_: iter([Reading(("acc_x", "acc_y"), ("", ""), (0.0, 9.8), 0.0)] * 9)
+    )
+    code, printed, err = called(monkeypatch, capsys, "watch", str(file), "--serial", port)
+    assert (code, printed.split()) == (0, ["0.00", "s", "none"]), err

@@ -321,9 +321,10 @@ def record(
             damaged = f", {recorded.damaged} damaged lines left out" if recorded.damaged else ""
             typer.echo(f"{recorded.rows:,} samples in {recorded.seconds:.1f} s{damaged}: {out}")
         except KeyboardInterrupt:
-            typer.echo(f"ended: {out}")
-    if out.stat().st_size == 0:
-        out.unlink()
+            typer.echo(f"ended: {out}" if out.stat().st_size else "ended before the first sample: no file")
+        finally:
+            if out.stat().st_size == 0:
+                out.unlink()
 
 
 @app.command(cls=Command)
@@ -337,13 +338,15 @@ def watch(
     from memkd_edge.board_stream import open_port, readings
     from memkd_edge.board_stream import watch as run_watch
     from memkd_edge.cli.tables import literal
+    from memkd_edge.decisions import NOT_YET
     from memkd_edge.ready_models import model_file
     from memkd_edge.streaming import StreamingClassifier
 
     classifier = StreamingClassifier(model_file(model))
 
-    def say(seconds: float, name: str, score: float) -> None:
-        typer.echo(f"{seconds:9.2f} s  {literal(name)} {score:.2f}" if name else f"{seconds:9.2f} s  not yet")
+    def say(seconds: float, answer: int, score: float) -> None:
+        refused = "not yet" if answer == NOT_YET else "none"
+        typer.echo(f"{seconds:9.2f} s  {refused if answer < 0 else f'{literal(classifier.labels[answer])} {score:.2f}'}")
 
     with open_port(port, baud) as connection:
         try:

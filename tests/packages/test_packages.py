@@ -400,6 +400,8 @@ def test_the_recording_sketch_says_what_record_reads(package, metadata, tmp_path
     port = io.BytesIO(b"\n" + said.encode())
 
     class Port:
+        in_waiting = 256
+
         def read(self, size):
             return port.read(size) or b"the end\n"
 
