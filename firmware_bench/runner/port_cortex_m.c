@@ -10,6 +10,8 @@
 
 #include "port.h"
 
+#ifdef __arm__ /* a folder of firmware has the ports of both architectures */
+
 #define REGISTER(address) (*(volatile uint32_t *)(address))
 #define SYSTICK_CONTROL REGISTER(0xE000E010u)
 #define SYSTICK_RELOAD REGISTER(0xE000E014u)
@@ -99,3 +101,5 @@ __attribute__((section(".vectors"), used)) static const vector_table_t vectors =
     {reset_handler, fault_handler, fault_handler, fault_handler, fault_handler, fault_handler, 0, 0, 0, 0,
      fault_handler, fault_handler, 0, fault_handler, fault_handler},
 };
+
+#endif

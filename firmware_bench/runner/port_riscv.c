@@ -6,6 +6,8 @@
 #include "output.h"
 #include "port.h"
 
+#ifdef __riscv /* a folder of firmware has the ports of both architectures */
+
 /* Defined by riscv.ld. */
 extern uint32_t data_load[], data_start[], data_end[], bss_start[], bss_end[], stack_bottom[];
 
@@ -72,3 +74,5 @@ __asm__(".section .reset, \"ax\"\n"
         "la tp, bss_start\n\t"
         "j start\n\t"
         ".text\n");
+
+#endif

@@ -13,6 +13,8 @@ from .tiny_model import TINY, inputs_int8
 
 WARNINGS = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wundef", "-Wcast-align", "-Werror", "-fsyntax-only"]
 
+PORTS = ("port_cortex_m.c", "port_riscv.c")  # a folder of firmware has both
+
 
 def compile_all(folder, command, files):
     subprocess.run([*command, *WARNINGS, *files], cwd=folder, check=True)
@@ -30,7 +32,7 @@ def sources(tmp_path):
 @pytest.mark.parametrize("ticks", [[], ["-DPORT_TICKS_DWT"]], ids=["systick", "dwt"])
 def test_the_microcontroller_s_runner(sources, core, ticks, require_tool):
     require_tool("arm-none-eabi-gcc", package="gcc-arm-none-eabi libnewlib-arm-none-eabi")
-    files = ["runner.c", "port_cortex_m.c", "output_semihosting.c", "output_cmsdk_uart.c", "workload.c"]
+    files = [*PORTS, "runner.c", "output_semihosting.c", "output_cmsdk_uart.c", "workload.c"]
     compile_all(sources, ["arm-none-eabi-gcc", *CORTEX_M[core].flags, *ticks], files)
 
 
@@ -38,7 +40,7 @@ def test_the_microcontroller_s_runner(sources, core, ticks, require_tool):
 def test_the_riscv_microcontroller_s_runner(sources, core, require_tool):
     require_tool("riscv64-unknown-elf-gcc", package="gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf")
     spec = RISCV[core]
-    files = ["runner.c", "port_riscv.c", "output_semihosting.c", "workload.c"]
+    files = [*PORTS, "runner.c", "output_semihosting.c", "output_cmsdk_uart.c", "workload.c"]
     compile_all(sources, ["riscv64-unknown-elf-gcc", *spec.flags, *spec.architecture.compile_flags], files)
 
 
