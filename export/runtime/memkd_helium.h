@@ -302,12 +302,11 @@ MEMKD_INLINE void memkd_gru(const memkd_dense_t *gates, memkd_scratch_t *z, cons
 }
 
 /* A dense layer. */
-MEMKD_INLINE void memkd_dense(const memkd_dense_t *layer, memkd_scratch_t *z, const int16_t *values, int n,
-                              int rows, int16_t *out) {
+MEMKD_INLINE void memkd_dense(const memkd_dense_t *layer, const int16_t *values, int n, int rows,
+                              int16_t *out) {
     const memkd_input_t input = {values, values, n, 0};
     const uint32_t *weights = layer->weights;
     int16x8_t held[MEMKD_HELD];
-    (void)z;
     memkd_hold(&input, held);
     for (int left = rows; left > 0; left -= 4) {
         int32x4_t four = memkd_rows(layer, &weights, &input, held);

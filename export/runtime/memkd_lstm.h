@@ -105,19 +105,10 @@ MEMKD_INLINE const uint32_t *memkd_gates(const memkd_dense_t *gates, const uint3
     return weights;
 }
 
-/* The columns of a layer: its input and the old h of all units. Returns the number of pairs. */
-MEMKD_INLINE int memkd_columns(memkd_columns_t *columns, const int16_t *x, int inputs, const int16_t *h,
-                               int hidden) {
-    memkd_gather(columns, x, inputs);
-    memkd_gather(columns + MEMKD_PAIRS(inputs), h, hidden);
-    return MEMKD_PAIRS(inputs) + MEMKD_PAIRS(hidden);
-}
-
-/* One step of an LSTM layer, x its input; h and c are read and written. */
-MEMKD_INLINE void memkd_lstm(const memkd_dense_t *gates, memkd_scratch_t *columns, const int16_t *x,
-                             int inputs, int hidden, int cell_shift, int hidden_shift, int16_t *h,
-                             int16_t *c) {
-    const int pairs = memkd_columns(columns, x, inputs, h, hidden);
+/* One step of an LSTM layer. columns: its input and the old h of all units. h and c are read and written. */
+MEMKD_INLINE void memkd_lstm(const memkd_dense_t *gates, const memkd_columns_t *columns, int inputs,
+                             int hidden, int cell_shift, int hidden_shift, int16_t *h, int16_t *c) {
+    const int pairs = MEMKD_PAIRS(inputs) + MEMKD_PAIRS(hidden);
     const int together = hidden / MEMKD_TOGETHER * MEMKD_TOGETHER;
     const uint32_t *weights = gates->weights;
     const uint32_t *const end = weights + together * (4 + pairs * 2 * MEMKD_BLOCK_WORDS);
@@ -141,9 +132,9 @@ MEMKD_INLINE void memkd_lstm(const memkd_dense_t *gates, memkd_scratch_t *column
 }
 
 /* One step of a GRU layer, likewise. */
-MEMKD_INLINE void memkd_gru(const memkd_dense_t *gates, memkd_scratch_t *columns, const int16_t *x,
-                            int inputs, int hidden, int hidden_shift, int16_t *h) {
-    const int pairs = memkd_columns(columns, x, inputs, h, hidden);
+MEMKD_INLINE void memkd_gru(const memkd_dense_t *gates, const memkd_columns_t *columns, int inputs,
+                            int hidden, int hidden_shift, int16_t *h) {
+    const int pairs = MEMKD_PAIRS(inputs) + MEMKD_PAIRS(hidden);
     const int together = hidden / MEMKD_TOGETHER * MEMKD_TOGETHER;
     const uint32_t *weights = gates->weights;
     const uint32_t *const end = weights + together * (4 + pairs * 2 * MEMKD_BLOCK_WORDS);
@@ -166,10 +157,9 @@ MEMKD_INLINE void memkd_gru(const memkd_dense_t *gates, memkd_scratch_t *columns
     }
 }
 
-/* A dense layer of n values. Rows are stored in pairs, the last one of an odd number with a row of zeros. */
-MEMKD_INLINE void memkd_dense(const memkd_dense_t *layer, memkd_scratch_t *columns, const int16_t *values,
-                              int n, int rows, int16_t *out) {
-    const int pairs = memkd_columns(columns, values, n, values, 0);
+/* A dense layer. Rows are stored in pairs, the last one of an odd number with a row of zeros. */
+MEMKD_INLINE void memkd_dense(const memkd_dense_t *layer, const memkd_columns_t *columns, int pairs, int rows,
+                              int16_t *out) {
     const uint32_t *weights = layer->weights;
     const uint32_t excess = memkd_excess(columns, pairs);
     for (int r = 0; r < rows; r += 2) {
