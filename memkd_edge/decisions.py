@@ -3,7 +3,7 @@
 
 Scores that are nearly equal change places many times a second. Holding the present class until another leads it by more than
 `margin` takes one comparison and one stored class a sample; on wearable streams it removes more false switches for the same delay
-than holding for some samples or a majority vote does (DESIGN.md).
+than holding for some samples or a majority vote does (docs/lab-notebook.md).
 
 A model may also refuse: where the class held does not lead every other one by a floor, the answer is none. The lead of the first
 class over the second is what integers can compute of a confidence; of two classes it is the logarithm of their odds.

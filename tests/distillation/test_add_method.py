@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The example of DESIGN.md, "Adding a method": it registers, trains and is found by name."""
+"""The example of the lab notebook, "Adding a method": it registers, trains and is found by name."""
 
 import torch
 
@@ -28,7 +28,7 @@ class LogitMatching(Method):
 '''
 
 
-def test_the_example_of_the_design_document_is_a_method() -> None:
+def test_the_example_of_the_lab_notebook_is_a_method() -> None:
     try:
         exec(SNIPPET, {})
         batch, method = Batch(), method_named("logit-matching:centred=0+kd")
