@@ -112,7 +112,13 @@ exact: setup tools ## A million steps: reference and tflite-micro, C on each cor
 quant-report: setup ## What quantisation costs on all data sets at hand, into models/quant
 	python -m experiments.quantization_cost --out models/quant $(if $(wildcard ../shared/data/npz),--data-root ../shared/data/npz)
 
-.PHONY: fuzz
+.PHONY: fuzz torture mutants
+torture: setup ## Commands killed at random moments, KILLS times (200)
+	OMP_NUM_THREADS=1 python -m tests.torture --kills $(or $(KILLS),200) --seed $(or $(SEED),0)
+
+mutants: setup test-tools ## Lines of the product broken one by one: which do the tests notice? Into experiments/mutants.json
+	python -m experiments.mutants
+
 fuzz: setup ## Damaged input for everything that reads, as many as INPUTS says (10,000)
 	python -m tests.fuzz --inputs $(or $(INPUTS),10000) --seed $(or $(SEED),0)
 
