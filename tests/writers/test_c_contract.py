@@ -3,6 +3,7 @@
 
 import dataclasses
 import shutil
+import zlib
 from functools import cache
 
 import numpy as np
@@ -295,6 +296,42 @@ def test_a_saved_stream_goes_on_and_another_is_refused(integers, library):
     older = saved.copy()
     older[0] += 1  # the layout's version
     assert stream.call("stream_load", pointer(older)) == -1
+
+
+@pytest.mark.parametrize("name", ["window", "window end", "refusing", "never"])
+def test_a_stream_that_was_damaged_before_it_was_saved_is_refused_or_harmless(name, integers, library):
+    x, _ = samples(integers, described(name), "i16")
+    stream = Stream(library(name), "i16")
+    stream.push(x[:100])
+    saved = np.zeros(4096, np.uint8)
+    stream.call("stream_save", pointer(saved))
+    (end,) = (
+        n for n in range(12, 4096, 4) if zlib.crc32(saved[:n]) == saved[n : n + 4].view(np.uint32)[0] and saved[n : n + 4].any()
+    )
+    before, refused = stream.memory.copy(), []
+    for at in range(8, end, 4):
+        for word in (0xFFFFFFFF, 0x7FFFFFFF, 0x00007FFF):
+            damaged = saved.copy()
+            damaged[at : at + 4].view(np.uint32)[0] = word
+            damaged[end : end + 4].view(np.uint32)[0] = zlib.crc32(damaged[:end])
+            result = stream.call("stream_load", pointer(damaged))
+            if result == 0:
+                stream.push(x[:40])
+                stream.memory[:] = before
+            else:
+                assert result == -3
+                assert (stream.memory == before).all()
+                refused.append((at - end, word))
+    expected = {
+        (-8, 0xFFFFFFFF),
+        (-8, 0x7FFFFFFF),
+        (-8, 0x7FFF),
+        (-4, 0xFFFFFFFF),
+        (-4, 0x7FFFFFFF),
+        (-4, 0x7FFF),
+    }  # missing, held
+    places = {(-12, 0xFFFFFFFF), (-12, 0x7FFFFFFF), (-12, 0x7FFF)} if name in ("window", "window end") else set()
+    assert set(refused) == expected | places
 
 
 # ---- an emulated core ----
