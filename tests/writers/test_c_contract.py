@@ -334,6 +334,24 @@ def test_a_stream_that_was_damaged_before_it_was_saved_is_refused_or_harmless(na
     assert set(refused) == expected | places
 
 
+def test_a_filter_that_stands_outside_its_ring_is_refused(tmp_path):
+    resampling = Resampling("decimate", factor=3, taps=(0.25, 0.5, 0.25))
+    metadata = dataclasses.replace(toy.metadata(2, 3), resampling=resampling, **COUNTS["window"])
+    sensor = Sensor((100.0, 250.0), metadata.mean, metadata.std, resampling)
+    model = quantize(toy.student("lstm", 2, 6, 3), toy.series(channels=2), sensor=sensor)
+    stream = Stream(compiled(tmp_path, emit_c(model, metadata, "demo")), "i16")
+    state_bytes = 2 * (6 + 6) + 2 * 3 * 2 + 4  # h, c, history, newest and phase
+    for function in ("state", "stream"):
+        stream.memory[:] = 0
+        stream.push(np.ones((5, 2), np.int16))
+        saved = np.zeros(4096, np.uint8)
+        for newest, phase, result in ((2, 3, 0), (3, 3, -3), (0xFFFF, 0, -3), (0, 4, -3)):
+            stream.memory[state_bytes - 4 : state_bytes].view(np.uint16)[:] = newest, phase
+            stream.call(f"{function}_save", pointer(saved))
+            stream.memory[:state_bytes] = 0
+            assert stream.call(f"{function}_load", pointer(saved)) == result
+
+
 # ---- an emulated core ----
 
 
