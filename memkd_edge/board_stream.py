@@ -166,7 +166,7 @@ def watch(
         note: is told of samples that come at another rate than the model's, once.
 
     Raises:
-        UsageError: the board lacks a channel of the model.
+        UsageError: the board lacks a channel of the model, or says it in another unit.
         MemkdEdgeError: as `readings`.
     """
     wanted, rate = classifier.metadata.channels, classifier.metadata.sample_rate_hz
@@ -181,6 +181,12 @@ def watch(
                     f"the board has no channel {', '.join(missing)}: it says {', '.join(reading.channels)}; the model needs "
                     f"{', '.join(wanted)}"
                 )
+            for name, unit in zip(wanted, classifier.metadata.units, strict=True):
+                says = reading.units[reading.channels.index(name)]
+                if unit and says and unit != says:
+                    raise UsageError(
+                        f"the board says {name} in {says}, and the model takes {unit}; convert it in the board's sketch"
+                    )
             columns, start = [reading.channels.index(name) for name in wanted], reading.seconds
         samples += 1
         if reading.values is None:

@@ -129,6 +129,15 @@ class Refusal:
         return {name: value if math.isfinite(value) else None for name, value in asdict(self).items()}
 
 
+def refusal_in_words(refusal: dict[str, float | None]) -> str:
+    """Return what is refused, and how much of what, from `Refusal.as_dict`."""
+    shares = (f"{share:.1%} of {name}" for name in ("right", "wrong", "unlabelled") if (share := refusal[name]) is not None)
+    return (
+        f"Refused: where the class held leads every other by less than {refusal['floor']:.3g} in the logits the answer is none; "
+        f"along held-out streams {', '.join(shares)} samples."
+    )
+
+
 def chosen_refusal(
     logits: Sequence[NDArray[np.float32]], labels: Sequence[NDArray[np.int64]], margin: float, share: float
 ) -> Refusal:

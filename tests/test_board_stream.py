@@ -216,6 +216,10 @@ def test_a_model_decides_on_what_the_board_says(tmp_path: Path) -> None:
     assert notes == ["samples come at 100.0 a second; the model was trained on 50"]
     with pytest.raises(UsageError, match="no channel acc_y: it says acc_x; the model needs acc_y, acc_x"):
         watch(iter([Reading(("acc_x",), ("",), (1.0,), 0.0)]), StreamingClassifier(file), lambda *_: None, notes.append)
+    with pytest.raises(UsageError, match="says acc_x in g, and the model takes m/s2; convert it"):
+        watch(
+            iter([Reading(names, ("g", "", ""), (0.0, 0.0, 1.0), 0.0)]), StreamingClassifier(file), lambda *_: None, notes.append
+        )
 
 
 def test_a_model_that_refuses_says_none_and_again_a_class(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from memkd_edge.cli.tables import NONE, Grid, methods_grid, show
 from memkd_edge.contents import RecordingMetrics
+from memkd_edge.decisions import refusal_in_words
 from memkd_edge.runs import Run
 from memkd_edge.stream_scores import SETTLING_S, TOLERANCE_S
 
@@ -87,14 +88,6 @@ def streams_in_words(scores: dict[str, Any]) -> str:
     )
 
 
-def _refusal_in_words(refusal: dict[str, float | None]) -> str:
-    shares = (f"{share:.1%} of {name}" for name in ("right", "wrong", "unlabelled") if (share := refusal[name]) is not None)
-    return (
-        f"Refused: where the class held leads every other by less than {refusal['floor']:.3g} in the logits the answer is none; "
-        f"along held-out streams {', '.join(shares)} samples."
-    )
-
-
 def print_classification(report: ClassifyReport) -> None:
     """Print how good the decisions are where there are labels, and how long each class was decided."""
     if report.along is not None:
@@ -122,7 +115,7 @@ def print_recordings(run: Run, metrics: RecordingMetrics) -> None:
     held = f"Held: a class stays until another leads by {student.decision_margin:g} in the logits; chosen along held-out streams."
     notes = [streams_in_words(student.stream), *([held] if holds else [])]
     if student.refusal is not None:
-        notes.append(_refusal_in_words(student.refusal))
+        notes.append(refusal_in_words(student.refusal))
     show(*grids, *notes, every, f"Kept: {metrics.kept_because}")
     if metrics.warning:
         show(f"Note: {metrics.warning}")

@@ -193,6 +193,5 @@ def _legend_above(axes: Axes) -> None:
 
 
 def _short(name: str) -> str:
-    """Return a name that fits beside a figure, and in which nothing is taken for mathematics."""
-    text = name if len(name) <= 28 else f"{name[:16]}…{name[-11:]}"
-    return text.replace("$", r"\$")
+    """Return a name that fits beside a figure."""
+    return name if len(name) <= 28 else f"{name[:16]}…{name[-11:]}"

@@ -29,8 +29,8 @@ _FLAGS = (
 def browser_module(model: QuantizedClassifier, metadata: Metadata) -> bytes:
     """Return the WebAssembly module of `model`, which takes time steps in physical units.
 
-    It exports `sample_at` and `logits_at` (where C and K float32 lie in `memory`), `begin`, `push` (the class held, or -1) and
-    `selftest` (the number of wrong logits).
+    It exports `sample_at` and `logits_at` (where C and K float32 lie in `memory`), `begin`, `push` (the class held, -1 for
+    not yet, -2 for none) and `selftest` (the number of wrong logits).
 
     Raises:
         MissingToolError: clang or wasm-ld is not installed.

@@ -33,6 +33,7 @@ _STYLE = {
     "ytick.color": INK,
     "figure.facecolor": PAPER,
     "legend.frameon": False,
+    "text.parse_math": False,  # a name with $ in it is no formula
     "svg.hashsalt": "memkd-edge",
     "svg.fonttype": "path",
 }

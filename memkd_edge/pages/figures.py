@@ -4,8 +4,8 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from memkd_edge.decisions import OperatingPoint
-from memkd_edge.pages.drawing import COLOURS, INK, Drawing, drawing, style
+from memkd_edge.decisions import NONE, OperatingPoint
+from memkd_edge.pages.drawing import COLOURS, GREY, INK, Drawing, drawing, style
 from memkd_edge.pages.replay import Replay
 
 
@@ -19,17 +19,16 @@ def run_figures(replay: Replay, points: list[OperatingPoint]) -> dict[str, Drawi
 
 
 def _recording(replay: Replay) -> Figure:
-    """Draw labels, decisions and scores of the recording with the most wrong decisions."""
+    """Draw labels, decisions (grey: none) and scores of the recording with the most wrong decisions."""
     one, labels = replay.recordings[0], replay.metadata.labels
     time = np.arange(len(one.counts)) / (replay.metadata.sample_rate_hz or 1.0)
     rows = {"label": one.labels, "student": one.decisions, **({} if one.teacher is None else {"teacher": one.teacher})}
     figure = Figure(figsize=(7.5, 3.6))
     strips, scores = figure.subplots(2, 1, sharex=True, height_ratios=(len(rows), 4))
     for row, values in enumerate(rows.values()):
-        for k in range(len(labels)):
-            strips.fill_between(
-                time, -row - 0.85, -row, where=values == k, color=COLOURS[k % len(COLOURS)], linewidth=0, step="post"
-            )
+        for k in (NONE, *range(len(labels))):
+            colour = GREY if k == NONE else COLOURS[k % len(COLOURS)]
+            strips.fill_between(time, -row - 0.85, -row, where=values == k, color=colour, linewidth=0, step="post")
     strips.set_yticks([-row - 0.42 for row in range(len(rows))], list(rows))
     strips.set_title(one.name, loc="left", fontsize=9)
     for k, label in enumerate(labels):

@@ -32,6 +32,21 @@
     return { plot, at };
   }
 
+  const NOT_YET = -1, NONE = -2;
+
+  // Cells of a line of CSV; a quote within quotes is doubled.
+  function cellsOf(line, separator) {
+    const cells = [];
+    for (let at = 0; at <= line.length;) {
+      const quoted = /^\s*"((?:[^"]|"")*)"\s*/.exec(line.slice(at));
+      const from = at + (quoted ? quoted[0].length : 0), end = line.indexOf(separator, from), until = end < 0 ? line.length : end;
+      cells.push(quoted ? quoted[1].replace(/""/g, '"') + line.slice(from, until) : line.slice(at, until));
+      at = until + 1;
+    }
+    return cells;
+  }
+  const quote = (text) => (/[",;\t]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text);
+
   const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 
   function spread(runs) {
@@ -65,7 +80,9 @@
     const rate = data.rate || 1, unit = data.rate ? "s" : "samples";
     const scale = Float32Array.from(data.scale);
     const recordings = data.recordings.map((one) => unpacked(one));
-    let shown = 0, plots = [], student = null, running = null, live = null;
+    let shown = 0, plots = [], student = null, running = null, live = null, unplug = null;
+    const word = (answer) => (answer === NONE ? "none" : answer === NOT_YET ? "not yet" : data.labels[answer]);
+    const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
     function unpacked(one) {
       const counts = new Int16Array(bytes(one.samples).buffer), T = counts.length / C;
@@ -73,7 +90,7 @@
       const packed = bytes(one.scores);
       const scores = data.labels.map((_, k) => Float32Array.from({ length: T }, (_, t) => packed[t * K + k] / 255));
       return {
-        name: one.name, accuracy: one.accuracy, T, channels, scores, labels: spread(one.labels), decisions: spread(one.decisions),
+        name: one.name, accuracy: one.accuracy, refused: one.refused, T, channels, scores, labels: spread(one.labels), decisions: spread(one.decisions),
         teacher: one.teacher && spread(one.teacher), time: Float64Array.from({ length: T }, (_, t) => t / rate),
       };
     }
@@ -89,7 +106,7 @@
     const choice = make("select");
     choice.setAttribute("aria-label", "Recording");
     const fill = () => choice.replaceChildren(...recordings.map((one, index) => make("option", {
-      value: index, textContent: one.accuracy === null ? one.name : `${one.name}: ${(100 * one.accuracy).toFixed(1)} % right`,
+      value: index, textContent: one.accuracy === null ? one.name : `${one.name}: ${percent(one.accuracy)} right${one.refused ? `, ${percent(one.refused)} none` : ""}`,
     })));
     choice.onchange = () => { stop(); draw(Number(choice.value)); };
     const button = (text, title, action) => { const one = make("button", { type: "button", textContent: text, title, onclick: action }); one.setAttribute("aria-label", title); return one; };
@@ -103,7 +120,7 @@
       button("◀", "Earlier", () => zoom(1, -0.5)), button("▶", "Later", () => zoom(1, 0.5)),
       button("whole", "Show the whole recording", () => show(0, Infinity)));
     const moments = make("ol", { className: "moments" }, ...data.moments.map((one) => make("li", {}, button(
-      `${((one.end - one.start) / rate).toFixed(1)} ${unit}: ${data.labels[one.label]} taken for ${data.labels[one.decided]}`,
+      `${((one.end - one.start) / rate).toFixed(data.rate ? 1 : 0)} ${unit}: ${data.labels[one.label]} taken for ${data.labels[one.decided]}`,
       `Show this moment of ${recordings[one.recording].name}`,
       () => { stop(); choice.value = one.recording; draw(one.recording); const pad = Math.max(2, (one.end - one.start) / rate); show(one.start / rate - pad, one.end / rate + pad); },
     ))));
@@ -115,16 +132,17 @@
     const motion = button("this phone's sensors", "Run the student on the motion sensors of this device", () => sensors());
     const file = make("input", { type: "file", accept: ".csv,text/csv" });
     file.setAttribute("aria-label", "CSV file");
-    file.onchange = () => file.files[0] && file.files[0].text().then((text) => take(text, file.files[0].name));
-    const header = data.channels.join(",");
+    const taken = (one) => one && one.text().then((text) => take(text, one.name), (error) => say(`${one.name}: cannot be read (${error.message}).`, "wrong"));
+    file.onchange = () => taken(file.files[0]);
+    const header = data.channels.map(quote).join(",");
     const drop = make("div", { className: "drop" }, `Drop a CSV file here, or choose one. Its first line: ${header}; then one sample a line`
       + `${data.rate ? `, ${data.rate} a second` : ""}, in ${data.units.map((one) => one || "the units of training").join(", ")}. `, file);
     drop.ondragover = (event) => event.preventDefault();
-    drop.ondrop = (event) => { event.preventDefault(); const one = event.dataTransfer.files[0]; if (one) one.text().then((text) => take(text, one.name)); };
+    drop.ondrop = (event) => { event.preventDefault(); taken(event.dataTransfer.files[0]); };
     const running_bar = make("div", { className: "bar" }, play, speed, check, motion);
     const some = data.of > recordings.length ? `The ${recordings.length} worst of ${data.of} are shown. ` : "";
     const intro = make("p", { className: "note", textContent: data.noise ? "Seeded noise, without labels." :
-      `${some}Worst first. Drag over a plot to zoom, double-click for the whole. Longest wrong stretches:` });
+      `${some}Worst first. Drag over a plot to zoom, double-click for the whole.${data.refuses ? " Grey: none, where the student refuses." : ""}${data.moments.length ? " Longest wrong stretches:" : ""}` });
     root.append(running_bar, status, now, zooming, intro, moments, strips, scores, signals, drop);
     fill();
 
@@ -140,11 +158,11 @@
           for (let t = 1; t <= values.length; t++) {
             if (t < values.length && values[t] === values[from]) continue;
             const x0 = plot.valToPos(from / rate, "x", true), x1 = plot.valToPos(t / rate, "x", true), k = values[from];
-            if (k >= 0 && x1 > left && x0 < left + width) {
-              ctx.fillStyle = colour(k); ctx.globalAlpha = 0.55; ctx.fillRect(x0, y, Math.max(1, x1 - x0), h); ctx.globalAlpha = 1;
+            if (k !== NOT_YET && x1 > left && x0 < left + width) {
+              ctx.fillStyle = k === NONE ? style("--soft") : colour(k); ctx.globalAlpha = 0.55; ctx.fillRect(x0, y, Math.max(1, x1 - x0), h); ctx.globalAlpha = 1;
               ctx.fillStyle = style("--ink"); ctx.font = `${11 * ratio}px system-ui`; ctx.textBaseline = "middle"; ctx.textAlign = "left";
               const x = Math.max(x0, left) + 3 * ratio;
-              if (ctx.measureText(data.labels[k]).width < Math.min(x1, left + width) - x - 3 * ratio) ctx.fillText(data.labels[k], x, y + h / 2);
+              if (ctx.measureText(word(k)).width < Math.min(x1, left + width) - x - 3 * ratio) ctx.fillText(word(k), x, y + h / 2);
             }
             from = t;
           }
@@ -211,7 +229,7 @@
       const began = performance.now(), factor = Number(speed.value);
       const step = () => {
         const until = Math.min(one.T, Math.floor(((performance.now() - began) / 1000) * rate * factor));
-        let decision = -1;
+        let decision = NOT_YET;
         for (; live < until; live++) decision = student.push(at(one, live));
         if (until) tell(decision);
         plots[0].redraw(false);
@@ -222,12 +240,14 @@
 
     function tell(decision) {
       const best = student.scores();
-      now.textContent = `${decision < 0 ? "not yet" : data.labels[decision]}  ·  ${data.labels.map((label, k) => `${label} ${best[k].toFixed(2)}`).join("  ")}`;
+      now.textContent = `${word(decision)}  ·  ${data.labels.map((label, k) => `${label} ${best[k].toFixed(2)}`).join("  ")}`;
     }
 
     function stop() {
       if (running) cancelAnimationFrame(running);
       running = null; live = null;
+      if (unplug) unplug();
+      unplug = null;
       play.textContent = "▶ run the student";
       if (plots.length) plots[0].redraw(false);
     }
@@ -235,16 +255,23 @@
     // ---- a file of one's own ----
 
     function take(text, name) {
-      const lines = text.trim().split(/\r?\n/), separator = /;/.test(lines[0]) ? ";" : /\t/.test(lines[0]) ? "\t" : ",";
-      const names = lines[0].split(separator).map((one) => one.trim().replace(/^"|"$/g, ""));
-      const columns = data.channels.map((channel) => names.indexOf(channel));
+      const lines = text.trim().split(/\r\n|\n|\r/), bare = lines[0].replace(/"(?:[^"]|"")*"/g, "");
+      const separator = /;/.test(bare) ? ";" : /\t/.test(bare) ? "\t" : ",";
+      // A column is named as the model's channel, with a unit in brackets or without.
+      const names = cellsOf(lines[0], separator).map((one) => /^(.*?)\s*(?:\[(.*)\])?$/s.exec(one.trim()));
+      const columns = data.channels.map((channel) => names.findIndex((one) => one[1] === channel || one[0] === channel));
       if (columns.includes(-1)) {
         say(`${name}: no column ${data.channels.filter((_, c) => columns[c] < 0).join(", ")}; the first line must name ${header}.`, "wrong");
         return;
       }
+      const other = data.channels.findIndex((_, c) => names[columns[c]][2] && data.units[c] && names[columns[c]][2] !== data.units[c]);
+      if (other >= 0) {
+        say(`${name}: ${data.channels[other]} is in ${names[columns[other]][2]}, and the model takes ${data.units[other]}; convert it.`, "wrong");
+        return;
+      }
       const channels = data.channels.map(() => new Float32Array(lines.length - 1));
       for (let t = 0; t + 1 < lines.length; t++) {
-        const cells = lines[t + 1].split(separator);
+        const cells = lines[t + 1].includes('"') ? cellsOf(lines[t + 1], separator) : lines[t + 1].split(separator);
         for (let c = 0; c < C; c++) {
           const cell = cells[columns[c]], value = Number(cell);
           if (cell === undefined || cell.trim() === "" || !Number.isFinite(value)) {
@@ -272,8 +299,8 @@
       stop(); fill();
       choice.value = recordings.length - 1;
       draw(recordings.length - 1);
-      const counted = data.labels.map((label, k) => [label, one.decisions.filter((decision) => decision === k).length]).filter(([, count]) => count);
-      say(`${name}: ${T.toLocaleString("en")} samples; ${counted.map(([label, count]) => `${label} ${((100 * count) / T).toFixed(1)} %`).join(", ") || "not yet decided"}.`, "right");
+      const counted = [...data.labels.keys(), NONE, NOT_YET].map((k) => [word(k), one.decisions.filter((decision) => decision === k).length]).filter(([, count]) => count);
+      say(`${name}: ${T.toLocaleString("en")} samples; ${counted.map(([label, count]) => `${label} ${percent(count / T)}`).join(", ")}.`, "right");
     }
 
     // ---- the sensors of this device ----
@@ -297,15 +324,17 @@
       if (typeof DeviceMotionEvent.requestPermission === "function" && (await DeviceMotionEvent.requestPermission()) !== "granted") { say("The browser was not allowed to read the motion sensors.", "wrong"); return; }
       stop(); student.begin();
       let latest = null, told = 0;
-      addEventListener("devicemotion", (event) => { latest = reading(event); });
+      const heard = (event) => { latest = reading(event); };
+      addEventListener("devicemotion", heard);
       // The sensor's own rate differs from the model's: the latest reading is pushed at the model's.
       const began = performance.now(); let pushed = 0;
-      setInterval(() => {
+      const timer = setInterval(() => {
         if (latest === null) return;
-        let decision = -1;
+        let decision = NOT_YET;
         for (const until = Math.floor(((performance.now() - began) / 1000) * rate); pushed < until; pushed++) decision = student.push(latest);
         if (performance.now() - told > 100) { told = performance.now(); tell(decision); }
       }, 1000 / Math.max(20, Math.min(rate, 60)));
+      unplug = () => { clearInterval(timer); removeEventListener("devicemotion", heard); };
       say("Running on this device's motion sensors. The model was trained at one place of the body and one way round: hold it so.");
     }
 

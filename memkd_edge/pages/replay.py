@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from memkd_edge.contents import read_series, read_streams, read_teacher
 from memkd_edge.contract import contract
-from memkd_edge.decisions import OperatingPoint, operating_points
+from memkd_edge.decisions import NONE, NOT_YET, OperatingPoint, operating_points
 from memkd_edge.metadata import Metadata, Resampling
+from memkd_edge.padding import lengths, samples
 from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.runs import Run
 from memkd_edge.scratch import scratch_folder
@@ -41,7 +42,8 @@ class Recording:
     """One stream or series.
 
     counts: int16 [T, C]; physical value = counts * scale. labels: int64 [T], -1 where not judged. scores: float32 [T, K]
-    (softmax). decisions, teacher: int64 [T], -1 for not yet; teacher is None where there is none that answers along streams.
+    (softmax). decisions, teacher: int64 [T], NOT_YET or NONE without a class; teacher is None where there is none that answers
+    along streams.
     """
 
     name: str
@@ -52,10 +54,19 @@ class Recording:
     teacher: NDArray[np.int64] | None
 
     @property
+    def judged(self) -> NDArray[np.bool_]:
+        """Where [T] there are a label and an answer."""
+        return np.asarray((self.labels >= 0) & (self.decisions != NOT_YET))
+
+    @property
     def accuracy(self) -> float:
         """Share of the judged samples that are decided right; 1 where none is judged."""
-        judged = self.labels >= 0
-        return float((self.decisions == self.labels)[judged].mean()) if judged.any() else 1.0
+        return float((self.decisions == self.labels)[self.judged].mean()) if self.judged.any() else 1.0
+
+    @property
+    def refused(self) -> float:
+        """Share of the judged samples whose answer is none."""
+        return float((self.decisions == NONE)[self.judged].mean()) if self.judged.any() else 0.0
 
 
 @dataclass(frozen=True)
@@ -134,7 +145,7 @@ def replayed(run: Run, model: QuantizedClassifier, *, noise: bool = False) -> Re
         x = np.random.default_rng(0).normal(size=(NOISE_SAMPLES, len(mean))).astype(np.float32)
         pieces = [("seeded noise", x, np.full(len(x), -1))]
     else:
-        pieces = _held_out(run)
+        pieces = _held_out(run, at_ends=contract(metadata, resampled=True).at_window_ends)
     physical = [(name, x * std + mean, y) for name, x, y in pieces]
     top = np.max([np.abs(x).max(0) for _, x, _ in physical], 0)
     scale = (np.where(top > 0, top, 1) / FULL).astype(np.float32)
@@ -150,17 +161,24 @@ def replayed(run: Run, model: QuantizedClassifier, *, noise: bool = False) -> Re
     return Replay(metadata, scale, tuple(shown), len(recordings), noise)
 
 
-def _held_out(run: Run) -> list[tuple[str, NDArray[np.float32], NDArray[np.int64]]]:
-    """Return name, normalised x [T, C] and y [T] of each stream that is run through without a reset, or of each series."""
+def _held_out(run: Run, *, at_ends: bool) -> list[tuple[str, NDArray[np.float32], NDArray[np.int64]]]:
+    """Return name, normalised x [T, C] and y [T] of each stream that is run through without a reset, or of each series.
+
+    at_ends: the decision is read after each series and stands along the next one, so the labels stand there too.
+    """
     streams = read_streams(run)
     if streams:
         return [(f"held-out stream {number}", x, y) for number, (x, y) in enumerate(streams, 1)]
     series = read_series(run)
-    x, y = series.x_test, series.y_test
-    labels = np.repeat(y[:, None], x.shape[1], 1)
+    x, y, ends = series.x_test, series.y_test, lengths(series.x_test)
     if run.metadata.reset == Reset.NEVER:
-        return [("test series, one after another", x.reshape(-1, x.shape[2]), labels.ravel())]
-    return [(f"test series {number}", one, label) for number, (one, label) in enumerate(zip(x, labels, strict=True), 1)]
+        labels, last = np.repeat(y, ends), int(ends[0]) - 1
+        if not at_ends:
+            return [("test series, one after another", samples(x), labels)]
+        name = "test series, one after another; label and decision are of the series before"
+        return [(name, samples(x), np.concatenate([np.full(last, -1), labels[: len(labels) - last]]))]
+    cut = [(one[:end], np.full(end, label)) for one, end, label in zip(x, ends, y, strict=True)]
+    return [(f"test series {number}", one, label) for number, (one, label) in enumerate(cut, 1)]
 
 
 def _answered(
@@ -193,20 +211,20 @@ def _within_budget(recordings: list[Recording]) -> list[Recording]:
     """Return the first recordings that fit into a page; the last of them is cut to what is left of it."""
     kept, left = [], BUDGET_BYTES
     for one in recordings:
-        samples = min(len(one.counts), left // (2 * one.counts.shape[1] + one.scores.shape[1]))
-        if samples == 0:
+        count = min(len(one.counts), left // (2 * one.counts.shape[1] + one.scores.shape[1]))
+        if count == 0:
             break
-        left -= samples * (2 * one.counts.shape[1] + one.scores.shape[1])
-        kept.append(_first(one, samples))
+        left -= count * (2 * one.counts.shape[1] + one.scores.shape[1])
+        kept.append(_first(one, count))
     return kept
 
 
-def _first(one: Recording, samples: int) -> Recording:
-    if samples == len(one.counts):
+def _first(one: Recording, count: int) -> Recording:
+    if count == len(one.counts):
         return one
-    taught = None if one.teacher is None else one.teacher[:samples]
-    name = f"{one.name}, its first {samples:,} samples"
-    return Recording(name, one.counts[:samples], one.labels[:samples], one.scores[:samples], one.decisions[:samples], taught)
+    taught = None if one.teacher is None else one.teacher[:count]
+    name = f"{one.name}, its first {count:,} samples"
+    return Recording(name, one.counts[:count], one.labels[:count], one.scores[:count], one.decisions[:count], taught)
 
 
 def _wrong(index: int, one: Recording) -> list[Moment]:

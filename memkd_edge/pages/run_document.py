@@ -13,7 +13,7 @@ from memkd_edge.benchmark.report.figures import BuildFigures, DeviceReport, Figu
 from memkd_edge.benchmark.report.words import COST, LEGEND, figure_text
 from memkd_edge.contents import Metrics, RecordingMetrics, read_config, read_curves, read_metrics, read_recording_metrics
 from memkd_edge.contract import contract
-from memkd_edge.decisions import OperatingPoint
+from memkd_edge.decisions import OperatingPoint, refusal_in_words
 from memkd_edge.pages.document import Chart, Code, Document, Number, Numbers, Player, Section, Strong, Table
 from memkd_edge.pages.replay import Recording, Replay
 from memkd_edge.pages.run_facts import CheckedFile, benched_devices, checked_files
@@ -29,7 +29,7 @@ class Found:
     """What metrics.json says, put into words; the same of a run of recordings and of one of windows."""
 
     score: Number
-    blocks: tuple[Table | Chart, ...]
+    blocks: tuple[str | Table | Chart, ...]
     methods: Table
     kind: str
     parameters: int
@@ -134,7 +134,8 @@ def _stream_score(metrics: RecordingMetrics) -> Number:
         "of all samples decided right, never reset",
         f"{student['accuracy']:.3f}",
         f"measured on {student['seconds']:,.0f} s of held-out streams; teacher {metrics.teacher.stream['accuracy']:.3f}, "
-        f"always the most frequent class {student['majority']:.3f}; macro F1 {student['f1_macro']:.3f}",
+        f"always the most frequent class {student['majority']:.3f}; macro F1 {student['f1_macro']:.3f}"
+        f"{'' if metrics.student.refusal is None else '; of the class held, refused or not'}",
     )
 
 
@@ -186,7 +187,7 @@ def _player(replay: Replay, run: Run, module: bytes | None, without_module: str)
             "scale": [float(value) for value in replay.scale],
             "of": replay.of,
             "noise": replay.noise,
-            "not_yet": use.not_yet,
+            "refuses": use.refuses,
             "recordings": [_packed(one) for one in replay.recordings],
             "moments": [
                 {"recording": one.recording, "start": one.start, "end": one.end, "label": one.label, "decided": one.decided}
@@ -203,7 +204,8 @@ def _player(replay: Replay, run: Run, module: bytes | None, without_module: str)
 def _packed(one: Recording) -> dict[str, Any]:
     return {
         "name": one.name,
-        "accuracy": round(one.accuracy, 4) if (one.labels >= 0).any() else None,
+        "accuracy": round(one.accuracy, 4) if one.judged.any() else None,
+        "refused": round(one.refused, 4),
         "samples": _base64(one.counts.astype("<i2")),
         "scores": _base64(np.round(one.scores * 255).astype(np.uint8)),
         "labels": _runs(one.labels),
@@ -224,7 +226,7 @@ def _runs(values: NDArray[np.int64]) -> list[list[int]]:
     return [[int(values[start]), int(length)] for start, length in zip(starts, lengths, strict=True)]
 
 
-def _along(metrics: RecordingMetrics, run: Run) -> tuple[Table | Chart, ...]:
+def _along(metrics: RecordingMetrics, run: Run) -> tuple[str | Table | Chart, ...]:
     """Tables of a model that decides at every sample."""
     judged = {"teacher": metrics.teacher.stream, "student": metrics.student.stream}
     if metrics.student.held is not None and metrics.student.decision_margin > 0:
@@ -244,7 +246,7 @@ def _along(metrics: RecordingMetrics, run: Run) -> tuple[Table | Chart, ...]:
         (name, *(NONE if one[key] is None else form.format(one[key]) for one in judged.values())) for name, key, form in figures
     )
     shown = judged["student, held"] if "student, held" in judged else judged["student"]
-    labels = run.metadata.labels
+    labels, refusal = run.metadata.labels, metrics.student.refusal
     since = Chart(
         "Accuracy by the time since a stream's start, measured, never reset: a model that forgets or drifts falls here.",
         "seconds since the start of the stream",
@@ -257,6 +259,7 @@ def _along(metrics: RecordingMetrics, run: Run) -> tuple[Table | Chart, ...]:
     )
     return (
         Table(("", *judged), rows, "Measured on held-out streams, never reset. Held: with the margin of the decision layer."),
+        *([] if refusal is None else [f"{refusal_in_words(refusal)} The figures here are of the class held, refused or not."]),
         since,
         _class_table([(label, one) for label, one in zip(labels, shown["classes"], strict=True)], "samples"),
         _confusion(labels, shown["confusion"], "samples"),

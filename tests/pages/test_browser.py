@@ -3,8 +3,10 @@
 
 import http.server
 import importlib.util
+import shutil
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from memkd_edge.contents import read_series, read_student
+from memkd_edge.contents import read_series, read_streams, read_student
 from memkd_edge.pages.browser import browser_module
 from memkd_edge.pages.replay import as_pushed
 from memkd_edge.pages.run_page import write_run_page
-from memkd_edge.runs import Run
+from memkd_edge.runs import METADATA, Run
 from memkd_edge.streaming import StreamingClassifier
 from memkd_edge.verification.pipeline import quantized
 from memkd_edge.vocabulary import Arithmetic
@@ -114,6 +116,47 @@ def test_a_csv_of_one_s_own_is_decided_as_the_file_in_python_does(run: Run, brow
     assert status(browser).startswith("mine.csv: 400 samples;")
 
 
+def test_what_the_student_refuses_is_none_everywhere(run: Run, browser: Any, tmp_path: Path) -> None:
+    shutil.copytree(run.path, tmp_path / "refusing")
+    refusing = Run.open(tmp_path / "refusing")
+    refusing.write_text(METADATA, replace(run.metadata, refuse_below=0.5).to_json())
+    opened(browser, write_run_page(refusing).page.as_uri())
+    assert browser.execute_script("return memkdEdge.checkAll()")["different"] == 0
+    decisions = np.array(browser.execute_script("return Array.from(memkdEdge.recordings[0].decisions)"))
+    (reference,) = (y for _, y in read_streams(run))
+    judged = (reference >= 0) & (decisions != -1)
+    none = (decisions == -2)[judged].mean()
+    assert 0 < none < 1
+    options = browser.execute_script("return document.querySelector('[aria-label=Recording]').textContent")
+    assert options.endswith(f"{(decisions == reference)[judged].mean():.1%} right, {none:.1%} none".replace("%", " %"))
+    x = np.asarray(run.metadata.mean)[None].repeat(40, 0)
+    browser.execute_script("memkdEdge.take(arguments[0], 'mine.csv')", csv(run, x))
+    expected = deployed(refusing, tmp_path).stream(x.astype(np.float32)).decisions
+    shown = browser.execute_script("return Array.from(memkdEdge.recordings.at(-1).decisions)")
+    assert shown == expected.tolist()
+    assert -2 in shown
+    said = f"{(np.array(shown) == -2).mean():.1%}".replace("%", " %")
+    assert f"none {said}" in status(browser)
+
+
+def csv(run: Run, x: np.ndarray) -> str:
+    return "\n".join([",".join(run.metadata.channels), *(",".join(map(str, sample)) for sample in x)])
+
+
+def test_columns_may_have_units_quotes_and_separators_in_their_names(run: Run, browser: Any, tmp_path: Path) -> None:
+    shutil.copytree(run.path, tmp_path / "odd")
+    odd = Run.open(tmp_path / "odd")
+    channels = ('acc, "x"', *run.metadata.channels[1:])
+    odd.write_text(METADATA, replace(run.metadata, channels=channels).to_json())
+    opened(browser, write_run_page(odd).page.as_uri())
+    # As `memkd-edge record` writes it.
+    text = 'time,"acc, ""x"" [m/s2]",acc_y [m/s2],acc_z,gyro_z [rad/s],label\r\n0,1,2,3,4,"walk, fast"\r\n0.02,1,"2",3,4,rest\r\n'
+    browser.execute_script("memkdEdge.take(arguments[0], 'mine.csv')", text)
+    assert status(browser).startswith("mine.csv: 2 samples;")
+    assert browser.execute_script("return memkdEdge.recordings.at(-1).channels.map((one) => one[1])") == [1, 2, 3, 4]
+    assert 'Its first line: "acc, ""x""",acc_y,acc_z,gyro_z;' in browser.execute_script("return document.body.textContent")
+
+
 @pytest.mark.parametrize(
     ("text", "answer"),
     [
@@ -122,6 +165,8 @@ def test_a_csv_of_one_s_own_is_decided_as_the_file_in_python_does(run: Run, brow
         ("acc_x,acc_y,acc_z,gyro_z\n1,2,3\n", "mine.csv, line 2: gyro_z is missing, not a number"),
         ("acc_x,acc_y,acc_z,gyro_z\n1,2,<b>3</b>,4\n", 'mine.csv, line 2: acc_z is "<b>3</b>", not a number'),
         ("acc_x,acc_y,acc_z,gyro_z\n", "mine.csv: no samples."),
+        ("acc_x [g],acc_y,acc_z,gyro_z\n1,2,3,4\n", "mine.csv: acc_x is in g, and the model takes m/s2; convert it."),
+        ("", "mine.csv: no column acc_x"),
     ],
 )
 def test_a_wrong_csv_is_answered(run: Run, browser: Any, text: str, answer: str) -> None:
@@ -148,7 +193,13 @@ def test_motion_sensors_feed_the_student_where_the_browser_allows_them(run: Run,
             "const poll = () => { const text = document.querySelector('#player .now').textContent;"
             " if (text) done(text); else setTimeout(poll, 50); }; poll();"
         )
+        # Another thing to run ends them, else both would push into one student.
+        browser.execute_script("memkdEdge.checkAll(); document.querySelector('#player .now').textContent = ''")
+        silent = browser.execute_async_script(
+            "const done = arguments[0]; setTimeout(() => done(document.querySelector('#player .now').textContent), 300);"
+        )
         server.shutdown()
+    assert silent == ""
     assert all(label in shown for label in run.metadata.labels)
 
 

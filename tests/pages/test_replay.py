@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a page replays: worst moments, the part that fits into a page, hand-computed."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -43,6 +45,34 @@ def test_moments_are_the_stretches_of_wrong_decisions_longest_first() -> None:
 def test_accuracy_is_over_judged_samples() -> None:
     assert recording([0, -1, 1, 1], [0, 0, 1, 0]).accuracy == pytest.approx(2 / 3)
     assert recording([-1], [0]).accuracy == 1
+
+
+def test_what_is_refused_or_not_yet_decided_is_no_class() -> None:
+    one = recording([0, 0, 0, 0, 0, 0, -1], [-1, -1, 0, -2, 0, 1, -2])
+    assert one.accuracy == pytest.approx(2 / 4)  # before the first answer there is nothing to judge
+    assert one.refused == pytest.approx(1 / 4)
+    assert replayed(recording([0] * 9, [1, 1, 1, -2, -2, -2, 1, 1, 1])).moments == [Moment(0, 0, 3, 0, 1), Moment(0, 6, 9, 0, 1)]
+    assert recording([0, 0], [-1, -1]).accuracy == 1
+
+
+def test_series_end_where_they_end_and_window_ends_are_judged_by_the_series_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    def pieces(x: np.ndarray, reset: Reset, at_ends: bool) -> list[tuple[str, list[float], list[int]]]:
+        monkeypatch.setattr(replay, "read_streams", lambda _: [])
+        monkeypatch.setattr(replay, "read_series", lambda _: SimpleNamespace(x_test=x, y_test=np.array([2, 0, 1])))
+        run = SimpleNamespace(metadata=SimpleNamespace(reset=reset))
+        found = replay._held_out(run, at_ends=at_ends)  # type: ignore[arg-type]
+        return [(name, one[:, 0].tolist(), labels.tolist()) for name, one, labels in found]
+
+    x = np.arange(9, dtype=np.float32).reshape(3, 3, 1)
+    (joined,) = pieces(x, Reset.NEVER, True)
+    assert joined[1:] == ([*range(9)], [-1, -1, 2, 2, 2, 0, 0, 0, 1])
+    assert pieces(x, Reset.NEVER, False)[0][2] == [2, 2, 2, 0, 0, 0, 1, 1, 1]
+    x[1, 2] = np.nan
+    assert pieces(x, Reset.EVENT, False) == [
+        ("test series 1", [0, 1, 2], [2, 2, 2]),
+        ("test series 2", [3, 4], [0, 0]),
+        ("test series 3", [6, 7, 8], [1, 1, 1]),
+    ]
 
 
 def test_a_page_holds_the_worst_recordings_whole_and_cuts_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
