@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """distill: data set -> teacher -> population of students -> the kept student, as files of a run."""
 
+import os
 import shutil
 import time
 from dataclasses import replace
@@ -58,7 +59,7 @@ from memkd_edge.scores import (
     warm_up_samples,
 )
 from memkd_edge.threads import torch_threads
-from memkd_edge.vocabulary import Cell, Reset
+from memkd_edge.vocabulary import Cell, Decision, Reset
 
 AUTO = ("base", "kd", "fitnet", "memkd", "memkd-belief")
 AUTO_OF_RECORDINGS = ("base", "memkd", "memkd-belief")  # there kd and fitnet do not help, models/streams.md
@@ -126,6 +127,7 @@ def distill(
         _check_unequal(config, candidates, spec_of_teacher if teacher is None else teacher)
     size = spec_of_teacher.parameters if teacher is None else parameter_count(teacher)
     spec = student_spec(config, channels, classes, size)
+    _check_memory(spec_of_teacher, spec)
     progress = progress or Reporter()
     path = resume.path if resume is not None else run_path(run_root, name or _free_name(run_root, prepared.metadata.name))
     with alone(path, "trains", "--name"):
@@ -185,6 +187,10 @@ def _check_streams(config: DistillConfig, candidates: list[Candidate], metadata:
     Raises:
         UsageError: a method, student or teacher that does not; or a delay of windows.
     """
+    if metadata.decides != Decision.EVERY_SAMPLE:
+        for option, value in (("--refuse", config.refuse), ("--decision-delay", config.decision_delay)):
+            if value:
+                raise UsageError(f"{option} is for recordings that are learnt sample by sample, not for windows; leave it out")
     if metadata.reset != Reset.NEVER:
         return
     for name in dict.fromkeys(candidate.method for candidate in candidates):
@@ -197,6 +203,22 @@ def _check_streams(config: DistillConfig, candidates: list[Candidate], metadata:
         raise UsageError("a cnn student answers for whole windows and has no state; along streams take --student lstm or gru")
     if config.teacher_bidirectional:
         raise UsageError("a bidirectional teacher looks ahead to the end of a series, and streams have none")
+
+
+def _check_memory(teacher: ModelSpec, student: ModelSpec) -> None:
+    """Refuse models that this machine cannot hold in training: weights, gradients and two moments of each, float32.
+
+    Raises:
+        UsageError: a size out of reach.
+    """
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for option, spec in (("--teacher-hidden", teacher), ("--hidden", student)):
+        needed = 16 * spec.parameters
+        if needed > memory:
+            raise UsageError(
+                f"{option} {spec.hidden_size}: {spec.parameters:,} parameters take {needed / 2**30:,.0f} GiB in training, and "
+                f"this machine has {memory / 2**30:,.0f}; give less"
+            )
 
 
 def _check_unequal(config: DistillConfig, candidates: list[Candidate], teacher: ModelSpec | TeacherModel) -> None:

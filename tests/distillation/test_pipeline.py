@@ -163,6 +163,10 @@ def test_a_given_bidirectional_teacher_teaches_a_causal_student(config: DistillC
         ({"teacher_kind": "transformer"}, "--teacher-kind transformer: choose lstm or gru"),
         ({"hidden": 0, "compression": 1e6}, "out of reach"),
         ({"teacher": "nowhere.safetensors"}, "no model file"),
+        ({"hidden": 10**11}, r"--hidden 100000000000: .* parameters take .* GiB in training, and this machine has"),
+        ({"teacher_hidden": 10**9}, "--teacher-hidden 1000000000: .* give less"),
+        ({"refuse": 0.1}, "--refuse is for recordings that are learnt sample by sample"),
+        ({"decision_delay": 0.1, "reset": "never"}, "--decision-delay is for recordings"),
     ],
 )
 def test_impossible_options_are_refused_before_anything_is_written(
