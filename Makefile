@@ -122,7 +122,7 @@ mutants: setup test-tools ## Lines of the product broken one by one: which do th
 fuzz: setup ## Damaged input for everything that reads, as many as INPUTS says (10,000)
 	python -m tests.fuzz --inputs $(or $(INPUTS),10000) --seed $(or $(SEED),0)
 
-runtimes: $(foreach kind,tf tflite bare tools,$(VENV)-$(kind)/.installed) ## Environments of their own: TensorFlow, tflite-runtime, a bare Pi, the field's tools
+runtimes: $(foreach kind,tf tflite bare tools onnx,$(VENV)-$(kind)/.installed) ## Environments of their own: TensorFlow, tflite-runtime, a bare Pi, the field's tools
 
 $(VENV)-tf/.installed:
 	$(PYTHON) -m venv $(VENV)-tf
@@ -144,5 +144,10 @@ $(VENV)-tools/.installed:
 	$(VENV)-tools/bin/python -m pip install --quiet --disable-pip-version-check ai-edge-quantizer==0.10.0 ethos-u-vela==5.2.0
 	touch $@
 
+$(VENV)-onnx/.installed:
+	$(PYTHON) -m venv $(VENV)-onnx
+	$(VENV)-onnx/bin/python -m pip install --quiet --disable-pip-version-check onnx==1.23.2 onnxslim==0.1.98 openvino==2026.4.1
+	touch $@
+
 clean: ## Remove the virtual environment and caches, never a run
-	rm -rf $(VENV) $(VENV)-tf $(VENV)-tflite $(VENV)-bare $(VENV)-tools .pytest_cache .mypy_cache .ruff_cache build dist
+	rm -rf $(VENV) $(VENV)-tf $(VENV)-tflite $(VENV)-bare $(VENV)-tools $(VENV)-onnx .pytest_cache .mypy_cache .ruff_cache build dist
