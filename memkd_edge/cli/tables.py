@@ -169,8 +169,9 @@ def print_distillation(run: Run, metrics: Metrics) -> None:
 
 def methods_grid(rows: Sequence[MethodMetrics] | Sequence[RecordingMethodMetrics], measure: str, key: str) -> Grid:
     """Return every method with its figures. measure, key: what selected, in words and in the names of the rows' fields."""
+    searched = len(rows) > len({row.method for row in rows})
     grid = Grid(
-        "All methods (mean ± std over seeds); half way each went on with its best weight",
+        "All methods (mean ± std over seeds)" + ("; half way each went on with its best weight" if searched else ""),
         *("method", "weight", "seeds", f"validation {measure}", f"test {measure}", "test accuracy", ""),
         keys=2,
     )
