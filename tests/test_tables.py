@@ -105,7 +105,7 @@ def metrics(name="memkd-belief"):
 
 
 def a_run(name="GunPoint"):
-    described = SimpleNamespace(dataset=name, labels=(name, "b"), reset=Reset.EVENT, window_length=0)
+    described = SimpleNamespace(dataset=name, dataset_terms=name, labels=(name, "b"), reset=Reset.EVENT, window_length=0)
     return SimpleNamespace(path=f"runs/{name}", metadata=described)
 
 
