@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from memkd_edge.data.recording_loading import load_recordings, recordings_from_arrays, recordings_from_frame
     from memkd_edge.data.recording_split import leave_one_subject_out
     from memkd_edge.data.recordings import Recording, Recordings
+    from memkd_edge.errors import GateError, MemkdEdgeError, MissingToolError, UsageError
     from memkd_edge.exporting.pipeline import ExportReport
     from memkd_edge.formats.inspection import Inspection
     from memkd_edge.pages.run_page import RunPage
@@ -35,6 +36,7 @@ _PLACES = {
     "memkd_edge.data.recording_loading": ("load_recordings", "recordings_from_arrays", "recordings_from_frame"),
     "memkd_edge.data.recording_split": ("leave_one_subject_out",),
     "memkd_edge.data.recordings": ("Recording", "Recordings"),
+    "memkd_edge.errors": ("GateError", "MemkdEdgeError", "MissingToolError", "UsageError"),
     "memkd_edge.exporting.pipeline": ("ExportReport",),
     "memkd_edge.formats.inspection": ("Inspection",),
     "memkd_edge.ready_models": ("ReadyModel",),
@@ -54,13 +56,17 @@ __all__ = [
     "DeviceReport",
     "ExportReport",
     "Figure",
+    "GateError",
     "Inspection",
+    "MemkdEdgeError",
+    "MissingToolError",
     "ReadyModel",
     "Recording",
     "Recordings",
     "Run",
     "RunPage",
     "StreamingClassifier",
+    "UsageError",
     "VerifyReport",
     "__version__",
     "bench",

@@ -21,6 +21,7 @@ hundreds of times as fast.
 
 import os
 from math import exp, hypot, inf
+from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -126,7 +127,10 @@ class StreamingClassifier:
         Raises:
             UsageError: not C finite numbers.
         """
-        values = np.asarray(sample, np.float32)
+        try:
+            values = np.asarray(sample, np.float32)
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"a sample is {len(self._mean)} numbers: {error}") from error
         numbers = values.tolist()
         if values.shape != self._shape or not hypot(*numbers) < _LARGEST:
             values = self._checked(values)
@@ -165,7 +169,7 @@ class StreamingClassifier:
         Raises:
             UsageError: not C finite numbers each.
         """
-        values = self._checked_series(np.asarray(samples, np.float32), 2)
+        values = self._checked_series(samples, 2)
         if self._missing and len(values):
             self._fill()
         scores, decisions = [np.empty((0, len(self.labels)), np.float32)], [np.empty(0, np.int64)]
@@ -191,13 +195,13 @@ class StreamingClassifier:
         Raises:
             UsageError: not such series, values that are not finite, or series too short for the resampling front end.
         """
-        values = self._checked_series(np.asarray(windows, np.float32), 3)
+        values = self._checked_series(windows, 3)
         scores = np.empty((len(values), len(self.labels)), np.float32)
         at_once = max(1, CHUNK // max(1, values.shape[1]))
         for start in range(0, len(values), at_once):
             part = resample(_bounded(values[start : start + at_once]), self.metadata.resampling)
             if part.shape[1] == 0:
-                raise UsageError(f"series of {values.shape[1]} samples are too short for the model's resampling")
+                raise UsageError(f"series of {values.shape[1]} samples are too short for the model")
             last = self._model.run_each(self._model_input(part))[:, -1]
             scores[start : start + at_once] = _softmax(last, self._unit)
         return scores
@@ -217,10 +221,10 @@ class StreamingClassifier:
         the stream begins anew. Missing samples that are reported one after another are one gap.
 
         Raises:
-            UsageError: a negative number.
+            UsageError: a negative number, or no whole one.
         """
-        if samples < 0:
-            raise UsageError(f"a gap has 0 samples or more, not {samples}")
+        if not isinstance(samples, Integral) or samples < 0:
+            raise UsageError(f"a gap has a whole number of samples, 0 or more, not {samples!r}")
         if self._latest is None or samples > self._use.hold - self._missing:
             self.reset()
         else:
@@ -247,7 +251,7 @@ class StreamingClassifier:
         scores = self.stream(series).scores
         self.reset()
         if len(scores) == 0:
-            raise UsageError(f"a series of {len(np.asarray(series))} samples is too short for the model's resampling")
+            raise UsageError(f"a series of {len(np.asarray(series))} samples is too short for the model")
         last: NDArray[np.float32] = scores[-1]
         return last
 
@@ -356,8 +360,12 @@ class StreamingClassifier:
             raise UsageError(f"{channels[channel]} is {values[channel]}; hold the last good sample, or reset() after a gap")
         return _bounded(values)  # of no other consequence than what they saturate
 
-    def _checked_series(self, series: NDArray[np.float32], dimensions: int) -> NDArray[np.float32]:
+    def _checked_series(self, given: ArrayLike, dimensions: int) -> NDArray[np.float32]:
         """Return series [..., T, C] with that many dimensions; refuse what is none."""
+        try:
+            series = np.asarray(given, np.float32)
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"a series is an array of numbers: {error}") from error
         channels = self.metadata.channels
         if series.ndim != dimensions or series.shape[-1] != len(channels):
             wanted = "a series [T, C]" if dimensions == 2 else "series [N, T, C]"

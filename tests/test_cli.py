@@ -143,6 +143,15 @@ def test_ctrl_c_leaves_a_run_that_resumes(tmp_path):
     assert json.loads(resumed.stdout)["student"]["compression"] >= 5
 
 
+def test_what_does_not_fit_into_memory_ends_with_one_line(monkeypatch, capsys):
+    def too_large(*arguments):
+        raise MemoryError("Unable to allocate 200. TiB")
+
+    monkeypatch.setattr(ready_models, "open_run", too_large)
+    code, _, err = called(monkeypatch, capsys, "verify")
+    assert (code, err) == (1, "error: not enough memory (Unable to allocate 200. TiB); give smaller sizes or less data\n")
+
+
 @pytest.mark.parametrize("command", ["export", "bench", "verify"])
 def test_ctrl_c_is_answered_with_one_line_and_exit_130(command, monkeypatch, capsys):
     def interrupted(*arguments):

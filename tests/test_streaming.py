@@ -347,6 +347,16 @@ def test_series_that_are_none_are_refused_with_their_place(exported):
         classifier.stream(gap[1])
     with pytest.raises(UsageError, match=r"series \[N, T, C\] is expected; got shape \[30, 6\]"):
         classifier.classify(np.zeros((30, 6)))
+    for call in (classifier.stream, classifier.classify, classifier.push):
+        for nothing in ([[1, "x"]], [[1, 2], [3]], "abc", [1j] * 6):
+            with pytest.raises(UsageError, match="numbers: "):
+                call(nothing)  # type: ignore[operator]
+    for samples in (-1, 1.5, float("nan"), "x"):
+        with pytest.raises(UsageError, match="a gap has a whole number of samples, 0 or more, not"):
+            classifier.gap(samples)
+    classifier.gap(np.int64(2))
+    classifier.push(gap[0, 0])
+    classifier.reset()
     assert classifier.stream(np.zeros((0, 6))).scores.shape == (0, 4)
     assert classifier.classify(np.zeros((0, 30, 6))).shape == (0, 4)
 

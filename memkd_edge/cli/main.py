@@ -511,3 +511,6 @@ def main() -> None:
 
         typer.echo(f"error: {literal(str(error))}", err=True)
         sys.exit(error.exit_code)
+    except MemoryError as error:
+        typer.echo(f"error: not enough memory ({error}); give smaller sizes or less data", err=True)
+        sys.exit(1)

@@ -30,6 +30,7 @@ from memkd_edge.data.uniform_rate import evenly_spaced, resample_evenly, sample_
 from memkd_edge.errors import UsageError
 
 KEPT_WITHIN = 0.01  # of the rate: rows are then kept as they are, as no sensor's clock is better known
+HIGHEST_RATE = 100  # of the recordings', to which they are resampled
 RATES_WITHIN = 0.05  # recordings further apart than that are of different rates
 SHORTEST = 3  # samples of a stretch; a shorter one is dropped
 
@@ -124,7 +125,7 @@ def common_rate(timed: Sequence[Timed], options: DataConfig, note: Note) -> floa
     """Return the rate of the data set in Hz: as asked for, or that of the recordings, rounded.
 
     Raises:
-        UsageError: the recordings are of different rates, and none is asked for.
+        UsageError: the recordings are of different rates, and none is asked for; or one far above all of theirs.
     """
     rates = [one.rate_hz for one in timed]
     low, high = min(timed, key=lambda one: one.rate_hz), max(timed, key=lambda one: one.rate_hz)
@@ -135,6 +136,10 @@ def common_rate(timed: Sequence[Timed], options: DataConfig, note: Note) -> floa
         f"{low.rate_hz:.4g}" if high.rate_hz - low.rate_hz < 0.01 * low.rate_hz else f"{low.rate_hz:.4g} to {high.rate_hz:.4g}"
     )
     if options.rate:
+        if options.rate > HIGHEST_RATE * high.rate_hz:
+            raise UsageError(
+                f"--rate {options.rate:g}: the recordings have {found} rows a second; give at most {HIGHEST_RATE} times as many"
+            )
         note(f"rate: {options.rate:g} Hz as --rate says; the recordings have {found} rows a second")
         return options.rate
     if high.rate_hz > low.rate_hz * (1 + RATES_WITHIN):

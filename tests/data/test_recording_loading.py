@@ -155,6 +155,7 @@ def test_all_are_resampled_to_one_rate(tmp_path: Path) -> None:
     for number in (1, 2):
         write(tmp_path / f"s4_{number}.csv", lines(*signal(4, 400, 100.0)))
     assert "s4_1.csv: 100 rows a second, where" in refused(tmp_path)
+    assert "--rate 1e+12: the recordings have" in refused(tmp_path, rate=1e12)
     assert "give --rate HZ, at best 50" in refused(tmp_path)
     made = load(tmp_path, rate=50.0)
     stretch = next(one for one in made.train + made.test if one.name == "s4_1")
