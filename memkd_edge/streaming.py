@@ -19,9 +19,9 @@ Recordings that lie there whole go through `stream` and `classify`, which run th
 hundreds of times as fast.
 """
 
+import operator
 import os
 from math import exp, hypot, inf
-from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -223,7 +223,11 @@ class StreamingClassifier:
         Raises:
             UsageError: a negative number, or no whole one.
         """
-        if not isinstance(samples, Integral) or samples < 0:
+        try:
+            whole = operator.index(samples)
+        except TypeError:
+            whole = -1
+        if whole < 0:
             raise UsageError(f"a gap has a whole number of samples, 0 or more, not {samples!r}")
         if self._latest is None or samples > self._use.hold - self._missing:
             self.reset()
