@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ready-made students: the runs under models/, listed by `memkd-edge models` and opened wherever a run is asked for.
 
-A shipped run lacks two files: calibration.npz, the series of its data set, which are not ours to give, and teacher.safetensors,
-which is large. `open_run` copies it to the run root, where commands may write, and takes the series from the data set itself.
+A shipped run lacks two files: calibration.npz, the series of its data set, most of which are not ours to give, and
+teacher.safetensors, which is large. `open_run` copies it to the run root, where commands may write, and takes the series from the
+data set itself.
 """
+
+from __future__ import annotations
 
 import difflib
 import os
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from memkd_edge.assets import asset_dir
 from memkd_edge.contents import read_config
@@ -18,12 +21,18 @@ from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.file_formats import KEY, check_format
 from memkd_edge.parsing import json_object
 from memkd_edge.runs import FORMAT, SERIES, STUDENT, Run, find_run
-from memkd_edge.vocabulary import FigureKind
+from memkd_edge.vocabulary import FigureKind, Reset
+
+if TYPE_CHECKING:  # it takes a while to load, and listing models needs none of it
+    from memkd_edge.config import DistillConfig
+    from memkd_edge.data.dataset import Dataset
+    from memkd_edge.data.recordings import Recordings
+    from memkd_edge.metadata import Metadata
 
 PREFIX = "model:"
 FIGURES = "figures.json"
 KINDS = {
-    **dict.fromkeys(("accuracy", "accuracy_int8", "auc_prc", "auc_prc_int8", "bytes"), FigureKind.MEASURED),
+    **dict.fromkeys(("accuracy", "accuracy_int8", "f1_macro", "f1_macro_int8", "bytes"), FigureKind.MEASURED),
     **dict.fromkeys(("flash_bytes", "instructions"), FigureKind.EMULATED),
 }
 
@@ -32,20 +41,22 @@ KINDS = {
 class ReadyModel:
     """One line of models/figures.json.
 
-    Measured on the test series: accuracy and auc_prc of the float student, *_int8 of its integers with the int8 entry. bytes: of
-    each exported file, by its name's ending. Emulated-exact on a Cortex-M4: flash_bytes, and instructions a sample, of the
-    generated C with the int8 entry.
+    reset: what it is for; `never` a stream that nobody resets, `event` series that the caller starts. Measured on the test part:
+    accuracy and f1_macro of the float student, *_int8 of its integers with the int8 entry; of a stream its decisions at every
+    sample, of events one answer each. bytes: of each exported file, by its name's ending. Emulated-exact on a Cortex-M4:
+    flash_bytes, and instructions a sample, of the generated C with the int8 entry.
     """
 
     name: str
     dataset: str
     channels: int
     classes: int
+    reset: Reset
     compression: float
     accuracy: float
     accuracy_int8: float
-    auc_prc: float
-    auc_prc_int8: float
+    f1_macro: float
+    f1_macro_int8: float
     bytes: dict[str, int]
     flash_bytes: float
     instructions: float
@@ -61,7 +72,7 @@ def ready_models() -> list[ReadyModel]:
     try:
         record = json_object(path.read_bytes())
         check_format(record.get(KEY, 1), FORMAT, path)
-        return [ReadyModel(**row) for row in record["models"]]
+        return [ReadyModel(**row | {"reset": Reset(row["reset"])}) for row in record["models"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise MemkdEdgeError(f"{path}: no readable figures ({error}); install memkd-edge again") from error
 
@@ -139,23 +150,40 @@ def _copy(shipped: Run, place: Path, series: dict[str, Any]) -> None:
 
 def _series(shipped: Run) -> dict[str, Any]:
     """Return the series that a run keeps, from the data set that the shipped run was trained on."""
-    from memkd_edge.data.labels import label_text
-    from memkd_edge.data.prepare import prepare
-    from memkd_edge.data.registry import load_dataset
+    from memkd_edge.data.loading import load_data
+    from memkd_edge.data.recordings import Recordings
 
     config = read_config(shipped)
     name, what = shipped.path.name, "series of its data set, which are not shipped, are needed to quantise and to verify it"
     still = f"The files in {shipped.path / 'export'} work without; `memkd-edge verify FILE` tries them on random series"
     try:
-        dataset = load_dataset(config.dataset, data_root=config.data_root, groups=config.groups)
+        data, _ = load_data(config, note=lambda text: None)
     except MemkdEdgeError as error:
         raise MemkdEdgeError(f"{PREFIX}{name}: {what}: {error}. {still}") from error
-    if dataset.labels == tuple(label_text(label, name) for label in shipped.metadata.labels):
-        dataset = replace(dataset, labels=shipped.metadata.labels)  # class numbers may be spelt `1.0` in the model
-    prepared = prepare(dataset, config)
-    if prepared.metadata.dataset_sha256 != shipped.metadata.dataset_sha256:
+    metadata, kept = _of_recordings(data, config) if isinstance(data, Recordings) else _of_windows(data, config, shipped)
+    if metadata.dataset_sha256 != shipped.metadata.dataset_sha256:
         raise MemkdEdgeError(
-            f"{PREFIX}{name}: {what}, and {dataset.source or config.dataset} holds other series or labels than those it was "
+            f"{PREFIX}{name}: {what}, and {data.source or config.dataset} holds other series or labels than those it was "
             f"trained on; {shipped.path / 'README.md'} says where they come from. {still}"
         )
-    return prepared.kept_series()
+    return kept
+
+
+def _of_recordings(recordings: Recordings, config: DistillConfig) -> tuple[Metadata, dict[str, Any]]:
+    from memkd_edge.data.prepare_recordings import prepare_recordings
+    from memkd_edge.distillation.streams import chunk_steps
+
+    prepared = prepare_recordings(recordings, config)
+    learnt = sum(len(y) for _, y in (*prepared.train, *prepared.unlabelled))
+    return prepared.metadata, prepared.kept_series(chunk_steps(recordings.sample_rate_hz, learnt))
+
+
+def _of_windows(dataset: Dataset, config: DistillConfig, shipped: Run) -> tuple[Metadata, dict[str, Any]]:
+    from memkd_edge.data.labels import label_text
+    from memkd_edge.data.prepare import prepare
+
+    labels = shipped.metadata.labels
+    if dataset.labels == tuple(label_text(label, shipped.path.name) for label in labels):
+        dataset = replace(dataset, labels=labels)  # class numbers may be spelt `1.0` in the model
+    prepared = prepare(dataset, config)
+    return prepared.metadata, prepared.kept_series()

@@ -147,6 +147,11 @@ class StreamSeries:
             carried[:] = [one.detach() for one in ended]
 
 
+def chunk_steps(rate_hz: float, length: int) -> int:
+    """Return the steps of a chunk of recordings of `length` samples in all."""
+    return min(max(round(CHUNK_S * rate_hz), FEWEST_STEPS), MOST_STEPS, length)
+
+
 def recorded(
     stretches: Sequence[tuple[NDArray[np.float32], NDArray[np.int64], bool]],
     rate_hz: float,
@@ -163,15 +168,13 @@ def recorded(
     delay = round(delay_s * rate_hz)
     labels = [np.concatenate([np.full(min(delay, len(y)), -1), y[: max(len(y) - delay, 0)]]) for _, y, _ in stretches]
     taught = [(late >= 0) | everywhere for late, (_, _, everywhere) in zip(labels, stretches, strict=True)]
-    length = sum(len(y) for y in labels)
-    wanted = min(max(round(CHUNK_S * rate_hz), FEWEST_STEPS), MOST_STEPS)
     return StreamSeries(
         torch.from_numpy(np.concatenate([x for x, _, _ in stretches])).to(device),
         torch.from_numpy(np.concatenate(labels).astype(np.int64)).to(device),
         torch.from_numpy(np.concatenate(taught)).to(device),
         (tuple(len(y) for y in labels),),
         grain=1,
-        chunk=min(wanted, length),
+        chunk=chunk_steps(rate_hz, sum(len(y) for y in labels)),
         memory=START_MEMORY,
         class_weight=class_weight,
     )

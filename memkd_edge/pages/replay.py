@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from memkd_edge.nets.classifier import Classifier
 
 FULL = 32767  # of an int16 signal
-BUDGET_BYTES = 1_400_000  # of signals and scores in a page; base64 makes a third more of it
+BUDGET_BYTES = 1_400_000  # of signals and scores in a page, unless told otherwise; base64 makes a third more of it
 SHORTEST_WRONG_S = 0.1  # a shorter stretch of wrong decisions is not listed
 SHORTEST_WRONG = 3  # samples, where the rate is not known
 MOMENTS = 12
@@ -129,12 +129,13 @@ def as_pushed(metadata: Metadata) -> Metadata:
     )
 
 
-def replayed(run: Run, model: QuantizedClassifier, *, noise: bool = False) -> Replay:
+def replayed(run: Run, model: QuantizedClassifier, *, noise: bool = False, budget: int = BUDGET_BYTES) -> Replay:
     """Return the run's held-out recordings with the decisions of its student as integers with int16 samples, and of its teacher.
 
     Args:
         model: the integer model of the run's student, for normalised samples.
         noise: replay seeded noise instead, without labels.
+        budget: bytes of signals and scores that a page may hold.
 
     Raises:
         MemkdEdgeError: the run's files are damaged.
@@ -157,7 +158,7 @@ def replayed(run: Run, model: QuantizedClassifier, *, noise: bool = False) -> Re
         file.write_bytes(write_tflite(model, metadata, interface=Arithmetic.INT16X8))
         student = StreamingClassifier(file)
         recordings = [_answered(student, teacher, name, x, y, scale) for name, x, y in physical]
-    shown = _within_budget(sorted(recordings, key=lambda one: one.accuracy))
+    shown = _within_budget(sorted(recordings, key=lambda one: one.accuracy), budget)
     return Replay(metadata, scale, tuple(shown), len(recordings), noise)
 
 
@@ -207,9 +208,9 @@ def _teacher_decisions(teacher: Classifier, x: NDArray[np.float32]) -> NDArray[n
     return decisions
 
 
-def _within_budget(recordings: list[Recording]) -> list[Recording]:
+def _within_budget(recordings: list[Recording], budget: int) -> list[Recording]:
     """Return the first recordings that fit into a page; the last of them is cut to what is left of it."""
-    kept, left = [], BUDGET_BYTES
+    kept, left = [], budget
     for one in recordings:
         count = min(len(one.counts), left // (2 * one.counts.shape[1] + one.scores.shape[1]))
         if count == 0:

@@ -9,7 +9,7 @@ from memkd_edge.errors import MissingToolError, UsageError
 from memkd_edge.nets.classifier import GruClassifier, LstmClassifier
 from memkd_edge.pages.browser import browser_module
 from memkd_edge.pages.page import FIGURES, to_html, to_markdown
-from memkd_edge.pages.replay import as_pushed, replayed
+from memkd_edge.pages.replay import BUDGET_BYTES, as_pushed, replayed
 from memkd_edge.pages.run_document import found_by, run_document
 from memkd_edge.runs import Run
 from memkd_edge.verification.pipeline import quantized
@@ -27,12 +27,13 @@ class RunPage:
     without_module: str
 
 
-def write_run_page(run: Run, *, recordings: bool = True, figures: bool = False) -> RunPage:
+def write_run_page(run: Run, *, recordings: bool = True, figures: bool = False, budget: int = BUDGET_BYTES) -> RunPage:
     """Write <run>/report.html and <run>/report.md, in place of earlier ones.
 
     Args:
         recordings: put held-out recordings into the page; without them it replays seeded noise.
         figures: also write <run>/figures/*.svg and *.png, for papers.
+        budget: bytes of recordings in the page, before base64.
 
     Raises:
         UsageError: the run's student has no integer form.
@@ -44,7 +45,7 @@ def write_run_page(run: Run, *, recordings: bool = True, figures: bool = False) 
     found = found_by(run)  # first: what is missing is said before the work
     metadata = as_pushed(run.metadata)
     model = quantized(student, metadata, read_series(run).x_calibration, tuned=False)
-    replay = replayed(run, model, noise=not recordings)
+    replay = replayed(run, model, noise=not recordings, budget=budget)
     module, without = None, ""
     try:
         module = browser_module(model, metadata)

@@ -37,7 +37,7 @@ from memkd_edge.writers.tflite import write_tflite
 
 NAME = "watch"
 STAND_INS = Path(__file__).parent / "stand_ins"
-MODEL = "spsw_smartwatch"
+MODEL = "spsw"
 CONTRACTS = {
     "never": {
         "reset": Reset.NEVER,

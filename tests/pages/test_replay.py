@@ -75,9 +75,9 @@ def test_series_end_where_they_end_and_window_ends_are_judged_by_the_series_befo
     ]
 
 
-def test_a_page_holds_the_worst_recordings_whole_and_cuts_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay, "BUDGET_BYTES", 7 * 10)  # seven bytes a sample: two of each channel, one of each score
-    kept = replay._within_budget([recording([0] * 6, [0] * 6), recording([1] * 6, [1] * 6, "two"), recording([2], [2], "three")])
+def test_a_page_holds_the_worst_recordings_whole_and_cuts_the_last() -> None:
+    some = [recording([0] * 6, [0] * 6), recording([1] * 6, [1] * 6, "two"), recording([2], [2], "three")]
+    kept = replay._within_budget(some, 7 * 10)  # seven bytes a sample: two of each channel, one of each score
     assert [(one.name, len(one.counts), len(one.decisions)) for one in kept] == [
         ("one", 6, 6),
         ("two, its first 4 samples", 4, 4),

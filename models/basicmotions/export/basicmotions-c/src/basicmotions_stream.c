@@ -17,7 +17,6 @@ void basicmotions_begin(basicmotions_stream_t *stream) {
     stream->missing = 0;
     stream->held = 0;
     stream->seen = 0;
-    stream->second = 0;
 }
 
 void basicmotions_gap(basicmotions_stream_t *stream, uint32_t samples) {
@@ -36,23 +35,9 @@ int basicmotions_decide_i8(int held, const int8_t logits[BASICMOTIONS_CLASSES]) 
 /* One sample, given or held. */
 static void advance_i8(basicmotions_stream_t *stream, const int8_t x[BASICMOTIONS_CHANNELS]) {
     int8_t logits[BASICMOTIONS_CLASSES];
-    const int older = stream->second != 0 && stream->place < BASICMOTIONS_WINDOW / 2 ? 1 : 0;
-    if (stream->place == 0) {
-        basicmotions_reset(&stream->lanes[0]);
-    } else if (stream->place == BASICMOTIONS_WINDOW / 2) {
-        basicmotions_reset(&stream->lanes[1]);
-        stream->second = 1;
-    }
-    if (stream->second != 0) {
-        basicmotions_step_i8(&stream->lanes[1 - older], x, logits);
-    }
-    basicmotions_step_i8(&stream->lanes[older], x, logits); /* its logits count */
-    stream->place++;
-    const int decides = stream->second != 0 || stream->place >= BASICMOTIONS_WINDOW / 2;
-    if (stream->place == BASICMOTIONS_WINDOW) {
-        stream->place = 0;
-    }
-    if (!decides) {
+    basicmotions_step_i8(stream->lanes, x, logits);
+    if (stream->place < BASICMOTIONS_NOT_YET) {
+        stream->place++;
         return;
     }
     stream->held = (int16_t)(basicmotions_decide_i8(stream->held - 1, logits) + 1);
@@ -78,23 +63,9 @@ int basicmotions_decide_i16(int held, const int16_t logits[BASICMOTIONS_CLASSES]
 /* One sample, given or held. */
 static void advance_i16(basicmotions_stream_t *stream, const int16_t x[BASICMOTIONS_CHANNELS]) {
     int16_t logits[BASICMOTIONS_CLASSES];
-    const int older = stream->second != 0 && stream->place < BASICMOTIONS_WINDOW / 2 ? 1 : 0;
-    if (stream->place == 0) {
-        basicmotions_reset(&stream->lanes[0]);
-    } else if (stream->place == BASICMOTIONS_WINDOW / 2) {
-        basicmotions_reset(&stream->lanes[1]);
-        stream->second = 1;
-    }
-    if (stream->second != 0) {
-        basicmotions_step_i16(&stream->lanes[1 - older], x, logits);
-    }
-    basicmotions_step_i16(&stream->lanes[older], x, logits); /* its logits count */
-    stream->place++;
-    const int decides = stream->second != 0 || stream->place >= BASICMOTIONS_WINDOW / 2;
-    if (stream->place == BASICMOTIONS_WINDOW) {
-        stream->place = 0;
-    }
-    if (!decides) {
+    basicmotions_step_i16(stream->lanes, x, logits);
+    if (stream->place < BASICMOTIONS_NOT_YET) {
+        stream->place++;
         return;
     }
     stream->held = (int16_t)(basicmotions_decide_i16(stream->held - 1, logits) + 1);
@@ -120,23 +91,9 @@ int basicmotions_decide_f32(int held, const float logits[BASICMOTIONS_CLASSES]) 
 /* One sample, given or held. */
 static void advance_f32(basicmotions_stream_t *stream, const float x[BASICMOTIONS_CHANNELS]) {
     float logits[BASICMOTIONS_CLASSES];
-    const int older = stream->second != 0 && stream->place < BASICMOTIONS_WINDOW / 2 ? 1 : 0;
-    if (stream->place == 0) {
-        basicmotions_reset(&stream->lanes[0]);
-    } else if (stream->place == BASICMOTIONS_WINDOW / 2) {
-        basicmotions_reset(&stream->lanes[1]);
-        stream->second = 1;
-    }
-    if (stream->second != 0) {
-        basicmotions_step_f32(&stream->lanes[1 - older], x, logits);
-    }
-    basicmotions_step_f32(&stream->lanes[older], x, logits); /* its logits count */
-    stream->place++;
-    const int decides = stream->second != 0 || stream->place >= BASICMOTIONS_WINDOW / 2;
-    if (stream->place == BASICMOTIONS_WINDOW) {
-        stream->place = 0;
-    }
-    if (!decides) {
+    basicmotions_step_f32(stream->lanes, x, logits);
+    if (stream->place < BASICMOTIONS_NOT_YET) {
+        stream->place++;
         return;
     }
     stream->held = (int16_t)(basicmotions_decide_f32(stream->held - 1, logits) + 1);
@@ -159,5 +116,15 @@ void basicmotions_stream_save(const basicmotions_stream_t *stream, uint8_t saved
 }
 
 int basicmotions_stream_load(basicmotions_stream_t *stream, const uint8_t saved[BASICMOTIONS_STREAM_SAVE_BYTES]) {
-    return memkd_load(stream, (uint32_t)sizeof *stream, BASICMOTIONS_STREAM_ID, saved);
+    basicmotions_stream_t loaded;
+    const int result = memkd_load(&loaded, (uint32_t)sizeof loaded, BASICMOTIONS_STREAM_ID, saved);
+    if (result != 0) {
+        return result;
+    }
+    /* RAM that was damaged before the save has a right checksum. */
+    if (loaded.missing > BASICMOTIONS_HOLD_SAMPLES || loaded.held < 0 || loaded.held > BASICMOTIONS_CLASSES) {
+        return BASICMOTIONS_LOAD_DAMAGED;
+    }
+    *stream = loaded;
+    return BASICMOTIONS_LOAD_OK;
 }

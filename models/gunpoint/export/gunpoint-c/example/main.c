@@ -17,6 +17,29 @@ static uint32_t read_sensor(float x[GUNPOINT_CHANNELS]) {
     return 0;
 }
 
+/* TO FILL IN: 1 if the latest sample is the first of an event, as a button or a threshold says. This stub says so every 150 samples. */
+static int event_starts(void) {
+    static uint32_t samples = 0;
+    return samples++ % 150u == 0;
+}
+
+static gunpoint_monitor_t monitor;
+static gunpoint_reading_t readings[GUNPOINT_CHANNELS];
+
+/* The signal is unlike the training signal. */
+static void say_what_is_odd(int odd) {
+    static const char *const names[] = GUNPOINT_CHANNEL_NAMES;
+    for (int j = 0; j < GUNPOINT_CHANNELS; j++) {
+        if (readings[j].odd != 0) {
+            printf("%s: mean %ld, deviation %ld (1/1024 of training's deviation), %u of %u samples at the rails: check axis, sign, unit\n",
+                   names[j], (long)readings[j].mean, (long)readings[j].deviation, (unsigned)readings[j].rails, (unsigned)GUNPOINT_MONITOR_SAMPLES);
+        }
+    }
+    if ((odd & GUNPOINT_ODD_PACE) != 0) {
+        printf("the signal changes faster or slower than in training: check the sample rate\n");
+    }
+}
+
 int main(void) {
     const int wrong = gunpoint_selftest() + gunpoint_selftest_f32();
     if (wrong != 0) {
@@ -31,11 +54,19 @@ int main(void) {
     for (uint32_t left = GUNPOINT_NOT_YET + 10; left > 0; left--) { /* firmware: for (;;) */
         float sample[GUNPOINT_CHANNELS];
         gunpoint_gap(&stream, read_sensor(sample));
+        if (event_starts()) {
+            gunpoint_begin(&stream);
+            before = -1;
+        }
         const int decision = gunpoint_push_f32(&stream, sample);
         if (decision >= 0 && decision != before) { /* -1: not yet */
             printf("%s\n", gunpoint_labels[decision]);
         }
         before = decision;
+        const int odd = gunpoint_monitor_f32(&monitor, sample, readings);
+        if (odd > 0) {
+            say_what_is_odd(odd);
+        }
     }
     return 0;
 }

@@ -22,12 +22,12 @@
  * Channels: 0 channel 0 (unit unknown).
  *
  * What this model is for, which begin, push and gap see to:
- *   It was trained on windows of 150 samples, so two states run half a window apart, each begins anew after a window, and the older one decides.
- *   It decides at every sample after the first 74 samples.
+ *   It was trained on series that an event starts: the program begins a series where one starts.
+ *   It decides at every sample after the first 137 samples.
  *   A gap of up to 8 samples is filled with the last one; after a longer one the stream begins anew.
  *
  * Resets, gaps, several instances, interrupts, lost and late samples, saved states:
- * - Call begin once, and where an unrelated signal begins: another wearer, another place of the sensor. All other resets are push's.
+ * - Call begin once, and where each event starts. All other resets are push's.
  * - A lost sample: gap(stream, 1), then push the next. A sample that comes late is lost: never push out of order. Push each
  *   sample once, evenly spaced; a repeated or skipped one without gap changes what the model sees of time.
  * - gap costs nothing; the push after it takes the time of up to GUNPOINT_HOLD_SAMPLES more.
@@ -37,7 +37,7 @@
  * - A stream saved before a sleep goes on afterwards only if no more than GUNPOINT_HOLD_SAMPLES samples were missed: load, then gap.
  *   A save is good for this model, this layout of memory (GUNPOINT_LAYOUT_VERSION) and the same kind of device; load says if not.
  *
- * Build gunpoint.c, gunpoint_stream.c, memkd_state.c and memkd_lstm.c with any C99 or C++ compiler. Nothing is allocated, there are
+ * Build gunpoint.c, gunpoint_stream.c, gunpoint_monitor.c, memkd_state.c and memkd_lstm.c with any C99 or C++ compiler. Nothing is allocated, there are
  * no variables but yours. Several models in one program share the memkd_ files.
  * int may have 16 bits. Floating point is used in the functions whose names end in _f32 only; -ffast-math and the x87 may
  * change their last bit, never the integer functions. -DMEMKD_SMALL for all these files
@@ -59,14 +59,13 @@ extern "C" {
 #define GUNPOINT_LAYERS 1
 #define GUNPOINT_STATE_BYTES 32
 #define GUNPOINT_SAVE_BYTES 44 /* of a saved state */
-#define GUNPOINT_STREAM_BYTES 80 /* of a stream, where a uint32_t is aligned to 4 */
-#define GUNPOINT_LANES 2 /* states that a stream runs side by side */
+#define GUNPOINT_STREAM_BYTES 48 /* of a stream, where a uint32_t is aligned to 4 */
+#define GUNPOINT_LANES 1 /* states that a stream runs side by side */
 
 /* The signal. */
 #define GUNPOINT_SAMPLE_RATE_HZ 0.0f /* unknown */
-#define GUNPOINT_WARM_UP 137 /* samples after a reset until the decision is final; 0: not measured */
-#define GUNPOINT_NOT_YET 74 /* samples after the beginning that push answers with -1 */
-#define GUNPOINT_WINDOW 150 /* samples */
+#define GUNPOINT_WARM_UP 137 /* samples after a reset until decisions are final; 0: not measured */
+#define GUNPOINT_NOT_YET 137 /* samples after the beginning that push answers with -1 */
 #define GUNPOINT_HOLD_SAMPLES 8 /* the longest gap that the last sample fills */
 #define GUNPOINT_CHANNEL_NAMES { "channel 0" }
 #define GUNPOINT_UNITS { "" } /* "": unknown */
@@ -85,6 +84,7 @@ extern "C" {
 #define GUNPOINT_MARGIN_I8 0
 #define GUNPOINT_MARGIN_I16 0
 #define GUNPOINT_MARGIN_F32 (((float)GUNPOINT_MARGIN_I16 + 0.5f) * GUNPOINT_LOGIT_SCALE_I16)
+#define GUNPOINT_NONE (-2) /* what push answers then, which this model never does */
 
 /* Provenance. */
 #define GUNPOINT_VERSION "0.1.0"
@@ -92,7 +92,7 @@ extern "C" {
 #define GUNPOINT_DATASET "GunPoint"
 #define GUNPOINT_DATASET_SHA256 "5b784bec910bce0e725f560d05ffe75d29bded432c51fd850ec59c235c3d52d2"
 #define GUNPOINT_MODEL_ID 0x61E40B7Cu /* a saved state is valid for this model only */
-#define GUNPOINT_STREAM_ID 0x9970C351u /* a saved stream is valid for this model and its use only */
+#define GUNPOINT_STREAM_ID 0x644F99A7u /* a saved stream is valid for this model and its use only */
 #define GUNPOINT_LAYOUT_VERSION 1 /* of saved states and streams */
 
 /* Class names, in the order of the logits. */
@@ -112,18 +112,17 @@ typedef struct {
         int16_t i16[GUNPOINT_CHANNELS];
         float f32[GUNPOINT_CHANNELS];
     } last; /* sample */
-    uint32_t place; /* in the window */
+    uint32_t place; /* in the window, or samples so far up to GUNPOINT_NOT_YET */
     uint32_t missing; /* samples of a gap that the next push fills */
     int16_t held;     /* class + 1; 0: not yet */
     uint8_t seen;     /* 1: `last` holds a sample */
-    uint8_t second; /* 1: the other state runs, too */
 } gunpoint_stream_t;
 
 #define GUNPOINT_STREAM_SAVE_BYTES (sizeof(gunpoint_stream_t) + 12u) /* of a saved stream */
 
 /* ---- a live signal ---- */
 
-/* Begin: the next sample is the first of an unrelated signal. */
+/* Begin: the next sample is the first of a series. */
 void gunpoint_begin(gunpoint_stream_t *stream);
 
 /*
@@ -149,6 +148,47 @@ int gunpoint_decide_f32(int held, const float logits[GUNPOINT_CLASSES]);
 /* Save a stream before a sleep that loses RAM, and load it; results as of gunpoint_state_load. */
 void gunpoint_stream_save(const gunpoint_stream_t *stream, uint8_t saved[GUNPOINT_STREAM_SAVE_BYTES]);
 int gunpoint_stream_load(gunpoint_stream_t *stream, const uint8_t saved[GUNPOINT_STREAM_SAVE_BYTES]);
+
+/* ---- is it the signal that the model was trained on? Optional: what is not called is not linked ---- */
+
+#define GUNPOINT_MONITOR_SAMPLES 2048u /* of one reading */
+
+/* In what a signal is unlike the training signal; check axes, signs, units and the sample rate. */
+enum {
+    GUNPOINT_ODD_RAILS = 1,     /* more than one sample in 64 at either end of the range */
+    GUNPOINT_ODD_MEAN = 2,
+    GUNPOINT_ODD_DEVIATION = 4,
+    GUNPOINT_ODD_PACE = 8 /* all channels together change faster or slower */
+};
+
+/* A reading of one channel, in 1/1024 of the training signal's standard deviation. */
+typedef struct {
+    int32_t mean;      /* how far from the training signal's mean */
+    int32_t deviation; /* standard */
+    int32_t change;    /* root mean square of the change from sample to sample */
+    uint16_t rails;    /* samples at either end of the range */
+    uint16_t odd;      /* GUNPOINT_ODD_ flags of this channel */
+} gunpoint_reading_t;
+
+/* The memory of one monitor. All zero is a valid one, as begin leaves it. */
+typedef struct {
+    uint64_t squares[GUNPOINT_CHANNELS], changes[GUNPOINT_CHANNELS];
+    int32_t sum[GUNPOINT_CHANNELS], last[GUNPOINT_CHANNELS];
+    uint16_t rails[GUNPOINT_CHANNELS], samples;
+    uint8_t begun;
+} gunpoint_monitor_t;
+
+/* Forget the signal so far. */
+void gunpoint_monitor_begin(gunpoint_monitor_t *monitor);
+
+/*
+ * Watch one sample, the same as pushed; keep to one entry. After every 2048 samples a reading of each channel is written
+ * and GUNPOINT_ODD_ flags are returned, of all channels together: 0 for a signal like the training signal. Otherwise -1 is
+ * returned and nothing is written.
+ */
+int gunpoint_monitor_i16(gunpoint_monitor_t *monitor, const int16_t x[GUNPOINT_CHANNELS], gunpoint_reading_t readings[GUNPOINT_CHANNELS]);
+int gunpoint_monitor_i8(gunpoint_monitor_t *monitor, const int8_t x[GUNPOINT_CHANNELS], gunpoint_reading_t readings[GUNPOINT_CHANNELS]);
+int gunpoint_monitor_f32(gunpoint_monitor_t *monitor, const float x[GUNPOINT_CHANNELS], gunpoint_reading_t readings[GUNPOINT_CHANNELS]);
 
 /* ---- the model alone: no contract, the caller resets, reads and decides ---- */
 
@@ -189,7 +229,7 @@ enum {
     GUNPOINT_LOAD_OK = 0,
     GUNPOINT_LOAD_FORMAT = -1, /* no saved state, or of another format version */
     GUNPOINT_LOAD_MODEL = -2,  /* of another model */
-    GUNPOINT_LOAD_DAMAGED = -3 /* the checksum does not match */
+    GUNPOINT_LOAD_DAMAGED = -3 /* the checksum does not match, or places in it cannot be */
 };
 
 /* Save a state before a sleep that loses RAM. */

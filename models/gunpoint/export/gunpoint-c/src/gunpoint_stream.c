@@ -17,7 +17,6 @@ void gunpoint_begin(gunpoint_stream_t *stream) {
     stream->missing = 0;
     stream->held = 0;
     stream->seen = 0;
-    stream->second = 0;
 }
 
 void gunpoint_gap(gunpoint_stream_t *stream, uint32_t samples) {
@@ -36,23 +35,9 @@ int gunpoint_decide_i8(int held, const int8_t logits[GUNPOINT_CLASSES]) {
 /* One sample, given or held. */
 static void advance_i8(gunpoint_stream_t *stream, const int8_t x[GUNPOINT_CHANNELS]) {
     int8_t logits[GUNPOINT_CLASSES];
-    const int older = stream->second != 0 && stream->place < GUNPOINT_WINDOW / 2 ? 1 : 0;
-    if (stream->place == 0) {
-        gunpoint_reset(&stream->lanes[0]);
-    } else if (stream->place == GUNPOINT_WINDOW / 2) {
-        gunpoint_reset(&stream->lanes[1]);
-        stream->second = 1;
-    }
-    if (stream->second != 0) {
-        gunpoint_step_i8(&stream->lanes[1 - older], x, logits);
-    }
-    gunpoint_step_i8(&stream->lanes[older], x, logits); /* its logits count */
-    stream->place++;
-    const int decides = stream->second != 0 || stream->place >= GUNPOINT_WINDOW / 2;
-    if (stream->place == GUNPOINT_WINDOW) {
-        stream->place = 0;
-    }
-    if (!decides) {
+    gunpoint_step_i8(stream->lanes, x, logits);
+    if (stream->place < GUNPOINT_NOT_YET) {
+        stream->place++;
         return;
     }
     stream->held = (int16_t)(gunpoint_decide_i8(stream->held - 1, logits) + 1);
@@ -78,23 +63,9 @@ int gunpoint_decide_i16(int held, const int16_t logits[GUNPOINT_CLASSES]) {
 /* One sample, given or held. */
 static void advance_i16(gunpoint_stream_t *stream, const int16_t x[GUNPOINT_CHANNELS]) {
     int16_t logits[GUNPOINT_CLASSES];
-    const int older = stream->second != 0 && stream->place < GUNPOINT_WINDOW / 2 ? 1 : 0;
-    if (stream->place == 0) {
-        gunpoint_reset(&stream->lanes[0]);
-    } else if (stream->place == GUNPOINT_WINDOW / 2) {
-        gunpoint_reset(&stream->lanes[1]);
-        stream->second = 1;
-    }
-    if (stream->second != 0) {
-        gunpoint_step_i16(&stream->lanes[1 - older], x, logits);
-    }
-    gunpoint_step_i16(&stream->lanes[older], x, logits); /* its logits count */
-    stream->place++;
-    const int decides = stream->second != 0 || stream->place >= GUNPOINT_WINDOW / 2;
-    if (stream->place == GUNPOINT_WINDOW) {
-        stream->place = 0;
-    }
-    if (!decides) {
+    gunpoint_step_i16(stream->lanes, x, logits);
+    if (stream->place < GUNPOINT_NOT_YET) {
+        stream->place++;
         return;
     }
     stream->held = (int16_t)(gunpoint_decide_i16(stream->held - 1, logits) + 1);
@@ -120,23 +91,9 @@ int gunpoint_decide_f32(int held, const float logits[GUNPOINT_CLASSES]) {
 /* One sample, given or held. */
 static void advance_f32(gunpoint_stream_t *stream, const float x[GUNPOINT_CHANNELS]) {
     float logits[GUNPOINT_CLASSES];
-    const int older = stream->second != 0 && stream->place < GUNPOINT_WINDOW / 2 ? 1 : 0;
-    if (stream->place == 0) {
-        gunpoint_reset(&stream->lanes[0]);
-    } else if (stream->place == GUNPOINT_WINDOW / 2) {
-        gunpoint_reset(&stream->lanes[1]);
-        stream->second = 1;
-    }
-    if (stream->second != 0) {
-        gunpoint_step_f32(&stream->lanes[1 - older], x, logits);
-    }
-    gunpoint_step_f32(&stream->lanes[older], x, logits); /* its logits count */
-    stream->place++;
-    const int decides = stream->second != 0 || stream->place >= GUNPOINT_WINDOW / 2;
-    if (stream->place == GUNPOINT_WINDOW) {
-        stream->place = 0;
-    }
-    if (!decides) {
+    gunpoint_step_f32(stream->lanes, x, logits);
+    if (stream->place < GUNPOINT_NOT_YET) {
+        stream->place++;
         return;
     }
     stream->held = (int16_t)(gunpoint_decide_f32(stream->held - 1, logits) + 1);
@@ -159,5 +116,15 @@ void gunpoint_stream_save(const gunpoint_stream_t *stream, uint8_t saved[GUNPOIN
 }
 
 int gunpoint_stream_load(gunpoint_stream_t *stream, const uint8_t saved[GUNPOINT_STREAM_SAVE_BYTES]) {
-    return memkd_load(stream, (uint32_t)sizeof *stream, GUNPOINT_STREAM_ID, saved);
+    gunpoint_stream_t loaded;
+    const int result = memkd_load(&loaded, (uint32_t)sizeof loaded, GUNPOINT_STREAM_ID, saved);
+    if (result != 0) {
+        return result;
+    }
+    /* RAM that was damaged before the save has a right checksum. */
+    if (loaded.missing > GUNPOINT_HOLD_SAMPLES || loaded.held < 0 || loaded.held > GUNPOINT_CLASSES) {
+        return GUNPOINT_LOAD_DAMAGED;
+    }
+    *stream = loaded;
+    return GUNPOINT_LOAD_OK;
 }

@@ -17,7 +17,6 @@ void italypowerdemand_begin(italypowerdemand_stream_t *stream) {
     stream->missing = 0;
     stream->held = 0;
     stream->seen = 0;
-    stream->second = 0;
 }
 
 void italypowerdemand_gap(italypowerdemand_stream_t *stream, uint32_t samples) {
@@ -36,23 +35,9 @@ int italypowerdemand_decide_i8(int held, const int8_t logits[ITALYPOWERDEMAND_CL
 /* One sample, given or held. */
 static void advance_i8(italypowerdemand_stream_t *stream, const int8_t x[ITALYPOWERDEMAND_CHANNELS]) {
     int8_t logits[ITALYPOWERDEMAND_CLASSES];
-    const int older = stream->second != 0 && stream->place < ITALYPOWERDEMAND_WINDOW / 2 ? 1 : 0;
-    if (stream->place == 0) {
-        italypowerdemand_reset(&stream->lanes[0]);
-    } else if (stream->place == ITALYPOWERDEMAND_WINDOW / 2) {
-        italypowerdemand_reset(&stream->lanes[1]);
-        stream->second = 1;
-    }
-    if (stream->second != 0) {
-        italypowerdemand_step_i8(&stream->lanes[1 - older], x, logits);
-    }
-    italypowerdemand_step_i8(&stream->lanes[older], x, logits); /* its logits count */
-    stream->place++;
-    const int decides = stream->second != 0 || stream->place >= ITALYPOWERDEMAND_WINDOW / 2;
-    if (stream->place == ITALYPOWERDEMAND_WINDOW) {
-        stream->place = 0;
-    }
-    if (!decides) {
+    italypowerdemand_step_i8(stream->lanes, x, logits);
+    if (stream->place < ITALYPOWERDEMAND_NOT_YET) {
+        stream->place++;
         return;
     }
     stream->held = (int16_t)(italypowerdemand_decide_i8(stream->held - 1, logits) + 1);
@@ -78,23 +63,9 @@ int italypowerdemand_decide_i16(int held, const int16_t logits[ITALYPOWERDEMAND_
 /* One sample, given or held. */
 static void advance_i16(italypowerdemand_stream_t *stream, const int16_t x[ITALYPOWERDEMAND_CHANNELS]) {
     int16_t logits[ITALYPOWERDEMAND_CLASSES];
-    const int older = stream->second != 0 && stream->place < ITALYPOWERDEMAND_WINDOW / 2 ? 1 : 0;
-    if (stream->place == 0) {
-        italypowerdemand_reset(&stream->lanes[0]);
-    } else if (stream->place == ITALYPOWERDEMAND_WINDOW / 2) {
-        italypowerdemand_reset(&stream->lanes[1]);
-        stream->second = 1;
-    }
-    if (stream->second != 0) {
-        italypowerdemand_step_i16(&stream->lanes[1 - older], x, logits);
-    }
-    italypowerdemand_step_i16(&stream->lanes[older], x, logits); /* its logits count */
-    stream->place++;
-    const int decides = stream->second != 0 || stream->place >= ITALYPOWERDEMAND_WINDOW / 2;
-    if (stream->place == ITALYPOWERDEMAND_WINDOW) {
-        stream->place = 0;
-    }
-    if (!decides) {
+    italypowerdemand_step_i16(stream->lanes, x, logits);
+    if (stream->place < ITALYPOWERDEMAND_NOT_YET) {
+        stream->place++;
         return;
     }
     stream->held = (int16_t)(italypowerdemand_decide_i16(stream->held - 1, logits) + 1);
@@ -120,23 +91,9 @@ int italypowerdemand_decide_f32(int held, const float logits[ITALYPOWERDEMAND_CL
 /* One sample, given or held. */
 static void advance_f32(italypowerdemand_stream_t *stream, const float x[ITALYPOWERDEMAND_CHANNELS]) {
     float logits[ITALYPOWERDEMAND_CLASSES];
-    const int older = stream->second != 0 && stream->place < ITALYPOWERDEMAND_WINDOW / 2 ? 1 : 0;
-    if (stream->place == 0) {
-        italypowerdemand_reset(&stream->lanes[0]);
-    } else if (stream->place == ITALYPOWERDEMAND_WINDOW / 2) {
-        italypowerdemand_reset(&stream->lanes[1]);
-        stream->second = 1;
-    }
-    if (stream->second != 0) {
-        italypowerdemand_step_f32(&stream->lanes[1 - older], x, logits);
-    }
-    italypowerdemand_step_f32(&stream->lanes[older], x, logits); /* its logits count */
-    stream->place++;
-    const int decides = stream->second != 0 || stream->place >= ITALYPOWERDEMAND_WINDOW / 2;
-    if (stream->place == ITALYPOWERDEMAND_WINDOW) {
-        stream->place = 0;
-    }
-    if (!decides) {
+    italypowerdemand_step_f32(stream->lanes, x, logits);
+    if (stream->place < ITALYPOWERDEMAND_NOT_YET) {
+        stream->place++;
         return;
     }
     stream->held = (int16_t)(italypowerdemand_decide_f32(stream->held - 1, logits) + 1);
@@ -159,5 +116,15 @@ void italypowerdemand_stream_save(const italypowerdemand_stream_t *stream, uint8
 }
 
 int italypowerdemand_stream_load(italypowerdemand_stream_t *stream, const uint8_t saved[ITALYPOWERDEMAND_STREAM_SAVE_BYTES]) {
-    return memkd_load(stream, (uint32_t)sizeof *stream, ITALYPOWERDEMAND_STREAM_ID, saved);
+    italypowerdemand_stream_t loaded;
+    const int result = memkd_load(&loaded, (uint32_t)sizeof loaded, ITALYPOWERDEMAND_STREAM_ID, saved);
+    if (result != 0) {
+        return result;
+    }
+    /* RAM that was damaged before the save has a right checksum. */
+    if (loaded.missing > ITALYPOWERDEMAND_HOLD_SAMPLES || loaded.held < 0 || loaded.held > ITALYPOWERDEMAND_CLASSES) {
+        return ITALYPOWERDEMAND_LOAD_DAMAGED;
+    }
+    *stream = loaded;
+    return ITALYPOWERDEMAND_LOAD_OK;
 }

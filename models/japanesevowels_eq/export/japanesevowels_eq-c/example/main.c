@@ -28,6 +28,29 @@ static uint32_t read_sensor(float x[JAPANESEVOWELS_EQ_CHANNELS]) {
     return 0;
 }
 
+/* TO FILL IN: 1 if the latest sample is the first of an event, as a button or a threshold says. This stub says so every 25 samples. */
+static int event_starts(void) {
+    static uint32_t samples = 0;
+    return samples++ % 25u == 0;
+}
+
+static japanesevowels_eq_monitor_t monitor;
+static japanesevowels_eq_reading_t readings[JAPANESEVOWELS_EQ_CHANNELS];
+
+/* The signal is unlike the training signal. */
+static void say_what_is_odd(int odd) {
+    static const char *const names[] = JAPANESEVOWELS_EQ_CHANNEL_NAMES;
+    for (int j = 0; j < JAPANESEVOWELS_EQ_CHANNELS; j++) {
+        if (readings[j].odd != 0) {
+            printf("%s: mean %ld, deviation %ld (1/1024 of training's deviation), %u of %u samples at the rails: check axis, sign, unit\n",
+                   names[j], (long)readings[j].mean, (long)readings[j].deviation, (unsigned)readings[j].rails, (unsigned)JAPANESEVOWELS_EQ_MONITOR_SAMPLES);
+        }
+    }
+    if ((odd & JAPANESEVOWELS_EQ_ODD_PACE) != 0) {
+        printf("the signal changes faster or slower than in training: check the sample rate\n");
+    }
+}
+
 int main(void) {
     const int wrong = japanesevowels_eq_selftest() + japanesevowels_eq_selftest_f32();
     if (wrong != 0) {
@@ -42,11 +65,19 @@ int main(void) {
     for (uint32_t left = JAPANESEVOWELS_EQ_NOT_YET + 10; left > 0; left--) { /* firmware: for (;;) */
         float sample[JAPANESEVOWELS_EQ_CHANNELS];
         japanesevowels_eq_gap(&stream, read_sensor(sample));
+        if (event_starts()) {
+            japanesevowels_eq_begin(&stream);
+            before = -1;
+        }
         const int decision = japanesevowels_eq_push_f32(&stream, sample);
         if (decision >= 0 && decision != before) { /* -1: not yet */
             printf("%s\n", japanesevowels_eq_labels[decision]);
         }
         before = decision;
+        const int odd = japanesevowels_eq_monitor_f32(&monitor, sample, readings);
+        if (odd > 0) {
+            say_what_is_odd(odd);
+        }
     }
     return 0;
 }

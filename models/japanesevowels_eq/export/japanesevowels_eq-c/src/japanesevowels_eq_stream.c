@@ -17,7 +17,6 @@ void japanesevowels_eq_begin(japanesevowels_eq_stream_t *stream) {
     stream->missing = 0;
     stream->held = 0;
     stream->seen = 0;
-    stream->second = 0;
 }
 
 void japanesevowels_eq_gap(japanesevowels_eq_stream_t *stream, uint32_t samples) {
@@ -36,23 +35,9 @@ int japanesevowels_eq_decide_i8(int held, const int8_t logits[JAPANESEVOWELS_EQ_
 /* One sample, given or held. */
 static void advance_i8(japanesevowels_eq_stream_t *stream, const int8_t x[JAPANESEVOWELS_EQ_CHANNELS]) {
     int8_t logits[JAPANESEVOWELS_EQ_CLASSES];
-    const int older = stream->second != 0 && stream->place < JAPANESEVOWELS_EQ_WINDOW / 2 ? 1 : 0;
-    if (stream->place == 0) {
-        japanesevowels_eq_reset(&stream->lanes[0]);
-    } else if (stream->place == JAPANESEVOWELS_EQ_WINDOW / 2) {
-        japanesevowels_eq_reset(&stream->lanes[1]);
-        stream->second = 1;
-    }
-    if (stream->second != 0) {
-        japanesevowels_eq_step_i8(&stream->lanes[1 - older], x, logits);
-    }
-    japanesevowels_eq_step_i8(&stream->lanes[older], x, logits); /* its logits count */
-    stream->place++;
-    const int decides = stream->second != 0 || stream->place >= JAPANESEVOWELS_EQ_WINDOW / 2;
-    if (stream->place == JAPANESEVOWELS_EQ_WINDOW) {
-        stream->place = 0;
-    }
-    if (!decides) {
+    japanesevowels_eq_step_i8(stream->lanes, x, logits);
+    if (stream->place < JAPANESEVOWELS_EQ_NOT_YET) {
+        stream->place++;
         return;
     }
     stream->held = (int16_t)(japanesevowels_eq_decide_i8(stream->held - 1, logits) + 1);
@@ -78,23 +63,9 @@ int japanesevowels_eq_decide_i16(int held, const int16_t logits[JAPANESEVOWELS_E
 /* One sample, given or held. */
 static void advance_i16(japanesevowels_eq_stream_t *stream, const int16_t x[JAPANESEVOWELS_EQ_CHANNELS]) {
     int16_t logits[JAPANESEVOWELS_EQ_CLASSES];
-    const int older = stream->second != 0 && stream->place < JAPANESEVOWELS_EQ_WINDOW / 2 ? 1 : 0;
-    if (stream->place == 0) {
-        japanesevowels_eq_reset(&stream->lanes[0]);
-    } else if (stream->place == JAPANESEVOWELS_EQ_WINDOW / 2) {
-        japanesevowels_eq_reset(&stream->lanes[1]);
-        stream->second = 1;
-    }
-    if (stream->second != 0) {
-        japanesevowels_eq_step_i16(&stream->lanes[1 - older], x, logits);
-    }
-    japanesevowels_eq_step_i16(&stream->lanes[older], x, logits); /* its logits count */
-    stream->place++;
-    const int decides = stream->second != 0 || stream->place >= JAPANESEVOWELS_EQ_WINDOW / 2;
-    if (stream->place == JAPANESEVOWELS_EQ_WINDOW) {
-        stream->place = 0;
-    }
-    if (!decides) {
+    japanesevowels_eq_step_i16(stream->lanes, x, logits);
+    if (stream->place < JAPANESEVOWELS_EQ_NOT_YET) {
+        stream->place++;
         return;
     }
     stream->held = (int16_t)(japanesevowels_eq_decide_i16(stream->held - 1, logits) + 1);
@@ -120,23 +91,9 @@ int japanesevowels_eq_decide_f32(int held, const float logits[JAPANESEVOWELS_EQ_
 /* One sample, given or held. */
 static void advance_f32(japanesevowels_eq_stream_t *stream, const float x[JAPANESEVOWELS_EQ_CHANNELS]) {
     float logits[JAPANESEVOWELS_EQ_CLASSES];
-    const int older = stream->second != 0 && stream->place < JAPANESEVOWELS_EQ_WINDOW / 2 ? 1 : 0;
-    if (stream->place == 0) {
-        japanesevowels_eq_reset(&stream->lanes[0]);
-    } else if (stream->place == JAPANESEVOWELS_EQ_WINDOW / 2) {
-        japanesevowels_eq_reset(&stream->lanes[1]);
-        stream->second = 1;
-    }
-    if (stream->second != 0) {
-        japanesevowels_eq_step_f32(&stream->lanes[1 - older], x, logits);
-    }
-    japanesevowels_eq_step_f32(&stream->lanes[older], x, logits); /* its logits count */
-    stream->place++;
-    const int decides = stream->second != 0 || stream->place >= JAPANESEVOWELS_EQ_WINDOW / 2;
-    if (stream->place == JAPANESEVOWELS_EQ_WINDOW) {
-        stream->place = 0;
-    }
-    if (!decides) {
+    japanesevowels_eq_step_f32(stream->lanes, x, logits);
+    if (stream->place < JAPANESEVOWELS_EQ_NOT_YET) {
+        stream->place++;
         return;
     }
     stream->held = (int16_t)(japanesevowels_eq_decide_f32(stream->held - 1, logits) + 1);
@@ -159,5 +116,15 @@ void japanesevowels_eq_stream_save(const japanesevowels_eq_stream_t *stream, uin
 }
 
 int japanesevowels_eq_stream_load(japanesevowels_eq_stream_t *stream, const uint8_t saved[JAPANESEVOWELS_EQ_STREAM_SAVE_BYTES]) {
-    return memkd_load(stream, (uint32_t)sizeof *stream, JAPANESEVOWELS_EQ_STREAM_ID, saved);
+    japanesevowels_eq_stream_t loaded;
+    const int result = memkd_load(&loaded, (uint32_t)sizeof loaded, JAPANESEVOWELS_EQ_STREAM_ID, saved);
+    if (result != 0) {
+        return result;
+    }
+    /* RAM that was damaged before the save has a right checksum. */
+    if (loaded.missing > JAPANESEVOWELS_EQ_HOLD_SAMPLES || loaded.held < 0 || loaded.held > JAPANESEVOWELS_EQ_CLASSES) {
+        return JAPANESEVOWELS_EQ_LOAD_DAMAGED;
+    }
+    *stream = loaded;
+    return JAPANESEVOWELS_EQ_LOAD_OK;
 }

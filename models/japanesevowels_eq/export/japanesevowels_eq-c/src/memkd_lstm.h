@@ -11,23 +11,18 @@
 #define MEMKD_LSTM_H
 
 #include "memkd_port.h"
+#if MEMKD_HELIUM
+#include "memkd_helium.h"
+#endif
+#if MEMKD_ARMV6M
+#include "memkd_armv6m.h"
+#endif
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/*
- * A dense layer: z = sat16((sum * multiplier + 2^(shift-1)) >> shift). weights: for each pair of rows (gates:
- * each unit) the biases, then blocks over the column pairs. clamp: 1 if z may exceed what the activations
- * take.
- */
-typedef struct {
-    const uint32_t *weights;
-    int16_t multiplier;
-    int8_t shift;
-    int8_t clamp;
-} memkd_dense_t;
-
+#if !MEMKD_HELIUM
 /* ---- activations ---- */
 
 /* The curve at z, a value at scale 3 * 2^-12, ready to be shifted down to sigmoid(z). */
@@ -75,53 +70,91 @@ MEMKD_INLINE void memkd_gru_unit(memkd_table_t table, int32_t zr, int32_t zu, in
 
 /* ---- layers ---- */
 
+MEMKD_INLINE int32_t memkd_scaled(const memkd_dense_t *layer, uint32_t sum) {
+#if MEMKD_ROUNDED
+    if (layer->rounded) {
+        return memkd_scale_rounded((int32_t)sum, layer->multiplier, layer->shift);
+    }
+#endif
+    return memkd_scale((int32_t)sum, layer->multiplier, layer->shift);
+}
+
 MEMKD_INLINE int32_t memkd_gate(const memkd_dense_t *gates, uint32_t sum) {
-    const int32_t value = memkd_scale((int32_t)sum, gates->multiplier, gates->shift);
+    const int32_t value = memkd_scaled(gates, sum);
     return gates->clamp ? memkd_saturate16(value) : value;
 }
 
-/* The four rows of a unit, scaled: pre-activations. Weights of other units follow. */
+/* The four rows of each of `units` units, scaled: pre-activations. Weights of other units follow. */
 MEMKD_INLINE const uint32_t *memkd_gates(const memkd_dense_t *gates, const uint32_t *weights, uint32_t excess,
-                                         const memkd_columns_t *columns, int pairs, int32_t z[4]) {
-    uint32_t sums[4];
-    weights = memkd_biases(weights, excess, sums);
-    MEMKD_UNROLL(16)
-    for (int p = 0; p < pairs; p++) {
-        weights = memkd_blocks(weights, columns[p], sums);
-    }
+                                         const memkd_columns_t *columns, int inputs, int hidden, int units,
+                                         int32_t z[]) {
+    uint32_t sums[4 * MEMKD_TOGETHER];
+    weights = memkd_sums(weights, excess, columns, inputs, hidden, units, sums);
     z[0] = memkd_gate(gates, sums[0]);
     z[1] = memkd_gate(gates, sums[1]);
     z[2] = memkd_gate(gates, sums[2]);
     z[3] = memkd_gate(gates, sums[3]);
+#if MEMKD_TOGETHER == 2
+    if (units == 2) {
+        z[4] = memkd_gate(gates, sums[4]);
+        z[5] = memkd_gate(gates, sums[5]);
+        z[6] = memkd_gate(gates, sums[6]);
+        z[7] = memkd_gate(gates, sums[7]);
+    }
+#endif
     return weights;
 }
 
 /* One step of an LSTM layer. columns: its input and the old h of all units. h and c are read and written. */
-MEMKD_INLINE void memkd_lstm(const memkd_dense_t *gates, const memkd_columns_t *columns, int pairs,
+MEMKD_INLINE void memkd_lstm(const memkd_dense_t *gates, const memkd_columns_t *columns, int inputs,
                              int hidden, int cell_shift, int hidden_shift, int16_t *h, int16_t *c) {
+    const int pairs = MEMKD_PAIRS(inputs) + MEMKD_PAIRS(hidden);
+    const int together = hidden / MEMKD_TOGETHER * MEMKD_TOGETHER;
     const uint32_t *weights = gates->weights;
-    const uint32_t *const end = weights + hidden * (4 + pairs * 2 * MEMKD_BLOCK_WORDS);
+    const uint32_t *const end = weights + together * (4 + pairs * 2 * MEMKD_BLOCK_WORDS);
     const uint32_t excess = memkd_excess(columns, pairs);
     const memkd_table_t table = memkd_table();
-    do {
+    if (together != 0) {
+        do {
+            int32_t z[4 * MEMKD_TOGETHER];
+            weights = memkd_gates(gates, weights, excess, columns, inputs, hidden, MEMKD_TOGETHER, z);
+            memkd_lstm_unit(table, z[0], z[1], z[2], z[3], cell_shift, hidden_shift, h++, c++);
+#if MEMKD_TOGETHER == 2
+            memkd_lstm_unit(table, z[4], z[5], z[6], z[7], cell_shift, hidden_shift, h++, c++);
+#endif
+        } while (weights != end);
+    }
+    if (together != hidden) {
         int32_t z[4];
-        weights = memkd_gates(gates, weights, excess, columns, pairs, z);
-        memkd_lstm_unit(table, z[0], z[1], z[2], z[3], cell_shift, hidden_shift, h++, c++);
-    } while (weights != end);
+        memkd_gates(gates, weights, excess, columns, inputs, hidden, 1, z);
+        memkd_lstm_unit(table, z[0], z[1], z[2], z[3], cell_shift, hidden_shift, h, c);
+    }
 }
 
 /* One step of a GRU layer, likewise. */
-MEMKD_INLINE void memkd_gru(const memkd_dense_t *gates, const memkd_columns_t *columns, int pairs, int hidden,
-                            int hidden_shift, int16_t *h) {
+MEMKD_INLINE void memkd_gru(const memkd_dense_t *gates, const memkd_columns_t *columns, int inputs,
+                            int hidden, int hidden_shift, int16_t *h) {
+    const int pairs = MEMKD_PAIRS(inputs) + MEMKD_PAIRS(hidden);
+    const int together = hidden / MEMKD_TOGETHER * MEMKD_TOGETHER;
     const uint32_t *weights = gates->weights;
-    const uint32_t *const end = weights + hidden * (4 + pairs * 2 * MEMKD_BLOCK_WORDS);
+    const uint32_t *const end = weights + together * (4 + pairs * 2 * MEMKD_BLOCK_WORDS);
     const uint32_t excess = memkd_excess(columns, pairs);
     const memkd_table_t table = memkd_table();
-    do {
+    if (together != 0) {
+        do {
+            int32_t z[4 * MEMKD_TOGETHER];
+            weights = memkd_gates(gates, weights, excess, columns, inputs, hidden, MEMKD_TOGETHER, z);
+            memkd_gru_unit(table, z[0], z[1], z[2], z[3], hidden_shift, h++);
+#if MEMKD_TOGETHER == 2
+            memkd_gru_unit(table, z[4], z[5], z[6], z[7], hidden_shift, h++);
+#endif
+        } while (weights != end);
+    }
+    if (together != hidden) {
         int32_t z[4];
-        weights = memkd_gates(gates, weights, excess, columns, pairs, z);
-        memkd_gru_unit(table, z[0], z[1], z[2], z[3], hidden_shift, h++);
-    } while (weights != end);
+        memkd_gates(gates, weights, excess, columns, inputs, hidden, 1, z);
+        memkd_gru_unit(table, z[0], z[1], z[2], z[3], hidden_shift, h);
+    }
 }
 
 /* A dense layer. Rows are stored in pairs, the last one of an odd number with a row of zeros. */
@@ -136,13 +169,14 @@ MEMKD_INLINE void memkd_dense(const memkd_dense_t *layer, const memkd_columns_t 
         for (int p = 0; p < pairs; p++) {
             weights = memkd_block(weights, columns[p], &row0, &row1);
         }
-        out[r] = (int16_t)memkd_saturate16(memkd_scale((int32_t)row0, layer->multiplier, layer->shift));
+        out[r] = (int16_t)memkd_saturate16(memkd_scaled(layer, row0));
         if (r + 1 < rows) {
-            out[r + 1] =
-                (int16_t)memkd_saturate16(memkd_scale((int32_t)row1, layer->multiplier, layer->shift));
+            out[r + 1] = (int16_t)memkd_saturate16(memkd_scaled(layer, row1));
         }
     }
 }
+
+#endif
 
 /* ---- the int8 interface ---- */
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * memkd_port.h: what differs from core to core: how weights are stored, and the primitives that the cells of
- * memkd_lstm.h are written with. Every core gives the same bits, those of SPEC.md.
+ * memkd_lstm.h are written with. Every core gives the same bits, those of SPEC.md. With vectors whole layers
+ * differ: memkd_helium.h.
  *
  * Builds, chosen by the core and by macros:
- * - fast, the default: dual 16-bit multiplies on Cortex-M4, M7, M33 and M55, some instructions of M3 and of
- * M0 and M0+, plain C99 elsewhere;
+ * - fast, the default: vectors on Cortex-M55 (Helium), dual 16-bit multiplies on M4, M7 and M33, some
+ * instructions of M3, of M0 and M0+ and of 32-bit RISC-V, plain C99 elsewhere;
  * - MEMKD_SMALL: 8-bit weights, a table of 512 bytes instead of 4096: less flash, more instructions;
  * - MEMKD_PORTABLE: plain C99 on every core.
  *
@@ -22,6 +23,7 @@
  *     memkd_biases(weights, excess, sums)      where the sums of a unit's four rows begin
  *     memkd_block(weights, x, row0, row1)      two rows over two columns
  *     memkd_blocks(weights, x, sums)           the four rows of a unit over two columns
+ *     memkd_sums(weights, ..., units, sums)    the four rows of so many units over all columns
  *
  * A core that has a better way defines the function in a section of its own, and the macro of the same name,
  * which leaves the plain one out. For a new core: a macro that tells it, and its section.
@@ -56,8 +58,15 @@
 #define MEMKD_V7M 0
 #endif
 
+/* Cortex-M55 and better, with vectors of integers. */
+#if MEMKD_V7M && defined(__ARM_FEATURE_MVE) && !defined(MEMKD_SMALL)
+#define MEMKD_HELIUM 1
+#else
+#define MEMKD_HELIUM 0
+#endif
+
 /* Cortex-M4 and better: dual multiplies of 16 bits, too. */
-#if MEMKD_V7M && defined(__ARM_FEATURE_DSP)
+#if MEMKD_V7M && defined(__ARM_FEATURE_DSP) && !MEMKD_HELIUM
 #define MEMKD_DSP 1
 #else
 #define MEMKD_DSP 0
@@ -70,11 +79,33 @@
 #define MEMKD_V6M 0
 #endif
 
+/* There, with the large table, whole layers in assembly: memkd_armv6m.h. */
+#if MEMKD_V6M && !defined(MEMKD_SMALL)
+#define MEMKD_ARMV6M 1
+#else
+#define MEMKD_ARMV6M 0
+#endif
+
+/* RISC-V with 32 bits and multiplication: loads extend the sign for nothing, and registers suffice for eight
+ * sums. */
+#if MEMKD_ASSEMBLY && defined(__riscv_mul) && __riscv_xlen == 32
+#define MEMKD_RV32 1
+#else
+#define MEMKD_RV32 0
+#endif
+
 /* Weights widened to 16 bits, ready for the dual multiply; otherwise 8 bits each. */
 #if MEMKD_DSP && !defined(MEMKD_SMALL)
 #define MEMKD_WIDE 1
 #else
 #define MEMKD_WIDE 0
+#endif
+
+/* Units whose sums are taken together. */
+#if MEMKD_RV32 && !defined(MEMKD_SMALL)
+#define MEMKD_TOGETHER 2
+#else
+#define MEMKD_TOGETHER 1
 #endif
 
 /* ---- the compiler ---- */
@@ -114,15 +145,20 @@ extern "C" {
 /*
  * Weights. A model's matrix is an array of 32-bit words, blocks of two rows over two columns:
  * MEMKD_WEIGHTS(a, b, c, d) holds a, c of the first row and b, d of the second. The gates of a unit are two
- * such pairs of rows.
+ * such pairs of rows. (memkd_helium.h has an order of its own.)
  */
 #define MEMKD_HALVES(low, high) (((uint32_t)(low) & 0xFFFFu) | (uint32_t)(high) << 16)
+#if MEMKD_RV32 || MEMKD_HELIUM
+#define MEMKD_BYTE(weight, place) (((uint32_t)(weight) & 0xFFu) << (place))
+#else
 #define MEMKD_BYTE(weight, place) (((uint32_t)(weight) + 128u) << (place))
+#endif
 #if MEMKD_WIDE
 #define MEMKD_WEIGHTS(a, b, c, d) MEMKD_HALVES(a, c), MEMKD_HALVES(b, d)
 #define MEMKD_BLOCK_WORDS 2
 #else
-/* Bytes hold weight + 128, so that they load without sign extension; memkd_excess() makes up for it. */
+/* Bytes hold weight + 128, so that they load without sign extension; memkd_excess() makes up for it. On
+ * RISC-V and with vectors they hold the weight. */
 #define MEMKD_WEIGHTS(a, b, c, d) MEMKD_BYTE(a, 0) | MEMKD_BYTE(b, 8) | MEMKD_BYTE(c, 16) | MEMKD_BYTE(d, 24)
 #define MEMKD_BLOCK_WORDS 1
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
@@ -132,9 +168,26 @@ extern "C" {
 #endif
 #endif
 
+/*
+ * A bias, as it is stored. half: 2^(shift-1) of the layer, or 0. Where MEMKD_ROUNDED is 1 the bias holds it,
+ * too, and memkd_scale_rounded() scales the sum v + half: with an odd multiplier m, (v + half) * m is
+ * v * m + half and (m - 1) / 2 times 2^shift, which is taken off again.
+ */
+#if MEMKD_RV32
+#define MEMKD_ROUNDED 1
+#define MEMKD_BIAS(bias, half) ((bias) + (half))
+#else
+#define MEMKD_ROUNDED 0
+#define MEMKD_BIAS(bias, half) (bias)
+#endif
+
 /* Two columns of a layer's input. */
 #if MEMKD_DSP
 typedef uint32_t memkd_columns_t;
+#elif MEMKD_RV32
+typedef struct {
+    int16_t even, odd;
+} memkd_columns_t;
 #else
 typedef struct {
     int32_t even, odd;
@@ -143,6 +196,31 @@ typedef struct {
 
 /* Number of column pairs of n values. */
 #define MEMKD_PAIRS(n) (((n) + 1) / 2)
+
+/* What a step has on the stack: a layer's columns, with vectors the pre-activations of its units. */
+#if MEMKD_HELIUM
+typedef int16_t memkd_scratch_t;
+
+#define MEMKD_UNITS(hidden) (((hidden) + 3) / 4 * 4)
+#define MEMKD_SCRATCH(pairs, hidden) (4 * MEMKD_UNITS(hidden))
+#else
+typedef memkd_columns_t memkd_scratch_t;
+
+#define MEMKD_SCRATCH(pairs, hidden) (pairs)
+#endif
+
+/*
+ * A dense layer: z = sat16((sum * multiplier + 2^(shift-1)) >> shift). weights: for each pair of rows (gates:
+ * each unit) the biases, then blocks over the column pairs. clamp: 1 if z may exceed what the activations
+ * take. rounded: 1 if the biases may hold 2^(shift-1), too (see MEMKD_BIAS).
+ */
+typedef struct {
+    const uint32_t *weights;
+    int16_t multiplier;
+    int8_t shift;
+    int8_t clamp;
+    int8_t rounded;
+} memkd_dense_t;
 
 /*
  * Two forms of the logistic curve at argument / 12288, a line between two of 256 nodes that are 512 apart.
@@ -169,7 +247,9 @@ typedef struct {
     uint32_t offset, slope; /* curve = offset + argument * slope, modulo 2^32 */
 } memkd_segment_t;
 
+#if !MEMKD_HELIUM
 extern const memkd_segment_t memkd_segment_table[512];
+#endif
 
 typedef const memkd_segment_t *memkd_table_t;
 #endif
@@ -204,7 +284,13 @@ MEMKD_INLINE int32_t memkd_saturate16(int32_t value) {
     return result;
 }
 
-#ifndef MEMKD_SMALL
+/* Load two words and advance. */
+MEMKD_INLINE const uint32_t *memkd_load2(const uint32_t *words, uint32_t *first, uint32_t *second) {
+    __asm__("ldrd %0, %1, [%2], #8" : "=&r"(*first), "=&r"(*second), "+r"(words));
+    return words;
+}
+
+#if !defined(MEMKD_SMALL) && !MEMKD_HELIUM
 #define memkd_table memkd_table
 MEMKD_INLINE memkd_table_t memkd_table(void) {
     /* The middle, where argument 0 is, as a value that compilers do not take apart again. */
@@ -268,12 +354,6 @@ MEMKD_INLINE uint32_t memkd_uxtb16_odd(uint32_t bytes) {
     uint32_t result;
     __asm__("uxtb16 %0, %1, ror #8" : "=r"(result) : "r"(bytes));
     return result;
-}
-
-/* Load two words and advance. */
-MEMKD_INLINE const uint32_t *memkd_load2(const uint32_t *words, uint32_t *first, uint32_t *second) {
-    __asm__("ldrd %0, %1, [%2], #8" : "=&r"(*first), "=&r"(*second), "+r"(words));
-    return words;
 }
 
 #define memkd_scale memkd_scale
@@ -494,6 +574,139 @@ MEMKD_INLINE const uint32_t *memkd_blocks(const uint32_t *weights, memkd_columns
 }
 #endif
 
+/* ---- RISC-V: rv32im and more ---- */
+
+#if MEMKD_RV32
+/* The upper word of a product. */
+MEMKD_INLINE int32_t memkd_mulh(int32_t a, int32_t b) {
+    return (int32_t)((int64_t)a * b >> 32);
+}
+
+MEMKD_INLINE int32_t memkd_scale_rounded(int32_t value, int32_t multiplier, int shift) {
+    return memkd_mulh(value, multiplier << (32 - shift)) - multiplier / 2;
+}
+
+#ifndef __riscv_zbb
+#define memkd_saturate16 memkd_saturate16
+MEMKD_INLINE int32_t memkd_saturate16(int32_t value) {
+    if (__builtin_expect((uint32_t)value + 0x8000u >= 0x10000u, 0)) { /* one comparison, for what is seldom */
+        value = 0x7FFF ^ memkd_sign(value);
+    }
+    return value;
+}
+#endif
+
+#ifndef MEMKD_SMALL
+#define memkd_curve memkd_curve
+MEMKD_INLINE int32_t memkd_curve(memkd_table_t table, int32_t argument) {
+    uint32_t place = (uint32_t)argument + 256u * 512u;
+    if (__builtin_expect(place >= 512u * 512u, 0)) {
+        place = (uint32_t)~memkd_sign(argument) >> 14;
+    }
+    const memkd_table_t segment = table + (place >> 9);
+    return (int32_t)(segment->offset + (uint32_t)argument * segment->slope);
+}
+#endif
+
+#define memkd_gated memkd_gated
+MEMKD_INLINE int32_t memkd_gated(int32_t curve, int32_t factor, int shift) {
+    const int32_t product = (curve >> MEMKD_SIGMOID_SHIFT) * factor;
+    return (product + (memkd_sign(factor) | 1) + (1 << (shift - 1))) >> shift;
+}
+
+#define memkd_cell memkd_cell
+MEMKD_INLINE int32_t memkd_cell(int32_t forget, int32_t cell, int32_t product, int32_t candidate,
+                                int cell_shift) {
+    /* 0x55555400 / 2^31 is 0x155555 / 2^21, an odd multiplier: rounded as memkd_scale_rounded() does. */
+    const int32_t round = (1 << (18 + cell_shift)) - 0x155555 / 2;
+    int32_t third;
+    __asm__("mulhsu %0, %1, %2" : "=r"(third) : "r"(product + (1 << 20)), "r"(0x155555u << 11));
+    return memkd_gated(forget, cell, 15) + ((third + memkd_sign(candidate) + round) >> (19 + cell_shift));
+}
+
+#define memkd_excess memkd_excess
+MEMKD_INLINE uint32_t memkd_excess(const memkd_columns_t *columns, int pairs) {
+    (void)columns;
+    (void)pairs;
+    return 0;
+}
+
+/* Four weights, times the columns x0, x0, x1, x1, added to four sums. Loads stand apart from their use. */
+#define MEMKD_FOUR(w0, w1, w2, w3, x0, x1, s0, s1, s2, s3)                                                   \
+    "lb %[a], %[" w0 "]\n\tlb %[b], %[" w1 "]\n\tlb %[c], %[" w2 "]\n\tlb %[d], %[" w3 "]\n\t"               \
+    "mul %[a], %[a], %[" x0 "]\n\tmul %[b], %[b], %[" x0 "]\n\t"                                             \
+    "mul %[c], %[c], %[" x1 "]\n\tmul %[d], %[d], %[" x1 "]\n\t"                                             \
+    "add %[" s0 "], %[" s0 "], %[a]\n\tadd %[" s1 "], %[" s1 "], %[b]\n\t"                                   \
+    "add %[" s2 "], %[" s2 "], %[c]\n\tadd %[" s3 "], %[" s3 "], %[d]\n\t"
+
+#define memkd_block memkd_block
+MEMKD_INLINE const uint32_t *memkd_block(const uint32_t *weights, memkd_columns_t x, uint32_t *row0,
+                                         uint32_t *row1) {
+    const int8_t *const w = (const int8_t *)weights;
+    const int32_t even = x.even, odd = x.odd;
+    int32_t a, b, c, d;
+    __asm__(
+        MEMKD_FOUR("w0", "w1", "w2", "w3", "even", "odd", "row0", "row1", "row0", "row1")
+        : [row0] "+r"(*row0), [row1] "+r"(*row1), [a] "=&r"(a), [b] "=&r"(b), [c] "=&r"(c), [d] "=&r"(d)
+        : [even] "r"(even), [odd] "r"(odd), [w0] "m"(w[0]), [w1] "m"(w[1]), [w2] "m"(w[2]), [w3] "m"(w[3]));
+    return weights + 1;
+}
+
+#if MEMKD_TOGETHER == 2
+/* The four rows of a unit over a column, or of two units whose weights are `stride` bytes apart. */
+MEMKD_INLINE void memkd_column(const int8_t *weights, int32_t x, int units, int stride, uint32_t sums[]) {
+    const int8_t *const w = weights, *const v = weights + stride;
+    int32_t a, b, c, d;
+    if (units == 1) {
+        __asm__(MEMKD_FOUR("w0", "w1", "w4", "w5", "x", "x", "s0", "s1", "s2", "s3")
+                : [s0] "+r"(sums[0]), [s1] "+r"(sums[1]), [s2] "+r"(sums[2]), [s3] "+r"(sums[3]),
+                  [a] "=&r"(a), [b] "=&r"(b), [c] "=&r"(c), [d] "=&r"(d)
+                : [x] "r"(x), [w0] "m"(w[0]), [w1] "m"(w[1]), [w4] "m"(w[4]), [w5] "m"(w[5]));
+    } else {
+        __asm__(MEMKD_FOUR("w0", "w1", "w4", "w5", "x", "x", "s0", "s1", "s2", "s3")
+                    MEMKD_FOUR("v0", "v1", "v4", "v5", "x", "x", "s4", "s5", "s6", "s7")
+                : [s0] "+r"(sums[0]), [s1] "+r"(sums[1]), [s2] "+r"(sums[2]), [s3] "+r"(sums[3]),
+                  [s4] "+r"(sums[4]), [s5] "+r"(sums[5]), [s6] "+r"(sums[6]), [s7] "+r"(sums[7]),
+                  [a] "=&r"(a), [b] "=&r"(b), [c] "=&r"(c), [d] "=&r"(d)
+                : [x] "r"(x), [w0] "m"(w[0]), [w1] "m"(w[1]), [w4] "m"(w[4]), [w5] "m"(w[5]), [v0] "m"(v[0]),
+                  [v1] "m"(v[1]), [v4] "m"(v[4]), [v5] "m"(v[5]));
+    }
+}
+
+/* The same over n columns. */
+MEMKD_INLINE const int8_t *memkd_part(const int8_t *weights, const memkd_columns_t *columns, int n, int units,
+                                      int stride, uint32_t sums[]) {
+    MEMKD_UNROLL(16)
+    for (int p = 0; p < n / 2; p++) {
+        memkd_column(weights, columns[p].even, units, stride, sums);
+        memkd_column(weights + 2, columns[p].odd, units, stride, sums);
+        weights += 8;
+    }
+    if (n % 2 != 0) {
+        memkd_column(weights, columns[n / 2].even, units, stride, sums);
+        weights += 8;
+    }
+    return weights;
+}
+
+#define memkd_sums memkd_sums
+MEMKD_INLINE const uint32_t *memkd_sums(const uint32_t *weights, uint32_t excess,
+                                        const memkd_columns_t *columns, int inputs, int hidden, int units,
+                                        uint32_t sums[]) {
+    (void)excess;
+    const int words = 4 + 2 * (MEMKD_PAIRS(inputs) + MEMKD_PAIRS(hidden));
+    MEMKD_UNROLL(8)
+    for (int k = 0; k < 4 * units; k++) {
+        sums[k] = weights[k / 4 * words + k % 4];
+    }
+    const int8_t *bytes = (const int8_t *)(weights + 4);
+    bytes = memkd_part(bytes, columns, inputs, units, 4 * words, sums);
+    memkd_part(bytes, columns + MEMKD_PAIRS(inputs), hidden, units, 4 * words, sums);
+    return weights + units * words;
+}
+#endif
+#endif
+
 /* ---- plain C: what no section above defines ---- */
 
 #ifndef memkd_saturate16
@@ -503,6 +716,8 @@ MEMKD_INLINE int32_t memkd_saturate16(int32_t value) {
 }
 #endif
 
+/* What follows is for one unit after the other. */
+#if !MEMKD_HELIUM
 #ifndef memkd_scale
 #define memkd_scale memkd_scale_plain
 #endif
@@ -633,6 +848,22 @@ MEMKD_INLINE const uint32_t *memkd_blocks(const uint32_t *weights, memkd_columns
     weights = memkd_block(weights, x, &sums[0], &sums[1]);
     return memkd_block(weights, x, &sums[2], &sums[3]);
 }
+#endif
+
+#ifndef memkd_sums
+/* The sums of a unit's four rows; MEMKD_TOGETHER units at most. Weights of other units follow. */
+MEMKD_INLINE const uint32_t *memkd_sums(const uint32_t *weights, uint32_t excess,
+                                        const memkd_columns_t *columns, int inputs, int hidden, int units,
+                                        uint32_t sums[]) {
+    (void)units;
+    weights = memkd_biases(weights, excess, sums);
+    MEMKD_UNROLL(16)
+    for (int p = 0; p < MEMKD_PAIRS(inputs) + MEMKD_PAIRS(hidden); p++) {
+        weights = memkd_blocks(weights, columns[p], sums);
+    }
+    return weights;
+}
+#endif
 #endif
 
 #ifdef __cplusplus

@@ -40,6 +40,29 @@ static uint32_t read_sensor(float x[NATOPS_CHANNELS]) {
     return 0;
 }
 
+/* TO FILL IN: 1 if the latest sample is the first of an event, as a button or a threshold says. This stub says so every 51 samples. */
+static int event_starts(void) {
+    static uint32_t samples = 0;
+    return samples++ % 51u == 0;
+}
+
+static natops_monitor_t monitor;
+static natops_reading_t readings[NATOPS_CHANNELS];
+
+/* The signal is unlike the training signal. */
+static void say_what_is_odd(int odd) {
+    static const char *const names[] = NATOPS_CHANNEL_NAMES;
+    for (int j = 0; j < NATOPS_CHANNELS; j++) {
+        if (readings[j].odd != 0) {
+            printf("%s: mean %ld, deviation %ld (1/1024 of training's deviation), %u of %u samples at the rails: check axis, sign, unit\n",
+                   names[j], (long)readings[j].mean, (long)readings[j].deviation, (unsigned)readings[j].rails, (unsigned)NATOPS_MONITOR_SAMPLES);
+        }
+    }
+    if ((odd & NATOPS_ODD_PACE) != 0) {
+        printf("the signal changes faster or slower than in training: check the sample rate\n");
+    }
+}
+
 int main(void) {
     const int wrong = natops_selftest() + natops_selftest_f32();
     if (wrong != 0) {
@@ -54,11 +77,19 @@ int main(void) {
     for (uint32_t left = NATOPS_NOT_YET + 10; left > 0; left--) { /* firmware: for (;;) */
         float sample[NATOPS_CHANNELS];
         natops_gap(&stream, read_sensor(sample));
+        if (event_starts()) {
+            natops_begin(&stream);
+            before = -1;
+        }
         const int decision = natops_push_f32(&stream, sample);
         if (decision >= 0 && decision != before) { /* -1: not yet */
             printf("%s\n", natops_labels[decision]);
         }
         before = decision;
+        const int odd = natops_monitor_f32(&monitor, sample, readings);
+        if (odd > 0) {
+            say_what_is_odd(odd);
+        }
     }
     return 0;
 }

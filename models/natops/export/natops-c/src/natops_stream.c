@@ -17,7 +17,6 @@ void natops_begin(natops_stream_t *stream) {
     stream->missing = 0;
     stream->held = 0;
     stream->seen = 0;
-    stream->second = 0;
 }
 
 void natops_gap(natops_stream_t *stream, uint32_t samples) {
@@ -36,23 +35,9 @@ int natops_decide_i8(int held, const int8_t logits[NATOPS_CLASSES]) {
 /* One sample, given or held. */
 static void advance_i8(natops_stream_t *stream, const int8_t x[NATOPS_CHANNELS]) {
     int8_t logits[NATOPS_CLASSES];
-    const int older = stream->second != 0 && stream->place < NATOPS_WINDOW / 2 ? 1 : 0;
-    if (stream->place == 0) {
-        natops_reset(&stream->lanes[0]);
-    } else if (stream->place == NATOPS_WINDOW / 2) {
-        natops_reset(&stream->lanes[1]);
-        stream->second = 1;
-    }
-    if (stream->second != 0) {
-        natops_step_i8(&stream->lanes[1 - older], x, logits);
-    }
-    natops_step_i8(&stream->lanes[older], x, logits); /* its logits count */
-    stream->place++;
-    const int decides = stream->second != 0 || stream->place >= NATOPS_WINDOW / 2;
-    if (stream->place == NATOPS_WINDOW) {
-        stream->place = 0;
-    }
-    if (!decides) {
+    natops_step_i8(stream->lanes, x, logits);
+    if (stream->place < NATOPS_NOT_YET) {
+        stream->place++;
         return;
     }
     stream->held = (int16_t)(natops_decide_i8(stream->held - 1, logits) + 1);
@@ -78,23 +63,9 @@ int natops_decide_i16(int held, const int16_t logits[NATOPS_CLASSES]) {
 /* One sample, given or held. */
 static void advance_i16(natops_stream_t *stream, const int16_t x[NATOPS_CHANNELS]) {
     int16_t logits[NATOPS_CLASSES];
-    const int older = stream->second != 0 && stream->place < NATOPS_WINDOW / 2 ? 1 : 0;
-    if (stream->place == 0) {
-        natops_reset(&stream->lanes[0]);
-    } else if (stream->place == NATOPS_WINDOW / 2) {
-        natops_reset(&stream->lanes[1]);
-        stream->second = 1;
-    }
-    if (stream->second != 0) {
-        natops_step_i16(&stream->lanes[1 - older], x, logits);
-    }
-    natops_step_i16(&stream->lanes[older], x, logits); /* its logits count */
-    stream->place++;
-    const int decides = stream->second != 0 || stream->place >= NATOPS_WINDOW / 2;
-    if (stream->place == NATOPS_WINDOW) {
-        stream->place = 0;
-    }
-    if (!decides) {
+    natops_step_i16(stream->lanes, x, logits);
+    if (stream->place < NATOPS_NOT_YET) {
+        stream->place++;
         return;
     }
     stream->held = (int16_t)(natops_decide_i16(stream->held - 1, logits) + 1);
@@ -120,23 +91,9 @@ int natops_decide_f32(int held, const float logits[NATOPS_CLASSES]) {
 /* One sample, given or held. */
 static void advance_f32(natops_stream_t *stream, const float x[NATOPS_CHANNELS]) {
     float logits[NATOPS_CLASSES];
-    const int older = stream->second != 0 && stream->place < NATOPS_WINDOW / 2 ? 1 : 0;
-    if (stream->place == 0) {
-        natops_reset(&stream->lanes[0]);
-    } else if (stream->place == NATOPS_WINDOW / 2) {
-        natops_reset(&stream->lanes[1]);
-        stream->second = 1;
-    }
-    if (stream->second != 0) {
-        natops_step_f32(&stream->lanes[1 - older], x, logits);
-    }
-    natops_step_f32(&stream->lanes[older], x, logits); /* its logits count */
-    stream->place++;
-    const int decides = stream->second != 0 || stream->place >= NATOPS_WINDOW / 2;
-    if (stream->place == NATOPS_WINDOW) {
-        stream->place = 0;
-    }
-    if (!decides) {
+    natops_step_f32(stream->lanes, x, logits);
+    if (stream->place < NATOPS_NOT_YET) {
+        stream->place++;
         return;
     }
     stream->held = (int16_t)(natops_decide_f32(stream->held - 1, logits) + 1);
@@ -159,5 +116,15 @@ void natops_stream_save(const natops_stream_t *stream, uint8_t saved[NATOPS_STRE
 }
 
 int natops_stream_load(natops_stream_t *stream, const uint8_t saved[NATOPS_STREAM_SAVE_BYTES]) {
-    return memkd_load(stream, (uint32_t)sizeof *stream, NATOPS_STREAM_ID, saved);
+    natops_stream_t loaded;
+    const int result = memkd_load(&loaded, (uint32_t)sizeof loaded, NATOPS_STREAM_ID, saved);
+    if (result != 0) {
+        return result;
+    }
+    /* RAM that was damaged before the save has a right checksum. */
+    if (loaded.missing > NATOPS_HOLD_SAMPLES || loaded.held < 0 || loaded.held > NATOPS_CLASSES) {
+        return NATOPS_LOAD_DAMAGED;
+    }
+    *stream = loaded;
+    return NATOPS_LOAD_OK;
 }
