@@ -122,7 +122,7 @@ def student(spec: ModelSpec, parameters: Parameters, number: int) -> LstmClassif
 
 def integer_agreement(model: LstmClassifier, calibration: np.ndarray, x: np.ndarray) -> float:
     """Return the share of series on which the int16x8 model decides as the float model does."""
-    integers = integer_trajectory(quantize(model, calibration), x, "int16x8").logits
+    integers = integer_trajectory(quantize(model, calibration), x, "int16x8").logits[:, -1]
     return agreement(integers, FloatModel.from_model(model).logits(x)[:, -1])
 
 

@@ -164,8 +164,8 @@ def measure(run: Run) -> QuantizationCost:
     expected = np.concatenate([real(weights, part) for part in parts])
     narrow = runner.narrow(np.round(expected / model.head.out_scale).astype(np.int16))
     answers = {
-        "int8": np.concatenate([integer_trajectory(model, part, "int8").logits for part in parts]),
-        "int16x8": np.concatenate([integer_trajectory(model, part, "int16x8").logits for part in parts]),
+        "int8": np.concatenate([integer_trajectory(model, part, "int8").logits[:, -1] for part in parts]),
+        "int16x8": np.concatenate([integer_trajectory(model, part, "int16x8").logits[:, -1] for part in parts]),
         "x_alone": np.concatenate([real(weights, int8_x(part)) for part in parts]),
         "logits_alone": (narrow.astype(np.float64) - model.logit_zero_point_int8) * model.logit_scale_int8,
     }

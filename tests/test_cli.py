@@ -95,7 +95,7 @@ def test_every_setting_of_a_stage_has_its_option(command, config):
     ("command", "groups"),
     [
         ("distill", ["Data:", "Recordings:", "Teacher:", "Students:", "Selection:", "Run:"]),
-        ("compare", ["Data:", "Students:", "Teacher:", "Selection:", "Run:", "Commands:"]),
+        ("compare", ["Data:", "Students:", "Recordings:", "Teacher:", "Selection:", "Run:", "Commands:"]),
         ("export", ["Files:", "Accuracy:", "Run:"]),
         ("bench", ["Measurement:", "Battery life:", "Run:"]),
         ("models", ["Options:"]),

@@ -12,6 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 from memkd_edge.options import Setting, settings
 
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
+LONGEST_CHOICES = 60  # characters beside an option; more stand in its help
 OWN = "Run"  # group of the options that are no settings: where, how it is printed
 
 
@@ -48,12 +49,14 @@ def _annotation(setting: Setting) -> Any:
     kind: Any = setting.type
     if get_origin(setting.type) is tuple:
         kind = list[str] if told.repeats else str
+    choices = "|".join(told.choices)
+    many = len(choices) > LONGEST_CHOICES
     return Annotated[
         kind | None,
         typer.Option(
             *setting.flags,  # named, a truth value has no --no-NAME
-            help=" ".join(filter(None, [told.help, _default(setting)])),
-            metavar="|".join(told.choices) or ("<str>" if told.repeats else None),
+            help=" ".join(filter(None, [told.help, f"One of {', '.join(told.choices)}." if many else "", _default(setting)])),
+            metavar="<str>" if many or (told.repeats and not choices) else choices or None,
             rich_help_panel=told.group,
         ),
     ]

@@ -142,8 +142,12 @@ def test_the_wheel_carries_the_recordings_and_their_licence(wheel: Path) -> None
         notice = archive.read("memkd_edge/_assets/datasets/SPSW/NOTICE.md").decode()
         (metadata,) = (name for name in names if name.endswith(".dist-info/METADATA"))
         said = BytesParser().parsebytes(archive.read(metadata))
-    assert said["License-Expression"] == "Apache-2.0 AND CC-BY-4.0"
-    assert said.get_all("License-File") == ["LICENSE", "datasets/SPSW/NOTICE.md"]
+    assert said["License-Expression"] == "Apache-2.0 AND CC-BY-4.0 AND MIT"
+    assert said.get_all("License-File") == [
+        "LICENSE",
+        "datasets/SPSW/NOTICE.md",
+        "memkd_edge/pages/vendor/uplot-LICENSE",
+    ]
     assert all(f"dist-info/licenses/{name}" in "\n".join(names) for name in said.get_all("License-File"))
     for text in ("109809", "10.1016/j.dib.2023.109809", "creativecommons.org/licenses/by/4.0/legalcode", "Changes"):
         assert text in notice

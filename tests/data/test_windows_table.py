@@ -134,18 +134,21 @@ def test_a_missing_group_column_is_named(tmp_path):
 
 def test_a_gap_names_series_line_time_step_and_channel(tmp_path):
     rows = recording()
-    rows[5][-1] = "nan"
+    rows[5][-1] = rows[6][-1] = "nan"  # one alone is interpolated
     text = HEADER + "".join(",".join(map(str, row)) + "\n" for row in rows)
     with pytest.raises(UsageError, match=r"line 6 \(series 'w1'\): nan at time step 1, gyro"):
         load_dataset(write(tmp_path / "d.csv", text))
 
 
-def test_a_shorter_series_is_named(tmp_path):
+def test_a_shorter_series_is_padded_at_its_end(tmp_path):
     rows = recording()
     del rows[6]
     text = HEADER + "".join(",".join(map(str, row)) + "\n" for row in rows)
-    with pytest.raises(UsageError, match=r"line 6 \(series 'w1'\): the series has 3 time steps where the first .* has 4"):
-        load_dataset(write(tmp_path / "d.csv", text))
+    data = load_dataset(write(tmp_path / "d.csv", text))
+    np.testing.assert_array_equal(
+        data.x_train[1], [[1.0, 0.0], [np.float32(1.1), -1.0], [np.float32(1.3), -3.0], [np.nan, np.nan]]
+    )
+    assert "d: the series have 3 to 4 time steps; each is decided after its own last one" in data.notes
 
 
 def table(tmp_path, header, row, count=12, steps=5):
