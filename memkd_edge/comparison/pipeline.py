@@ -139,7 +139,6 @@ def _run(executor: Executor, tasks: Mapping[str, Task], folder: Path, progress: 
     with closing(executor.run(list(pending.values()), train, folder, progress)) as finished:
         for name in (task.data.name for task in finished):
             rows = _record(folder, tasks[name], rows, progress)
-            teachers_file(folder, name).unlink(missing_ok=True)
             effort += pending.pop(name).effort
             left_s = (time.monotonic() - began) / effort * sum(task.effort for task in pending.values())
             progress.compared(len(tasks) - len(pending), len(tasks), left_s, _leader(rows))
@@ -154,7 +153,7 @@ def _executor(config: CompareConfig) -> Executor:
 
 
 def _record(folder: Path, task: Task, rows: list[StudentResult], progress: Reporter) -> list[StudentResult]:
-    """Return the table with the rows of the task's runs, and write it if they are new."""
+    """Return the table with the rows of the task's runs, and write it if they are new; its teachers are not needed any more."""
     known = {(row.dataset, row.student, row.compression) for row in rows}
     new = [
         row
@@ -164,6 +163,7 @@ def _record(folder: Path, task: Task, rows: list[StudentResult], progress: Repor
     ]
     if new:
         write_rows(folder / TABLE, [*rows, *new])
+    teachers_file(folder, task.data.name).unlink(missing_ok=True)
     return [*rows, *new]
 
 
