@@ -15,6 +15,7 @@ import pytest
 
 from memkd_edge.benchmark.pipeline import bench
 from memkd_edge.cli import main as cli
+from memkd_edge.comparison.folder import teachers_file
 from memkd_edge.comparison.pipeline import compare
 from memkd_edge.comparison.plan import lay_out, settled
 from memkd_edge.comparison.rows import read_rows
@@ -146,8 +147,11 @@ def test_a_finished_comparison_is_left_alone_and_a_lost_table_is_made_anew_from_
     table = undisturbed / "rows.csv"
     before = table.read_bytes()
     progress = Notes()
+    left_over = teachers_file(undisturbed, CONFIG.datasets[0])  # of a process that was killed at its very end
+    left_over.touch()
     compare(CONFIG, undisturbed, progress=progress)
     assert table.read_bytes() == before
+    assert not left_over.exists()
     table.unlink()
     compare(CONFIG, undisturbed, progress=progress)
     assert table.read_bytes() == before
