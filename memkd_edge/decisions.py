@@ -159,3 +159,8 @@ def chosen_refusal(
         return float((lead[which] < floor).mean()) if which.any() else math.nan
 
     return Refusal(floor, share_of(right), share_of(~right & (truth >= 0)), share_of(truth < 0))
+
+
+def nearest_point(points: Sequence[OperatingPoint], margin: float) -> int:
+    """Return the index of the point whose margin is nearest to `margin`, the first of equally near ones."""
+    return min(range(len(points)), key=lambda index: abs(points[index].margin - margin))

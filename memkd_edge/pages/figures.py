@@ -4,7 +4,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from memkd_edge.decisions import NONE, OperatingPoint
+from memkd_edge.decisions import NONE, OperatingPoint, nearest_point
 from memkd_edge.pages.drawing import COLOURS, GREY, INK, Drawing, drawing, style
 from memkd_edge.pages.replay import Replay
 
@@ -46,7 +46,7 @@ def _delay(points: list[OperatingPoint], margin: float) -> Figure:
     delays = [one.scores.delay_median_s for one in points]
     false = [one.scores.false_switches_per_minute for one in points]
     axes.plot(delays, false, "o-", color=COLOURS[0], linewidth=0.8)
-    chosen = min(range(len(points)), key=lambda index: abs(points[index].margin - margin))
+    chosen = nearest_point(points, margin)
     axes.plot(delays[chosen], false[chosen], "o", markersize=13, markerfacecolor="none", markeredgecolor=INK)
     for one, delay, switches in zip(points, delays, false, strict=True):
         axes.annotate(f"{one.margin:g}", (delay, switches), xytext=(5, 4), textcoords="offset points", fontsize=7)

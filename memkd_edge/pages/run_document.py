@@ -11,9 +11,18 @@ from numpy.typing import NDArray
 
 from memkd_edge.benchmark.report.figures import BuildFigures, DeviceReport, Figure
 from memkd_edge.benchmark.report.words import COST, LEGEND, figure_text
-from memkd_edge.contents import Metrics, RecordingMetrics, read_config, read_curves, read_metrics, read_recording_metrics
+from memkd_edge.contents import (
+    MethodMetrics,
+    Metrics,
+    RecordingMethodMetrics,
+    RecordingMetrics,
+    read_config,
+    read_curves,
+    read_metrics,
+    read_recording_metrics,
+)
 from memkd_edge.contract import contract
-from memkd_edge.decisions import OperatingPoint, refusal_in_words
+from memkd_edge.decisions import OperatingPoint, nearest_point, refusal_in_words
 from memkd_edge.pages.document import Chart, Code, Document, Number, Numbers, Player, Section, Strong, Table
 from memkd_edge.pages.replay import Recording, Replay
 from memkd_edge.pages.run_facts import CheckedFile, benched_devices, checked_files
@@ -98,27 +107,20 @@ def _whose(run: Run, replay: Replay) -> str:
 
 def _of_recordings(run: Run) -> Found:
     metrics = read_recording_metrics(run)
-    student = metrics.student
-    return Found(
-        _stream_score(metrics),
-        _along(metrics, run),
-        _recording_methods(metrics),
-        student.kind,
-        student.parameters,
-        student.compression,
-        metrics.teacher.parameters,
-        metrics.kept_because,
-        metrics.warning,
-    )
+    return _found(metrics, _stream_score(metrics), _along(metrics, run), _methods(metrics.methods, "macro F1", "f1_macro"))
 
 
 def _of_windows(run: Run) -> Found:
     metrics = read_metrics(run)
+    return _found(metrics, _window_score(metrics, run), _windows(metrics, run), _methods(metrics.methods, "AUC-PRC", "auc_prc"))
+
+
+def _found(metrics: Metrics | RecordingMetrics, score: Number, blocks: tuple[str | Table | Chart, ...], methods: Table) -> Found:
     student = metrics.student
     return Found(
-        _window_score(metrics, run),
-        _windows(metrics, run),
-        _window_methods(metrics),
+        score,
+        blocks,
+        methods,
         student.kind,
         student.parameters,
         student.compression,
@@ -303,7 +305,7 @@ def _confusion(labels: Sequence[str], table: Sequence[Sequence[int]], what: str)
 
 def _delays(points: Sequence[OperatingPoint], margin: float) -> Section:
     """Delay against false switches, over the margin."""
-    chosen = min(range(len(points)), key=lambda index: abs(points[index].margin - margin))
+    chosen = nearest_point(points, margin)
     table = Table(
         ("margin, logits", "median delay, s", "false switches a minute", "accuracy"),
         tuple(
@@ -355,34 +357,19 @@ def _learning(run: Run) -> tuple[Chart, ...]:
     )
 
 
-def _recording_methods(metrics: RecordingMetrics) -> Table:
-    rows = tuple(
+def _methods(rows: Sequence[MethodMetrics] | Sequence[RecordingMethodMetrics], measure: str, key: str) -> Table:
+    """Tell every method with its figures. measure, key: what selected, in words and in the names of the rows' fields."""
+    cells = tuple(
         (
             Strong(_method(one.method, one.weight)) if one.kept else _method(one.method, one.weight),
-            f"{one.validation_f1_macro_mean:.3f} ± {one.validation_f1_macro_std:.3f}",
+            f"{getattr(one, f'validation_{key}_mean'):.3f} ± {getattr(one, f'validation_{key}_std'):.3f}",
             NONE if one.test_accuracy_mean is None else f"{one.test_accuracy_mean:.3f} ± {one.test_accuracy_std or 0:.3f}",
             "kept" if one.kept else "",
         )
-        for one in metrics.methods
+        for one in rows
     )
-    return Table(
-        ("method, weight", "held-out macro F1", "test accuracy", ""), rows, "Mean ± standard deviation over seeds; measured."
-    )
-
-
-def _window_methods(metrics: Metrics) -> Table:
-    rows = tuple(
-        (
-            Strong(_method(one.method, one.weight)) if one.kept else _method(one.method, one.weight),
-            f"{one.validation_auc_prc_mean:.3f} ± {one.validation_auc_prc_std:.3f}",
-            NONE if one.test_accuracy_mean is None else f"{one.test_accuracy_mean:.3f} ± {one.test_accuracy_std or 0:.3f}",
-            "kept" if one.kept else "",
-        )
-        for one in metrics.methods
-    )
-    return Table(
-        ("method, weight", "held-out AUC-PRC", "test accuracy", ""), rows, "Mean ± standard deviation over seeds; measured."
-    )
+    columns = ("method, weight", f"held-out {measure}", "test accuracy", "")
+    return Table(columns, cells, "Mean ± standard deviation over seeds; measured.")
 
 
 def _method(name: str, weight: float) -> str:

@@ -7,9 +7,9 @@ from typing import Any
 from memkd_edge.benchmark.report.figures import BuildFigures, DeviceReport, Figure
 from memkd_edge.errors import MemkdEdgeError
 from memkd_edge.runs import Run
+from memkd_edge.verification.pipeline import REPORT
 from memkd_edge.vocabulary import FigureKind
 
-VERIFIED = "export/verify.json"
 BENCHED = "bench"
 
 
@@ -32,9 +32,9 @@ def checked_files(run: Run) -> list[CheckedFile]:
     Raises:
         MemkdEdgeError: verify.json is damaged.
     """
-    if not (run.path / VERIFIED).is_file():
+    if not (run.path / REPORT).is_file():
         return []
-    record = run.read_json(VERIFIED)
+    record = run.read_json(REPORT)
     try:
         return [
             CheckedFile(
@@ -51,7 +51,7 @@ def checked_files(run: Run) -> list[CheckedFile]:
             if one["status"] == "ok"
         ]
     except (KeyError, TypeError, ValueError) as error:
-        raise _damaged(run, VERIFIED, error) from error
+        raise _damaged(run, REPORT, error) from error
 
 
 def benched_devices(run: Run) -> list[DeviceReport]:
