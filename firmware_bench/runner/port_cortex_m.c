@@ -12,6 +12,9 @@
 
 #ifdef __arm__ /* a folder of firmware has the ports of both architectures */
 
+#define READ_STACK_POINTER(into) __asm__ volatile("mov %0, sp" : "=r"(into))
+#include "port_stack.h"
+
 #define REGISTER(address) (*(volatile uint32_t *)(address))
 #define SYSTICK_CONTROL REGISTER(0xE000E010u)
 #define SYSTICK_RELOAD REGISTER(0xE000E014u)
@@ -22,29 +25,9 @@
 #define DWT_CYCLES REGISTER(0xE0001004u)
 
 /* Defined by cortex_m.ld. */
-extern uint32_t data_load[], data_start[], data_end[], bss_start[], bss_end[], stack_bottom[], stack_top[];
+extern uint32_t data_load[], data_start[], data_end[], bss_start[], bss_end[], stack_top[];
 
 void reset_handler(void);
-
-static uint32_t painted_to;
-
-__attribute__((noinline)) void port_paint_stack(void) {
-    uint32_t here;
-    __asm__ volatile("mov %0, sp" : "=r"(here));
-    volatile uint32_t *word = stack_bottom;
-    while ((uint32_t)word < here) {
-        *word++ = PORT_STACK_PATTERN;
-    }
-    painted_to = here;
-}
-
-__attribute__((noinline)) uint32_t port_stack_used(void) {
-    const volatile uint32_t *word = stack_bottom;
-    while ((uint32_t)word < painted_to && *word == PORT_STACK_PATTERN) {
-        word++;
-    }
-    return painted_to - (uint32_t)word;
-}
 
 uint32_t port_ticks(void) {
 #ifdef PORT_TICKS_DWT

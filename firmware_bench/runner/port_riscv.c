@@ -8,30 +8,13 @@
 
 #ifdef __riscv /* a folder of firmware has the ports of both architectures */
 
+#define READ_STACK_POINTER(into) __asm__ volatile("mv %0, sp" : "=r"(into))
+#include "port_stack.h"
+
 /* Defined by riscv.ld. */
-extern uint32_t data_load[], data_start[], data_end[], bss_start[], bss_end[], stack_bottom[];
+extern uint32_t data_load[], data_start[], data_end[], bss_start[], bss_end[];
 
 void start(void);
-
-static uint32_t painted_to;
-
-__attribute__((noinline)) void port_paint_stack(void) {
-    uint32_t here;
-    __asm__ volatile("mv %0, sp" : "=r"(here));
-    volatile uint32_t *word = stack_bottom;
-    while ((uint32_t)word < here) {
-        *word++ = PORT_STACK_PATTERN;
-    }
-    painted_to = here;
-}
-
-__attribute__((noinline)) uint32_t port_stack_used(void) {
-    const volatile uint32_t *word = stack_bottom;
-    while ((uint32_t)word < painted_to && *word == PORT_STACK_PATTERN) {
-        word++;
-    }
-    return painted_to - (uint32_t)word;
-}
 
 uint32_t port_ticks(void) {
     uint32_t ticks;
