@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from memkd_edge.errors import MemkdEdgeError
 from memkd_edge.formats.tflite_reader import TfliteFile, TfliteSubgraph
 from memkd_edge.quantization.integer_model import QuantizedClassifier
-from memkd_edge.quantization.samples import quantize_array, quantize_sample, quantize_series
+from memkd_edge.quantization.samples import quantize_array, quantize_series
 from memkd_edge.vocabulary import Arithmetic
 
 if TYPE_CHECKING:
@@ -44,12 +44,6 @@ class Port:
         if self.dtype == "int8":
             return quantize_series(x, self.scale, self.zero_point)
         return x.astype(np.float32) if self.dtype == "float32" else quantize_array(x, self.scale, self.zero_point)
-
-    def quantize_next(self, x: NDArray[np.floating], rest: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[np.float32]]:
-        """Return one real sample x [..., width] in this tensor's dtype, and what it leaves for the next; `rest`: of the last."""
-        if self.dtype == "int8":
-            return quantize_sample(x, rest, self.scale, self.zero_point)
-        return self.quantize(x), rest  # each sample by itself
 
     def dequantize(self, values: NDArray[Any]) -> NDArray[np.float64]:
         """Return the real values of `values`."""
