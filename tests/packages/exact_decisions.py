@@ -248,8 +248,9 @@ def build(files: dict[str, bytes], stream: Stream, folder: Path, runner: list[st
     package = write(files, folder / "package")
     for source in (package / "src").iterdir():
         shutil.copy(source, folder)
-    for name in [*runner, "port.h", "output.h", "cortex_m.ld"]:
-        shutil.copy(asset_dir("firmware_bench") / "runner" / name, folder)
+    ours = asset_dir("firmware_bench") / "runner"
+    for source in [*(ours / name for name in [*runner, "cortex_m.ld"]), *ours.glob("*.h")]:
+        shutil.copy(source, folder)
     driver(folder, stream, package / "example" / "main.c", "c")
 
 
