@@ -9,7 +9,7 @@ from statistics import fmean, pstdev
 from typing import TypeVar
 
 from memkd_edge.comparison.rows import StudentResult
-from memkd_edge.comparison.statistics import mean_ranks, outcomes, pareto_front, sets_needed, wilcoxon_holm
+from memkd_edge.comparison.statistics import mean_difference, mean_ranks, outcomes, pareto_front, sets_needed, wilcoxon_holm
 from memkd_edge.config import DistillConfig
 
 T = TypeVar("T")
@@ -82,10 +82,20 @@ class SetResult:
 
 
 @dataclass(frozen=True)
+class Gain:
+    """Mean difference in test AUC-PRC over data sets, and its 95 % confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class MethodRanking:
     """One method over the data sets that have every method; None where there is no such set.
 
     against: for each reference method (wins, draws, losses) over the data sets that have both.
+    gain: over each reference method, on the complete data sets; empty with fewer than two.
     retention: mean over the data sets of AUC-PRC student / teacher; retained: share of data sets where that is at least .97.
     """
 
@@ -97,6 +107,7 @@ class MethodRanking:
     retention: float | None
     retained: float | None
     against: Mapping[str, tuple[int, int, int]]
+    gain: Mapping[str, Gain]
 
 
 @dataclass(frozen=True)
@@ -249,8 +260,10 @@ def _spread(values: list[float]) -> Spread:
 
 def _ranking(methods: Sequence[str], sets: Sequence[SetResult], complete: Sequence[SetResult]) -> tuple[MethodRanking, ...]:
     ranks = mean_ranks(_scores(methods, complete)) if complete else [None] * len(methods)
+    scores = dict(zip(methods, zip(*_scores(methods, complete), strict=True), strict=True)) if len(complete) > 1 else {}
     ranking = []
     for method, rank in zip(methods, ranks, strict=True):
+        references = [name for name in REFERENCES if name in methods and name != method]
         results = [(result, one) for result in complete if (one := result.of(method))]
         ratios = [one.test_auc_prc.mean / result.teacher_test_auc_prc for result, one in results]
         ranking.append(
@@ -262,11 +275,8 @@ def _ranking(methods: Sequence[str], sets: Sequence[SetResult], complete: Sequen
                 agreement=_mean(one.agreement_with_teacher for _, one in results),
                 retention=_mean(ratios),
                 retained=_mean(float(ratio >= RETAINED) for ratio in ratios),
-                against={
-                    reference: _outcomes(method, reference, sets)
-                    for reference in REFERENCES
-                    if reference in methods and reference != method
-                },
+                against={name: _outcomes(method, name, sets) for name in references},
+                gain={name: Gain(*mean_difference(scores[method], scores[name])) for name in references if scores},
             )
         )
     # Of equal ranks the higher mean stands first.

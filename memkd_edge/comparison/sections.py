@@ -11,6 +11,7 @@ from memkd_edge.comparison.findings import (
     REFERENCES,
     RETAINED,
     Findings,
+    Gain,
     MethodRanking,
     Setting,
     Size,
@@ -144,6 +145,7 @@ def _methods(found: Findings) -> Section:
         "retention",
         f"sets ≥ {_percent(RETAINED, 0)}",
         *(f"against {name}: won/drawn/lost" for name in references),
+        *(f"gain over {name} [95 %]" for name in references),
     )
     best = {name: _best(found.ranking, name) for name in ("rank", "auc_prc", "accuracy", "agreement", "retention", "retained")}
     rows = []
@@ -153,17 +155,20 @@ def _methods(found: Findings) -> Section:
         for index, (name, value) in enumerate(best.items(), 1):
             if value is not None and getattr(one, name) == value:
                 cells[index] = Strong(cells[index])
-        rows.append((*cells, *(_outcomes(one.against.get(name)) for name in references)))
+        cells += [_outcomes(one.against.get(name)) for name in references]
+        rows.append((*cells, *(_gain(one.gain.get(name)) for name in references)))
     teachers = [result for result in found.sets if result.dataset in found.complete]
     if teachers:
         scores = (fmean(one.teacher_test_auc_prc for one in teachers), fmean(one.teacher_test_accuracy for one in teachers))
-        rows.append(("teacher", "", *(_number(score) for score in scores), "", "", "", *("" for _ in references)))
+        empty = [""] * (len(columns) - 4)
+        rows.append(("teacher", "", *(_number(score) for score in scores), *empty))
         baseline = (_mean(one.majority_test_auc_prc for one in teachers), _mean(one.majority_test_accuracy for one in teachers))
-        rows.append(("majority", "", *(_number(score) for score in baseline), "", "", "", *("" for _ in references)))
+        rows.append(("majority", "", *(_number(score) for score in baseline), *empty))
     note = (
         f"Test figures; means over {count(len(found.complete), 'data set')} of the mean over the seeds. Rank 1 is the highest "
         "AUC-PRC on a data set; equal ones share the mean of their ranks. Retention is AUC-PRC student / teacher. A draw is "
-        f"AUC-PRC equal to {DRAW_DECIMALS} decimals. Majority: always the most frequent class of the training series."
+        f"AUC-PRC equal to {DRAW_DECIMALS} decimals. Gain: mean difference in AUC-PRC with its 95 % interval (Student's t over "
+        "the data sets). Majority: always the most frequent class of the training series."
     )
     return Section("Methods", (setting, Table(columns, tuple(rows), note)))
 
@@ -426,6 +431,10 @@ def _p(value: float, equals: str = "") -> str:
 
 def _outcomes(outcomes: tuple[int, int, int] | None) -> str:
     return NONE if outcomes is None else "/".join(map(str, outcomes))
+
+
+def _gain(gain: Gain | None) -> str:
+    return NONE if gain is None else f"{gain.mean:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
 
 
 def _list(names: Iterable[str], word: str = "and") -> str:

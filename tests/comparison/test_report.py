@@ -171,6 +171,10 @@ def test_ranks_means_outcomes_and_retention_are_those_worked_out_by_hand() -> No
     assert by_method["memkd"].retention == pytest.approx((0.85 / 0.9 + 0.45 / 0.9) / 2)
     assert by_method["memkd"].against == {"base": (1, 0, 1), "kd": (1, 0, 1)}
     assert by_method["kd"].against == {"base": (1, 1, 0)}
+    # +.20 and -.05: mean .075, standard error .125, Student's t of one degree of freedom 12.706.
+    gain = by_method["memkd"].gain["base"]
+    assert (gain.mean, gain.low, gain.high) == pytest.approx((0.075, 0.075 - 12.706 * 0.125, 0.075 + 12.706 * 0.125), rel=1e-4)
+    assert "base" not in by_method["base"].gain
     spread = found.sets[0].of("base")
     assert spread is not None
     assert (spread.test_auc_prc.mean, spread.test_auc_prc.std) == pytest.approx((0.65, 0.05))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memkd_edge.comparison.statistics import holm, mean_ranks, outcomes, pareto_front, sets_needed, wilcoxon_holm
+from memkd_edge.comparison.statistics import holm, mean_difference, mean_ranks, outcomes, pareto_front, sets_needed, wilcoxon_holm
 
 
 def exact_p(difference: np.ndarray) -> float:
@@ -38,6 +38,15 @@ def test_ranks_average_over_data_sets_and_equal_scores_share_theirs() -> None:
 def test_scores_that_are_equal_to_three_decimals_are_a_draw() -> None:
     assert outcomes([0.9, 0.8004, 0.7, 0.6], [0.8, 0.8001, 0.701, 0.9]) == (1, 1, 2)
     assert outcomes([], []) == (0, 0, 0)
+
+
+def test_a_mean_differences_interval_is_students_and_a_constant_one_has_no_width() -> None:
+    # Differences .1, .2, .3: mean .2, standard error .1 / sqrt 3, t(.975, 2) = 4.30265.
+    ours, theirs = [0.6, 0.6, 0.8], [0.5, 0.4, 0.5]
+    assert mean_difference(ours, theirs) == pytest.approx(
+        (0.2, 0.2 - 4.30265 * 0.1 / 3**0.5, 0.2 + 4.30265 * 0.1 / 3**0.5), rel=1e-5
+    )
+    assert mean_difference([0.75, 0.5], [0.5, 0.25]) == (0.25, 0.25, 0.25)
 
 
 def test_holm_corrects_a_worked_example() -> None:
