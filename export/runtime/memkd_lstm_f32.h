@@ -13,6 +13,25 @@ static inline float memkd_sigmoid_f32(float x) {
     return 1.0f / (1.0f + expf(-x));
 }
 
+/* (value - mean) / deviation, clamped to where float arithmetic stays finite; NaN gives 0. */
+static inline float memkd_normalise_f32(float value, float mean, float deviation) {
+    const float most = 1e15f, x = (value - mean) / deviation;
+    return x >= most ? most : x >= -most ? x : x < -most ? -most : 0.0f;
+}
+
+/*
+ * Can a step have left these values? h lies within -1 and 1; c grows by at most 1 a step, which float adds up
+ * to 2^24.
+ */
+static inline int memkd_possible_f32(const float *h, const float *c, int count) {
+    for (int k = 0; k < count; k++) {
+        if (!(fabsf(h[k]) <= 1.0f && fabsf(c[k]) <= 16777216.0f)) { /* NaN is neither */
+            return 0;
+        }
+    }
+    return 1;
+}
+
 /* bias + weights . columns, the weights following their bias. */
 static inline float memkd_row_f32(const float *row, const float *columns, int n) {
     float sum = row[0];
