@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from datetime import date
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from unittest import mock
 
@@ -39,6 +40,7 @@ TABLE = ROOT / "models" / "host.md"
 WINDOWS, LENGTH = 1000, 100
 LONG, SHORT = 1_000_000, 20_000
 ROUNDS, CALLS = 300, 100
+SAMPLES = 997  # that are pushed by turns
 COMMANDS = (("export", "--run", "model:gunpoint", "--format", "c", "--force"), ("verify", "model:gunpoint"))
 
 
@@ -62,18 +64,29 @@ def model_file(folder: Path, student: str, reset: Reset) -> Path:
 
 
 def bare(path: Path) -> Callable[[], None]:
-    """Return a step as a program of its own takes it: all tensors set, invoked, all tensors got."""
+    """Return a step as a program of its own takes it through the interpreter's own functions.
+
+    It sets the next sample, that lies there as integers, and h and c as the last step left them, invokes, and gets the logits,
+    h and c: what `push` does too, beside checking, normalising and quantising the sample, the softmax and the decision.
+    """
     interpreter = Interpreter(model_path=str(path), num_threads=1)
     interpreter.allocate_tensors()
-    inputs = [(one["index"], np.ones(one["shape"], one["dtype"])) for one in interpreter.get_input_details()]
-    outputs = [one["index"] for one in interpreter.get_output_details()]
+    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    (x, h_in, c_in), (logits, h_out, c_out) = ([one["index"] for one in tensors] for tensors in (inputs, outputs))
+    h, c = (np.zeros(one["shape"], one["dtype"]) for one in inputs[1:])
+    samples = np.random.default_rng(0).integers(-100, 100, (SAMPLES, *inputs[0]["shape"])).astype(inputs[0]["dtype"])
+    sample = cycle(list(samples)).__next__
+    put, invoke, get = interpreter.set_tensor, interpreter.invoke, interpreter.get_tensor
 
     def step() -> None:
-        for index, value in inputs:
-            interpreter.set_tensor(index, value)
-        interpreter.invoke()
-        for index in outputs:
-            interpreter.get_tensor(index)
+        nonlocal h, c
+        put(x, sample())
+        put(h_in, h)
+        put(c_in, c)
+        invoke()
+        get(logits)
+        h = get(h_out)
+        c = get(c_out)
 
     return step
 
@@ -81,13 +94,10 @@ def bare(path: Path) -> Callable[[], None]:
 def pushing(path: Path) -> Callable[[], None]:
     """Return a push of the next of some samples."""
     classifier = StreamingClassifier(path)
-    samples = list(signal(997, len(classifier.metadata.channels)))
-    at = 0
+    sample, push = cycle(list(signal(SAMPLES, len(classifier.metadata.channels)))).__next__, classifier.push
 
     def step() -> None:
-        nonlocal at
-        at = (at + 1) % len(samples)
-        classifier.push(samples[at])
+        push(sample())
 
     return step
 

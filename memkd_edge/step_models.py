@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An exported file as a step: time step and state in, logits and state out, in whatever runtime takes the file."""
+"""An exported file as streams of steps, in whatever runtime takes the file."""
 
 from __future__ import annotations
 
 import ctypes
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,40 +35,34 @@ _CHANGED = (
 )
 
 
-class StepState:
-    """Where a stream stands; all that moves on does so in place.
+class StepStream:
+    """A stream through a model, with a state of its own. Logits are in the model's `unit`."""
 
-    tensors: the states [1, H] in the file's order. rest: float32 [C], what rounding left of the last int8 sample; left: its
-    memory. moves: of each state where an interpreter reads it, where it stands, and where the interpreter writes it, as bytes.
-    """
+    def reset(self) -> None:
+        """Stand where the stream begins."""
+        raise NotImplementedError
 
-    def __init__(
-        self, tensors: Sequence[NDArray[Any]], channels: int, places: Sequence[tuple[memoryview, memoryview]] = ()
-    ) -> None:
-        self.tensors = [tensor.copy() for tensor in tensors]
-        self.rest = np.zeros(channels, np.float32)
-        self.left = self.rest.data
-        self.moves = [
-            (before, held.data.cast("B"), after) for held, (before, after) in zip(self.tensors, places, strict=bool(places))
-        ]
+    def step(self, x: NDArray[np.float32]) -> list[float]:
+        """Take the model's input at one time step, [C]; return K logits."""
+        raise NotImplementedError
 
-    def take(self, tensors: Sequence[NDArray[Any]]) -> None:
-        """Become `tensors`."""
-        for held, value in zip(self.tensors, tensors, strict=True):
-            held[:] = value
+    def run(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Take steps [T, C]; return logits [T, K]."""
+        return np.array([self.step(one) for one in x])
 
 
 class StepModel:
-    """A streaming model; the state is its caller's, so that one model serves several streams.
+    """A streaming model.
 
     Its logits are numbers of `unit` each, all less the same constant: an integer file's integers. What counts, their
-    differences, is exact in them.
+    differences, is exact in them; they are below `levels`, which is 0 for real numbers.
     """
 
     unit = 1.0
+    levels = 0
 
-    def initial(self) -> StepState:
-        """Return the state of a stream that has not begun."""
+    def new_stream(self) -> StepStream:
+        """Return a new stream; `reset` begins it."""
         raise NotImplementedError
 
     def margin(self, logits: float) -> float:
@@ -79,21 +73,17 @@ class StepModel:
         """Return the integers in which an input monitor sees the samples of each channel."""
         return grids(metadata, "float32", 1.0, 0, 1.0)
 
-    def step(self, x: NDArray[np.float32], state: StepState) -> list[float]:
-        """Take the model's input at one time step, [C], and move the state on; return K logits."""
-        raise NotImplementedError
-
-    def run(self, x: NDArray[np.float32], state: StepState) -> NDArray[np.float64]:
-        """Take steps [T, C] and move the state on; return logits [T, K]."""
-        return np.array([self.step(one, state) for one in x])
-
     def run_each(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """Take series [N, T, C], each from a reset; return logits [N, T, K]."""
-        return np.stack([self.run(series, self.initial()) for series in x])
+        stream, logits = self.new_stream(), []
+        for series in x:
+            stream.reset()
+            logits.append(stream.run(series))
+        return np.stack(logits)
 
 
-class _TfliteStepModel(StepModel):
-    """Subgraph 0 of a float32 .tflite, its signature `step`, in the first TFLite runtime that is installed.
+class _TfliteStream(StepStream):
+    """A stream through an interpreter of its own, in whose memory the state stays.
 
     A signature runner takes several times as long as the model itself, and setting or getting a tensor a sixth of it. So
     samples, states and logits are copied to and from the tensors' own memory. All states are, each time: a runtime may use an
@@ -108,43 +98,75 @@ class _TfliteStepModel(StepModel):
         self._invoke = interpreter.invoke  # holds the interpreter
         self._x = _memory(interpreter, inputs[interface.x.position])
         self._logits = _memory(interpreter, outputs[interface.logits.position])
-        self._places = [
-            (
-                _memory(interpreter, inputs[before.position]).cast("B"),
-                _memory(interpreter, outputs[after.position]).cast("B"),
-            )
-            for before, after in interface.states
-        ]
-        self._reset = [reset[before.name] for before, _ in interface.states]
-        self._put: Callable[[NDArray[np.float32], NDArray[np.float32], memoryview], None] = self._put_float
+        self._states = [_memory(interpreter, outputs[after.position]) for _, after in interface.states]
+        taken = [_memory(interpreter, inputs[before.position]) for before, _ in interface.states]
+        self._moves = list(zip(taken, self._states, strict=True))
+        self._initial = [reset[before.name].ravel() for before, _ in interface.states]
+        self._put: Callable[[NDArray[np.float32]], None] = self._put_float
 
-    def initial(self) -> StepState:
-        return StepState(self._reset, len(self._x), self._places)
+    def reset(self) -> None:
+        for state, initial in zip(self._states, self._initial, strict=True):
+            state[:] = initial
 
-    def step(self, x: NDArray[np.float32], state: StepState) -> list[float]:
-        self._put(x, state.rest, state.left)
-        for before, held, _ in state.moves:
-            before[:] = held
+    def step(self, x: NDArray[np.float32]) -> list[float]:
+        self._put(x)
+        for before, after in self._moves:
+            before[:] = after
         self._invoke()
-        for _, held, after in state.moves:
-            held[:] = after
         logits: list[float] = self._logits.tolist()
         return logits
 
-    def _put_float(self, x: NDArray[np.float32], rest: NDArray[np.float32], left: memoryview) -> None:
+    def _put_float(self, x: NDArray[np.float32]) -> None:
         """Write x [C] into the file's x; nothing is rounded."""
         self._x[:] = x.data
 
 
-class _IntegerStepModel(_TfliteStepModel):
-    """The same of an integer .tflite. Many samples at once go through its integers, without the interpreter."""
+class _TfliteModel(StepModel):
+    """Subgraph 0 of a float32 .tflite, its signature `step`, in the first TFLite runtime that is installed."""
+
+    def __init__(self, path: Path, interface: StepInterface) -> None:
+        self._path, self._interface = path, interface
+
+    def new_stream(self) -> StepStream:
+        return _TfliteStream(self._path, self._interface)
+
+
+class _IntegerStream(_TfliteStream):
+    """The same through an integer .tflite. Many samples at once go through its integers, without the interpreter."""
+
+    def __init__(self, model: _IntegerModel, path: Path, interface: StepInterface) -> None:
+        super().__init__(path, interface)
+        self._model = model
+        self._samples = SampleWriter(self._x, interface.x.scale, interface.x.zero_point)
+        self._put = self._samples.write
+
+    def reset(self) -> None:
+        super().reset()
+        self._samples.rest[:] = 0
+
+    def run(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+        runner = self._model.runner(1)
+        runner.reference.states = [np.array(state)[None] for state in self._states]
+        runner.rest[0] = self._samples.rest
+        logits = runner.logits(x[None])[0]
+        for held, state in zip(self._states, runner.reference.states, strict=True):
+            held[:] = state[0]
+        self._samples.rest[:] = runner.rest[0]
+        return np.asarray(logits, np.float64)
+
+
+class _IntegerModel(_TfliteModel):
+    """The same of an integer .tflite."""
 
     def __init__(self, path: Path, interface: StepInterface, file: TfliteFile) -> None:
         super().__init__(path, interface)
-        self._file, self._interface = file, interface
+        self._file = file
         self._arithmetic = Arithmetic.INT8 if interface.logits.dtype == "int8" else Arithmetic.INT16X8
-        self._put = SampleWriter(self._x, interface.x.scale, interface.x.zero_point).write
         self.unit = interface.logits.scale
+        self.levels = 1 << (8 if self._arithmetic == Arithmetic.INT8 else 16)
+
+    def new_stream(self) -> StepStream:
+        return _IntegerStream(self, self._path, self._interface)
 
     def margin(self, logits: float) -> float:
         return margin_steps(logits, self.unit)
@@ -153,18 +175,12 @@ class _IntegerStepModel(_TfliteStepModel):
         x, (state, _) = self._interface.x, self._interface.states[0]
         return grids(metadata, x.dtype, x.scale, x.zero_point, state.scale)
 
-    def run(self, x: NDArray[np.float32], state: StepState) -> NDArray[np.float64]:
-        runner = BatchRunner(self._integers, self._arithmetic)
-        runner.reference.states = state.tensors
-        runner.rest[0] = state.rest
-        logits = runner.logits(x[None])[0]
-        state.take(runner.reference.states)
-        state.rest[:] = runner.rest[0]
-        return np.asarray(logits, np.float64)
-
     def run_each(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
-        runner = BatchRunner(self._integers, self._arithmetic, len(x))
-        return np.asarray(runner.logits(x), np.float64)
+        return np.asarray(self.runner(len(x)).logits(x), np.float64)
+
+    def runner(self, series: int) -> BatchRunner:
+        """Return what runs so many series through the file's integers, each from a reset."""
+        return BatchRunner(self._integers, self._arithmetic, series)
 
     @cached_property
     def _integers(self) -> QuantizedClassifier:
@@ -173,24 +189,31 @@ class _IntegerStepModel(_TfliteStepModel):
         return read_integers(self._file)
 
 
-class _OnnxStepModel(StepModel):
-    """The step graph of an ONNX file, in onnxruntime."""
+class _OnnxStream(StepStream):
+    """A stream through the step graph of an ONNX file, in onnxruntime."""
 
     def __init__(self, session: Any, interface: StepInterface) -> None:
-        self._session = session
-        self._interface = interface
-        self._names = [before.name for before, _ in interface.states]
+        self._session, self._interface = session, interface
         self._outputs = ["logits", *(after.name for _, after in interface.states)]
 
-    def initial(self) -> StepState:
-        return StepState([before.zeros(1) for before, _ in self._interface.states], self._interface.x.width)
+    def reset(self) -> None:
+        self._states = {before.name: before.zeros(1) for before, _ in self._interface.states}
 
-    def step(self, x: NDArray[np.float32], state: StepState) -> list[float]:
-        inputs = dict(zip(self._names, state.tensors, strict=True))
-        logits, *states = self._session.run(self._outputs, {"x": x[None], **inputs})
-        state.take(states)
+    def step(self, x: NDArray[np.float32]) -> list[float]:
+        logits, *states = self._session.run(self._outputs, {"x": x[None], **self._states})
+        self._states = dict(zip(self._states, states, strict=True))
         result: list[float] = logits[0].tolist()
         return result
+
+
+class _OnnxModel(StepModel):
+    """The step graph of an ONNX file."""
+
+    def __init__(self, session: Any, interface: StepInterface) -> None:
+        self._session, self._interface = session, interface
+
+    def new_stream(self) -> StepStream:
+        return _OnnxStream(self._session, self._interface)
 
 
 def load_step_model(path: Path) -> tuple[Metadata, StepModel]:
@@ -225,7 +248,7 @@ def _load_tflite(path: Path) -> tuple[Metadata, StepModel]:
     if file.signature("step") is None or file.signature("reset") is None:
         raise MemkdEdgeError(f"{path}: no signatures `step` and `reset`; this is not a streaming model of memkd-edge")
     try:
-        model = _TfliteStepModel(path, interface) if interface.x.dtype == "float32" else _IntegerStepModel(path, interface, file)
+        model = _TfliteModel(path, interface) if interface.x.dtype == "float32" else _IntegerModel(path, interface, file)
         _try_out(model, metadata)
         return metadata, model
     except (ValueError, RuntimeError, TypeError, KeyError) as error:
@@ -249,7 +272,7 @@ def _load_onnx(path: Path) -> tuple[Metadata, StepModel]:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        model = _OnnxStepModel(session, interface)
+        model = _OnnxModel(session, interface)
         _try_out(model, metadata)
         return metadata, model
     except Exception as error:  # onnxruntime's exceptions share no base class below Exception
@@ -268,7 +291,9 @@ def _check_widths(path: Path, metadata: Metadata, interface: StepInterface) -> N
 
 def _try_out(model: StepModel, metadata: Metadata) -> None:
     """Run one step, so that what a runtime refuses only then fails on loading too."""
-    model.step(np.zeros(len(metadata.channels), dtype=np.float32), model.initial())
+    stream = model.new_stream()
+    stream.reset()
+    stream.step(np.zeros(len(metadata.channels), dtype=np.float32))
 
 
 def _memory(interpreter: Any, details: dict[str, Any]) -> Any:

@@ -54,7 +54,8 @@ class _Lane:
     """One run of the model along the stream. age: samples since its reset; waits: samples until it begins."""
 
     def __init__(self, model: StepModel, resampling: Resampling, waits: int) -> None:
-        self._model, self._begins = model, waits
+        self._begins = waits
+        self.steps = model.new_stream()
         self.resampler = StreamingResampler(resampling)
         self.begin()
 
@@ -66,7 +67,7 @@ class _Lane:
     def reset(self) -> None:
         """Forget what was seen."""
         self.age = 0
-        self.state = self._model.initial()
+        self.steps.reset()
         self.resampler.reset()
 
 
@@ -112,6 +113,8 @@ class StreamingClassifier:
         self._normalises = self.metadata.input == InputKind.NORMALISED
         self._centred, self._normalised = np.zeros_like(self._mean), np.zeros_like(self._mean)
         self._plain = not self._resamples and not self._staggered
+        self._classes = range(len(self.labels))
+        self._weights: Any = [exp(-below * self._unit) for below in range(self._model.levels)]
         self._scores = np.zeros(len(self.labels), np.float32)
         self._score_memory: Any = self._scores.data
 
@@ -138,21 +141,37 @@ class StreamingClassifier:
         if self._missing:
             self._fill()
         self._latest = numbers
-        logits, age = self._take(values)
-        if logits is None:
-            return None
+        if self._plain:
+            lane = self._lanes[0]
+            age = lane.age = lane.age + 1
+            if self._normalises:  # as `_model_input`, in memory that stays
+                values = divide(subtract(values, self._mean, self._centred), self._std, self._normalised)
+            else:
+                values = self._model_input(values)
+            logits = lane.steps.step(values)
+        else:
+            taken, age = self._take(values)
+            if taken is None:
+                return None
+            logits = taken
         largest, held = max(logits), self._held
-        if (held is None or largest - logits[held] > self._margin or self._refuses) and self._decides(age):
-            if held is None or largest - logits[held] > self._margin:
+        overtaken = held is None or largest - logits[held] > self._margin
+        if (overtaken or self._refuses) and self._decides(age):
+            if held is None or overtaken:
                 held = logits.index(largest)
-            others = [*logits[:held], *logits[held + 1 :]]
-            self._answer(held, refused=self._refuses and logits[held] - max(others) < self._floor)
-        # The softmax: a few numbers are quicker without numpy.
-        unit, scores = self._unit, self._score_memory
-        exponentials = [exp((value - largest) * unit) for value in logits]
-        total = sum(exponentials)
-        for index, value in enumerate(exponentials):
-            scores[index] = value / total
+            self._answer(held, self._refuses and self._unsure(logits, held))
+        # The softmax: a few numbers are quicker without numpy, and integers quickest from a table.
+        weights, scores, total = self._weights, self._score_memory, 0.0
+        if weights:
+            for value in logits:
+                total += weights[largest - value]
+            for index in self._classes:
+                scores[index] = weights[largest - logits[index]] / total
+        else:
+            for value in logits:
+                total += exp(value - largest)
+            for index in self._classes:
+                scores[index] = exp(logits[index] - largest) / total
         return self._scores.copy()
 
     def stream(self, samples: ArrayLike) -> Streamed:
@@ -261,11 +280,8 @@ class StreamingClassifier:
 
     def _take(self, values: NDArray[np.float32]) -> tuple[list[float] | None, int]:
         """Take one sample into all lanes; return the logits of the oldest, None while its resampler waits, and its age."""
-        if self._plain:
-            lane = self._lanes[0]
-            lane.age += 1
-            return self._model.step(self._one_input(values), lane.state), lane.age
         oldest, age = None, 0
+        steps = None if self._resamples else (self._model_input(values),)
         for lane in self._lanes:
             if lane.waits:
                 lane.waits -= 1
@@ -274,8 +290,8 @@ class StreamingClassifier:
                 lane.reset()
             lane.age += 1
             logits = None
-            for step in lane.resampler.push(values) if self._resamples else (values,):
-                logits = self._model.step(self._one_input(step), lane.state)
+            for step in steps or map(self._model_input, lane.resampler.push(values)):
+                logits = lane.steps.step(step)
             if lane.age > age:
                 oldest, age = logits, lane.age
         return oldest, age
@@ -315,7 +331,7 @@ class StreamingClassifier:
                 lane.age = self._window  # the next sample resets it
             else:
                 end = min(len(x), at + self._window - lane.age) if self._staggered else len(x)
-                logits[at:end] = self._model.run(x[at:end], lane.state)
+                logits[at:end] = lane.steps.run(x[at:end])
                 ages[at:end] = np.arange(lane.age + 1, lane.age + 1 + end - at)
                 lane.age += end - at
             at = end
@@ -337,16 +353,13 @@ class StreamingClassifier:
         # Between its moments an answer stands.
         return np.concatenate([[before], answers])[np.searchsorted(at, np.arange(len(logits)), side="right")]
 
+    def _unsure(self, logits: list[float], held: int) -> bool:
+        """Return whether the class held leads every other by less than the floor."""
+        return logits[held] - max(*logits[:held], *logits[held + 1 :], -inf) < self._floor
+
     def _answer(self, held: int | None, refused: bool) -> None:
         self._held, self.refused = held, refused
         self.decision = None if refused else held
-
-    def _one_input(self, step: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return `_model_input` of one step [C], good until the next call."""
-        if self._normalises:
-            divide(subtract(step, self._mean, self._centred), self._std, self._normalised)
-            return self._normalised
-        return self._model_input(step)
 
     def _model_input(self, step: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return what the file's `x` stands for, from time steps [..., C] in physical units."""

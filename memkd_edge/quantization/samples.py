@@ -48,22 +48,30 @@ class SampleWriter:
 
     A call of numpy costs the same for one number and for many, and several times what plain numbers do. So numpy does the
     float32 arithmetic, never in place, which takes three times as long for one number, and the rest is done without it.
+
+    rest: float32 [C], what rounding left of the last int8 sample; it may be assigned.
     """
 
     def __init__(self, memory: memoryview, scale: float, zero_point: int) -> None:
         """Write into `memory`, items of format "b" (int8, which carry over) or "h" (int16), one a channel."""
         self._memory, self._zero_point = memory, zero_point
-        self._scale, self._scaled, self._value = (np.full(len(memory), value, np.float32) for value in (scale, 0, 0))
+        self._channels = range(len(memory))
+        self._scale, self._scaled, self._value, self.rest = (
+            np.full(len(memory), value, np.float32) for value in (scale, 0, 0, 0)
+        )
+        self._left = self.rest.data
         self._carries = memory.format == "b"
         self._smallest, self._largest = (-128, 127) if self._carries else (-32768, 32767)
 
-    def write(self, x: NDArray[np.float32], rest: NDArray[np.float32], left: memoryview) -> None:
-        """Write sample x [C], up to 1e30, and move `rest` [C] on, whose memory is `left`; of no consequence for int16."""
-        memory, zero_point = self._memory, self._zero_point
+    def write(self, x: NDArray[np.float32]) -> None:
+        """Write sample x [C], up to 1e30, and move `rest` on; of no consequence for int16."""
+        memory, left, zero_point = self._memory, self._left, self._zero_point
         value = divide(x, self._scale, self._scaled)
         if self._carries:
-            value = add(value, rest, self._value)
-        for channel, real in enumerate(value.tolist()):
+            value = add(value, self.rest, self._value)
+        reals = value.tolist()
+        for channel in self._channels:
+            real = reals[channel]
             rounded = trunc(real + _HALF if real >= 0 else real - _HALF)
             try:
                 memory[channel] = rounded + zero_point

@@ -105,13 +105,13 @@ def test_samples_carry_over_alike_in_all_three_forms(scale, zero, gain, seed):
     rest = np.zeros((2, 3), np.float32)
     cuts = [compiled.carry_over(np.ascontiguousarray(part), np.float32(scale), zero, rest) for part in np.split(x, [11], axis=1)]
     assert np.array_equal(np.concatenate(cuts, axis=1), wanted)
-    row, left, kept = np.zeros(3, np.int8), np.zeros(3, np.float32), np.zeros(3, np.float32)
+    row, left = np.zeros(3, np.int8), np.zeros(3, np.float32)
     single = SampleWriter(row.data, scale, zero)
     for sample, quantized in zip(x[0], wanted[0], strict=True):
-        single.write(sample, kept, kept.data)
+        single.write(sample)
         assert np.array_equal(row, quantized)
         _, left = quantize_sample(sample, left, scale, zero)
-        assert np.array_equal(kept, left)
+        assert np.array_equal(single.rest, left)
 
 
 BELOW = np.nextafter(np.float32(0.5), np.float32(0))  # float32 rounds the sum of this and 1/2 to 1
@@ -124,11 +124,12 @@ def test_single_samples_are_rounded_and_clamped_as_arrays_are(dtype, zero):
     reals = [0, BELOW, 0.5, 1.5, 2.5, 1 - BELOW, 126.5, 127.49, 127.5, 2e4 + BELOW, 3e9, 1e30]
     reals += [end - zero + step for end in (ends.min, ends.max) for step in (-1, -0.5, -0.49, 0, 0.49, 0.5, 1)]
     x = np.array([*reals, *(-np.array(reals))], np.float32)
-    row, rest = np.zeros(len(x), dtype), np.zeros(len(x), np.float32)
-    SampleWriter(row.data, 1.0, zero).write(x, rest, rest.data)
+    row = np.zeros(len(x), dtype)
+    writer = SampleWriter(row.data, 1.0, zero)
+    writer.write(x)
     if dtype == np.int8:
         wanted, left = quantize_sample(x, np.zeros(len(x), np.float32), 1.0, zero)
-        assert np.array_equal(rest, left)
+        assert np.array_equal(writer.rest, left)
     else:
         wanted = quantize_array(x, 1.0, zero)
     assert np.array_equal(row, wanted)
