@@ -3,13 +3,13 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from memkd_edge.benchmark.devices.profiles import Device
 from memkd_edge.benchmark.doctor import Check
 from memkd_edge.benchmark.report.figures import BenchReport, DeviceReport
 from memkd_edge.benchmark.report.words import COST, LEGEND, figure_text
-from memkd_edge.cli.tables import Grid, show
+from memkd_edge.cli.tables import Column, Grid, Part
 
 # figure -> column title, of the bytes
 BYTES = {
@@ -24,49 +24,66 @@ BYTES = {
     "arena": "arena",
     "arena_used": "arena used",
 }
+# figure -> how soon it is left out where a table is too wide
+DETAIL = {
+    "latency_p90": 6,
+    "latency_p99": 5,
+    "cycles": 4,
+    "peak_memory": 3,
+    "energy": 3,
+    "latency": 2,
+    "accuracy": 1,
+    "arena_used": 5,
+    "static": 4,
+    "tables": 3,
+    "arena": 2,
+    "library": 1,
+    "file": 1,
+}
 RATIOS = ("weights", "flash", "ram", "instructions", "cycles", "latency", "energy")
 BACKENDS = {
     "host": "wall time here",
-    "qemu-user": "emulated: exact counts, estimated time",
-    "qemu-cortex-m": "emulated: exact counts, estimated time",
-    "qemu-riscv": "emulated: exact counts, estimated time",
+    "qemu-user": "emulated",
+    "qemu-cortex-m": "emulated",
+    "qemu-riscv": "emulated",
     "sizes": "sizes only",
-    "ssh": "on the device, over ssh",
-    "serial": "on the device, over its UART",
+    "ssh": "over ssh",
+    "serial": "over its UART",
 }
 
 
-def print_report(report: BenchReport) -> None:
-    """Print two tables per device, and what must be known to read them."""
+def bench_parts(report: BenchReport) -> Iterator[Part]:
+    """Return two tables per device, and what must be known to read them."""
     for device in report.devices:
-        show(_table(device, f"{device.title}: cost of one sample (run {report.run})", COST))
+        yield _table(device, f"{device.title}: cost of one sample (run {report.run})", COST)
         bytes_table = _table(device, f"{device.title}: bytes", BYTES)
         if len(bytes_table.columns) > 1:
-            show(bytes_table)
-        show(*(f"{row.model}, {row.build}: {row.note}" for row in device.rows if row.note), *device.caveats)
+            yield bytes_table
+        yield from (f"{row.model}, {row.build}: {row.note}" for row in device.rows if row.note)
+        yield from device.caveats
     if len(report.devices) > 1:
-        show(_comparison(report))
-    show(LEGEND)
+        yield _comparison(report)
+    yield LEGEND
 
 
-def print_devices(devices: Sequence[Device]) -> None:
-    """Print the device profiles, one a line."""
-    grid = Grid(
-        "Devices", "name", "device", "how it is measured", "clock", "flash", "RAM", words=("device", "how it is measured")
-    )
+def devices_parts(devices: Sequence[Device]) -> Iterator[Part]:
+    """Return the device profiles, one a line."""
+    words = (Column("device", words=True), Column("measured", words=True, detail=1))
+    grid = Grid("Devices", "name", *words, "clock", "flash", "RAM")
     for device in devices:
         clock = device.quantities.get("clock_mhz")
         memory = [_memory(device.bytes(name)) for name in ("flash_kib", "ram_kib")]
         grid.add_row(device.name, device.title, BACKENDS[device.backend], f"{clock.value:g} MHz" if clock else "", *memory)
-    show(grid)
+    yield grid
+    yield "Emulated: exact counts, estimated time."
 
 
-def print_checks(checks: Sequence[Check]) -> None:
-    """Print what `doctor` found."""
-    grid = Grid("Tools", "tool", "for", "found", "to get it", words=("for", "found", "to get it"))
+def checks_parts(checks: Sequence[Check]) -> Iterator[Part]:
+    """Return what `doctor` found."""
+    grid = Grid("Tools", "tool", *(Column(name, words=True) for name in ("for", "found", "to get it")))
     for check in checks:
         grid.add_row(check.name, check.purpose, check.found or "missing", "" if check.found else check.remedy)
-    show(grid)
+    yield grid
 
 
 def to_csv(report: BenchReport) -> str:
@@ -85,14 +102,17 @@ def to_csv(report: BenchReport) -> str:
 def _memory(size: int | None) -> str:
     if size is None:
         return ""
-    return f"{size // 1024:,} KiB" if size < 2**30 else f"{size / 2**30:g} GiB"
+    for unit, name in ((2**30, "GiB"), (2**20, "MiB")):
+        if size % unit == 0:
+            return f"{size // unit} {name}"
+    return f"{size // 1024:,} KiB"
 
 
 def _table(device: DeviceReport, title: str, columns: Mapping[str, str]) -> Grid:
     # A column of zeros says nothing: most models have no static variables, most runtimes no arena.
     shown = [name for name in columns if any(row.figures[name].value for row in device.rows if name in row.figures)]
     titles = {**columns, "latency": "latency p50"} if "latency_p99" in shown else columns
-    grid = Grid(title, "", *(titles[name] for name in shown))
+    grid = Grid(title, "", *(Column(titles[name], detail=DETAIL.get(name, 0)) for name in shown))
     for row in device.rows:
         cells = [figure_text(row.figures[name]) if name in row.figures else "" for name in shown]
         grid.add_row(f"{row.model}, {row.build}", *cells)
@@ -112,7 +132,9 @@ def _comparison(report: BenchReport) -> Grid:
     students = {device.title: device.first_row("student") for device in report.devices}
     rows = {title: row for title, row in students.items() if row is not None}
     shown = [name for name in COST if any(name in row.figures for row in rows.values())]
-    grid = Grid(f"The student on each device (run {report.run})", "", *(COST[name] for name in shown))
+    grid = Grid(
+        f"The student on each device (run {report.run})", "", *(Column(COST[name], detail=DETAIL.get(name, 0)) for name in shown)
+    )
     for title, row in rows.items():
         grid.add_row(f"{title}: {row.build}", *(figure_text(row.figures[name]) if name in row.figures else "" for name in shown))
     return grid

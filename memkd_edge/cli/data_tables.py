@@ -1,47 +1,47 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prints what was understood of a data set."""
+"""Shows what was understood of a data set."""
 
-from memkd_edge.cli.tables import NONE, Grid, show
+from collections.abc import Iterator
+
+from memkd_edge.cli.tables import NONE, Column, Grid, Part
 from memkd_edge.data.data_report import DataReport, SubjectReport
 
 
-def print_data(report: DataReport) -> None:
-    """Print subjects x classes, channels, gaps, and what was noted."""
+def data_parts(report: DataReport) -> Iterator[Part]:
+    """Return subjects x classes of each part, channels, gaps, and what was noted."""
     unit = "seconds" if report.kind == "recordings" else "windows"
     rate = f"{report.sample_rate_hz:g} Hz" if report.sample_rate_hz else "rate unknown"
-    people = Grid(
-        f"{report.name}: {report.kind}, {rate}; {unit} of each class",
-        "subject",
-        "part",
-        *(["recordings"] if report.kind == "recordings" else []),
-        *report.labels,
-        "no class",
-        "all",
-        words=("part",),
-        keys=2,
-    )
-    parts = list(dict.fromkeys(row.part for row in report.subjects))
-    for part in parts:
+    yield f"{report.name}: {report.kind}, {rate}; {unit} of each class"
+    for part in dict.fromkeys(row.part for row in report.subjects):
+        people = Grid(
+            part,
+            "subject",
+            *([Column("recordings", detail=2)] if report.kind == "recordings" else []),
+            *(Column(label, detail=1) for label in report.labels),
+            "no class",
+            "all",
+        )
         own = [row for row in report.subjects if row.part == part]
         for row in own:
-            people.add_row(row.subject or "unknown", part, *_amounts(row, report.kind))
+            people.add_row(row.subject or "unknown", *_amounts(row, report.kind))
         if len(own) > 1:
-            people.add_row("all", part, *_amounts(_total(own), report.kind))
-        if part != parts[-1]:
             people.add_section()
-    channels = Grid(
-        "Channels, as they came", "channel", "unit", "lowest", "highest", "at the lowest", "at the highest", words=("unit",)
-    )
+            people.add_row("all", *_amounts(_total(own), report.kind))
+        yield people
+    shares = (Column("at the lowest", detail=1), Column("at the highest", detail=1))
+    channels = Grid("Channels, as they came", "channel", Column("unit", words=True), "lowest", "highest", *shares)
     for one in report.channels:
         ends = ("constant", "") if one.minimum == one.maximum else (f"{one.at_minimum:.3%}", f"{one.at_maximum:.3%}")
         channels.add_row(one.name, one.unit or NONE, f"{one.minimum:.6g}", f"{one.maximum:.6g}", *ends)
-    show(people, channels)
+    yield channels
     if report.gaps_s:
         gaps = Grid("Gaps", "recording", "gaps", "longest")
         for name, lengths in report.gaps_s.items():
             gaps.add_row(name, f"{len(lengths)}", f"{max(lengths):.3g} s")
-        show(gaps)
-    show(*report.notes, *([f"terms of use: {report.terms}"] if report.terms else []))
+        yield gaps
+    yield from report.notes
+    if report.terms:
+        yield f"terms of use: {report.terms}"
 
 
 def _total(rows: list[SubjectReport]) -> SubjectReport:

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prints what export, verify and inspect found, as tables on stdout."""
+"""Shows what export, verify and inspect found, as tables."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from memkd_edge.cli.stream_tables import stream_figures, streams_in_words
-from memkd_edge.cli.tables import NONE, Grid, show
+from memkd_edge.cli.tables import NONE, Column, Grid, Part
 from memkd_edge.contract import stream_in_words
 from memkd_edge.formats.inspection import Inspection, TensorInfo
 
@@ -21,47 +22,51 @@ if TYPE_CHECKING:  # they load torch, which `inspect` has no use for
 MAX_TENSORS = 200  # rows; --json has all
 
 
-def print_export(report: ExportReport) -> None:
-    """Print the written files with their sizes, then how they did in every runtime."""
-    print_verification(report.verification)
-    files = Grid("Written", "file", "bytes")
+def export_parts(report: ExportReport) -> Iterator[Part]:
+    """Return the written files with their sizes, then how they did in every runtime."""
+    yield from verification_parts(report.verification)
+    folder = Path(report.run) / "export"
+    files = Grid(f"Written into {folder}", "file", "bytes")
     for path in report.files:
-        files.add_row(str(path), f"{path.stat().st_size:,}")
-    show(files)
+        files.add_row(str(path.relative_to(folder)), f"{path.stat().st_size:,}")
+    yield files
     if report.rounding is not None:
-        show(f"Test AUC-PRC: {report.rounding.float32:.4f} in float, {report.rounding.integer:.4f} in integers")
+        yield f"Test AUC-PRC: {report.rounding.float32:.4f} in float, {report.rounding.integer:.4f} in integers"
     if report.advice:
-        show(f"advice: {report.advice}")
+        yield f"advice: {report.advice}"
 
 
-def print_npu(verdict: NpuVerdict, beside: tuple[Figure, Figure] | str) -> None:
-    """Print what Vela made of a file, and the same step as C on a Cortex-M55, or why there are no figures of it."""
+def npu_parts(verdict: NpuVerdict, beside: tuple[Figure, Figure] | str) -> Iterator[Part]:
+    """Return what Vela made of a file, and the same step as C on a Cortex-M55, or why there are no figures of it."""
     rows = Grid(f"{verdict.accelerator}, {verdict.tool}", "one step on", "operators", "instructions", "cycles")
     rows.add_row("the NPU", f"{verdict.on_npu} of {verdict.on_npu + verdict.on_cpu}", "", f"{verdict.cycles:,.0f}")
     if not isinstance(beside, str):
         instructions, cycles = beside
         interval = f"{cycles.value:,.0f} [{cycles.lo:,.0f}, {cycles.hi:,.0f}]"
         rows.add_row("a Cortex-M55 itself, generated C", "", f"{instructions.value:,.0f}", interval)
-    show(rows)
+    yield rows
     if isinstance(beside, str):
-        show(f"No figures of the C on the Cortex-M55 itself: {beside}")
-    show(
+        yield f"No figures of the C on the Cortex-M55 itself: {beside}"
+    yield (
         "Cycles of the NPU: Vela's estimate, of its own clock and without starting it. Of the Cortex-M55: instructions are "
         "emulated-exact, cycles estimated."
     )
 
 
-def print_verification(report: VerifyReport) -> None:
-    """Print what the run decides along streams, then what each runtime gave for each file."""
+def verification_parts(report: VerifyReport) -> Iterator[Part]:
+    """Return what the run decides along streams, then what each runtime gave for each file."""
     if report.along:
-        show(stream_figures("Along the test streams", report.along), streams_in_words(next(iter(report.along.values()))))
+        yield stream_figures("Along the test streams", report.along)
+        yield streams_in_words(next(iter(report.along.values())))
     if any(file.without_reset for file in report.files):
-        show(*_without_reset(report.files))
+        yield from _without_reset(report.files)
     for file in report.files:
-        show(_table(report, file))
-        show(*(f"note: {note}" for note in file.notes))
-        show(*(f"{one.title}: {': '.join(filter(None, [one.status, one.detail]))}" for one in file.results if one.status != "ok"))
-    show(
+        yield _table(report, file)
+        yield from (f"note: {note}" for note in file.notes)
+        yield from (
+            f"{one.title}: {', '.join(filter(None, [one.status, one.detail]))}" for one in file.results if one.status != "ok"
+        )
+    yield (
         f"measured, against the {report.baseline}: {report.series} series of {report.steps} steps, each from a reset, and one "
         f"stream of {report.stream_steps:,} steps without a reset. Integers are compared with the numpy reference; * in single "
         "steps from its states, where a rounding tie may differ."
@@ -70,7 +75,14 @@ def print_verification(report: VerifyReport) -> None:
 
 def _without_reset(files: Sequence[FileReport]) -> tuple[Grid, str]:
     """Return how integers do along a long stream, and what stream that is."""
-    rows = Grid("Integers against the float student, never reset", "file", "arithmetic", "agreement", "at least", "logit error")
+    rows = Grid(
+        "Integers against the float student, never reset",
+        "file",
+        "arithmetic",
+        "agreement",
+        Column("at least", detail=1),
+        Column("logit error", detail=2),
+    )
     for file in files:
         for arithmetic, one in file.without_reset.items():
             rows.add_row(file.file, arithmetic, f"{one.agreement:.4f}", f"{one.limit:g}", f"{one.logit_error:.2g} (mean)")
@@ -83,10 +95,10 @@ def _table(report: VerifyReport, file: FileReport) -> Grid:
         f"{file.file}: {file.bytes:,} bytes, {file.arithmetic}",
         "runtime",
         "agreement",
-        "accuracy",
-        "logit error (mean)",
+        Column("accuracy", detail=1),
+        Column("logit error (mean)", detail=2),
         "in stream: agreement",
-        "logit error (mean)",
+        Column("in stream: logit error (mean)", detail=3),
         "differing integers",
         "state",
     )
@@ -120,9 +132,9 @@ def _integers(result: RuntimeResult) -> str:
     return f"{result.mismatches:,} of {result.compared:,}" + (" " if result.exact else "*")
 
 
-def print_inspection(found: Inspection) -> None:
-    """Print facts, signatures, tensors, operators, metadata and warnings of one file."""
-    facts = Grid(found.path, "fact", "value", words=("value",))
+def inspection_parts(found: Inspection) -> Iterator[Part]:
+    """Return facts, signatures, tensors, operators, metadata and warnings of one file."""
+    facts = Grid(found.path, "fact", Column("value", words=True))
     facts.add_row("format", found.format)
     facts.add_row("bytes", f"{found.bytes:,}, of which {found.constant_bytes:,} are constants")
     facts.add_row("sha256", found.sha256)
@@ -131,26 +143,26 @@ def print_inspection(found: Inspection) -> None:
         facts.add_row(name, value)
     if found.operators:
         facts.add_row("operators", ", ".join(f"{name} x{n}" if n > 1 else name for name, n in found.operators.items()))
-    show(facts)
+    yield facts
     for signature in found.signatures:
-        rows = Grid(f"Signature {signature.key}", "name", "side", "shape", "type", "scale", "zero point")
+        rows = Grid(f"Signature {signature.key}", "name", "side", "shape", "type", "scale", Column("zero point", detail=1))
         for side, tensors in (("in", signature.inputs), ("out", signature.outputs)):
             for name, tensor in tensors.items():
                 rows.add_row(name, side, *_described(tensor))
-        show(rows)
-    rows = Grid("Tensors", "name", "shape", "type", "scale", "zero point", "bytes")
+        yield rows
+    rows = Grid("Tensors", "name", "shape", "type", "scale", Column("zero point", detail=1), "bytes")
     for tensor in found.tensors[:MAX_TENSORS]:
         rows.add_row(tensor.name, *_described(tensor), f"{tensor.bytes:,}" if tensor.bytes else "")
-    show(rows)
+    yield rows
     if len(found.tensors) > MAX_TENSORS:
-        show(f"... and {len(found.tensors) - MAX_TENSORS} more tensors; --json lists all")
+        yield f"... and {len(found.tensors) - MAX_TENSORS} more tensors; --json lists all"
     if found.metadata is not None:
-        rows = Grid("Metadata memkd_edge", "field", "value", words=("value",))
+        rows = Grid("Metadata memkd_edge", "field", Column("value", words=True))
         for name, value in vars(found.metadata).items():
             rows.add_row(name, _stated(name, value))
-        show(rows)
+        yield rows
     for warning in found.warnings:
-        show(f"warning: {warning}")
+        yield f"warning: {warning}"
 
 
 def _stated(name: str, value: object) -> str:

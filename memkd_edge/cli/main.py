@@ -24,6 +24,7 @@ comparisons = typer.Typer(rich_markup_mode=None, cls=Group, subcommand_metavar="
 app.add_typer(comparisons, name="compare")
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Wide = Annotated[bool, typer.Option("--wide", help="Print all columns of tables, whatever the width.")]
 RunOption = Annotated[
     str,
     typer.Option(
@@ -63,12 +64,13 @@ def distill(
     config: ConfigFile = None,
     run_root: RunRoot = Path("runs"),
     force: Force = False,
+    wide: Wide = False,
     as_json: Json = False,
 ) -> None:
     """Train a teacher and distil it into a student ~500x smaller."""
     from memkd_edge.cli.progress import reporter
-    from memkd_edge.cli.stream_tables import print_recordings
-    from memkd_edge.cli.tables import print_distillation
+    from memkd_edge.cli.stream_tables import recordings_parts
+    from memkd_edge.cli.tables import distillation_parts, show
     from memkd_edge.contents import read_metrics, read_recording_metrics
     from memkd_edge.distillation.pipeline import distill as run_distill
     from memkd_edge.runs import METRICS, Run, find_run
@@ -87,11 +89,9 @@ def distill(
     if as_json:
         _print_json({"run": str(run.path), **run.read_json(METRICS)})
     elif run.metadata.decides == Decision.EVERY_SAMPLE:
-        print_recordings(run, read_recording_metrics(run))
+        show([*recordings_parts(run, read_recording_metrics(run)), *page], wide=wide)
     else:
-        print_distillation(run, read_metrics(run))
-    if not as_json:
-        _print_page(page)
+        show([*distillation_parts(run, read_metrics(run)), *page], wide=wide)
 
 
 @app.command(cls=Command)
@@ -102,10 +102,12 @@ def export(
     run_root: RunRoot = Path("runs"),
     config: ConfigFile = None,
     force: Force = False,
+    wide: Wide = False,
     as_json: Json = False,
 ) -> None:
     """Write the student as a streaming model file and verify it in every runtime that is installed."""
-    from memkd_edge.cli.export_tables import print_export, print_npu, print_verification
+    from memkd_edge.cli.export_tables import export_parts, npu_parts, verification_parts
+    from memkd_edge.cli.tables import show
     from memkd_edge.exporting.pipeline import export as run_export
     from memkd_edge.ready_models import open_run
     from memkd_edge.verification.pipeline import ParityError
@@ -117,16 +119,14 @@ def export(
         if as_json:
             _print_json({"run": str(opened.path), "verification": error.report.as_dict()})
         else:
-            print_verification(error.report)
+            show(verification_parts(error.report), wide=wide)
         raise
     page = _page(opened)
     if as_json:
         _print_json(report.as_dict())
     else:
-        print_export(report)
-        if report.npu is not None:
-            print_npu(report.npu, _beside_npu(opened))
-        _print_page(page)
+        npu = () if report.npu is None else npu_parts(report.npu, _beside_npu(opened))
+        show([*export_parts(report), *npu, *page], wide=wide)
 
 
 def _beside_npu(run: "Run") -> "tuple[Figure, Figure] | str":
@@ -147,10 +147,12 @@ def verify(
     ] = "",
     min_agreement: Annotated[float, typer.Option(help="Agreement with the float student below which it exits 4.")] = 0.98,
     run_root: RunRoot = Path("runs"),
+    wide: Wide = False,
     as_json: Json = False,
 ) -> None:
     """Check exported files in every runtime that is installed: agreement, exactness, state."""
-    from memkd_edge.cli.export_tables import print_verification
+    from memkd_edge.cli.export_tables import verification_parts
+    from memkd_edge.cli.tables import show
     from memkd_edge.ready_models import PREFIX, open_run
     from memkd_edge.runs import find_run
     from memkd_edge.verification.pipeline import ParityError
@@ -166,7 +168,7 @@ def verify(
     if as_json:
         _print_json(report.as_dict())
     else:
-        print_verification(report)
+        show(verification_parts(report), wide=wide)
     if failure is not None:
         raise failure
 
@@ -174,10 +176,12 @@ def verify(
 @app.command(cls=Command)
 def inspect(
     file: Annotated[str, typer.Argument(help="A .tflite, .onnx or .safetensors file; model:NAME for its int8 .tflite.")],
+    wide: Wide = False,
     as_json: Json = False,
 ) -> None:
     """Show what a model file holds: signatures, tensors, operators, sizes, metadata."""
-    from memkd_edge.cli.export_tables import print_inspection
+    from memkd_edge.cli.export_tables import inspection_parts
+    from memkd_edge.cli.tables import show
     from memkd_edge.formats.inspection import inspect as run_inspect
     from memkd_edge.ready_models import model_file
 
@@ -185,7 +189,7 @@ def inspect(
     if as_json:
         _print_json(found.as_dict())
     else:
-        print_inspection(found)
+        show(inspection_parts(found), wide=wide)
 
 
 @app.command(cls=Command)
@@ -196,12 +200,14 @@ def bench(
     run_root: RunRoot = Path("runs"),
     config: ConfigFile = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print the result as CSV, one figure a line.")] = False,
+    wide: Wide = False,
     as_json: Json = False,
 ) -> None:
     """Measure what the student costs on a device, against its teacher."""
     from memkd_edge.benchmark.pipeline import bench as run_bench
     from memkd_edge.benchmark.report.budget import BudgetError
-    from memkd_edge.cli.bench_tables import print_report, to_csv
+    from memkd_edge.cli.bench_tables import bench_parts, to_csv
+    from memkd_edge.cli.tables import show
     from memkd_edge.ready_models import open_run
 
     resolved = resolve(BenchConfig, "bench", toml=config, flags=given)
@@ -216,8 +222,7 @@ def bench(
     elif as_csv:
         typer.echo(to_csv(report), nl=False)
     else:
-        print_report(report)
-        _print_page(page)
+        show([*bench_parts(report), *page], wide=wide)
     if over_budget is not None:
         raise over_budget
 
@@ -252,11 +257,12 @@ def report(
 def data(
     given: dict[str, Any],
     path: Annotated[str, typer.Argument(help="What --dataset takes: a folder or file of recordings, or a data set.")] = "",
+    wide: Wide = False,
     as_json: Json = False,
 ) -> None:
     """Show what is understood of a data set: who did what for how long, rates, gaps, ranges, and the split."""
-    from memkd_edge.cli.data_tables import print_data
-    from memkd_edge.cli.tables import literal
+    from memkd_edge.cli.data_tables import data_parts
+    from memkd_edge.cli.tables import literal, show
     from memkd_edge.data.data_report import examine
 
     notes: list[str] = []
@@ -271,7 +277,7 @@ def data(
     if as_json:
         _print_json(report.as_dict())
     else:
-        print_data(report)
+        show(data_parts(report), wide=wide)
 
 
 @app.command(cls=Command)
@@ -282,12 +288,14 @@ def classify(
     path: Annotated[str, typer.Argument(help="Folder or file of recordings, or a bundled name such as SPSW.")],
     out: Annotated[Path | None, typer.Option(help="Write scores and decisions of every sample: .csv or .parquet.")] = None,
     force: Force = False,
+    wide: Wide = False,
     as_json: Json = False,
 ) -> None:
     """Say what a model file decides along recordings, sample by sample, and how good that is where there are labels."""
     from memkd_edge.classification import classify as run_classify
     from memkd_edge.cli.progress import reporter
-    from memkd_edge.cli.stream_tables import print_classification
+    from memkd_edge.cli.stream_tables import classification_parts
+    from memkd_edge.cli.tables import show
     from memkd_edge.ready_models import model_file
 
     resolved = resolve(DataConfig, "data", flags={**given, "dataset": path})
@@ -296,7 +304,7 @@ def classify(
     if as_json:
         _print_json(report.as_dict())
     else:
-        print_classification(report)
+        show(classification_parts(report), wide=wide)
 
 
 @app.command(cls=Command)
@@ -372,18 +380,18 @@ def init(
 
 
 @app.command(cls=Command)
-def models(as_json: Json = False) -> None:
+def models(wide: Wide = False, as_json: Json = False) -> None:
     """List the ready-made students, which `--run model:NAME` takes wherever a run is asked for."""
     from dataclasses import asdict
 
-    from memkd_edge.cli.tables import print_models
+    from memkd_edge.cli.tables import models_parts, show
     from memkd_edge.ready_models import KINDS, ready_models
 
     known = ready_models()
     if as_json:
         _print_json({"kinds": KINDS, "models": [asdict(model) for model in known]})
     else:
-        print_models(known)
+        show(models_parts(known), wide=wide)
 
 
 @comparisons.callback(invoke_without_command=True)
@@ -396,13 +404,15 @@ def compare(
     ] = None,
     config: ConfigFile = None,
     force: Annotated[bool, typer.Option("--force", help="Start anew in a folder that holds another comparison.")] = False,
+    wide: Wide = False,
     as_json: Json = False,
 ) -> None:
     """Compare ways of distilling on many data sets; the same command continues one that was interrupted."""
     if context.invoked_subcommand is not None:
         return
-    from memkd_edge.cli.comparison_tables import print_report
+    from memkd_edge.cli.comparison_tables import comparison_parts
     from memkd_edge.cli.progress import reporter
+    from memkd_edge.cli.tables import show
     from memkd_edge.comparison.pipeline import compare as run_compare
 
     resolved = resolve(CompareConfig, "compare", toml=config, flags=given)
@@ -415,7 +425,7 @@ def compare(
     if as_json:
         _print_json({"folder": str(report.folder), **report.as_dict()})
     else:
-        print_report(report)
+        show(comparison_parts(report), wide=wide)
 
 
 @comparisons.command("report", cls=Command)
@@ -423,10 +433,12 @@ def compare_report(
     folder: Annotated[
         Path | None, typer.Argument(help="Folder of a comparison; the newest under compare/ when left out.")
     ] = None,
+    wide: Wide = False,
     as_json: Json = False,
 ) -> None:
     """Write the report of a comparison anew, finished or not."""
-    from memkd_edge.cli.comparison_tables import print_report
+    from memkd_edge.cli.comparison_tables import comparison_parts
+    from memkd_edge.cli.tables import show
     from memkd_edge.comparison.folder import newest
     from memkd_edge.comparison.report import write_report
 
@@ -434,22 +446,23 @@ def compare_report(
     if as_json:
         _print_json({"folder": str(report.folder), **report.as_dict()})
     else:
-        print_report(report)
+        show(comparison_parts(report), wide=wide)
 
 
 @app.command(cls=Command)
-def devices(as_json: Json = False) -> None:
+def devices(wide: Wide = False, as_json: Json = False) -> None:
     """List the devices that `bench` knows."""
     from dataclasses import asdict
 
     from memkd_edge.benchmark.devices.profiles import device_names, load_device
-    from memkd_edge.cli.bench_tables import print_devices
+    from memkd_edge.cli.bench_tables import devices_parts
+    from memkd_edge.cli.tables import show
 
     known = [load_device(name) for name in device_names()]
     if as_json:
         _print_json([asdict(device) for device in known])
     else:
-        print_devices(known)
+        show(devices_parts(known), wide=wide)
 
 
 @app.command(cls=Command)
@@ -457,6 +470,7 @@ def doctor(
     arm64_root: Annotated[
         bool, typer.Option("--arm64-root", help="Build the arm64 Python that runs .tflite files as on a Raspberry Pi.")
     ] = False,
+    wide: Wide = False,
     as_json: Json = False,
 ) -> None:
     """Say which tools are installed and how to get the missing ones; exit 3 when one is missing that `bench` needs."""
@@ -464,7 +478,8 @@ def doctor(
 
     from memkd_edge.benchmark.doctor import examine
     from memkd_edge.benchmark.emulation import arm64_root as arm64
-    from memkd_edge.cli.bench_tables import print_checks
+    from memkd_edge.cli.bench_tables import checks_parts
+    from memkd_edge.cli.tables import show
 
     if arm64_root:
         arm64.build(arm64.location())
@@ -472,26 +487,21 @@ def doctor(
     if as_json:
         _print_json([asdict(check) for check in checks])
     else:
-        print_checks(checks)
+        show(checks_parts(checks), wide=wide)
     if any(check.needed and not check.found for check in checks):
         raise typer.Exit(3)
 
 
-def _page(run: Any) -> Path | None:
-    """Write the run's page anew and return where; where there can be none, say why: the command has done its work."""
+def _page(run: Any) -> list[str]:
+    """Write the run's page anew and return a line that says where; where there can be none, say why: the work is done."""
     from memkd_edge.cli.tables import literal
     from memkd_edge.pages.run_page import write_run_page
 
     try:
-        return write_run_page(run).page
+        return [f"Page: {write_run_page(run).page}"]
     except MemkdEdgeError as error:
         typer.echo(f"no page: {literal(str(error))}", err=True)
-        return None
-
-
-def _print_page(page: Path | None) -> None:
-    if page is not None:
-        typer.echo(f"Page: {page}")
+        return []
 
 
 def _listed(names: str) -> tuple[str, ...]:

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prints how good decisions along streams are: what `StreamScores.as_dict` says of one or more models, side by side."""
+"""Shows how good decisions along streams are: what `StreamScores.as_dict` says of one or more models, side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from memkd_edge.cli.tables import NONE, Grid, methods_grid, show
+from memkd_edge.cli.tables import NONE, Column, Grid, Part, methods_grid
 from memkd_edge.contents import RecordingMetrics
 from memkd_edge.decisions import refusal_in_words
 from memkd_edge.runs import Run
@@ -49,12 +49,14 @@ def stream_grids(title: str, labels: Sequence[str], judged: Judged) -> list[Grid
     """
     one = next(iter(judged.values()))
     *others, name = judged
-    columns = (
-        [(other, "F1", "f1") for other in others] + [(name, key, key) for key in ("precision", "recall")] + [(name, "F1", "f1")]
-    )
-    classes = Grid("Classes, per sample", "class", "samples", *(f"{whose} {part}" for whose, part, _ in columns))
+    columns = {
+        **{Column(f"{other} F1"): (other, "f1") for other in others},
+        **{Column(f"{name} {key}", detail=1): (name, key) for key in ("precision", "recall")},
+        Column(f"{name} F1"): (name, "f1"),
+    }
+    classes = Grid("Classes, per sample", "class", "samples", *columns)
     for index, label in enumerate(labels):
-        cells = (_share(judged[whose]["classes"][index][key]) for whose, _, key in columns)
+        cells = (_share(judged[whose]["classes"][index][key]) for whose, key in columns.values())
         classes.add_row(label, f"{one['classes'][index]['samples']:,}", *cells)
 
     since = Grid("Accuracy by time since the start of a stream", "from, to", *judged)
@@ -62,7 +64,7 @@ def stream_grids(title: str, labels: Sequence[str], judged: Judged) -> list[Grid
         accuracies = (_share(scores["accuracy_since_start"][row][1]) for scores in judged.values())
         since.add_row(f"{start:g}, {2 * start or 1:g} s", *accuracies)
 
-    confusion = Grid(f"Confusion of {name}, samples", "is", *(f"decided {label}" for label in labels))
+    confusion = Grid(f"Confusion of {name}, samples", "is", *(Column(f"decided {label}", detail=1) for label in labels))
     for label, row in zip(labels, judged[name]["confusion"], strict=True):
         confusion.add_row(label, *(f"{count:,}" for count in row))
     return [stream_figures(title, judged), classes, since, confusion]
@@ -88,21 +90,23 @@ def streams_in_words(scores: dict[str, Any]) -> str:
     )
 
 
-def print_classification(report: ClassifyReport) -> None:
-    """Print how good the decisions are where there are labels, and how long each class was decided."""
+def classification_parts(report: ClassifyReport) -> Iterator[Part]:
+    """Return how good the decisions are where there are labels, and how long each class was decided."""
     if report.along is not None:
-        show(*stream_grids("Along the recordings", report.labels, {"model": report.along}), streams_in_words(report.along))
+        yield from stream_grids("Along the recordings", report.labels, {"model": report.along})
+        yield streams_in_words(report.along)
     total = sum(report.samples.values()) + report.undecided + report.refused
     amounts = Grid("Decided", "class", "seconds", "share")
     for label, samples in [*report.samples.items(), ("not yet", report.undecided), ("none", report.refused)]:
         amounts.add_row(label, f"{samples * report.seconds / total:,.1f}", f"{samples / total:.1%}")
-    show(amounts, *report.notes)
+    yield amounts
+    yield from report.notes
     if report.out:
-        show(f"Written: {report.out}")
+        yield f"Written: {report.out}"
 
 
-def print_recordings(run: Run, metrics: RecordingMetrics) -> None:
-    """Print teacher against student at every sample of the test streams, never reset, then every method."""
+def recordings_parts(run: Run, metrics: RecordingMetrics) -> Iterator[Part]:
+    """Return teacher against student at every sample of the test streams, never reset, then every method."""
     student = metrics.student
     judged = {"teacher": metrics.teacher.stream, "student": student.stream}
     if holds := student.held is not None and student.decision_margin > 0:
@@ -111,14 +115,17 @@ def print_recordings(run: Run, metrics: RecordingMetrics) -> None:
     students = len(judged) - 1
     grids[0].add_row("parameters", f"{metrics.teacher.parameters:,}", *[f"{student.parameters:,}"] * students)
     grids[0].add_row("compression", "1x", *[f"{student.compression:.0f}x"] * students)
-    every = methods_grid(metrics.methods, "macro F1", "f1_macro")
-    held = f"Held: a class stays until another leads by {student.decision_margin:g} in the logits; chosen along held-out streams."
-    notes = [streams_in_words(student.stream), *([held] if holds else [])]
+    yield from grids
+    yield streams_in_words(student.stream)
+    if holds:
+        lead = f"{student.decision_margin:g} in the logits"
+        yield f"Held: a class stays until another leads by {lead}; chosen along held-out streams."
     if student.refusal is not None:
-        notes.append(refusal_in_words(student.refusal))
-    show(*grids, *notes, every, f"Kept: {metrics.kept_because}")
+        yield refusal_in_words(student.refusal)
+    yield methods_grid(metrics.methods, "macro F1", "f1_macro")
+    yield f"Kept: {metrics.kept_because}"
     if metrics.warning:
-        show(f"Note: {metrics.warning}")
+        yield f"Note: {metrics.warning}"
     if run.metadata.dataset_terms:
-        show(f"Terms of use of the recordings: {run.metadata.dataset_terms}")
-    show(f"Run: {run.path}")
+        yield f"Terms of use of the recordings: {run.metadata.dataset_terms}"
+    yield f"Run: {run.path}"

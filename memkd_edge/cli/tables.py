@@ -3,15 +3,16 @@
 
 Whatever is printed is taken literally: markup in a label, a path or a unit stands there as it is, control characters as escapes.
 No digit is ever cut: a column of figures keeps its width, columns of words wrap, and where a table is still too wide its columns
-go on in a second one.
+of detail are left out, which a last line says. `--wide` prints them all.
 """
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -21,19 +22,32 @@ from memkd_edge.runs import Run
 from memkd_edge.vocabulary import Reset
 
 NONE = "-"  # in a cell without a value
-PIPE_WIDTH = 160  # off a terminal, where no one's window limits it
-WORDS_WIDTH = 24  # of a column of words: longer ones are folded
+PIPE_WIDTH = 80  # off a terminal
+WIDE = 10_000  # no table and no sentence is as wide
+HEADER_LINES = 3  # of a column of figures, at most
+WORDS_WIDTH = 22  # of a column of words: where it is narrow, longer ones are folded
+BESIDE = 3  # of a column: padding, and what parts it from the next
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table. words: it may wrap; all others hold figures.
+
+    detail: where the table is too wide, columns with the highest number are left out first, of equal ones the last; those with 0
+    always stand.
+    """
+
+    name: str
+    words: bool = False
+    detail: int = 0
 
 
 class Grid:
-    """A table of literal text. words: the columns that may wrap; the first one always may. All others hold figures.
+    """A table of literal text. Its first column holds words; a column that is given by its name alone holds figures and stays."""
 
-    keys: of the columns that name a row, and stand in every part of a table that goes on.
-    """
-
-    def __init__(self, title: str, *columns: str, words: tuple[str, ...] = (), keys: int = 1) -> None:
-        self.title, self.columns, self.keys = title, tuple(map(literal, columns)), list(range(keys))
-        self.words = {index for index, name in enumerate(columns) if index == 0 or name in words}
+    def __init__(self, title: str, first: str, *columns: Column | str) -> None:
+        self.title = title
+        self.columns = [Column(first, words=True), *(Column(one) if isinstance(one, str) else one for one in columns)]
         self.rows: list[tuple[str, ...]] = []
         self.sections: set[int] = set()
 
@@ -46,32 +60,47 @@ class Grid:
         """Draw a line below the rows so far."""
         self.sections.add(len(self.rows))
 
-    def tables(self, console: Console) -> list[Table]:
-        """Return the table, or as many as its columns need at the console's width; each has the key columns.
+    def table(self, width: int) -> tuple[Table, list[str]]:
+        """Return the table, `width` wide where that can be, without columns that have no cell, and what it leaves out."""
+        shown = [0, *(one for one in range(1, len(self.columns)) if any(row[one] for row in self.rows))]
+        left_out: list[int] = []
+        while (excess := sum(self._width(one) + BESIDE for one in shown) + 1 - width) > 0:
+            least = max(shown, key=lambda one: (self.columns[one].detail, one))
+            if self.columns[least].detail == 0:
+                break
+            shown.remove(least)
+            left_out.append(least)
+        return self._table(shown, -excess), [self.columns[one].name for one in sorted(left_out)]
 
-        Columns without a cell are left out.
-        """
-        left = [column for column in range(len(self.keys), len(self.columns)) if any(row[column] for row in self.rows)]
-        made: list[Table] = []
-        while left or not made:
-            taken = len(left)
-            while taken > 1 and least_width(self._table([*self.keys, *left[:taken]], titled=False), console) > console.width:
-                taken -= 1
-            made.append(self._table([*self.keys, *left[:taken]], titled=not made))
-            left = left[taken:]
-        return made
+    def _lines(self, column: int) -> list[str]:
+        """Return what must stand in a line in a column: words of words, lines of figures."""
+        cells = [row[column] for row in self.rows]
+        parts = [part for cell in cells for part in (cell.split() if self.columns[column].words else cell.split("\n"))]
+        return [*parts, *literal(self.columns[column].name).split()]
 
-    def _table(self, columns: list[int], *, titled: bool) -> Table:
-        table = Table(title=Text(literal(self.title)) if titled else None, title_justify="left", box=box.SIMPLE_HEAD)
+    def _width(self, column: int) -> int:
+        """Return the least width of a column, without what stands beside it."""
+        widest = max(map(cell_len, self._lines(column)), default=1)
+        if self.columns[column].words:
+            return min(widest, WORDS_WIDTH)
+        while len(_wrapped(self.columns[column].name, widest)) > HEADER_LINES:
+            widest += 1
+        return widest
+
+    def _table(self, columns: list[int], spare: int) -> Table:
+        """Return the table of some columns; those of words share the `spare` width."""
+        table = Table(box=box.SIMPLE_HEAD)
         for column in columns:
-            cells = [row[column] for row in self.rows]
-            if column in self.words:
-                longest = max((len(word) for cell in [self.columns[column], *cells] for word in cell.split()), default=1)
-                table.add_column(Text(self.columns[column]), overflow="fold", min_width=min(longest, WORDS_WIDTH))
+            width, name = self._width(column), self.columns[column].name
+            if self.columns[column].words:
+                whole = max(
+                    cell_len(line) for cell in (literal(name), *(row[column] for row in self.rows)) for line in cell.split("\n")
+                )
+                more = min(max(whole - width, 0), max(spare, 0))
+                spare -= more
+                table.add_column(Text(literal(name)), width=width + more, overflow="fold")
             else:
-                width = max(len(part) for cell in [*cells, *self.columns[column].split(), ""] for part in cell.split("\n"))
-                header = textwrap.fill(self.columns[column], max(width, 1), break_long_words=False)
-                table.add_column(Text(header), justify="right", no_wrap=True, min_width=width)
+                table.add_column(Text("\n".join(_wrapped(name, width))), width=width, justify="right", no_wrap=True)
         for number, row in enumerate(self.rows):
             if number in self.sections:
                 table.add_section()
@@ -79,9 +108,11 @@ class Grid:
         return table
 
 
-def least_width(table: Table, console: Console) -> int:
-    """Return the width below which a figure would be cut."""
-    return Measurement.get(console, console.options.update(max_width=10_000), table).minimum
+def _wrapped(name: str, width: int) -> list[str]:
+    return textwrap.wrap(literal(name), max(width, 1), break_long_words=False)
+
+
+Part = Grid | str  # of what a command prints: a table or a sentence
 
 
 def literal(text: str) -> str:
@@ -89,33 +120,42 @@ def literal(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
-def show(*parts: "Grid | str") -> None:
-    """Print tables and sentences on stdout."""
-    plain = Console()
-    console = plain if plain.is_terminal else Console(width=PIPE_WIDTH, soft_wrap=True)
+def show(parts: Iterable[Part], *, wide: bool = False) -> None:
+    """Print tables and sentences on stdout. wide: all columns, whatever the width of the terminal."""
+    terminal = Console()
+    width = WIDE if wide else terminal.width if terminal.is_terminal else PIPE_WIDTH
+    console = Console(width=WIDE)  # a table that cannot be narrower is not cut
+    missing: dict[str, None] = {}
+
+    def say(text: str, style: str = "") -> None:
+        console.print(Text(literal(text), style, overflow="ignore"), width=width)
+
     for part in parts:
         if isinstance(part, str):
-            console.print(Text(literal(part)))
+            say(part)
             continue
-        for table in part.tables(console):
-            console.print(table, width=max(console.width, least_width(table, console)), crop=False)
+        table, left_out = part.table(width)
+        missing |= dict.fromkeys(left_out)
+        say(part.title, "italic")
+        console.print(table)
+    if missing:
+        say(f"More columns with --wide: {'; '.join(missing)}")
 
 
-def print_models(models: list[ReadyModel]) -> None:
-    """Print the ready-made students, one a row."""
+def models_parts(models: Sequence[ReadyModel]) -> Iterator[Part]:
+    """Return the ready-made students, one a row."""
     rows = Grid(
         "Ready-made students",
         "model",
-        "data set",
-        "channels x classes",
-        "compression",
-        "for",
+        Column("data set", words=True, detail=3),
+        Column("channels x classes", detail=1),
+        Column("compression", detail=4),
+        Column("for", detail=1),
         "accuracy, int8",
-        "macro F1, int8",
-        ".tflite",
+        Column("macro F1, int8", detail=2),
+        Column(".tflite", detail=2),
         "C flash",
         "instructions",
-        words=("data set",),
     )
     for model in models:
         rows.add_row(
@@ -130,18 +170,18 @@ def print_models(models: list[ReadyModel]) -> None:
             f"={model.flash_bytes:,.0f} B",
             f"={model.instructions:,.0f}",
         )
-    show(
-        rows,
+    yield rows
+    yield (
         "Accuracy and macro F1: measured on the test part, in float and in int8; of a stream at every sample, never reset, of "
         "events once each, from where the program starts it. =: emulated, exact on a Cortex-M4; int8 C, instructions of one "
-        "sample.\nmemkd-edge export --run model:NAME; verify, inspect and bench take model:NAME as well.",
+        "sample.\nmemkd-edge export --run model:NAME; verify, inspect and bench take model:NAME as well."
     )
 
 
-def print_distillation(run: Run, metrics: Metrics) -> None:
-    """Print teacher against student, along a stream first where that is known, then every method with its figures."""
+def distillation_parts(run: Run, metrics: Metrics) -> Iterator[Part]:
+    """Return teacher against student, along a stream first where that is known, then every method with its figures."""
     columns = ("in a stream: accuracy", "test accuracy", "test AUC-PRC")
-    pair = Grid(f"Teacher and student, {run.metadata.dataset}", "", "parameters", "compression", *columns)
+    pair = Grid(f"Teacher and student, {run.metadata.dataset}", "", "parameters", Column("compression", detail=1), *columns)
     stream = metrics.student.test_never_reset
     along = f"{stream.accuracy:.3f}" if stream else ""
     for name, model, compression in (
@@ -154,6 +194,7 @@ def print_distillation(run: Run, metrics: Metrics) -> None:
     if majority is not None:
         scores = (f"{majority.test.accuracy:.3f}", f"{majority.test.auc_prc:.3f}")
         pair.add_row(f"always {majority.label}", "", "", "", *scores)
+    yield pair
     every = methods_grid(metrics.methods, "AUC-PRC", "auc_prc")
     if majority is not None:
         every.add_section()
@@ -164,10 +205,12 @@ def print_distillation(run: Run, metrics: Metrics) -> None:
         Reset.WINDOW: f"while it is for windows: reset every {run.metadata.window_length} samples",
         Reset.EVENT: "while it is for events: reset it where a series begins",
     }
-    joined = f"In a stream: at the ends of the test series, one after another without a reset, {used[run.metadata.reset]}."
-    show(pair, *([joined] if stream else []), every, f"Kept: {metrics.kept_because}")
-    show(*(f"Note: {note}" for note in (metrics.chance, metrics.warning) if note))
-    show(f"Run: {run.path}")
+    if stream:
+        yield f"In a stream: at the ends of the test series, one after another without a reset, {used[run.metadata.reset]}."
+    yield every
+    yield f"Kept: {metrics.kept_because}"
+    yield from (f"Note: {note}" for note in (metrics.chance, metrics.warning) if note)
+    yield f"Run: {run.path}"
 
 
 def methods_grid(rows: Sequence[MethodMetrics] | Sequence[RecordingMethodMetrics], measure: str, key: str) -> Grid:
@@ -175,8 +218,13 @@ def methods_grid(rows: Sequence[MethodMetrics] | Sequence[RecordingMethodMetrics
     searched = len(rows) > len({row.method for row in rows})
     grid = Grid(
         "All methods (mean ± std over seeds)" + ("; half way each went on with its best weight" if searched else ""),
-        *("method", "weight", "seeds", f"validation {measure}", f"test {measure}", "test accuracy", ""),
-        keys=2,
+        "method",
+        "weight",
+        Column("seeds", detail=2),
+        f"validation {measure}",
+        f"test {measure}",
+        Column("test accuracy", detail=1),
+        "",
     )
     for row in rows:
         spreads = [

@@ -27,8 +27,9 @@ from memkd_edge.benchmark.report.figures import (
     DeviceReport,
     Figure,
 )
-from memkd_edge.cli.bench_tables import figure_text, print_report, to_csv
+from memkd_edge.cli.bench_tables import bench_parts, figure_text, to_csv
 from memkd_edge.cli.main import app
+from memkd_edge.cli.tables import show
 from memkd_edge.config import BenchConfig
 from memkd_edge.errors import GateError, MemkdEdgeError, MissingToolError, UsageError
 from memkd_edge.vocabulary import FigureKind
@@ -408,7 +409,7 @@ def test_figures_read_well():
 
 def test_several_devices_are_compared_in_one_table(capsys):
     row = BuildFigures("student", "int8 C", {"flash": exact(5064, "B")})
-    print_report(BenchReport("id", tuple(DeviceReport(name, f"Board {name}", (row,)) for name in "ab")))
+    show(bench_parts(BenchReport("id", tuple(DeviceReport(name, f"Board {name}", (row,)) for name in "ab"))))
     comparison = capsys.readouterr().out.split("The student on each device")[1]
     assert "Board a: int8 C" in comparison
     assert "Board b: int8 C" in comparison

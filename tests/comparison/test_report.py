@@ -17,7 +17,8 @@ from xml.etree import ElementTree
 import pytest
 from markdown_it import MarkdownIt
 
-from memkd_edge.cli.comparison_tables import print_report
+from memkd_edge.cli.comparison_tables import comparison_parts
+from memkd_edge.cli.tables import show
 from memkd_edge.comparison.figures import method_styles
 from memkd_edge.comparison.findings import findings
 from memkd_edge.comparison.report import write_report
@@ -243,7 +244,7 @@ def test_methods_that_are_equal_everywhere_are_reported_without_a_diagram_or_a_c
 
 
 def test_one_student_alone_makes_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    print_report(write_report(comparison(tmp_path, [row("Alpha", "memkd", 0, 0.9, kept=True)])))
+    show(comparison_parts(write_report(comparison(tmp_path, [row("Alpha", "memkd", 0, 0.9, kept=True)]))))
     printed = capsys.readouterr().out
     assert "memkd, the only method: mean test AUC-PRC 0.900 over 1 data set." in " ".join(printed.split())
     assert "report.html" in printed

@@ -115,9 +115,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     assert "[b]\\x1b[31mwalk" in out
     assert "\x1b" not in out
     assert "x: recordings, 50 Hz; seconds of each class" in out
-    assert [line.split() for line in out.splitlines() if line.strip().startswith("all")] == [
-        ["all", "training", "6", "12.0", "12.0", "24.0"]
-    ]
+    assert [line.split() for line in out.splitlines() if line.strip().startswith("all")] == [["all", "6", "12.0", "12.0", "24.0"]]
     code, out, err = called(monkeypatch, capsys, *arguments, "--json", "--test-subjects", "s1,s2")
     assert (code, err) == (0, "")
     report = json.loads(out)

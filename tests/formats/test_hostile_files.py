@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save
 
-from memkd_edge.cli.export_tables import print_inspection
+from memkd_edge.cli.export_tables import inspection_parts
+from memkd_edge.cli.tables import show
 from memkd_edge.errors import MemkdEdgeError
 from memkd_edge.formats.digest import with_blank_check, with_digest
 from memkd_edge.formats.embedded_metadata import read_onnx, read_onnx_metadata, read_tflite_metadata
@@ -73,7 +74,7 @@ def test_damaged_files_are_read_or_refused(tmp_path, capsys, suffix, injuries):
     path.write_bytes(damaged(FILES[suffix], injuries))
     found = survives(lambda: inspect(path))
     if found is not None:
-        print_inspection(found)
+        show(inspection_parts(found))
         found.as_dict()
     reader = {".tflite": read_tflite_metadata, ".onnx": read_onnx_metadata, ".safetensors": load_classifier}[suffix]
     survives(lambda: reader(path))

@@ -9,7 +9,8 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from safetensors.numpy import save_file
 
-from memkd_edge.cli.export_tables import print_inspection
+from memkd_edge.cli.export_tables import inspection_parts
+from memkd_edge.cli.tables import show
 from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.formats.inspection import MEMORYLESS, inspect
 from memkd_edge.nets.classifier import save_model
@@ -40,7 +41,7 @@ def test_our_tflite_shows_its_contract(tmp_path, capsys):
     assert "UNIDIRECTIONAL_SEQUENCE_LSTM" not in found.operators
     assert found.metadata.labels == metadata().labels
     assert 4 * 8 * 11 + 4 * 8 < found.constant_bytes < found.bytes == path.stat().st_size
-    print_inspection(found)
+    show(inspection_parts(found))
     printed = capsys.readouterr().out
     for text in ("Signature step", "FULLY_CONNECTED x2", "class 3", f"{model.input_scale:.9g}"):
         assert text in printed
@@ -91,7 +92,7 @@ def test_a_foreign_fused_lstm_is_read_and_warned_of(tmp_path, capsys):
     assert found.streaming.startswith("no: ")
     assert found.metadata is None
     assert found.operators == {"UNIDIRECTIONAL_SEQUENCE_LSTM": 1}
-    print_inspection(found)
+    show(inspection_parts(found))
     assert "warning: UNIDIRECTIONAL_SEQUENCE_LSTM" in capsys.readouterr().out
 
 
