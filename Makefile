@@ -149,7 +149,8 @@ $(VENV)-tools/.installed:
 
 $(VENV)-onnx/.installed:
 	$(PYTHON) -m venv $(VENV)-onnx
-	$(VENV)-onnx/bin/python -m pip install --quiet --disable-pip-version-check onnx==1.23.2 onnxslim==0.1.98 openvino==2026.4.1
+	$(VENV)-onnx/bin/python -m pip install --quiet --disable-pip-version-check onnx==1.23.2 onnxslim==0.1.98 onnxsim==0.8.1 \
+		openvino==2026.4.1 tract==0.23.9 MNN==3.6.1
 	touch $@
 
 clean: ## Remove the virtual environment and caches, never a run

@@ -113,6 +113,13 @@ def test_an_empty_field_is_a_missing_value_as_for_aeon(aeon_datasets, tmp_path):
     assert [int(label) for label in part.labels] == list(y)
 
 
+def test_a_question_mark_is_a_missing_value(tmp_path):
+    for reader, text in ((read_ts, HEADER + "1, ?,3:4,5,?:a\n"), (read_label_first, "a,1,?,3\n")):
+        (tmp_path / "p").write_text(text)
+        (series,) = reader(tmp_path / "p").series
+        np.testing.assert_array_equal(series[:, 0], [1, np.nan, 3])
+
+
 def test_blanks_around_a_tab_and_in_a_class_name_and_runs_of_blanks_are_fine(tmp_path):
     (tmp_path / "p").write_text(" at rest \t 0.5\t  2 \t3 \n  2   0.5 2    3 \n")
     part = read_label_first(tmp_path / "p")
@@ -179,6 +186,7 @@ def test_garbage_is_read_or_refused_but_never_crashes(folder, text, reader, head
     ("reader", "text", "message"),
     [
         (read_ts, HEADER + "1,2,x:1,2,3:a\n", r"line 7, column 3: 'x' is not a number"),
+        (read_ts, HEADER + "1,2,3:1,x,3:a\n", r"line 7, column 5: 'x' is not a number"),
         (read_ts, HEADER + "1,2,3:1,2:a\n", r"line 7: channel 1 has 2 values where channel 0 has 3"),
         (read_ts, HEADER + "1,2,3:1,2,3:c\n", r"line 7: class 'c' is not one of the header's: a, b"),
         (read_ts, HEADER + "1,2,3:1,2,3\n", r"line 7: after the last ':' stand values \(1,2,3...\) where the class is expected$"),

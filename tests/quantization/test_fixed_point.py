@@ -19,7 +19,7 @@ from memkd_edge.quantization.fixed_point import (
     sigmoid,
     tanh,
 )
-from memkd_edge.quantization.integer_model import ACTIVATION_SCALE, CELL_SCALE, GATE_SCALE
+from memkd_edge.quantization.integer_model import ACTIVATION_SCALE, CELL_SCALE, GATE_SCALE, Multiplier
 from memkd_edge.quantization.post_training import CELL_SHIFTS
 from memkd_edge.writers.flatbuffer import ModelWriter
 from tests.quantization.helpers import RESOLVERS, MicroStep, litert_interpreter
@@ -83,6 +83,11 @@ def test_rescale_is_within_one_of_the_real_product(real, value):
     assert 2**30 <= factor.mantissa < 2**31
     assert math.isclose(factor.mantissa / 2**31 * 2.0**factor.exponent, real, rel_tol=2**-30)
     assert abs(int(rescale(np.array([value]), factor)[0]) - value * real) <= 1.0 + abs(value) * real * 2**-30
+
+
+def test_a_mantissa_that_rounds_up_to_one_takes_the_next_exponent():
+    assert multiplier(0.5 - 2.0**-34) == Multiplier(1 << 30, 0) == multiplier(0.5)
+    assert multiplier(0.5 - 2.0**-32) == Multiplier((1 << 31) - 1, -1)
 
 
 def test_the_sigmoid_table_is_the_logistic_function_to_two_units():

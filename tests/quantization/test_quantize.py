@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from memkd_edge.errors import UsageError
 from memkd_edge.nets.classifier import ModelSpec
 from memkd_edge.quantization.calibration import DenseWeights, FloatModel
-from memkd_edge.quantization.post_training import dense_grid, quantize
+from memkd_edge.quantization.post_training import dense_grid, first_settings, power_of_two_scale, quantize
 from memkd_edge.quantization.reference import integer_classifier
 from tests.quantization.helpers import random_model, random_series
 
@@ -68,9 +68,25 @@ def test_dense_scales_are_exact_and_accumulators_fit_32_bits(seed, rows, columns
     assert float(np.float32(in_scale * layer.weight_scale)) == in_scale * layer.weight_scale
     assert layer.reduced / 2**layer.shift * out_scale == in_scale * layer.weight_scale
     assert (np.abs(layer.weight.astype(np.int64)).sum(1) * 2**15 + np.abs(layer.bias)).max() < 2**31
+    assert columns * 127 * 2**15 + 2 * np.abs(layer.bias).max() <= 2**31  # rounding may move a bias by as much again
     if np.abs(bias).max() < 100 * np.abs(weight).max():
         assert np.abs(layer.weight * layer.weight_scale - weight).max() <= layer.weight_scale * (0.5 + 1e-9)
         assert layer.weight_scale <= np.abs(weight).max() / 127 * (1 + 2**-13) or layer.shift > 36
+
+
+def test_int16_reaches_a_quarter_beyond_the_calibration_series_and_int8_all_of_them():
+    model = FloatModel.from_model(random_model(ModelSpec(1, 2, 2), seed=0))
+    for low, high in ((-3.0, 7.0), (-0.2, 0.3), (-1.0, 100.0), (0.5, 9.0)):
+        found = first_settings(model, np.array([[[low], [high]]], np.float32))
+        assert 32768 * found.state_scale >= 1.25 * high > 8192 * found.state_scale or high < 0.5
+        steps = np.array([low, high]) / (found.input_gain * found.state_scale) + found.input_zero_point
+        assert -128.5 <= steps[0] < steps[1] <= 127.5
+        assert found.input_gain * found.state_scale * 255 < max(high, high - low) + 255 * found.state_scale
+
+
+def test_a_power_of_two_scale_is_the_smallest_at_which_int16_reaches_so_far():
+    for magnitude, exponent in ((1.0, -15), (1.01, -14), (0.5, -16), (8.0, -12), (8.75, -11)):
+        assert power_of_two_scale(magnitude) == 2.0**exponent
 
 
 def test_input_quantisation_rounds_halves_away_from_zero_and_saturates():

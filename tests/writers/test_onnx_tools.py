@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Our ONNX files in the field's tools: simplified, converted to another opset, run by OpenVINO.
+"""Our ONNX files in the field's tools: simplified, converted to another opset, run by OpenVINO, tract and MNN.
 
 `make runtimes` makes an environment with them; MEMKD_EDGE_ONNX_TOOLS_PYTHON names its Python. The version converter is onnx's.
 """
@@ -22,15 +22,23 @@ from tests.writers.toy import metadata, series, student
 
 PYTHON = Path(os.environ.get("MEMKD_EDGE_ONNX_TOOLS_PYTHON") or ROOT / ".venv-onnx" / "bin" / "python")
 
-# Writes beside each file FILE.slim.
-SLIM = """
+# Write FILE.simpler.
+SIMPLER = {
+    "onnxslim": """
 import sys
 import onnx, onnxslim
-for name in sys.argv[1:]:
-    onnx.save(onnxslim.slim(onnx.load(name)), name + ".slim")
-"""
+onnx.save(onnxslim.slim(onnx.load(sys.argv[1])), sys.argv[1] + ".simpler")
+""",
+    "onnxsim": """
+import sys
+import onnx, onnxsim
+found, same = onnxsim.simplify(onnx.load(sys.argv[1]))
+assert same
+onnx.save(found, sys.argv[1] + ".simpler")
+""",
+}
 
-# Streams x [N, T, C] through a step graph a sample a call, from state zero; writes the logits of the last.
+# Stream x [N, T, C] through a step graph a sample a call, from state zero; write the logits of the last.
 OPENVINO = """
 import sys
 import numpy as np, openvino
@@ -45,6 +53,35 @@ for t in range(x.shape[1]):
     states = {one: found[one + "_out"] for one in names}
 np.save(place + "/logits.npy", found["logits"])
 """
+TRACT = """
+import sys
+import numpy as np, tract
+name, place = sys.argv[1:]
+x, runnable = np.load(place + "/x.npy"), tract.onnx().load(name).into_model().into_runnable()
+states = [np.zeros((len(x), 8), np.float32) for _ in range(1, runnable.input_count())]
+for t in range(x.shape[1]):
+    logits, *states = (one.to_numpy() for one in runnable.run([np.ascontiguousarray(x[:, t]), *states]))
+np.save(place + "/logits.npy", logits)
+"""
+# The module under the command `mnnconvert`, which has pip install a package (findings/).
+MNN = """
+import sys
+import numpy as np
+import _tools, MNN.expr, MNN.nn
+name, place = sys.argv[1:]
+converted = name + ".mnn"
+_tools.mnnconvert(["mnnconvert", "-f", "ONNX", "--modelFile", name, "--MNNModel", converted, "--bizCode", "toy"])
+states = ["h"] if name.endswith("gru.onnx") else ["h", "c"]
+module = MNN.nn.load_module_from_file(converted, ["x", *states], ["logits", *(f"{one}_out" for one in states)])
+x = np.load(place + "/x.npy")
+values = [np.zeros((len(x), 8), np.float32) for _ in states]
+for t in range(x.shape[1]):
+    given = [np.ascontiguousarray(x[:, t]), *values]
+    found = module.forward([MNN.expr.const(one, list(one.shape), MNN.expr.NCHW) for one in given])
+    logits, *values = (np.array(one.read()) for one in found)
+np.save(place + "/logits.npy", logits)
+"""
+RUNTIMES = {"openvino": OPENVINO, "tract": TRACT, "MNN": MNN}
 
 
 def run_tool(needs: str, program: str, *arguments: Path) -> None:
@@ -74,21 +111,23 @@ def test_the_version_converter_keeps_a_step_graph_right(kind: str, opset: int, t
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gru"])
-def test_onnxslim_keeps_a_step_graph_right_and_verify_takes_it(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("tool", SIMPLER)
+def test_a_simplified_step_graph_is_right_and_verify_takes_it(tool: str, kind: str, tmp_path: Path) -> None:
     path, x = tmp_path / "m.onnx", series()
     sound = write_onnx_step(student(kind), metadata())
     path.write_bytes(sound)
-    run_tool("onnxslim", SLIM, path)
-    path.write_bytes((tmp_path / "m.onnx.slim").read_bytes())
+    run_tool(tool, SIMPLER[tool], path)
+    path.write_bytes((tmp_path / "m.onnx.simpler").read_bytes())
     check_changed(path, sound, x)
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gru"])
-def test_openvino_in_float32_answers_as_torch(kind: str, tmp_path: Path) -> None:
-    model, x = student(kind), series()
-    (tmp_path / "m.onnx").write_bytes(write_onnx_step(model, metadata()))
+@pytest.mark.parametrize("tool", RUNTIMES)
+def test_another_runtime_in_float32_answers_as_torch(tool: str, kind: str, tmp_path: Path) -> None:
+    model, x, path = student(kind), series(), tmp_path / f"{kind}.onnx"
+    path.write_bytes(write_onnx_step(model, metadata()))
     np.save(tmp_path / "x.npy", x)
-    run_tool("openvino", OPENVINO, tmp_path / "m.onnx", tmp_path)
+    run_tool(tool, RUNTIMES[tool], path, tmp_path)
     np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), in_torch(model, x), atol=1e-5)
 
 
