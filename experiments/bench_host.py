@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measures an exported file on this machine, side by side with what it could take: `make bench-host` writes models/host.md.
 
-    python -m experiments.bench_host                       # steps alone
-    python -m experiments.bench_host --against CHECKOUT    # and the CPU time of export and verify, beside an older checkout's
+    python -m experiments.bench_host                       # this checkout alone
+    python -m experiments.bench_host --against CHECKOUT    # and beside an older one: its push, its export and verify
 
 Times are of the CPU, on one thread. What is compared runs by turns, in short rounds, and the fastest round of each counts: on a
 shared machine ratios hold where times do not.
@@ -35,12 +35,43 @@ from memkd_edge.streaming import StreamingClassifier
 from memkd_edge.vocabulary import Arithmetic, Decision, Reset
 from memkd_edge.writers.tflite import write_tflite
 
+# Pushes samples in whatever checkout stands on its path; says the seconds of one in the fastest round.
+PUSH = """
+import sys, time
+import numpy as np
+from memkd_edge.streaming import StreamingClassifier
+classifier, best = StreamingClassifier(sys.argv[1]), float("inf")
+samples = list(np.load(sys.argv[2]))
+for _ in range(30):
+    start = time.process_time()
+    for sample in samples:
+        classifier.push(sample)
+    best = min(best, (time.process_time() - start) / len(samples))
+print(best)
+"""
+# Says by how many MB more the process grew at most than for 100,000 samples, beside the samples and what came of them.
+MEMORY = """
+import re, sys
+import numpy as np
+from memkd_edge.streaming import StreamingClassifier
+def peak():
+    return 1024 * int(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1])
+classifier = StreamingClassifier(sys.argv[1])
+samples = np.ones((int(sys.argv[2]), len(classifier.metadata.channels)), np.float32)
+classifier.stream(samples[:100_000])
+before = peak()
+streamed = classifier.stream(samples)
+print((peak() - before - streamed.scores.nbytes - streamed.decisions.nbytes) / 1e6)
+"""
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = ROOT / "models" / "host.md"
 WINDOWS, LENGTH = 1000, 100
 LONG, SHORT = 1_000_000, 20_000
+ENDLESS = 10_000_000
 ROUNDS, CALLS = 300, 100
+TURNS = 3
 SAMPLES = 997  # that are pushed by turns
+OF_WINDOWS = f"classify, {WINDOWS:,} windows of {LENGTH}"
 COMMANDS = (("export", "--run", "model:gunpoint", "--format", "c", "--force"), ("verify", "model:gunpoint"))
 
 
@@ -48,7 +79,7 @@ def model_file(folder: Path, student: str, reset: Reset) -> Path:
     """Write a reference student as int8 .tflite."""
     spec, path = SPECS[student], folder / f"{student}_{reset}.tflite"
     metadata = Metadata(
-        name="student",
+        name=student,
         labels=tuple(f"class {k}" for k in range(spec.num_classes)),
         channels=tuple(f"channel {k}" for k in range(spec.input_size)),
         units=("",) * spec.input_size,
@@ -125,35 +156,80 @@ def in_numpy(work: Callable[[], object]) -> None:
         work()
 
 
-def steps_of(student: str, folder: Path) -> list[str]:
-    """Return the table's lines of one student."""
-    spec = SPECS[student]
-    never, window = model_file(folder, student, Reset.NEVER), model_file(folder, student, Reset.WINDOW)
-    single = fastest({"bare": bare(never), "never": pushing(never), "window": pushing(window)}, ROUNDS, CALLS)
-    classifier = StreamingClassifier(never)
-    long = signal(LONG, spec.input_size)
-    windows = long[: WINDOWS * LENGTH].reshape(WINDOWS, LENGTH, -1)
-    model, x = LstmClassifier(spec).eval(), torch.from_numpy(windows)
+def many(classifier: StreamingClassifier) -> dict[str, Callable[[], object]]:
+    """Return what takes many samples at once, and the float student that torch runs."""
+    channels = len(classifier.metadata.channels)
+    windows = signal(WINDOWS * LENGTH, channels).reshape(WINDOWS, LENGTH, -1)
+    classify = partial(classifier.classify, windows)
+    model = LstmClassifier(SPECS[classifier.metadata.name]).eval()
+    x = torch.from_numpy(windows)
 
     def in_torch() -> None:
         with torch.inference_mode():
             model(x)
 
-    classify = partial(classifier.classify, windows)
-    many = fastest({"classify": classify, "numpy": partial(in_numpy, classify), "torch": in_torch}, 15, 1)
-    stream = fastest({"stream": partial(classifier.stream, long[:SHORT])}, ROUNDS, 1)["stream"] / SHORT
-    whole = fastest({"stream": partial(classifier.stream, long)}, 2, 1)["stream"]
+    return {
+        "stream": partial(classifier.stream, signal(SHORT, channels)),
+        "classify": classify,
+        "numpy": partial(in_numpy, classify),
+        "torch": in_torch,
+    }
+
+
+def rates(student: str, files: dict[Reset, Path]) -> list[str]:
+    """Return the table's lines of one student."""
+    never, window = files[Reset.NEVER], files[Reset.WINDOW]
+    single = fastest({"bare": bare(never), "never": pushing(never), "window": pushing(window)}, ROUNDS, CALLS)
+    classifier = StreamingClassifier(never)
+    at_once = fastest(many(classifier), 15, 1)
+    whole = fastest({"stream": partial(classifier.stream, signal(LONG, SPECS[student].input_size))}, 2, 1)["stream"]
+    grown = float(said(ROOT, MEMORY, never, ENDLESS))
     push, samples = single["never"], WINDOWS * LENGTH
-    rows = [
-        ("push, a state never reset / a bare set, invoke, get", push / single["bare"], f"{1e6 * push:.2f} us a sample"),
-        ("push, windows (two steps a sample) / two bare ones", single["window"] / single["bare"] / 2, ""),
-        ("a loop of push / stream", push / stream, f"{whole:.2f} s for 10^6 samples"),
-        (f"a loop of push / classify, {WINDOWS:,} windows of {LENGTH}", push * samples / many["classify"], ""),
-        ("the same in plain numpy, without numba", push * samples / many["numpy"], ""),
-        ("torch, float, the same windows in one batch / classify", many["torch"] / many["classify"], ""),
+    return [
+        line(
+            student, "push, a state never reset / a bare set, invoke, get", push / single["bare"], f"{1e6 * push:.2f} us a sample"
+        ),
+        line(student, "push, windows (two steps a sample) / two bare ones", single["window"] / single["bare"] / 2),
+        line(student, "a loop of push / stream", push * SHORT / at_once["stream"], f"{whole:.2f} s for 10^6 samples"),
+        line(student, f"a loop of push / {OF_WINDOWS}", push * samples / at_once["classify"]),
+        line(student, "the same in plain numpy, without numba", push * samples / at_once["numpy"]),
+        line(student, f"torch, float, the same windows in one batch / {OF_WINDOWS}", at_once["torch"] / at_once["classify"]),
+        line(student, "stream, 10^7 samples: memory beyond 10^5's, samples and results", None, f"{grown:.0f} MB"),
     ]
+
+
+def beside(student: str, file: Path, against: Path, samples: Path) -> list[str]:
+    """Return the table's lines of one student beside the push of the checkout at `against`."""
+    classifier, older = StreamingClassifier(file), float("inf")
+    np.save(samples, signal(SAMPLES, SPECS[student].input_size))
+    works = {"push": pushing(file), **many(classifier)}
+    taken = dict.fromkeys(works, float("inf"))
+    for _ in range(TURNS):
+        older = min(older, float(said(against, PUSH, file, samples)))
+        for name, work in works.items():
+            now = fastest({name: work}, 50, CALLS) if name == "push" else fastest({name: work}, 10, 1)
+            taken[name] = min(taken[name], now[name])
+    what = f"a loop of push at {commit(against)}"
+    return [
+        line(student, f"{what} / one of push", older / taken["push"], f"{1e6 * older:.1f} us a sample"),
+        line(student, f"{what} / stream", older * SHORT / taken["stream"]),
+        line(student, f"{what} / {OF_WINDOWS}", older * WINDOWS * LENGTH / taken["classify"]),
+        line(student, "the same in plain numpy, without numba", older * WINDOWS * LENGTH / taken["numpy"]),
+    ]
+
+
+def line(student: str, what: str, ratio: float | None, took: str = "") -> str:
+    """Return one of the table's lines."""
+    spec = SPECS[student]
     name = f"{spec.hidden_size} units, {spec.input_size} channel{'s' if spec.input_size > 1 else ''}, {spec.num_classes} classes"
-    return [f"| {name} | {what} | {ratio:.3g} | {took} |" for what, ratio, took in rows]
+    return f"| {name} | {what} | {'' if ratio is None else f'{ratio:.3g}'} | {took} |"
+
+
+def said(tree: Path, program: str, *arguments: object) -> str:
+    """Return what a program of the checkout at `tree` prints."""
+    environment = {**os.environ, "PYTHONPATH": str(tree.resolve()), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    return subprocess.run(command, cwd=tree, env=environment, check=True, capture_output=True, text=True).stdout
 
 
 def cpu_seconds(tree: Path, words: tuple[str, ...], runs: Path) -> float:
@@ -207,9 +283,14 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        lines = [line for student in SPECS for line in steps_of(student, folder)]
+        files = {
+            student: {reset: model_file(folder, student, reset) for reset in (Reset.NEVER, Reset.WINDOW)} for student in SPECS
+        }
+        lines = [row for student in SPECS for row in rates(student, files[student])]
         write_atomic(TABLE, report(lines).encode())
         if against:
+            for student in SPECS:
+                lines += beside(student, files[student][Reset.NEVER], against, folder / "samples.npy")
             lines += commands(against, folder)
             write_atomic(TABLE, report(lines).encode())
     print(TABLE)

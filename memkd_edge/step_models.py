@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from memkd_edge.decisions import margin_steps
 from memkd_edge.errors import MemkdEdgeError, MissingToolError, UsageError
@@ -46,7 +46,7 @@ class StepStream:
         """Take the model's input at one time step, [C]; return K logits."""
         raise NotImplementedError
 
-    def run(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+    def run(self, x: NDArray[np.float32]) -> NDArray[Any]:
         """Take steps [T, C]; return logits [T, K]."""
         return np.array([self.step(one) for one in x])
 
@@ -55,10 +55,13 @@ class StepModel:
     """A streaming model.
 
     Its logits are numbers of `unit` each, all less the same constant: an integer file's integers. What counts, their
-    differences, is exact in them; they are below `levels`, which is 0 for real numbers.
+    differences, is exact in them.
+
+    dtype: of logits. levels: differences are below it; 0 for real numbers.
     """
 
     unit = 1.0
+    dtype: DTypeLike = np.float64
     levels = 0
 
     def new_stream(self) -> StepStream:
@@ -73,7 +76,7 @@ class StepModel:
         """Return the integers in which an input monitor sees the samples of each channel."""
         return grids(metadata, "float32", 1.0, 0, 1.0)
 
-    def run_each(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+    def run_each(self, x: NDArray[np.float32]) -> NDArray[Any]:
         """Take series [N, T, C], each from a reset; return logits [N, T, K]."""
         stream, logits = self.new_stream(), []
         for series in x:
@@ -144,7 +147,7 @@ class _IntegerStream(_TfliteStream):
         super().reset()
         self._samples.rest[:] = 0
 
-    def run(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+    def run(self, x: NDArray[np.float32]) -> NDArray[Any]:
         runner = self._model.runner(1)
         runner.reference.states = [np.array(state)[None] for state in self._states]
         runner.rest[0] = self._samples.rest
@@ -152,11 +155,13 @@ class _IntegerStream(_TfliteStream):
         for held, state in zip(self._states, runner.reference.states, strict=True):
             held[:] = state[0]
         self._samples.rest[:] = runner.rest[0]
-        return np.asarray(logits, np.float64)
+        return np.asarray(logits, np.int32)
 
 
 class _IntegerModel(_TfliteModel):
     """The same of an integer .tflite."""
+
+    dtype = np.int32
 
     def __init__(self, path: Path, interface: StepInterface, file: TfliteFile) -> None:
         super().__init__(path, interface)
@@ -175,8 +180,8 @@ class _IntegerModel(_TfliteModel):
         x, (state, _) = self._interface.x, self._interface.states[0]
         return grids(metadata, x.dtype, x.scale, x.zero_point, state.scale)
 
-    def run_each(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
-        return np.asarray(self.runner(len(x)).logits(x), np.float64)
+    def run_each(self, x: NDArray[np.float32]) -> NDArray[Any]:
+        return self.runner(len(x)).logits(x).astype(np.int32)
 
     def runner(self, series: int) -> BatchRunner:
         """Return what runs so many series through the file's integers, each from a reset."""

@@ -35,7 +35,9 @@ from memkd_edge.decisions import NONE, NOT_YET, held_classes, refused
 from memkd_edge.errors import UsageError
 from memkd_edge.input_monitor import InputMonitor
 from memkd_edge.metadata import Resampling
+from memkd_edge.quantization import batch
 from memkd_edge.quantization.batch import CHUNK
+from memkd_edge.scores import softmax
 from memkd_edge.step_models import StepModel, load_step_model
 from memkd_edge.toolchain import naming_missing_packages
 from memkd_edge.vocabulary import InputKind
@@ -107,14 +109,15 @@ class StreamingClassifier:
         self._latest: list[float] | None = None
         self._missing = 0  # samples of a gap, which the next sample fills
         # What `push` looks up and works in.
-        self._shape, self._unit = self._mean.shape, self._model.unit
+        self._shape = self._mean.shape
         self._at_window_ends, self._not_yet = self._use.at_window_ends, self._use.not_yet
         self._refuses = self._use.refuses
         self._normalises = self.metadata.input == InputKind.NORMALISED
         self._centred, self._normalised = np.zeros_like(self._mean), np.zeros_like(self._mean)
         self._plain = not self._resamples and not self._staggered
         self._classes = range(len(self.labels))
-        self._weights: Any = [exp(-below * self._unit) for below in range(self._model.levels)]
+        self._exponentials = np.array([exp(-below * self._model.unit) for below in range(self._model.levels)])
+        self._weights: Any = self._exponentials.tolist()
         self._scores = np.zeros(len(self.labels), np.float32)
         self._score_memory: Any = self._scores.data
 
@@ -191,16 +194,17 @@ class StreamingClassifier:
         values = self._checked_series(samples, 2)
         if self._missing and len(values):
             self._fill()
-        scores, decisions = [np.empty((0, len(self.labels)), np.float32)], [np.empty(0, np.int64)]
+        scores, decisions = np.empty((len(values), len(self.labels)), np.float32), np.empty(len(values), np.int64)
+        end = 0
         for start in range(0, len(values), CHUNK):
             part = _bounded(values[start : start + CHUNK])
             logits, ages = self._one_by_one(part) if self._resamples else self._at_once(part)
+            begin, end = end, end + len(logits)
             if len(logits):
-                scores.append(_softmax(logits, self._unit))
-                decisions.append(self._answers(logits, ages))
+                scores[begin:end], decisions[begin:end] = self._softmax(logits), self._answers(logits, ages)
         if len(values):
             self._latest = values[-1].tolist()
-        return Streamed(np.concatenate(scores), np.concatenate(decisions))
+        return Streamed(scores[:end], decisions[:end])
 
     def classify(self, windows: ArrayLike) -> NDArray[np.float32]:
         """Classify whole series, each from a reset. The stream that `push` is in goes on undisturbed.
@@ -222,7 +226,7 @@ class StreamingClassifier:
             if part.shape[1] == 0:
                 raise UsageError(f"series of {values.shape[1]} samples are too short for the model")
             last = self._model.run_each(self._model_input(part))[:, -1]
-            scores[start : start + at_once] = _softmax(last, self._unit)
+            scores[start : start + at_once] = self._softmax(last)
         return scores
 
     def reset(self) -> None:
@@ -296,14 +300,14 @@ class StreamingClassifier:
                 oldest, age = logits, lane.age
         return oldest, age
 
-    def _one_by_one(self, samples: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def _one_by_one(self, samples: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Return the logits [T', K] that samples [T, C] give, and the deciding lane's age after each."""
         taken = [self._take(sample) for sample in samples]
         rows = [(logits, age) for logits, age in taken if logits is not None]
-        logits = np.array([row for row, _ in rows]).reshape(-1, len(self.labels))
+        logits = np.array([row for row, _ in rows], self._model.dtype).reshape(-1, len(self.labels))
         return logits, np.array([age for _, age in rows], np.int64)
 
-    def _at_once(self, samples: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def _at_once(self, samples: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Do the same for a model that does not resample: a lane's whole windows side by side, the rest in one go."""
         x = self._model_input(samples)
         every = [self._along(lane, x) for lane in self._lanes]
@@ -314,9 +318,9 @@ class StreamingClassifier:
             logits, ages = np.where(older[:, None], others, logits), np.where(older, other_ages, ages)
         return logits, ages
 
-    def _along(self, lane: _Lane, x: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def _along(self, lane: _Lane, x: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Take steps x [T, C] into one lane; return its logits [T, K] and its age after each, 0 while it waits."""
-        logits, ages = np.zeros((len(x), len(self.labels))), np.zeros(len(x), np.int64)
+        logits, ages = np.zeros((len(x), len(self.labels)), self._model.dtype), np.zeros(len(x), np.int64)
         at = min(lane.waits, len(x))
         lane.waits -= at
         while at < len(x):
@@ -337,21 +341,29 @@ class StreamingClassifier:
             at = end
         return logits, ages
 
+    def _softmax(self, logits: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the scores of logits [N, K]."""
+        if self._weights:
+            return batch.softmax(logits, self._exponentials)
+        return softmax(logits).astype(np.float32)
+
     def _decides(self, age: Any) -> Any:
         """Return whether the lane that decides may change the decision at this age."""
         return age % self._window == 0 if self._at_window_ends else age > self._not_yet
 
-    def _answers(self, logits: NDArray[np.float64], ages: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _answers(self, logits: NDArray[Any], ages: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the answer after each row, and hold the last class."""
-        at = np.flatnonzero(self._decides(ages))
+        decides = self._decides(ages)
         before = NONE if self.refused else NOT_YET if self.decision is None else self.decision
         answers = np.empty(0, np.int64)
-        if len(at):
-            held = held_classes(logits[at], self._margin, self._held)
-            answers = np.where(refused(logits[at], held, self._floor), NONE, held) if self._use.refuses else held
+        if decides.any():
+            moments = logits[decides]
+            held = (batch.held_classes if self._weights else held_classes)(moments, self._margin, self._held)
+            answers = np.where(refused(moments, held, self._floor), NONE, held) if self._use.refuses else held
             self._answer(int(held[-1]), refused=bool(answers[-1] == NONE))
         # Between its moments an answer stands.
-        return np.concatenate([[before], answers])[np.searchsorted(at, np.arange(len(logits)), side="right")]
+        stood: NDArray[np.int64] = np.concatenate([[before], answers])[np.cumsum(decides)]
+        return stood
 
     def _unsure(self, logits: list[float], held: int) -> bool:
         """Return whether the class held leads every other by less than the floor."""
@@ -389,7 +401,7 @@ class StreamingClassifier:
             raise UsageError(
                 f"{wanted} is expected; got shape {list(series.shape)}; the model's channels are {', '.join(channels)}"
             )
-        if not np.isfinite(series).all():
+        if not np.isfinite([series.min(initial=0), series.max(initial=0)]).all():  # no array beside the series, as it may be long
             *where, channel = (int(index) for index in np.argwhere(~np.isfinite(series))[0])
             at = f"sample {where[-1]}" if dimensions == 2 else f"series {where[0]}, sample {where[-1]}"
             raise UsageError(
@@ -401,9 +413,3 @@ class StreamingClassifier:
 def _bounded(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return samples, those larger than `_LARGEST` as that."""
     return np.clip(samples, -_LARGEST, _LARGEST)
-
-
-def _softmax(logits: NDArray[np.float64], unit: float) -> NDArray[np.float32]:
-    """Return the softmax over the last axis of logits in units."""
-    exponential = np.exp((logits - logits.max(-1, keepdims=True)) * unit)
-    return np.asarray(exponential / exponential.sum(-1, keepdims=True), np.float32)

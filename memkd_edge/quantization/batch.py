@@ -8,6 +8,7 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
+from memkd_edge import decisions
 from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.quantization.reference import IntegerClassifier, integer_classifier
 from memkd_edge.quantization.samples import quantize_array, quantize_sample
@@ -31,6 +32,29 @@ def run(reference: IntegerClassifier, x: NDArray[np.int16]) -> NDArray[np.int16]
     compiled = _compiled()
     logits: NDArray[np.int16] = reference.run(x).astype(np.int16) if compiled is None else compiled.run(reference, x)
     return logits
+
+
+def softmax(logits: NDArray[np.int32], exponentials: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return the softmax [N, K] of integer logits [N, K], each sum added up from the first class on.
+
+    exponentials: of 0, -1, -2 ... units, as far as logits of a row lie apart.
+    """
+    compiled = _compiled()
+    if compiled is not None:
+        scores: NDArray[np.float32] = compiled.softmax(logits, exponentials)
+        return scores
+    weights = exponentials[logits.max(-1, keepdims=True) - logits]
+    result: NDArray[np.float32] = (weights / weights.cumsum(-1)[:, -1:]).astype(np.float32)
+    return result
+
+
+def held_classes(logits: NDArray[np.int32], margin: float, held: int | None) -> NDArray[np.int64]:
+    """Return what `decisions.held_classes` does for integer logits [T, K]."""
+    compiled = _compiled()
+    if compiled is None:
+        return decisions.held_classes(logits, margin, held)
+    classes: NDArray[np.int64] = compiled.held_classes(logits, margin, -1 if held is None else held)
+    return classes
 
 
 class BatchRunner:

@@ -76,15 +76,15 @@ def tanh(values: Integers, shift: int = 0) -> Integers:
 
 @cache
 def _every_sigmoid() -> Integers:
-    return _of_every_int16(interpolated_sigmoid)
+    return of_every_int16(interpolated_sigmoid)
 
 
 @cache
 def _every_tanh(shift: int) -> Integers:
-    return _of_every_int16(lambda values: interpolated_tanh(values, shift))
+    return of_every_int16(lambda values: interpolated_tanh(values, shift))
 
 
-def _of_every_int16(function: Callable[[Integers], Integers]) -> Integers:
+def of_every_int16(function: Callable[[Integers], Integers]) -> Integers:
     """Return a function's 65,536 values, each at the index that is its argument: negative ones count from the end."""
     values = function(np.concatenate([np.arange(INT16_MAX + 1), np.arange(INT16_MIN, 0)]))
     values.setflags(write=False)

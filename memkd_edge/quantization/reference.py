@@ -2,11 +2,12 @@
 """Executes an integer model in numpy, bit-exact with TensorFlow Lite Micro, for many series at once."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from memkd_edge.quantization.fixed_point import INT16_MAX, Integers, rescale, saturate, sigmoid, tanh
+from memkd_edge.quantization.fixed_point import INT16_MAX, Integers, of_every_int16, rescale, saturate, sigmoid, tanh
 from memkd_edge.quantization.integer_model import (
     Multiplier,
     QuantizedClassifier,
@@ -67,8 +68,7 @@ class IntegerClassifier:
 
     def narrow(self, logits: NDArray[np.int16]) -> NDArray[np.int8]:
         """Return int16 logits as the int8 logits of the int8 interface."""
-        shifted = rescale(logits.astype(np.int64), self.classifier.logit_rescale) + self.classifier.logit_zero_point_int8
-        return saturate(shifted, -128, 127).astype(np.int8)
+        return _every_int8_logit(self.classifier.logit_rescale, self.classifier.logit_zero_point_int8)[logits]
 
     def run(self, x: NDArray[np.integer]) -> NDArray[np.integer]:
         """Stream whole series x [N, T, C], int16 or int8, from the current state; return the logits after each, [N, T, K]."""
@@ -129,6 +129,12 @@ def integer_classifier(model: QuantizedClassifier, series: int = 1) -> IntegerCl
     if isinstance(model, QuantizedGru):
         return IntegerGru(model, series)
     raise TypeError(f"no reference runs a {type(model).__name__}")
+
+
+@lru_cache(maxsize=16)
+def _every_int8_logit(factor: Multiplier, zero_point: int) -> NDArray[np.int8]:
+    """Return int8 logits, each at the index that is the int16 one."""
+    return of_every_int16(lambda logits: saturate(rescale(logits, factor) + zero_point, -128, 127)).astype(np.int8)
 
 
 def dense(layer: QuantizedDense, x: NDArray[np.int16]) -> Integers:

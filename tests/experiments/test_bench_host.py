@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.bench_host import bare, fastest, model_file, pushing, report
+from experiments.bench_host import MEMORY, PUSH, ROOT, bare, fastest, many, model_file, pushing, report, said, signal
 from memkd_edge.streaming import StreamingClassifier
 from memkd_edge.vocabulary import Reset
 
@@ -27,3 +27,12 @@ def test_the_files_are_what_the_rows_say(tmp_path: Path) -> None:
     one, two = (StreamingClassifier(path).stream(x) for path in (never, window))
     np.testing.assert_array_equal(one.scores, two.scores)  # for as long as the first of two states is the older
     assert (one.decisions[0], two.decisions[0]) != (-1, -1)
+
+
+def test_programs_of_other_checkouts_say_what_they_took(tmp_path: Path) -> None:
+    file, samples = model_file(tmp_path, "A", Reset.NEVER), tmp_path / "samples.npy"
+    np.save(samples, signal(50, 1))
+    assert 1e-7 < float(said(ROOT, PUSH, file, samples)) < 1
+    assert float(said(ROOT, MEMORY, file, 200_000)) < 30
+    for work in many(StreamingClassifier(file)).values():
+        work()

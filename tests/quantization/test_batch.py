@@ -3,6 +3,7 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -112,6 +113,23 @@ def test_samples_carry_over_alike_in_all_three_forms(scale, zero, gain, seed):
         assert np.array_equal(row, quantized)
         _, left = quantize_sample(sample, left, scale, zero)
         assert np.array_equal(single.rest, left)
+
+
+@pytest.mark.parametrize("with_numba", [True, False])
+def test_decisions_and_scores_are_those_of_every_sample_by_itself(with_numba, monkeypatch):
+    if not with_numba:
+        monkeypatch.setattr(batch, "_compiled", lambda: None)
+    logits = np.random.default_rng(2).integers(-20, 20, (3000, 9)).astype(np.int32)
+    exponentials = np.exp(-0.1 * np.arange(256))
+    scores = batch.softmax(logits, exponentials)
+    np.testing.assert_allclose(scores, torch.softmax(0.1 * torch.from_numpy(logits).double(), dim=1), rtol=1e-6)
+    for margin, start in ((0, None), (7, None), (7, 4)):
+        held, wanted = start, []
+        for row in logits.tolist():
+            if held is None or max(row) - row[held] > margin:
+                held = row.index(max(row))
+            wanted.append(held)
+        np.testing.assert_array_equal(batch.held_classes(logits, margin, start), wanted)
 
 
 BELOW = np.nextafter(np.float32(0.5), np.float32(0))  # float32 rounds the sum of this and 1/2 to 1
