@@ -160,7 +160,8 @@ class RecordingStudentMetrics:
     warm_up_samples: after a reset, until its decisions are right nearly as often as those of a student that was never reset.
     held: as stream, of the class that is held until another leads by decision_margin (logits); None of older runs. refusal: floor
     (logits) below whose lead the answer is none, and the shares of the right, wrong and unlabelled samples along the held-out
-    streams that are refused with it; None where nothing is.
+    streams that are refused with it; None where nothing is. integers: as held, of its int8 and int16x8; None of
+    older runs.
     """
 
     kind: str
@@ -178,6 +179,7 @@ class RecordingStudentMetrics:
     held: dict[str, Any] | None = None
     decision_margin: float = 0.0
     refusal: dict[str, float | None] | None = None
+    integers: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

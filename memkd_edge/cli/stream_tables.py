@@ -111,11 +111,14 @@ def recordings_parts(run: Run, metrics: RecordingMetrics) -> Iterator[Part]:
     judged = {"teacher": metrics.teacher.stream, "student": student.stream}
     if holds := student.held is not None and student.decision_margin > 0:
         judged["student, held"] = student.held
-    grids = stream_grids(f"Along streams, {run.metadata.dataset}", run.metadata.labels, judged)
-    students = len(judged) - 1
-    grids[0].add_row("parameters", f"{metrics.teacher.parameters:,}", *[f"{student.parameters:,}"] * students)
-    grids[0].add_row("compression", "1x", *[f"{student.compression:.0f}x"] * students)
-    yield from grids
+    title = f"Along streams, {run.metadata.dataset}"
+    integers = {f"{arithmetic}, held" if holds else arithmetic: one for arithmetic, one in (student.integers or {}).items()}
+    figures = stream_figures(title, judged | integers)
+    students = len(judged) + len(integers) - 1
+    figures.add_row("parameters", f"{metrics.teacher.parameters:,}", *[f"{student.parameters:,}"] * students)
+    figures.add_row("compression", "1x", *[f"{student.compression:.0f}x"] * students)
+    yield figures
+    yield from stream_grids(title, run.metadata.labels, judged)[1:]
     yield streams_in_words(student.stream)
     if holds:
         lead = f"{student.decision_margin:g} in the logits"

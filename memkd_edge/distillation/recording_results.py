@@ -20,9 +20,13 @@ from memkd_edge.distillation.streams import JudgedStreams, StreamSeries, judged_
 from memkd_edge.distillation.students import Candidate, only, single
 from memkd_edge.distillation.study import Study, Teachers, TrainingContext
 from memkd_edge.distillation.teacher import parameter_count
+from memkd_edge.errors import UsageError
 from memkd_edge.nets.classifier import Classifier, ModelSpec, logits_over_time, save_model
+from memkd_edge.quantization.batch import decisions_along
+from memkd_edge.quantization.post_training import quantize
 from memkd_edge.runs import CURVES, METADATA, METRICS, SERIES, STUDENT, TEACHER
 from memkd_edge.stream_scores import confusion, macro_f1, sample_accuracy, stream_scores
+from memkd_edge.vocabulary import Arithmetic
 
 WARM_UP_LOSS = 0.02  # of accuracy, by which a student that is warm may still be worse than one that was never reset
 WARM_UP_CHUNKS = 2000  # at most, by which that is judged
@@ -68,6 +72,7 @@ def measure_recordings(
     held = [held_classes(logits, point.margin) for logits in never_reset]
     parameters = parameter_count(teachers.final)
     kept_series = prepared.kept_series(context.all.chunk)
+    integers = _integers_along(student, kept_series["x_calibration"], [x for x, _ in prepared.test], point.margin)
     warm = warm_up(student, joined(prepared.train, prepared.subjects), context.all.chunk)
     agreements = (decisions == taught)[:, truth >= 0].mean(-1)
     test = {"test_accuracy": accuracy, "test_f1_macro": f1}
@@ -97,6 +102,7 @@ def measure_recordings(
                 "stop_epoch": choice.kept.epoch,
                 "stream": along(decisions[index]),
                 "held": along(np.concatenate(held)),
+                "integers": {arithmetic: along(decided) for arithmetic, decided in integers.items()},
                 "decision_margin": point.margin,
                 "refusal": None if refusal is None else refusal.as_dict(),
                 "validation": {"f1_macro": float(choice.kept.score[member]), "cross_entropy": float(choice.kept.loss[member])},
@@ -127,6 +133,20 @@ def _logits_along(student: Classifier, streams: Sequence[NDArray[np.float32]]) -
     """Return the student's logits [T, K] along streams [T, C], each from a reset."""
     with torch.no_grad():
         return [logits_over_time(student, torch.from_numpy(x)[None])[0].numpy() for x in streams]
+
+
+def _integers_along(
+    student: Classifier, x_calibration: NDArray[np.float32], streams: Sequence[NDArray[np.float32]], margin: float
+) -> dict[Arithmetic, NDArray[np.int64]]:
+    """Return the classes [N] held along streams [T, C], one after the other, by the student's integers, where it has any."""
+    try:
+        model = quantize(student, x_calibration, never_reset=True)
+    except UsageError:  # a layer that is too wide; `export` says so
+        return {}
+    return {
+        one: np.concatenate([decisions_along(model, one, x, margin) for x in streams])
+        for one in (Arithmetic.INT8, Arithmetic.INT16X8)
+    }
 
 
 def _decision_layer(

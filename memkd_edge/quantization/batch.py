@@ -57,6 +57,18 @@ def held_classes(logits: NDArray[np.int32], margin: float, held: int | None) -> 
     return classes
 
 
+def decisions_along(
+    model: QuantizedClassifier, interface: Arithmetic, x: NDArray[np.float32], margin: float
+) -> NDArray[np.int64]:
+    """Return the classes [T] that an integer model holds along a stream x [T, C], as `BatchRunner.logits` takes it, from a reset.
+
+    margin: in logits, by which another class takes over from the one held; 0: the highest logit decides.
+    """
+    scale = model.logit_scale_int8 if interface == Arithmetic.INT8 else model.head.out_scale
+    logits = BatchRunner(model, interface).logits(x[None])[0]
+    return held_classes(logits.astype(np.int32), decisions.margin_steps(margin, scale), None)
+
+
 class BatchRunner:
     """N independent streams through an integer model's int8 or int16 interface, equal to the file in TensorFlow Lite Micro.
 

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from memkd_edge.decisions import held_classes, margin_steps
-from memkd_edge.formats.step_interface import integer_step
+from memkd_edge.decisions import held_classes
 from memkd_edge.metadata import Metadata
 from memkd_edge.nets.classifier import Classifier, logits_over_time
-from memkd_edge.quantization.batch import BatchRunner
+from memkd_edge.quantization.batch import decisions_along
 from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.stream_scores import stream_scores
 from memkd_edge.threads import torch_threads
@@ -40,13 +39,8 @@ def integer_scores(
     metadata: Metadata,
 ) -> dict[str, Any]:
     """Return the same of its integers. feed: from normalised series [N, T, C] to what the integers take."""
-    margin = margin_steps(metadata.decision_margin, integer_step(model, arithmetic).logits.scale)
-
-    def decided(x: NDArray[np.float32]) -> NDArray[np.int64]:
-        logits = BatchRunner(model, arithmetic).logits(feed(x[None]))[0]
-        return held_classes(logits.astype(np.int64), margin)
-
-    return _scores([decided(x) for x, _ in streams], streams, metadata)
+    decided = [decisions_along(model, arithmetic, feed(x[None])[0], metadata.decision_margin) for x, _ in streams]
+    return _scores(decided, streams, metadata)
 
 
 def _scores(decisions: list[NDArray[np.int64]], streams: Streams, metadata: Metadata) -> dict[str, Any]:

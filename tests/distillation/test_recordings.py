@@ -27,6 +27,7 @@ from memkd_edge.progress import Reporter
 from memkd_edge.quantization.post_training import quantize
 from memkd_edge.quantization.reference import integer_classifier
 from memkd_edge.runs import Run
+from memkd_edge.streaming import StreamingClassifier
 from memkd_edge.vocabulary import Arithmetic
 
 LABELS = ("rest", "walk")
@@ -131,6 +132,21 @@ def test_the_exported_model_holds_the_class_that_the_run_says(run: Run) -> None:
                 present = int(row.argmax())
             right, total = right + (present == truth), total + (truth >= 0)
     assert metrics["student"]["held"]["accuracy"] == pytest.approx(right / total)
+
+
+@pytest.mark.parametrize("arithmetic", ["int8", "int16x8"])
+def test_figures_of_the_integers_are_those_of_the_exported_file_in_an_interpreter(run: Run, arithmetic: str) -> None:
+    along = run.read_json("metrics.json")["student"]["integers"][arithmetic]
+    export(run, ExportConfig(quantize=arithmetic))
+    classifier, data = StreamingClassifier(run.path / "export" / f"walks_{arithmetic}.tflite"), recordings()
+    right = total = 0
+    for subject in ("s4", "s5"):
+        classifier.reset()
+        for one in (one for one in data.test if one.subject == subject):
+            for sample, truth in zip(one.x, one.y, strict=True):
+                classifier.push(sample)
+                right, total = right + (truth >= 0 and classifier.decision == truth), total + (truth >= 0)
+    assert along["accuracy"] == pytest.approx(right / total)
 
 
 def test_chunks_to_calibrate_on_are_stretches_of_streams_from_all_over() -> None:
