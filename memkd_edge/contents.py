@@ -227,6 +227,19 @@ class RecordingMetrics:
     kept_because: str
     warning: str
 
+    @property
+    def judged(self) -> dict[str, dict[str, Any]]:
+        """`StreamScores.as_dict` of teacher and student, and of the class held where another has to lead by a margin."""
+        judged = {"teacher": self.teacher.stream, "student": self.student.stream}
+        if self.student.held is not None and self.student.decision_margin > 0:
+            judged["student, held"] = self.student.held
+        return judged
+
+    @property
+    def judged_with_integers(self) -> dict[str, dict[str, Any]]:
+        """The same, and of the class that the student's integers hold, by arithmetic."""
+        return self.judged | {f"{arithmetic}, held": one for arithmetic, one in (self.student.integers or {}).items()}
+
 
 @dataclass(frozen=True)
 class Curve:

@@ -213,6 +213,16 @@ def test_the_stream_stands_before_the_windows_and_says_what_the_model_is_for(pri
     assert "stream" not in printed(80, lambda: distillation_parts(a_run(), example_metrics()))
 
 
+def test_what_is_held_and_the_integers_stand_beside_them_in_80_columns(printed):
+    metrics = recording_metrics()
+    held = {"held": stream(0.8613), "decision_margin": 1.5, "integers": {"int8": stream(0.8525), "int16x8": stream(0.8575)}}
+    out = printed(80, lambda: recordings_parts(a_run("SPSW"), replace(metrics, student=replace(metrics.student, **held))))
+    words = " ".join(out.split())
+    assert "accuracy per sample 0.895 0.876 0.861 0.853 0.858" in words
+    assert "parameters 205,305 371 371 371 371" in words
+    assert "--wide" not in out[: out.index("Classes")]
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_recordings_have_teacher_and_student_side_by_side_along_streams(width, printed):
     out = printed(width, lambda: recordings_parts(a_run("SPSW"), recording_metrics()))

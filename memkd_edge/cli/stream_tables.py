@@ -107,20 +107,15 @@ def classification_parts(report: ClassifyReport) -> Iterator[Part]:
 
 def recordings_parts(run: Run, metrics: RecordingMetrics) -> Iterator[Part]:
     """Return teacher against student at every sample of the test streams, never reset, then every method."""
-    student = metrics.student
-    judged = {"teacher": metrics.teacher.stream, "student": student.stream}
-    if holds := student.held is not None and student.decision_margin > 0:
-        judged["student, held"] = student.held
+    student, judged, measured = metrics.student, metrics.judged, metrics.judged_with_integers
     title = f"Along streams, {run.metadata.dataset}"
-    integers = {f"{arithmetic}, held" if holds else arithmetic: one for arithmetic, one in (student.integers or {}).items()}
-    figures = stream_figures(title, judged | integers)
-    students = len(judged) + len(integers) - 1
-    figures.add_row("parameters", f"{metrics.teacher.parameters:,}", *[f"{student.parameters:,}"] * students)
-    figures.add_row("compression", "1x", *[f"{student.compression:.0f}x"] * students)
+    figures = stream_figures(title, measured)
+    figures.add_row("parameters", f"{metrics.teacher.parameters:,}", *[f"{student.parameters:,}"] * (len(measured) - 1))
+    figures.add_row("compression", "1x", *[f"{student.compression:.0f}x"] * (len(measured) - 1))
     yield figures
     yield from stream_grids(title, run.metadata.labels, judged)[1:]
     yield streams_in_words(student.stream)
-    if holds:
+    if "student, held" in judged:
         lead = f"{student.decision_margin:g} in the logits"
         yield f"Held: a class stays until another leads by {lead}; chosen along held-out streams."
     if student.refusal is not None:

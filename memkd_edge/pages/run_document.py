@@ -231,9 +231,7 @@ def _runs(values: NDArray[np.int64]) -> list[list[int]]:
 
 def _along(metrics: RecordingMetrics, run: Run) -> tuple[str | Table | Chart, ...]:
     """Tables of a model that decides at every sample."""
-    judged = {"teacher": metrics.teacher.stream, "student": metrics.student.stream}
-    if metrics.student.held is not None and metrics.student.decision_margin > 0:
-        judged["student, held"] = metrics.student.held
+    judged, measured = metrics.judged, metrics.judged_with_integers
     figures = (
         ("accuracy per sample", "accuracy", "{:.3f}"),
         ("macro F1", "f1_macro", "{:.3f}"),
@@ -246,7 +244,7 @@ def _along(metrics: RecordingMetrics, run: Run) -> tuple[str | Table | Chart, ..
         ("always the most frequent class", "majority", "{:.3f}"),
     )
     rows = tuple(
-        (name, *(NONE if one[key] is None else form.format(one[key]) for one in judged.values())) for name, key, form in figures
+        (name, *(NONE if one[key] is None else form.format(one[key]) for one in measured.values())) for name, key, form in figures
     )
     shown = judged["student, held"] if "student, held" in judged else judged["student"]
     labels, refusal = run.metadata.labels, metrics.student.refusal
@@ -261,7 +259,7 @@ def _along(metrics: RecordingMetrics, run: Run) -> tuple[str | Table | Chart, ..
         ),
     )
     return (
-        Table(("", *judged), rows, "Measured on held-out streams, never reset. Held: with the margin of the decision layer."),
+        Table(("", *measured), rows, "Measured on held-out streams, never reset. Held: with the margin of the decision layer."),
         *([] if refusal is None else [f"{refusal_in_words(refusal)} The figures here are of the class held, refused or not."]),
         since,
         _class_table([(label, one) for label, one in zip(labels, shown["classes"], strict=True)], "samples"),
