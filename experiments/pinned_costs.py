@@ -36,7 +36,7 @@ from memkd_edge.vocabulary import Decision, Reset
 from memkd_edge.writers.c_integer import emit_c
 
 CORES = ("m0plus", "m3", "m4", "m7", "m33", "m55", "esp32c3", "hazard3")
-BUILDS = {"fast": ("-O2",), "small": ("-O2", "-DMEMKD_SMALL")}
+BUILDS = {"fast": ("-O2",), "medium": ("-O2", "-DMEMKD_MEDIUM"), "small": ("-O2", "-DMEMKD_SMALL")}
 _COMPILERS = ("arm-none-eabi-gcc", "riscv64-unknown-elf-gcc")
 
 

@@ -116,6 +116,10 @@ class Builds:
         sources = emit_c(self.quantized, self.metadata, "student")
         return self._integer("int16x8 C", Arithmetic.INT16X8, 0, source=CModel("student", sources))
 
+    def student_medium_c(self) -> Build:
+        """The generated C in its medium form."""
+        return replace(self.student_int8_c(), name="int8 C, MEMKD_MEDIUM", flags=("-O2", "-DMEMKD_MEDIUM"))
+
     def student_small_c(self) -> Build:
         """The generated C in its smallest form."""
         return replace(self.student_int8_c(), name="int8 C, MEMKD_SMALL", flags=("-Os", "-DMEMKD_SMALL"))

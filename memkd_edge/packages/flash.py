@@ -45,7 +45,7 @@ void probe(volatile int16_t *io) {{
 
 
 def flash_rows(sources: Mapping[str, str], name: str) -> list[dict[str, str]]:
-    """Return rows of a table of memory, "what", "bytes" and "kind": the int16 entry, fast and small, and the self-test.
+    """Return rows of a table of memory, "what", "bytes" and "kind": the int16 entry in each form, and the self-test.
 
     Args:
         sources: of the model, its self-test and its runtime, by file name.
@@ -56,11 +56,12 @@ def flash_rows(sources: Mapping[str, str], name: str) -> list[dict[str, str]]:
         return [{"what": "flash", "bytes": "?", "kind": f"not measured: {_COMPILER} or its newlib was not installed"}]
     compiler = toolchain.version(_COMPILER)
     rows = []
-    for form, flags in (("fast form", ("-O2",)), ("small form", ("-Os", "-DMEMKD_SMALL"))):
+    forms = {"fast": ("-O2",), "medium": ("-O2", "-DMEMKD_MEDIUM"), "small": ("-Os", "-DMEMKD_SMALL")}
+    for form, flags in forms.items():
         size = _flash(sources, name, (*_CORE, *flags))
         rows.append(
             {
-                "what": f"flash, {form}: model, runtime, tables",
+                "what": f"flash, {form} form: model, runtime, tables",
                 "bytes": str(size),
                 "kind": f"emulated-exact: linked by {compiler} {' '.join((*_CORE[:1], *flags))}, int16 entry",
             }

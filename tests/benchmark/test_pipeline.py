@@ -172,7 +172,7 @@ def test_riscv_is_emulated_with_cycles(device, clock, scale, run, require_tool):
     require_tool("qemu-system-riscv32", package="qemu-system-misc")
     rows = rows_of(bench(run, BenchConfig(device=(device,), steps=4)))
     assert ("teacher", "float32 C") in rows
-    for build in ("int8 C", "int8 C, MEMKD_SMALL"):
+    for build in ("int8 C", "int8 C, MEMKD_MEDIUM", "int8 C, MEMKD_SMALL"):
         figures = rows["student", build].figures
         assert figures["instructions"].kind == FigureKind.EMULATED
         assert "riscv64-unknown-elf-gcc" in figures["instructions"].tool

@@ -265,7 +265,7 @@ def test_the_readmes_code_compiles_without_a_warning(kind, package, tmp_path):
             compile_c(source, *includes)
 
 
-@pytest.mark.parametrize("flags", ["-O2", "-Os -DMEMKD_SMALL", "-Ofast -DMEMKD_PORTABLE"])
+@pytest.mark.parametrize("flags", ["-O2", "-O2 -DMEMKD_MEDIUM", "-Os -DMEMKD_SMALL", "-Ofast -DMEMKD_PORTABLE"])
 def test_the_c_package_passes_its_own_check(flags, package, require_tool):
     require_tool("make", package="make")
     output = run("make", "-s", "check", f"CFLAGS={flags} {' '.join(STRICT)}", cwd=package("c"))
@@ -423,14 +423,20 @@ def build_sketch(sources: Path, sketch: Path, folder: Path) -> Path:
     return folder / "sketch"
 
 
-@pytest.mark.parametrize("small", [False, True])
-def test_the_zephyr_module_builds_and_its_sample_runs(small, package, tmp_path, require_tool):
+def assert_form(form: str | None, program: Path) -> None:
+    """Assert that a program holds the table of its form of the runtime."""
+    symbols = run("nm", program)
+    assert ("memkd_sigmoid_table" in symbols) == (form is not None)
+    assert ("memkd_segment_table" in symbols) == (form is None)
+
+
+@pytest.mark.parametrize("form", [None, "MEDIUM", "SMALL"])
+def test_the_zephyr_module_builds_and_its_sample_runs(form, package, tmp_path, require_tool):
     require_tool("cmake", package="cmake")
     folder = package("zephyr")
     config = (folder / "samples/stream/prj.conf").read_text() + (f"CONFIG_{NAME.upper()}_SELFTEST=y\n")
-    settings = [line.replace("=", " ") for line in config.splitlines() if not line.startswith("#")] + [
-        "CONFIG_MEMKD_SMALL y"
-    ] * small
+    settings = [line.replace("=", " ") for line in config.splitlines() if not line.startswith("#")]
+    settings += [f"CONFIG_MEMKD_{form} y"] if form else []
     (tmp_path / "CMakeLists.txt").write_text(
         "cmake_minimum_required(VERSION 3.20)\nproject(app C)\n"
         + f'set(STAND_INS "{STAND_INS}")\nset(CMAKE_C_FLAGS "{" ".join(STRICT)}")\n'
@@ -440,17 +446,18 @@ def test_the_zephyr_module_builds_and_its_sample_runs(small, package, tmp_path, 
     )
     run("cmake", "-S", tmp_path, "-B", tmp_path / "build")
     run("cmake", "--build", tmp_path / "build")
+    assert_form(form, tmp_path / "build" / "app")
     assert_streams(run(tmp_path / "build" / "app"))
 
 
-@pytest.mark.parametrize("small", [False, True])
-def test_the_esp_idf_project_builds_and_runs(small, package, tmp_path, require_tool):
+@pytest.mark.parametrize("form", [None, "MEDIUM", "SMALL"])
+def test_the_esp_idf_project_builds_and_runs(form, package, tmp_path, require_tool):
     require_tool("cmake", package="cmake")
     folder = package("esp-idf")
     (tmp_path / "CMakeLists.txt").write_text(
         "cmake_minimum_required(VERSION 3.16)\nproject(app C)\n"
         + f'set(STAND_INS "{STAND_INS}")\nset(CMAKE_C_FLAGS "{" ".join(STRICT)}")\n'
-        + (f"set(CONFIG_{NAME.upper()}_SMALL y)\n" if small else "")
+        + (f"set(CONFIG_{NAME.upper()}_{form} y)\n" if form else "")
         + f"include({STAND_INS}/cmake/esp-idf.cmake)\n"
         + f"add_subdirectory({folder.name}/components/{NAME})\nadd_subdirectory({folder.name}/main)\n"
         + f"add_executable(app {STAND_INS}/esp-idf/main.c)\n"
@@ -458,6 +465,7 @@ def test_the_esp_idf_project_builds_and_runs(small, package, tmp_path, require_t
     )
     run("cmake", "-S", tmp_path, "-B", tmp_path / "build")
     run("cmake", "--build", tmp_path / "build")
+    assert_form(form, tmp_path / "build" / "app")
     assert_streams(run(tmp_path / "build" / "app"))
 
 
@@ -480,7 +488,7 @@ def test_two_zephyr_modules_link_into_one_image(model, metadata, tmp_path, requi
 
 
 @pytest.mark.parametrize("core", ["m0plus", "m4", "m33", "m55", "esp32c3", "hazard3"])
-@pytest.mark.parametrize("flags", [("-O2",), ("-Os", "-DMEMKD_SMALL")])
+@pytest.mark.parametrize("flags", [("-O2",), ("-O2", "-DMEMKD_MEDIUM"), ("-Os", "-DMEMKD_SMALL")])
 def test_the_self_test_passes_on_an_emulated_microcontroller(core, flags, package, require_tool):
     spec = CORES[core]
     architecture, machine = spec.architecture, spec.machines[0]

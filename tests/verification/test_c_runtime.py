@@ -56,7 +56,7 @@ def run(function, *columns: np.ndarray, extra: tuple[int, ...] = (), dtype=np.in
     return out
 
 
-@pytest.mark.parametrize("flags", [(), ("-DMEMKD_SMALL",)], ids=["fast", "small"])
+@pytest.mark.parametrize("flags", [(), ("-DMEMKD_MEDIUM",), ("-DMEMKD_SMALL",)], ids=["fast", "medium", "small"])
 def test_both_curves_equal_the_reference_at_every_argument(flags, tmp_path):
     library = runtime(tmp_path, CURVES, flags)
     z = np.arange(-32768, 32768)

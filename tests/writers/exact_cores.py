@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Generated C on emulated cores against the numpy reference, `python -m tests.writers.exact_cores --steps 1000000`.
 
+Every form of the C on every core whose cost is pinned; `--core m4` on one.
+
 Samples and states are made on the core itself, from a counter, and again here; the core gives one digest of all logits and states
 for each block of steps. Every other block carries its state on, the others set it anew before each step.
 """
 
 import argparse
+import itertools
 import sys
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.pinned_costs import BUILDS, CORES
 from memkd_edge.benchmark.emulation.firmware import measure_firmware
 from memkd_edge.benchmark.emulation.image import CModel
 from memkd_edge.nets.classifier import ModelSpec
@@ -71,18 +75,6 @@ static inline void exact_step_i16(exact_state_t *state, const int16_t *x, int16_
 }
 """
 
-# Cores and builds whose arithmetic is their own; M4, M7 and M33 share theirs.
-BUILDS = (
-    ("m55", ()),
-    ("m0plus", ()),
-    ("m3", ()),
-    ("m4", ()),
-    ("m0plus", ("-DMEMKD_SMALL",)),
-    ("m4", ("-DMEMKD_SMALL",)),
-    ("esp32c3", ()),
-    ("hazard3", ()),
-    ("esp32c3", ("-DMEMKD_SMALL",)),
-)
 STEPS = 500  # of a block
 
 
@@ -184,21 +176,22 @@ def _states(runner: object) -> NDArray[np.int16]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run all models on all cores, for equal shares of the steps of a core."""
+    """Run all models in all forms on the cores, for equal shares of the steps of a core and form."""
     parser = argparse.ArgumentParser(
         description="Compare generated C on emulated cores with the numpy reference over many steps."
     )
-    parser.add_argument("--steps", type=int, default=1_000_000, help="of each core and build")
-    total = parser.parse_args(arguments).steps
+    parser.add_argument("--steps", type=int, default=1_000_000, help="of each core and form")
+    parser.add_argument("--core", choices=CORES, action="append", help="this one; may be repeated")
+    options = parser.parse_args(arguments)
     listed = models()
-    count = -(-total // (STEPS * len(listed)))
+    count = -(-options.steps // (STEPS * len(listed)))
+    wanted = {name: expected(model, count) for name, model in listed.items()}
     wrong = 0
-    for name, model in listed.items():
-        wanted = expected(model, count)
-        for core, flags in BUILDS:
-            measured = measure_firmware(core, driver(model), blocks(count), flags=("-O2", *flags), timeout_s=1800)
-            differ = int((measured.logits != wanted).any(axis=1).sum())
-            print(f"{core} {' '.join(flags)} {name}: {count * STEPS} steps, {differ} of {count} blocks differ", flush=True)
+    for core, form in itertools.product(options.core or CORES, BUILDS):
+        for name, model in listed.items():
+            measured = measure_firmware(core, driver(model), blocks(count), flags=BUILDS[form], timeout_s=1800)
+            differ = int((measured.logits != wanted[name]).any(axis=1).sum())
+            print(f"{core} {form} {name}: {count * STEPS} steps, {differ} of {count} blocks differ", flush=True)
             wrong += differ
     sys.exit(wrong > 0)
 

@@ -24,7 +24,7 @@ from tests.writers.c_library import STRICT, write
 MODELS = ("A", "stacked", "gru for counts", "float")
 ARM = ("-mthumb", "-ffreestanding")
 RISCV = ("-march=rv32imc", "-mabi=ilp32", "-ffreestanding")
-FORMS = ((), ("-DMEMKD_SMALL",), ("-DMEMKD_PORTABLE",))
+FORMS = ((), ("-DMEMKD_MEDIUM",), ("-DMEMKD_SMALL",), ("-DMEMKD_PORTABLE",))
 
 
 def require(program: str) -> None:
@@ -80,10 +80,10 @@ def test_riscv_compiles_at_every_level_without_a_warning(sources):
     require("riscv64-unknown-elf-gcc")
     for level in ("-O0", "-O2"):
         command = ["riscv64-unknown-elf-gcc", "--specs=picolibc.specs", *RISCV, "-std=c99", level]
-        compile_each(sources, command, models=("gru for counts",), forms=FORMS[:2])
+        compile_each(sources, command, models=("gru for counts",), forms=FORMS[:3])
 
 
-@pytest.mark.parametrize("form", FORMS[:2], ids=["fast", "small"])
+@pytest.mark.parametrize("form", FORMS[:3], ids=["fast", "medium", "small"])
 @pytest.mark.parametrize(
     ("core", "models"),
     [
@@ -125,7 +125,7 @@ def test_clang_compiles_for_riscv_without_a_warning(sources):
         pytest.skip("needs picolibc's headers: apt-get install picolibc-riscv64-unknown-elf")
     command = ["clang", "--target=riscv32", *RISCV, "-isystem", str(headers), "-std=c99"]
     for level in ("-O0", "-O2"):
-        compile_each(sources, [*command, level], models=("stacked",), forms=FORMS[:2])
+        compile_each(sources, [*command, level], models=("stacked",), forms=FORMS[:3])
 
 
 def test_cppcheck_has_nothing_to_say(sources):
@@ -264,7 +264,7 @@ def test_fuzzing_under_sanitizers_reports_nothing_and_all_builds_agree(model, so
     counts = "gru" in model
     defines = ["-DINT8_INPUT=int16_t", "-DPUSH"] if counts else ["-DINT8_INPUT=int8_t", "-DCELL"]
     sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g"]
-    builds = [("gcc", ["-O2"]), ("gcc", ["-O1", *sanitizers]), ("gcc", ["-O1", "-DMEMKD_SMALL", *sanitizers])]
+    builds = [("gcc", ["-O2"]), *(("gcc", ["-O1", *form, *sanitizers]) for form in FORMS[:3])]
     if shutil.which("clang") is not None:
         builds.append(("clang", ["-O1", *sanitizers, "-fsanitize=float-cast-overflow"]))
     answers = set()

@@ -20,7 +20,7 @@ from tests.writers import exact_cores
 from tests.writers.c_library import hard_values
 
 CORES = ("m0plus", "m3", "m4", "m7", "m33", "m55", "esp32c3", "hazard3")
-SMALL = ("-DMEMKD_SMALL",)
+SMALL, MEDIUM = ("-DMEMKD_SMALL",), ("-DMEMKD_MEDIUM",)
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +45,7 @@ def expected(model, x: np.ndarray) -> np.ndarray:
 
 BUILDS = (
     [(core, ()) for core in CORES]
-    + [(core, SMALL) for core in ("m0plus", "m3", "m4", "m33", "m55", "esp32c3")]
+    + [(core, form) for core in ("m0plus", "m3", "m4", "m33", "m55", "esp32c3") for form in (MEDIUM, SMALL)]
     + [(core, ("-DMEMKD_PORTABLE",)) for core in ("m4", "esp32c3")]
 )
 
@@ -69,13 +69,14 @@ def test_vectors_give_the_references_logits_and_states_whatever_the_shape(name):
 
 
 @pytest.mark.parametrize(
-    ("core", "name"),
-    [(core, "5 units, c * 8") for core in ("m0plus", "m3", "m4", "hazard3")]
-    + [(core, name) for core in ("m0plus", "esp32c3") for name in ("7 units, c / 4", "60 columns", "tiny weights", "gru")],
+    ("core", "flags", "name"),
+    [(core, (), "5 units, c * 8") for core in ("m0plus", "m3", "m4", "hazard3")]
+    + [(core, (), name) for core in ("m0plus", "esp32c3") for name in ("7 units, c / 4", "60 columns", "tiny weights", "gru")]
+    + [("m4", MEDIUM, name) for name in ("5 units, c * 8", "large weights", "gru")],
 )
-def test_a_core_gives_the_references_logits_and_states_from_any_state(core, name):
+def test_a_core_gives_the_references_logits_and_states_from_any_state(core, flags, name):
     model = exact_cores.models()[name]
-    measured = measure_firmware(core, exact_cores.driver(model), exact_cores.blocks(4))
+    measured = measure_firmware(core, exact_cores.driver(model), exact_cores.blocks(4), flags=("-O2", *flags))
     np.testing.assert_array_equal(measured.logits, exact_cores.expected(model, 4))
 
 
@@ -96,7 +97,7 @@ def test_the_int8_interface_gives_the_references_logits(core):
     np.testing.assert_array_equal(measured.logits, expected(model, x))
 
 
-@pytest.mark.parametrize("flags", [(), SMALL], ids=["fast", "small"])
+@pytest.mark.parametrize("flags", [(), MEDIUM, SMALL], ids=["fast", "medium", "small"])
 def test_aarch64_gives_the_references_logits(flags):
     model = reference_student("B")
     x = hard_inputs(6)
@@ -156,6 +157,13 @@ def test_the_small_form_fits_two_and_a_half_kibibytes_at_half_the_speed(cost):
     small = cost("m4", "A", *SMALL)
     assert small.sections.flash <= 2.5 * 1024
     assert small.instructions_per_step <= 2 * cost("m4", "A").instructions_per_step
+
+
+@pytest.mark.parametrize(("name", "instructions", "flash"), [("A", 1225, 2100), ("B", 3035, 4824)])
+def test_the_medium_form_stands_between(name, instructions, flash, cost):
+    medium = cost("m4", name, *MEDIUM)
+    assert medium.instructions_per_step <= instructions
+    assert medium.sections.flash <= flash
 
 
 @pytest.mark.parametrize(("core", "name", "most"), [("m4", "A", 128), ("m4", "B", 160), ("m55", "A", 192), ("m55", "B", 320)])

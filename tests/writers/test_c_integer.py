@@ -28,8 +28,8 @@ from memkd_edge.writers.tflite import write_tflite
 from tests.quantization.helpers import MicroStep, random_model, random_series, step_widths
 from tests.writers.c_library import CModel, assert_equal_on_hard_states, compile_library, hard_values, pointer, write
 
-SMALL = ("-DMEMKD_SMALL",)
-FORMS = pytest.mark.parametrize("flags", [(), SMALL], ids=["fast", "small"])
+SMALL, MEDIUM = ("-DMEMKD_SMALL",), ("-DMEMKD_MEDIUM",)
+FORMS = pytest.mark.parametrize("flags", [(), MEDIUM, SMALL], ids=["fast", "medium", "small"])
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc: apt-get install gcc")
 
@@ -130,7 +130,7 @@ def test_the_bundled_test_sets_streamed_equal_the_reference(dataset, tmp_path):
     gain=st.floats(0.05, 4),
     peak=st.floats(0.01, 3000),
     seed=st.integers(0, 2**31),
-    flags=st.sampled_from([(), SMALL]),
+    flags=st.sampled_from([(), MEDIUM, SMALL]),
 )
 def test_every_size_equals_the_reference(tmp_path_factory, kind, units, channels, classes, layers, gain, peak, seed, flags):
     x = random_series(seed, 1, 30, channels) * np.float32(peak / 3)

@@ -11,7 +11,7 @@ from tests.writers import exact_cores, toy
 from tests.writers.c_library import assert_equal_on_hard_states, write
 from tests.writers.c_program import MACHINES, CProgram, require
 
-FORMS = {"fast": (), "small": ("-DMEMKD_SMALL",)}
+FORMS = {"fast": (), "medium": ("-DMEMKD_MEDIUM",), "small": ("-DMEMKD_SMALL",)}
 SELF_TEST = '#include "gesture_selftest.h"\nint main(void) { return gesture_selftest() + gesture_selftest_f32(); }\n'
 
 

@@ -47,7 +47,7 @@ def bench_aarch64(device: Device, builds: Builds, config: BenchConfig) -> Device
 
 def bench_firmware(device: Device, builds: Builds, config: BenchConfig) -> DeviceReport:
     """Measure firmware under QEMU, linked with the device's memory sizes: generated C, and on Cortex-M TFLite Micro if given."""
-    made, reasons = _c_builds(builds, builds.student_small_c)
+    made, reasons = _c_builds(builds, builds.student_medium_c, builds.student_small_c)
     rows = [_firmware_row(device, build, config) for build in made]
     for library in find_builds(Path(config.tflm_dir), device.core) if config.tflm_dir and device.core in CORTEX_M else []:
         makers: list[Callable[[], Build]] = [
