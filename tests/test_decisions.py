@@ -1,12 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """The held decision, against the rule written out sample by sample, and the choice of its margin."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memkd_edge.decisions import MARGINS, chosen_point, chosen_refusal, held_classes, leads, operating_points, refused
+from memkd_edge.decisions import (
+    MARGINS,
+    OperatingPoint,
+    chosen_point,
+    chosen_refusal,
+    held_classes,
+    leads,
+    margin_steps,
+    operating_points,
+    refused,
+)
 
 
 @settings(max_examples=100, deadline=None)
@@ -91,3 +103,21 @@ def test_a_margin_that_costs_too_much_accuracy_is_not_taken() -> None:
     points = operating_points([scores], [labels], 2, 100.0)
     assert points[MARGINS.index(1.0)].scores.accuracy == pytest.approx(0.5)
     assert chosen_point(points, float("inf")).margin < 1
+
+
+def test_fewer_false_switches_are_worth_three_points_of_accuracy_and_no_more() -> None:
+    logits, labels = _noisy_stream()
+    plain = operating_points([logits], [labels], 3, 100.0)[0].scores
+
+    def point(margin: float, accuracy: float, switches: float, delay: float = 0.1) -> OperatingPoint:
+        scores = replace(plain, accuracy=accuracy, false_switches_per_minute=switches, delay_median_s=delay)
+        return OperatingPoint(margin, scores)
+
+    points = [point(0.0, 0.9, 9.0), point(0.25, 0.875, 5.0), point(0.5, 0.85, 2.0), point(1.0, 0.88, 1.0, delay=3.0)]
+    assert chosen_point(points, 1.0).margin == 0.25
+    assert chosen_point(points, 3.0).margin == 1.0
+    assert chosen_point([points[0], point(0.25, 0.9, 5.0), point(0.5, 0.9, 5.0)], 1.0).margin == 0.25
+
+
+def test_a_margin_is_whole_steps_of_integer_logits() -> None:
+    assert [margin_steps(margin, 0.25) for margin in (0.0, 0.3, 0.49, 0.51)] == [0, 1, 2, 2]

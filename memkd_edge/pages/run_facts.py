@@ -67,7 +67,7 @@ def benched_devices(run: Run) -> list[DeviceReport]:
         try:
             rows = tuple(_row(row) for row in record["rows"])
             reports.append(DeviceReport(record["device"], record["title"], rows, tuple(record["caveats"])))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise _damaged(run, name, error) from error
     return reports
 

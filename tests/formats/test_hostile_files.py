@@ -24,13 +24,14 @@ from memkd_edge.formats.inspection import inspect
 from memkd_edge.formats.step_interface import onnx_step, tflite_step
 from memkd_edge.formats.tflite_reader import read_tflite
 from memkd_edge.nets.classifier import load_classifier, save_model
+from memkd_edge.pages.run_facts import benched_devices
 from memkd_edge.quantization.post_training import quantize
 from memkd_edge.verification.pipeline import verify
 from memkd_edge.verification.runtimes import RUNTIMES, Job, stream
 from memkd_edge.writers.flatbuffer import ModelWriter
 from memkd_edge.writers.onnx import write_onnx_step
 from memkd_edge.writers.tflite import write_tflite
-from tests.writers.toy import metadata, series, student
+from tests.writers.toy import make_run, metadata, series, student
 
 FILES = {
     ".tflite": write_tflite(quantize(student(), series()), metadata()),
@@ -265,3 +266,12 @@ def test_damaged_metadata_in_a_sound_file_is_named(tmp_path):
         path.write_bytes(data)
         with pytest.raises(MemkdEdgeError, match="not memkd-edge metadata"):
             read(path)
+
+
+@pytest.mark.parametrize("figures", [0.5, [], None, {"flash": 1}, {"flash": {"kind": "measured"}}])
+def test_a_report_of_a_bench_whose_figures_are_none_is_damaged(figures, tmp_path):
+    run = make_run(tmp_path, student())
+    row = {"model": "toy", "build": "-O2", "figures": figures, "note": ""}
+    run.write_json("bench/board.json", {"device": "board", "title": "Board", "rows": [row], "caveats": []})
+    with pytest.raises(MemkdEdgeError, match=r"board\.json: damaged"):
+        benched_devices(run)

@@ -9,9 +9,11 @@ from memkd_edge.data.resampling import low_pass, resample
 from memkd_edge.errors import UsageError
 from memkd_edge.metadata import Metadata, Resampling
 from memkd_edge.nets.classifier import ModelSpec
+from memkd_edge.quantization.integer_model import Multiplier, RawInput
 from memkd_edge.quantization.post_training import quantize
 from memkd_edge.quantization.reference import integer_classifier
 from memkd_edge.quantization.sensor_front_end import IntegerFrontEnd, Sensor, raw_input
+from memkd_edge.writers.c_text import runtime_files
 from memkd_edge.writers.tflite import write_tflite, write_tflite_float
 from tests.quantization.helpers import (
     RESOLVERS,
@@ -23,6 +25,7 @@ from tests.quantization.helpers import (
     reference_step,
     step_widths,
 )
+from tests.writers.c_library import compile_library, pointer, write
 
 SPEC = ModelSpec(3, 6, 4)
 # An accelerometer that sees gravity on one axis, and a gyroscope whose counts are far finer for its signal.
@@ -62,6 +65,28 @@ def test_counts_give_the_logits_of_the_normalised_signal():
     with torch.no_grad():
         expected = model(torch.from_numpy(x))[0].numpy()
     assert np.abs(logits * q.head.out_scale - expected).mean() < 0.02
+
+
+@pytest.mark.parametrize("shift", [1, 2, 7, 15])
+def test_c_normalises_every_count_as_the_reference(shift, tmp_path, require_tool):
+    require_tool("gcc", package="gcc")
+    source = """#include "memkd_front_end.h"
+void every(const int16_t *counts, int n, int16_t offset, int16_t gain, int shift, int16_t *out);
+void every(const int16_t *counts, int n, int16_t offset, int16_t gain, int shift, int16_t *out) {
+    for (int k = 0; k < n; k++) {
+        out[k] = memkd_normalise(counts[k], offset, gain, shift);
+    }
+}
+"""
+    files = {"every.c": source, **runtime_files(["memkd_front_end.h", "memkd_port.h"])}
+    library = compile_library(tmp_path, write(tmp_path, files))
+    counts = np.arange(-32768, 32768).astype(np.int16)
+    for offset, gain in ((0, 1), (0, -1), (5, 3), (-1000, -16384), (32767, 32767), (-7, 20000)):
+        one = np.array([1 << 15], np.int32)
+        raw = RawInput((1.0,), np.int16([offset]), np.int16([gain]), Multiplier(1 << 30, 1 - shift), one, 1)
+        found = np.empty(len(counts), np.int16)
+        library.every(pointer(counts), len(counts), offset, gain, shift, pointer(found))
+        np.testing.assert_array_equal(found, IntegerFrontEnd(raw).normalise(counts[:, None])[:, 0])
 
 
 def test_a_mean_between_two_counts_is_kept():

@@ -309,8 +309,9 @@ def test_a_stream_that_was_damaged_before_it_was_saved_is_refused_or_harmless(na
         n for n in range(12, 4096, 4) if zlib.crc32(saved[:n]) == saved[n : n + 4].view(np.uint32)[0] and saved[n : n + 4].any()
     )
     before, refused = stream.memory.copy(), []
+    words = (0xFFFFFFFF, 0x7FFFFFFF, 0x00007FFF, described(name).window_length)
     for at in range(8, end, 4):
-        for word in (0xFFFFFFFF, 0x7FFFFFFF, 0x00007FFF):
+        for word in words:
             damaged = saved.copy()
             damaged[at : at + 4].view(np.uint32)[0] = word
             damaged[end : end + 4].view(np.uint32)[0] = zlib.crc32(damaged[:end])
@@ -322,16 +323,8 @@ def test_a_stream_that_was_damaged_before_it_was_saved_is_refused_or_harmless(na
                 assert result == -3
                 assert (stream.memory == before).all()
                 refused.append((at - end, word))
-    expected = {
-        (-8, 0xFFFFFFFF),
-        (-8, 0x7FFFFFFF),
-        (-8, 0x7FFF),
-        (-4, 0xFFFFFFFF),
-        (-4, 0x7FFFFFFF),
-        (-4, 0x7FFF),
-    }  # missing, held
-    places = {(-12, 0xFFFFFFFF), (-12, 0x7FFFFFFF), (-12, 0x7FFF)} if name in ("window", "window end") else set()
-    assert set(refused) == expected | places
+    fields = (-12, -8, -4) if name in ("window", "window end") else (-8, -4)  # place, missing, held
+    assert set(refused) == {(field, word) for field in fields for word in words}
 
 
 def test_a_filter_that_stands_outside_its_ring_is_refused(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from memkd_edge.metadata import SignalRange
 from memkd_edge.quantization.post_training import quantize
 from memkd_edge.quantization.sensor_front_end import Sensor
-from memkd_edge.signal_limits import Odd
+from memkd_edge.signal_limits import Odd, limits
 from memkd_edge.streaming import StreamingClassifier
 from memkd_edge.writers.c_float import emit_c_float
 from memkd_edge.writers.c_integer import emit_c
@@ -112,6 +112,30 @@ def test_a_reading_is_what_its_definition_says(integers, described, tmp_path):
         pace = np.sqrt((changes**2).sum(0) / 128).sum() / max(part.std(0).sum(), 1e-9)
         if not math.isclose(pace, 1.6 * 1.1, rel_tol=0.02) and not math.isclose(pace, 0.1 / 1.1, rel_tol=0.02):
             assert bool(one.odd & Odd.PACE) == (part.std(0).sum() > 0 and not 0.1 / 1.1 <= pace <= 1.6 * 1.1)
+
+
+def test_usual_is_the_training_signals_range_and_what_a_new_wearer_may_add(described):
+    found = limits(described, resampled=True)
+    for j in range(3):
+        assert np.array(found.mean[j]) / 1024 == pytest.approx((USUAL.mean_low[j] - 0.25, USUAL.mean_high[j] + 0.25), abs=1e-3)
+        assert np.array(found.deviation[j]) / 1024 == pytest.approx(
+            (USUAL.deviation_low[j] / 1.5, USUAL.deviation_high[j] * 1.5), abs=1e-3
+        )
+    assert np.array(found.pace) / 1024 == pytest.approx((0.1 / 1.1, 1.6 * 1.1), abs=1e-3)
+
+
+def test_one_sample_in_64_at_the_rails_is_usual_and_one_more_is_odd(integers, described, tmp_path):
+    path = tmp_path / "model.tflite"
+    path.write_bytes(write_tflite(integers, described, interface="int16x8"))
+    library = compile_library(tmp_path, write(tmp_path, emit_c(integers, described, "demo")))
+    x = 1000 * np.random.default_rng(0).integers(-3, 4, (2 * 128, 3)).astype(np.int16)
+    x[[0, 127], 1] = -32768, 32767
+    x[[128, 200, 255], 1] = 32767
+    readings = readings_in_c(library, "i16", x)
+    assert [[row[3] for row in rows] for rows, _ in readings] == [[0, 2, 0], [0, 3, 0]]
+    assert [bool(odd & Odd.RAILS) for _, odd in readings] == [False, True]
+    physical = x * np.float32(integers.layers[0].state_scale) * np.float32(described.std) + np.float32(described.mean)
+    assert as_in_c(StreamingClassifier(path).monitor().stream(physical)) == readings
 
 
 def test_the_float_student_reads_as_its_onnx_file(described, tmp_path):

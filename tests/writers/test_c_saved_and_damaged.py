@@ -21,7 +21,7 @@ from memkd_edge.quantization.sensor_front_end import Sensor
 from memkd_edge.writers.c_float import emit_c_float
 from memkd_edge.writers.c_integer import emit_c
 from tests.writers import toy
-from tests.writers.c_library import STRICT, compile_library, pointer, write
+from tests.writers.c_library import compile_library, pointer, write
 from tests.writers.test_c_contract import CONTRACTS, COUNTS
 
 MACHINES = ("this machine", "m4", "m0plus")  # Armv6-M faults at a word that stands at an odd address
@@ -73,9 +73,9 @@ static inline void case_step_i16(demo_stream_t *stream, const int16_t *x, int16_
 }
 """
 
-# A case is one step of two float streams. 1: a sample that is no number; 2: an infinite one. Logits: 1 where NaN counts as the
-# mean; 1 where all is finite.
-_FLOAT = """
+# A case is one step of two streams in physical units. 1: a sample that is no number; 2: an infinite one. Logits: 1 where NaN
+# counts as the mean; 1 where all is finite.
+_PHYSICAL = """
 #include <math.h>
 #include "demo.h"
 #define CASE_CHANNELS 1
@@ -105,7 +105,8 @@ static inline void case_step_i16(case_state_t *state, const int16_t *x, int16_t 
         logits[1] = (int16_t)(logits[1] != 0 && fabsf(a[k]) < 1e6f);
     }
     for (int u = 0; u < DEMO_HIDDEN; u++) {
-        logits[1] = (int16_t)(logits[1] != 0 && fabsf(state->given.h[0][u]) <= 1.0f && fabsf(state->given.c[0][u]) < 1e6f);
+        logits[1] = (int16_t)(logits[1] != 0 && fabsf((float)state->given.h[0][u]) < 1e6f);
+        logits[1] = (int16_t)(logits[1] != 0 && fabsf((float)state->given.c[0][u]) < 1e6f);
     }
 }
 """
@@ -129,8 +130,8 @@ int main(void) {
 }
 """
     files = write(folder, {**sources, "case.h": "#include <stdio.h>\n" + header, "main.c": loop})
-    sanitized = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    subprocess.run(["gcc", "-std=c99", "-O1", *sanitized, *STRICT, *files, "-lm", "-o", "cases"], cwd=folder, check=True)
+    sanitized = ["-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"]
+    subprocess.run(["gcc", "-std=c99", "-O1", *sanitized, *files, "-lm", "-o", "cases"], cwd=folder, check=True)
     said = subprocess.run([folder / "cases"], input=cases.tobytes(), stdout=subprocess.PIPE, check=True).stdout
     return np.frombuffer(said, np.int16).reshape(len(cases), 2)
 
@@ -165,12 +166,13 @@ def test_a_flipped_bit_is_refused_and_an_odd_address_is_not(form, machine, tmp_p
     np.testing.assert_array_equal(answers(machine, sources, header, cases, tmp_path), expected)
 
 
-@pytest.mark.parametrize("machine", MACHINES[:2])
-def test_a_sample_that_is_no_number_counts_as_the_mean_and_no_state_is_lost(machine, tmp_path):
+@pytest.mark.parametrize(("form", "machine"), [("integer", MACHINES[0]), *(("float", machine) for machine in MACHINES[:2])])
+def test_a_sample_that_is_no_number_counts_as_the_mean_and_no_state_is_lost(form, machine, tmp_path):
     cases = np.random.default_rng(0).integers(-300, 300, (200, 1)).astype(np.int16)
     cases[cases < 3] += 300
     cases[20:30], cases[60], cases[90:95], cases[-1] = 1, 2, 2, 1
-    found = answers(machine, float_sources(), _FLOAT, cases, tmp_path)
+    sources = emit_c(quantize(toy.student(), toy.series()), toy.metadata(), "demo") if form == "integer" else float_sources()
+    found = answers(machine, sources, _PHYSICAL, cases, tmp_path)
     np.testing.assert_array_equal(found, np.ones((200, 2)))
 
 
