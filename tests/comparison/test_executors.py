@@ -128,6 +128,38 @@ def test_a_task_whose_worker_is_killed_is_done_again(cluster: str, tmp_path: Pat
     assert (tmp_path / "runs" / "A-1" / "env.json").read_text() == "A"
 
 
+def test_workers_that_are_killed_while_all_nodes_are_busy_cost_no_task_and_no_file(cluster: str, tmp_path: Path) -> None:
+    at_work = tmp_path / "at work"
+    at_work.mkdir()
+
+    def busy(one: Task, folder: Path, progress: Reporter) -> None:
+        own = at_work / str(os.getpid())
+        own.touch()
+        write(one, folder, name=one.data.name)  # half done
+        end = time.process_time() + 0.7
+        while time.process_time() < end:
+            pass
+        own.unlink()
+
+    class Killer(Reporter):
+        killed = 0
+
+        def stop_if_interrupted(self) -> None:
+            found = sorted(at_work.iterdir())
+            if 0 < 2 - self.killed <= len(found):  # first with both nodes at work, then the one that goes on
+                found[0].unlink()
+                os.kill(int(found[0].name), signal.SIGKILL)
+                self.killed += 1
+
+    names, killer = ["A", "B", "C"], Killer()
+    finished = [one.data.name for one in RayExecutor(cluster, 1).run([task(name) for name in names], busy, tmp_path, killer)]
+    assert killer.killed == 2
+    assert sorted(finished) == names
+    assert len(list((tmp_path / "runs").iterdir())) == 2 * len(names)
+    for name in names:
+        assert (tmp_path / "runs" / f"{name}-1" / "deep" / "answer").read_text() == str({"name": name})
+
+
 def test_a_workers_error_is_one_message_here_and_ends_the_others(cluster: str, tmp_path: Path) -> None:
     def refuse(one: Task, folder: Path, progress: Reporter) -> None:
         raise UsageError(f"{one.data.name} cannot be learnt")

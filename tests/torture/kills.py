@@ -32,7 +32,7 @@ def undisturbed(command: Command, folder: Path) -> tuple[dict[str, object], floa
     """Return what the command leaves in `folder`, empty now, and the seconds it takes."""
     command.prepare(folder)
     began = time.monotonic()
-    status, said = _finish(_start(command.start(folder), folder))
+    status, said = finish(start(command.start(folder), folder))
     if status != 0:
         raise AssertionError(f"it ends with {status} undisturbed: {said}")
     return command.ends(folder), time.monotonic() - began
@@ -43,12 +43,12 @@ def killed(command: Command, folder: Path, expected: dict[str, object], seconds:
     command.prepare(folder)
     trial, status = Trial(), -1
     for attempt in range(TRIES):
-        child = _start(command.start(folder), folder)
+        child = start(command.start(folder), folder)
         if trial.kills < kills and attempt < TRIES - 2:
             number = rng.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGINT))
             time.sleep(rng.uniform(0, 0.9 * seconds))
             os.kill(child.process, number)
-            status, said = _finish(child)
+            status, said = finish(child)
             trial.kills += status in (-number, 130)
             if "Traceback" in said:
                 trial.faults.append(f"after {number.name}: {said}")
@@ -56,7 +56,7 @@ def killed(command: Command, folder: Path, expected: dict[str, object], seconds:
                 trial.faults.append(f"after {number.name} something goes on")
             _age(folder)
         else:
-            status, said = _finish(child)
+            status, said = finish(child)
             if status != 0:
                 trial.faults.append(f"started again it ends with {status}: {said}")
                 return trial
@@ -75,19 +75,21 @@ def killed(command: Command, folder: Path, expected: dict[str, object], seconds:
 
 
 @dataclass(frozen=True)
-class _Child:
+class Child:
+    """A command under way. said: the file of what it prints."""
+
     process: int
     said: Path
 
 
-def _start(arguments: list[str], folder: Path) -> _Child:
+def start(arguments: list[str], folder: Path) -> Child:
     """Start a command in a fork of this process, which has loaded much already, in a session and with a TMPDIR of its own."""
     said, scratch = folder / "said", folder / "tmp"
     scratch.mkdir(exist_ok=True)
     sys.stdout.flush()
     process = os.fork()
     if process:
-        return _Child(process, said)
+        return Child(process, said)
     status = 1
     try:
         os.setsid()
@@ -95,6 +97,7 @@ def _start(arguments: list[str], folder: Path) -> _Child:
         descriptor = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
+        sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)  # pytest's stand elsewhere
         os.environ["TMPDIR"] = tempfile.tempdir = str(scratch)
         os.chdir(folder)
         from memkd_edge.cli.main import main
@@ -110,10 +113,11 @@ def _start(arguments: list[str], folder: Path) -> _Child:
         os.write(2, traceback.format_exc().encode())
     finally:
         sys.stdout.flush()
+        sys.stderr.flush()
         os._exit(status or 0)
 
 
-def _finish(child: _Child) -> tuple[int, str]:
+def finish(child: Child) -> tuple[int, str]:
     """Wait for the end and return the status, negative for a signal, and what was said."""
     _, status = os.waitpid(child.process, 0)
     return os.waitstatus_to_exitcode(status), child.said.read_text(errors="replace") if child.said.exists() else ""
