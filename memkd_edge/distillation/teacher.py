@@ -34,10 +34,10 @@ SMALL_EPOCHS = 10
 GUESSING = 0.9  # of the labels' entropy, which is the loss of a teacher that has learnt nothing
 GUESSES_FOR = 1 / 3  # of the epochs; who still guesses then is stuck
 LEARNT = 0.2  # of the entropy; at a standstill above it a teacher mostly takes two classes for one
-STANDSTILL = 1 / 15  # of the epochs; who has not lowered its loss by PROGRESS for so long stands still
+STANDSTILL = 1 / 10  # of the epochs; who has not lowered its loss by PROGRESS for so long stands still
 FEWEST_STANDING = 20  # epochs: twice what the running average reaches back
 PROGRESS = 0.01
-COLLAPSED = 1.5  # times the lowest loss, at a standstill
+COLLAPSED = 1.5  # times the lowest loss, at a standstill above LEARNT
 AVERAGE_SHARE = 0.1  # of an epoch's weights in the running average, which is what teaches: single epochs jump
 AVERAGE_REACH = 0.15  # of all epochs, at most, that the average reaches back over: early weights know little
 COPIED_SERIES = 1000  # noisy copies of a small data set's series are about as many
@@ -277,8 +277,8 @@ class TeacherTraining:
 
     @property
     def collapsed(self) -> bool:
-        """The loss rose well above its lowest and stays there."""
-        return self._stands_still and not self.running <= COLLAPSED * self.lowest
+        """The loss rose well above its lowest, out of what counts as learnt, and stays there."""
+        return self._stands_still and not self.running <= max(COLLAPSED * self.lowest, LEARNT * self.entropy)
 
     @property
     def stuck(self) -> bool:

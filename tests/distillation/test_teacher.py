@@ -106,6 +106,16 @@ def test_a_training_resumes_into_a_collapse_with_the_same_bytes(easy: Series) ->
     assert save_model(resumed.result()) == save_model(straight.result())
 
 
+@pytest.mark.parametrize(("rise", "stuck"), [(0.1, False), (0.5, True)])
+def test_a_loss_that_wavers_low_is_no_collapse(easy: Series, rise: float, stuck: bool) -> None:
+    training = TeacherTraining(SPECS[0], replace(RECIPE, epochs=300), 4, easy)
+    training.lowest = training.mark = 0.02 * math.log(3)
+    training.running = rise * math.log(3)
+    training.standing = 30  # a tenth of the epochs
+    assert training.finished
+    assert training.stuck is stuck
+
+
 @pytest.mark.parametrize(("alike", "stuck"), [(6, True), (1, False)])
 def test_a_teacher_that_stands_still_is_stuck_half_way_and_done_when_it_has_learnt_most(
     easy: Series, alike: int, stuck: bool
