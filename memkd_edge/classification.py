@@ -5,7 +5,6 @@ The recordings of a person, of unknown people each recording, are one stream, jo
 reset, and none after it.
 """
 
-import time
 from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -111,16 +110,14 @@ def classify(
 
 
 class _Told:
-    """Tells how far it is, once a second has passed: most folders take less."""
+    """Tells how far it is."""
 
     def __init__(self, progress: Reporter, total: int) -> None:
         self._progress, self._total, self._done = progress, total, 0
-        self._begun = time.monotonic()
 
     def classified(self, samples: int) -> None:
         self._done += samples
-        if time.monotonic() - self._begun > 1:
-            self._progress.classified(self._done, self._total)
+        self._progress.step("classify", self._done, self._total, "samples")
 
 
 def _decisions(
@@ -154,7 +151,7 @@ def _stretches(metadata: Metadata, options: DataConfig, note: Note, progress: Re
     place = Path(options.dataset)
     size = sum(file.stat().st_size for file in (place, *place.rglob("*")) if file.is_file())
     if size > _LARGE:
-        progress.note(f"reading {size / 1e6:,.0f} MB")
+        progress.step("reading", note=f"{size / 1e6:,.0f} MB")
     raw = _read(options, note)
     order = _order(raw, metadata, options.dataset, note)
     clocks = find_clocks(raw.recordings, options, note)

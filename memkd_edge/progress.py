@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the long commands report while they run; `cli/progress.py` shows it."""
 
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class Reporter:
-    """Receives what `distill`, `compare` and `classify` report; the base class is silent.
+    """Receives what a command reports; the base class is silent.
 
     `run` is the directory of the run once it exists, so that an interrupted command can name it.
     """
@@ -19,23 +23,22 @@ class Reporter:
         """The run directory exists; from here on the run can be resumed."""
         self.run = run
 
-    def teacher(self, epoch: int, epochs: int, loss: float) -> None:
-        """An epoch of teacher training ended; epochs of all teachers together, and one's training loss."""
+    def step(self, stage: str, done: int = 0, total: int = 0, unit: str = "", note: str = "", share: float | None = None) -> None:
+        """Of `stage`, `done` of `total` have ended. Stages nest: a step of one ends those that began after it.
 
-    def population(self, epoch: int, epochs: int, best: float, median: float) -> None:
-        """An epoch of all students ended; `best` and `median` are over the students' scores on held-out series."""
+        Args:
+            total: 0 where nothing is counted.
+            unit: what is counted, in the plural.
+            note: the best so far, or what is at work.
+            share: of the work that has ended, in [0, 1], where units take unequally long.
+        """
 
-    def refit(self, epoch: int, epochs: int) -> None:
-        """An epoch of the chosen students on all training series ended."""
-
-    def study(self, run: str) -> None:
-        """Of a comparison, the run of that name begins."""
-
-    def compared(self, done: int, total: int, left_s: float | None, leader: str) -> None:
-        """So many data sets of a comparison have ended; `left_s`: seconds to go, once they can be told; `leader`: in words."""
-
-    def classified(self, done: int, total: int) -> None:
-        """So many samples of recordings have been classified."""
+    def each(self, stage: str, items: Sequence[T], unit: str, named: Callable[[T], str] = str) -> Iterator[T]:
+        """Yield `items`, and tell when each begins and when the last has ended."""
+        for done, one in enumerate(items):
+            self.step(stage, done, len(items), unit, named(one))
+            yield one
+        self.step(stage, len(items), len(items), unit)
 
     def note(self, text: str) -> None:
         """Something the user should know; the same text is shown once."""

@@ -8,8 +8,6 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rich.console import Console
-from rich.progress import Progress
 
 from memkd_edge.benchmark.devices.profiles import device_names, load_device
 from memkd_edge.benchmark.doctor import Check
@@ -21,7 +19,6 @@ from memkd_edge.benchmark.report.figures import (
 )
 from memkd_edge.cli.bench_tables import COST, bench_parts, checks_parts, devices_parts
 from memkd_edge.cli.export_tables import inspection_parts, verification_parts
-from memkd_edge.cli.progress import _columns
 from memkd_edge.cli.stream_tables import recordings_parts, stream_grids
 from memkd_edge.cli.tables import Column, Grid, distillation_parts, literal, models_parts, show
 from memkd_edge.contents import (
@@ -352,16 +349,3 @@ def test_units_that_are_not_known_are_a_dash_and_every_table_names_its_columns(p
     for number, line in enumerate(lines):
         if set(line.strip()) == {"─"}:
             assert lines[number - 1].strip()
-
-
-def test_progress_at_80_columns_keeps_bars_and_numbers():
-    console = Console(width=80, force_terminal=True, color_system=None)
-    with Progress(*_columns(), console=console, disable=True) as bars:
-        bars.add_task("students", total=2400, completed=1200, note="validation AUC-PRC best 0.913  median 0.852 [/b]")
-        with console.capture() as capture:
-            console.print(bars.get_renderable())
-    out = capture.get()
-    assert "1200/2400" in out
-    assert "━━━━━" in out
-    assert "0.913" in out
-    assert "0.852" in out

@@ -49,6 +49,9 @@ class Build:
     suffix: str = ""
     flags: tuple[str, ...] = ("-O2",)
 
+    def __str__(self) -> str:
+        return f"{self.model}, {self.name}"
+
     def first(self, steps: int) -> "Build":
         """Return this build with its first `steps` inputs only."""
         return replace(self, inputs=self.inputs[:steps], expected=self.expected[:steps])
@@ -60,7 +63,7 @@ class Build:
             GateError: they differ by more than the tolerance; the message names the first step and class.
         """
         if logits.shape != self.expected.shape:
-            raise GateError(f"{where}: {self.model}, {self.name}: logits of shape {logits.shape}, expected {self.expected.shape}")
+            raise GateError(f"{where}: {self}: logits of shape {logits.shape}, expected {self.expected.shape}")
         difference = np.abs(logits.astype(np.float64) - self.expected.astype(np.float64))
         wrong = ~(difference <= self.tolerance)  # NaN is wrong, too
         if wrong.any():
@@ -68,7 +71,7 @@ class Build:
             got, wanted = logits[step, label], self.expected[step, label]
             hint = "; right from a reset, wrong with a state carried over: is it kept between calls?" if step else ""
             raise GateError(
-                f"{where}: {self.model}, {self.name}: {int(wrong.sum())} of {wrong.size} logits differ from the reference; the "
+                f"{where}: {self}: {int(wrong.sum())} of {wrong.size} logits differ from the reference; the "
                 f"first at step {step}, class {label}: {got} instead of {wanted}{hint}"
             )
 

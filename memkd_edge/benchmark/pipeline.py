@@ -20,13 +20,14 @@ from memkd_edge.config import BenchConfig
 from memkd_edge.contents import read_metrics, read_recording_metrics, read_streams
 from memkd_edge.errors import UsageError
 from memkd_edge.options import check
+from memkd_edge.progress import Reporter
 from memkd_edge.quantization.batch import BatchRunner
 from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.runs import Run
 from memkd_edge.verification.reference_runner import integer_logits
 from memkd_edge.vocabulary import Arithmetic, Decision, FigureKind
 
-_BACKENDS: dict[str, Callable[[Device, Builds, BenchConfig], DeviceReport]] = {
+_BACKENDS: dict[str, Callable[[Device, Builds, BenchConfig, Reporter], DeviceReport]] = {
     "host": bench_host,
     "qemu-user": bench_aarch64,
     "qemu-cortex-m": bench_firmware,
@@ -37,7 +38,7 @@ _BACKENDS: dict[str, Callable[[Device, Builds, BenchConfig], DeviceReport]] = {
 }
 
 
-def bench(run: Run, config: BenchConfig) -> BenchReport:
+def bench(run: Run, config: BenchConfig, *, progress: Reporter | None = None) -> BenchReport:
     """Measure the run's student and teacher on each device of `config` and write <run>/bench/<device>.json.
 
     Raises:
@@ -46,6 +47,7 @@ def bench(run: Run, config: BenchConfig) -> BenchReport:
         GateError: a build's outputs are not the reference's, or the student exceeds the budget (BudgetError, with the report).
         MemkdEdgeError: an emulator did not end in time, a build failed.
     """
+    progress = progress or Reporter()
     check(config)
     limits = parse_budget(config.budget)
     duty = _duty_cycle(run, config)
@@ -57,8 +59,8 @@ def bench(run: Run, config: BenchConfig) -> BenchReport:
     builds = Builds(run, config.steps)
     accuracy = _accuracies(run, builds)
     reports = []
-    for device in devices:
-        report = _BACKENDS[device.backend](device, builds, config)
+    for device in progress.each("bench", devices, "devices", lambda device: device.name):
+        report = _BACKENDS[device.backend](device, builds, config, progress)
         rows = tuple(_complete(row, device, duty, accuracy) for row in report.rows)
         timed = any("latency" in row.figures for row in rows)
         on_battery = estimates.on_battery(device, duty, timed=timed) if duty else ""

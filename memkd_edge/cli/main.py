@@ -17,6 +17,7 @@ from memkd_edge.version import __version__
 
 if TYPE_CHECKING:  # they are slow to load
     from memkd_edge.benchmark.report.figures import Figure
+    from memkd_edge.progress import Reporter
     from memkd_edge.runs import Run
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -78,14 +79,14 @@ def distill(
 
     resolved = resolve(DistillConfig, "distill", toml=config, flags=given)
     interrupted = Run.open(find_run(str(resume), run_root), complete=False) if resume is not None else None
-    with reporter() as progress:
+    with reporter(takes_interrupts=True) as progress:
         try:
             run = run_distill(resolved, run_root=run_root, name=name, resume=interrupted, force=force, progress=progress)
         except KeyboardInterrupt:
             if progress.run is not None:
                 typer.echo(f"interrupted; `memkd-edge distill --resume {progress.run}` continues", err=True)
             raise typer.Exit(INTERRUPTED) from None
-    page = _page(run)
+        page = _page(run, progress)
     if as_json:
         _print_json({"run": str(run.path), **run.read_json(METRICS)})
     elif run.metadata.decides == Decision.EVERY_SAMPLE:
@@ -107,25 +108,27 @@ def export(
 ) -> None:
     """Write the student as a streaming model file and verify it in every runtime that is installed."""
     from memkd_edge.cli.export_tables import export_parts, npu_parts, verification_parts
+    from memkd_edge.cli.progress import reporter
     from memkd_edge.cli.tables import show
     from memkd_edge.exporting.pipeline import export as run_export
     from memkd_edge.ready_models import open_run
     from memkd_edge.verification.pipeline import ParityError
 
-    opened = open_run(run, run_root)
+    opened, resolved = open_run(run, run_root), resolve(ExportConfig, "export", toml=config, flags=given)
     try:
-        report = run_export(opened, resolve(ExportConfig, "export", toml=config, flags=given), force=force)
+        with reporter() as progress:
+            report = run_export(opened, resolved, force=force, progress=progress)
+            npu = () if report.npu is None else npu_parts(report.npu, _beside_npu(opened))
+            page = _page(opened, progress)
     except ParityError as error:
         if as_json:
             _print_json({"run": str(opened.path), "verification": error.report.as_dict()})
         else:
             show(verification_parts(error.report), wide=wide)
         raise
-    page = _page(opened)
     if as_json:
         _print_json(report.as_dict())
     else:
-        npu = () if report.npu is None else npu_parts(report.npu, _beside_npu(opened))
         show([*export_parts(report), *npu, *page], wide=wide)
 
 
@@ -152,6 +155,7 @@ def verify(
 ) -> None:
     """Check exported files in every runtime that is installed: agreement, exactness, state."""
     from memkd_edge.cli.export_tables import verification_parts
+    from memkd_edge.cli.progress import reporter
     from memkd_edge.cli.tables import show
     from memkd_edge.ready_models import PREFIX, open_run
     from memkd_edge.runs import find_run
@@ -162,7 +166,8 @@ def verify(
     of_run = not target or target.startswith(PREFIX) or find_run(target, run_root).is_dir()
     named = open_run(target, run_root) if of_run else Path(target)
     try:
-        report = run_verify(named, min_agreement=min_agreement)
+        with reporter() as progress:
+            report = run_verify(named, min_agreement=min_agreement, progress=progress)
     except ParityError as error:
         report, failure = error.report, error
     if as_json:
@@ -207,16 +212,18 @@ def bench(
     from memkd_edge.benchmark.pipeline import bench as run_bench
     from memkd_edge.benchmark.report.budget import BudgetError
     from memkd_edge.cli.bench_tables import bench_parts, to_csv
+    from memkd_edge.cli.progress import reporter
     from memkd_edge.cli.tables import show
     from memkd_edge.ready_models import open_run
 
     resolved = resolve(BenchConfig, "bench", toml=config, flags=given)
     over_budget, opened = None, open_run(run, run_root)
-    try:
-        report = run_bench(opened, resolved)
-    except BudgetError as error:
-        report, over_budget = error.report, error
-    page = _page(opened)
+    with reporter() as progress:
+        try:
+            report = run_bench(opened, resolved, progress=progress)
+        except BudgetError as error:
+            report, over_budget = error.report, error
+        page = _page(opened, progress)
     if as_json:
         _print_json(report.to_dict())
     elif as_csv:
@@ -299,7 +306,7 @@ def classify(
     from memkd_edge.ready_models import model_file
 
     resolved = resolve(DataConfig, "data", flags={**given, "dataset": path})
-    with reporter(takes_interrupts=False) as progress:
+    with reporter() as progress:
         report = run_classify(model_file(model), resolved, out=out, force=force, progress=progress)
     if as_json:
         _print_json(report.as_dict())
@@ -416,7 +423,7 @@ def compare(
     from memkd_edge.comparison.pipeline import compare as run_compare
 
     resolved = resolve(CompareConfig, "compare", toml=config, flags=given)
-    with reporter() as progress:
+    with reporter(takes_interrupts=True) as progress:
         try:
             report = run_compare(resolved, out, force=force, progress=progress)
         except KeyboardInterrupt:
@@ -492,15 +499,15 @@ def doctor(
         raise typer.Exit(3)
 
 
-def _page(run: Any) -> list[str]:
+def _page(run: Any, progress: "Reporter") -> list[str]:
     """Write the run's page anew and return a line that says where; where there can be none, say why: the work is done."""
-    from memkd_edge.cli.tables import literal
     from memkd_edge.pages.run_page import write_run_page
 
+    progress.step("page")
     try:
         return [f"Page: {write_run_page(run).page}"]
     except MemkdEdgeError as error:
-        typer.echo(f"no page: {literal(str(error))}", err=True)
+        progress.note(f"no page: {error}")
         return []
 
 

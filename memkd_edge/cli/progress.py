@@ -1,21 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Progress on stderr: on a terminal a live line each for comparison, teachers and students; elsewhere a line now and then."""
+"""Progress on stderr: on a terminal bars with the time left and the best so far; elsewhere a dated line now and then."""
 
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
+from datetime import datetime
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.table import Column
+from rich.text import Text
 
 from memkd_edge.cli.tables import literal
 from memkd_edge.progress import Reporter
 
 LINE_EVERY_S = 10.0
+QUIET_S = 1.0  # at the start: what takes less has no line
 
 
 class Interrupts:
@@ -35,124 +38,119 @@ class Interrupts:
             raise KeyboardInterrupt
 
 
-class _Live(Reporter):
-    def __init__(self, bars: Progress, interrupts: Interrupts) -> None:
+class _Bars(Progress):
+    """A bar for each stage, and below them what Ctrl-C brought about; it vanishes in the end."""
+
+    def __init__(self, interrupts: Interrupts, *, disable: bool = False) -> None:
+        columns = (
+            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, max_width=18)),
+            BarColumn(bar_width=10, table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[count]}", markup=False, table_column=Column(no_wrap=True)),
+            _LeftColumn(Column(no_wrap=True)),
+            TextColumn("{task.fields[note]}", markup=False, table_column=Column()),
+        )
+        self.interrupts = interrupts
+        super().__init__(*columns, console=Console(stderr=True), transient=True, disable=disable)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        if self.interrupts.asked:
+            yield Text("stopping when what is at work has ended; Ctrl-C again stops at once")
+
+
+class _LeftColumn(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(_left(task))
+
+
+class _Display(Reporter):
+    """Keeps the stages as bars, which show themselves."""
+
+    def __init__(self, bars: _Bars, interrupts: Interrupts) -> None:
         self.bars = bars
         self.interrupts = interrupts
-        self.tasks: dict[str, TaskID] = {}
-        self.overview = ""
         self.noted: set[str] = set()
 
     def stop_if_interrupted(self) -> None:
         self.interrupts.stop_if_asked()
 
-    def teacher(self, epoch: int, epochs: int, loss: float) -> None:
-        self._show("teachers", epoch, epochs, f"training loss {loss:.3f}")
+    def step(self, stage: str, done: int = 0, total: int = 0, unit: str = "", note: str = "", share: float | None = None) -> None:
+        self.stop_if_interrupted()
+        now = time.monotonic()
+        share = done / max(total, 1) if share is None else share
+        stage = literal(stage)
+        names = [task.description for task in self.bars.tasks]
+        at = names.index(stage) if stage in names else len(names)
+        # A stage that falls back begins anew.
+        known = at < len(names) and share >= self.bars.tasks[at].fields["share"]
+        for task in self.bars.tasks[at + known :]:
+            self.bars.remove_task(task.id)
+        if not known:
+            self.bars.add_task(
+                stage, total=1 if total else None, began=now, begins_at=share, share=share, now=now, left=0.0, count="", note=""
+            )
+        task = self.bars.tasks[-1]
+        begins_at = task.fields["begins_at"]
+        left = (now - task.fields["began"]) * (1 - share) / (share - begins_at) if share > begins_at else 0.0
+        count = f"{done:,} of {total:,} {unit}".rstrip() if total else ""
+        self.bars.update(task.id, completed=share, share=share, now=now, left=left, count=count, note=literal(note))
+        self.shown(task, began=not known)
 
-    def population(self, epoch: int, epochs: int, best: float, median: float) -> None:
-        self._show("students", epoch, epochs, f"validation score best {best:.3f}  median {median:.3f}")
-
-    def refit(self, epoch: int, epochs: int) -> None:
-        self._show("refit", epoch, epochs, "the chosen students, on all training series")
-
-    def study(self, run: str) -> None:
-        for name in [name for name in self.tasks if name != "sets"]:
-            self.bars.remove_task(self.tasks.pop(name))
-        self.bars.update(self.tasks["sets"], note="; ".join(filter(None, [f"training {run}", self.overview])))
-
-    def compared(self, done: int, total: int, left_s: float | None, leader: str) -> None:
-        self.overview = "; ".join(filter(None, [_left(left_s), leader]))
-        self._show("sets", done, total, self.overview)
-
-    def classified(self, done: int, total: int) -> None:
-        self._show("samples", done, total, "")
+    def shown(self, task: Task, *, began: bool) -> None:
+        """A stage has begun, or changed."""
 
     def note(self, text: str) -> None:
         if text not in self.noted:
             self.noted.add(text)
-            self.bars.console.print(literal(text), highlight=False, markup=False)
+            self.say(literal(text))
 
-    def _show(self, name: str, epoch: int, epochs: int, note: str) -> None:
-        self.stop_if_interrupted()
-        if name not in self.tasks:
-            self.tasks[name] = self.bars.add_task(name, total=epochs, note="")
-        self.bars.update(self.tasks[name], completed=epoch, total=epochs, note=note)
+    def say(self, text: str) -> None:
+        """Print a line above the bars."""
+        self.bars.console.print(text, highlight=False, markup=False)
 
 
-class _Lines(Reporter):
-    def __init__(self, interrupts: Interrupts) -> None:
-        self.interrupts = interrupts
-        self.last = 0.0
-        self.noted: set[str] = set()
+class _Lines(_Display):
+    """Says now and then how far it is: when a stage begins or ends, and every few seconds."""
 
-    def stop_if_interrupted(self) -> None:
-        self.interrupts.stop_if_asked()
+    def __init__(self, bars: _Bars, interrupts: Interrupts) -> None:
+        super().__init__(bars, interrupts)
+        self.began = time.monotonic()
+        self.last = self.began - LINE_EVERY_S
 
-    def teacher(self, epoch: int, epochs: int, loss: float) -> None:
-        self._show(f"teachers: epoch {epoch}/{epochs}, training loss {loss:.3f}", epoch == epochs)
+    def shown(self, task: Task, *, began: bool) -> None:
+        now = time.monotonic()
+        ended = task.completed == task.total
+        if now - self.began >= QUIET_S and (began or ended or now - self.last >= LINE_EVERY_S):
+            self.last = now
+            self.say(", ".join(filter(None, [task.description, task.fields["count"], task.fields["note"], _left(task)])))
 
-    def population(self, epoch: int, epochs: int, best: float, median: float) -> None:
-        text = f"students: epoch {epoch}/{epochs}, validation score best {best:.3f}, median {median:.3f}"
-        self._show(text, epoch == epochs)
-
-    def refit(self, epoch: int, epochs: int) -> None:
-        self._show(f"refit: epoch {epoch}/{epochs} of the chosen students on all training series", epoch == epochs)
-
-    def study(self, run: str) -> None:
-        self._show(run, True)
-
-    def compared(self, done: int, total: int, left_s: float | None, leader: str) -> None:
-        self._show("; ".join(filter(None, [f"{done} of {total} data sets", _left(left_s), leader])), True)
-
-    def classified(self, done: int, total: int) -> None:
-        self._show(f"{done:,} of {total:,} samples", done == total)
-
-    def note(self, text: str) -> None:
-        if text not in self.noted:
-            self.noted.add(text)
-            self._show(text, True)
-
-    def _show(self, text: str, last: bool) -> None:
-        self.stop_if_interrupted()
-        if last or time.monotonic() - self.last >= LINE_EVERY_S:
-            self.last = time.monotonic()
-            print(literal(text), file=sys.stderr, flush=True)
+    def say(self, text: str) -> None:
+        print(f"{datetime.now():%Y-%m-%d %H:%M:%S} {text}", file=sys.stderr, flush=True)
 
 
-def _left(seconds: float | None) -> str:
+def _left(task: Task) -> str:
     """Return the time to go in words: to the hour, minute or second, "" when it is unknown or over."""
-    if not seconds:
-        return ""
+    seconds = task.fields["left"] - (time.monotonic() - task.fields["now"])
     for unit, length in (("h", 3600), ("min", 60), ("s", 1)):
         if seconds >= 2 * length or unit == "s":
             break
-    return f"about {seconds / length:.0f} {unit} left"
-
-
-def _columns() -> tuple[ProgressColumn, ...]:
-    """Return a bar's columns: the note alone may wrap, so that numbers and bars stay at 80 columns."""
-    return (
-        TextColumn("{task.description:>8}"),
-        BarColumn(bar_width=12, table_column=Column(no_wrap=True)),
-        TextColumn("{task.completed}/{task.total}"),
-        TimeElapsedColumn(table_column=Column(no_wrap=True)),
-        TextColumn("{task.fields[note]}", markup=False, table_column=Column()),
-    )
+    return f"{seconds / length:.0f} {unit} left" if seconds >= 1 else ""
 
 
 @contextmanager
-def reporter(*, takes_interrupts: bool = True) -> Iterator[Reporter]:
-    """Yield a reporter that suits stderr, bars on a terminal and plain lines elsewhere, and that takes Ctrl-C meanwhile.
+def reporter(*, takes_interrupts: bool = False) -> Iterator[Reporter]:
+    """Yield a reporter that suits stderr: bars on a terminal, lines elsewhere.
 
     Args:
-        takes_interrupts: what is at work ends at a place of its own; otherwise Ctrl-C ends it at once.
+        takes_interrupts: Ctrl-C ends what is at work at a place of its own, where it can go on from; otherwise at once.
     """
     with _interrupts() if takes_interrupts else nullcontext(Interrupts()) as interrupts:
-        if not sys.stderr.isatty():
-            yield _Lines(interrupts)
+        bars = _Bars(interrupts, disable=not sys.stderr.isatty())
+        if bars.disable or bars.console.is_dumb_terminal:
+            yield _Lines(bars, interrupts)
             return
-        with Progress(*_columns(), console=Console(stderr=True)) as bars:
-            yield _Live(bars, interrupts)
+        with bars:
+            yield _Display(bars, interrupts)
 
 
 @contextmanager

@@ -13,7 +13,6 @@ The table follows from the finished runs alone. So a comparison that was killed 
 are taken as they are, the one in training goes on from its checkpoint.
 """
 
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -63,10 +62,10 @@ def compare(
 def train(task: Task, folder: Path, progress: Reporter) -> None:
     """Make the task's runs under `folder` / "runs"; the first one trains the teachers of all."""
     teachers = teachers_file(folder, task.data.name)
-    for name, config in task.runs.items():
+    for name in progress.each(task.data.name, list(task.runs), "runs"):
+        config = task.runs[name]
         path = folder / "runs" / name
         begun = Run.open(path, complete=False) if (path / ENVIRONMENT).is_file() else None
-        progress.study(name)
         distill(
             config,
             run_root=folder / "runs",
@@ -134,14 +133,18 @@ def _run(executor: Executor, tasks: Mapping[str, Task], folder: Path, progress: 
             pending[name] = replace(task, runs=unfinished, effort=task.effort * len(unfinished))
         else:
             rows = _record(folder, task, rows, progress)
-    began, effort = time.monotonic(), 0
-    progress.compared(len(tasks) - len(pending), len(tasks), None, _leader(rows))
+    effort = sum(task.effort for task in tasks.values())
+
+    def tell() -> None:
+        left = sum(task.effort for task in pending.values())
+        progress.step("comparison", len(tasks) - len(pending), len(tasks), "data sets", _leader(rows), 1 - left / effort)
+
+    tell()
     with closing(executor.run(list(pending.values()), train, folder, progress)) as finished:
         for name in (task.data.name for task in finished):
             rows = _record(folder, tasks[name], rows, progress)
-            effort += pending.pop(name).effort
-            left_s = (time.monotonic() - began) / effort * sum(task.effort for task in pending.values())
-            progress.compared(len(tasks) - len(pending), len(tasks), left_s, _leader(rows))
+            del pending[name]
+            tell()
 
 
 def _executor(config: CompareConfig) -> Executor:

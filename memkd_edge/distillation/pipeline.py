@@ -103,6 +103,7 @@ def distill(
         MemkdEdgeError: the run could not be read or written.
     """
     began = time.monotonic()
+    progress = progress or Reporter()
     if resume is not None:
         config = read_config(resume)
         if resume.is_complete:
@@ -111,6 +112,7 @@ def distill(
     device = _device(config)
     notes: list[str] = []
     if data is None:
+        progress.step("reading", note=config.dataset)
         data, _ = load_data(config, notes.append)
     elif isinstance(data, Dataset):
         notes += data.notes
@@ -128,7 +130,6 @@ def distill(
     size = spec_of_teacher.parameters if teacher is None else parameter_count(teacher)
     spec = student_spec(config, channels, classes, size)
     _check_memory(spec_of_teacher, spec)
-    progress = progress or Reporter()
     path = resume.path if resume is not None else run_path(run_root, name or _free_name(run_root, prepared.metadata.name))
     with alone(path, "trains", "--name"):
         run = resume or Run.create(run_root, path.name, to_toml("distill", config), force=force)
@@ -140,6 +141,7 @@ def distill(
             context = TrainingContext(config, run, data.sha256, everything, folds, teachers, progress, measure)
             taught_by = train_teachers(context, spec_of_teacher) if teacher is None else given_teacher(context, teacher)
             found = study(context, spec, candidates, taught_by)
+            progress.step("test part")
             if isinstance(prepared, PreparedRecordings):
                 measure_recordings(context, prepared, spec, candidates, taught_by, found)
             else:

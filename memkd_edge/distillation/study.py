@@ -222,7 +222,8 @@ def train_teachers(context: TrainingContext, spec: ModelSpec) -> Teachers:
             with one_thread_each(context.config.threads) as pool:
                 for finished in [pool.submit(training.train_epoch) for training in now]:
                     finished.result()
-            context.progress.teacher(sum(one.done for one in wanted), sum(one.epochs for one in wanted), now[0].loss)
+            done, epochs = sum(one.done for one in wanted), sum(one.epochs for one in wanted)
+            context.progress.step("teacher", done, epochs, "epochs", f"training loss {now[0].loss:.3f}")
             checkpoint.save_when_due(trained)
         if not complete:
             checkpoint.save(trained())
@@ -343,9 +344,11 @@ def _cross_validate(
                 populations = populations_of(going)
                 for population, one in zip(populations, ended, strict=True):
                     population.load(one, before)
+        best = ""
         if scores["score"]:
             score = scores["score"][-1]
-            context.progress.population(epoch + 1, context.epochs, float(np.nanmax(score)), float(np.nanmedian(score)))
+            best = f"{context.measure.name} best {np.nanmax(score):.3f}, median {np.nanmedian(score):.3f}"
+        context.progress.step("students", epoch + 1, context.epochs, "epochs", best)
         checkpoint.save_when_due(state, epoch + 1)
     return history(), Ended(going, tuple(one.weights for one in populations), populations[0].state())
 
@@ -377,7 +380,7 @@ def _refit(
     for epoch in range(max(first, checkpoint.epoch), last):
         population.train_epoch(epoch)
         population.keep(stops == epoch + 1)
-        context.progress.refit(epoch + 1 - first, last - first)
+        context.progress.step("refit", epoch + 1 - first, last - first, "epochs", "the chosen, on all training data")
         checkpoint.save_when_due(lambda: {"0": population.state()}, epoch + 1)
     return population
 

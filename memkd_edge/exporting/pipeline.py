@@ -21,6 +21,7 @@ from memkd_edge.metadata import Metadata
 from memkd_edge.nets.classifier import Classifier, GruClassifier, LstmClassifier, answers, ends_of, save_model
 from memkd_edge.options import check
 from memkd_edge.padding import held
+from memkd_edge.progress import Reporter
 from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.runs import Run
 from memkd_edge.scores import auc_prc
@@ -119,7 +120,7 @@ class Model:
         )
 
 
-def export(run: Run, config: ExportConfig, *, force: bool = False) -> ExportReport:
+def export(run: Run, config: ExportConfig, *, force: bool = False, progress: Reporter | None = None) -> ExportReport:
     """Write the run's student into <run>/export/ and verify it there; the figures also go to <run>/export/verify.json.
 
     Args:
@@ -129,6 +130,7 @@ def export(run: Run, config: ExportConfig, *, force: bool = False) -> ExportRepo
         UsageError: unknown format or arithmetic, one that this kind of student cannot have, or files in the way.
         ParityError: the files are written, but a gate of verification failed; it carries the report.
     """
+    progress = progress or Reporter()
     arithmetic = _arithmetic(config)
     if config.npu:
         _check_npu(config, arithmetic)
@@ -136,11 +138,12 @@ def export(run: Run, config: ExportConfig, *, force: bool = False) -> ExportRepo
         check_export_name(config.name, where="--name")
     name = config.name or export_name(run.metadata.name)
     kept = read_series(run)
-    tuned = _finetuned(run, arithmetic) if config.finetune else None
+    tuned = _finetuned(run, arithmetic, progress) if config.finetune else None
     student = tuned or read_student(run)
     metadata = _with_input(run.metadata, config, arithmetic)
     endless = held_out_stream(run) if run.metadata.reset == Reset.NEVER else None
     model = Model(name, student, metadata, kept.x_calibration, kept.x_raw_golden[0], arithmetic, tuned is not None, endless)
+    progress.step("writing", note="in float" if arithmetic == Arithmetic.FLOAT32 else "calibrated in integers")
     files = build_files(model, config)
     verdict = None
     if config.npu:
@@ -163,7 +166,7 @@ def export(run: Run, config: ExportConfig, *, force: bool = False) -> ExportRepo
             weights.unlink(missing_ok=True)
     in_float = arithmetic == Arithmetic.FLOAT32 or config.format == "onnx"
     described = replace(metadata, arithmetic=arithmetic)
-    report = verify_run(run, verifiable, config.min_agreement, described, None if in_float else model.integers)
+    report = verify_run(run, verifiable, config.min_agreement, described, None if in_float else model.integers, progress)
     if report.failures:
         raise ParityError(report)
     rounding = None if in_float else _rounding(model, kept.x_test, kept.y_test)
@@ -256,11 +259,17 @@ def _with_input(metadata: Metadata, config: ExportConfig, arithmetic: Arithmetic
     return replace(metadata, input=InputKind.RAW, counts_per_unit=counts)
 
 
-def _finetuned(run: Run, arithmetic: Arithmetic) -> Classifier | None:
+def _finetuned(run: Run, arithmetic: Arithmetic, progress: Reporter) -> Classifier | None:
     """Return the fine-tuned student, None where no epoch of fine-tuning was better than none."""
     from memkd_edge.finetuning.pipeline import finetune
 
-    result = finetune(run, interface=arithmetic)
+    scores: list[float] = []
+
+    def told(epoch: int, epochs: int, score: float) -> None:
+        scores.append(score)
+        progress.step("fine-tuning", epoch, epochs, "epochs", f"validation score best {max(scores):.3f}")
+
+    result = finetune(run, interface=arithmetic, progress=told)
     return result.model if result.epoch else None
 
 

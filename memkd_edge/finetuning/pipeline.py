@@ -60,7 +60,7 @@ def finetune(
     interface: Arithmetic = Arithmetic.INT8,
     epochs: int = 0,
     learning_rate: float = LEARNING_RATE,
-    progress: Callable[[int, float], None] | None = None,
+    progress: Callable[[int, int, float], None] | None = None,
 ) -> Finetuned:
     """Train a run's student on, through its integer model; teacher, method, loss weight and, along streams, chunks are the run's.
 
@@ -69,7 +69,7 @@ def finetune(
         interface: int8 or int16x8, what will be exported.
         epochs: passes over the training series, 30 when left out; of streams 8, because a chunk is hundreds of steps.
         learning_rate: of Adam at the start; falls to zero along half a cosine.
-        progress: called after each epoch with its number and the integer model's validation score.
+        progress: called after each epoch with its number, that of the last, and the integer model's validation score.
 
     Raises:
         UsageError: the data set is not there any more, the run has no teacher, or the student is no LSTM or GRU.
@@ -145,7 +145,7 @@ def finetune(
         if score > best_score:
             best, best_score, best_epoch = snapped, score, epoch + 1
         if progress is not None:
-            progress(epoch + 1, score)
+            progress(epoch + 1, epochs, score)
     return Finetuned(best.eval(), before, best_score, best_epoch)
 
 

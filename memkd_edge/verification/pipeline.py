@@ -25,6 +25,7 @@ from memkd_edge.formats.tflite_reader import read_tflite
 from memkd_edge.metadata import Metadata
 from memkd_edge.nets.classifier import Classifier, answers, ends_of, load_classifier
 from memkd_edge.padding import held
+from memkd_edge.progress import Reporter
 from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.quantization.post_training import quantize
 from memkd_edge.quantization.sensor_front_end import Sensor
@@ -111,7 +112,7 @@ class ParityError(GateError):
         super().__init__("verification failed:\n  " + "\n  ".join(report.failures))
 
 
-def verify(target: Run | Path, *, min_agreement: float = 0.98) -> VerifyReport:
+def verify(target: Run | Path, *, min_agreement: float = 0.98, progress: Reporter | None = None) -> VerifyReport:
     """Verify every exported file of a run, or one file.
 
     The report on a run's files is also written to the run, as export/verify.json.
@@ -125,20 +126,21 @@ def verify(target: Run | Path, *, min_agreement: float = 0.98) -> VerifyReport:
         MemkdEdgeError: a file is damaged, or is no streaming classifier.
         ParityError: a gate failed; it carries the report.
     """
+    progress = progress or Reporter()
     if isinstance(target, Path) and target.is_dir():
         target = Run.open(target)
     if isinstance(target, Run):
         paths = exported_files(target)
         if not paths:
             raise UsageError(f"{target.path} has no exported files; `memkd-edge export --run {target.path}` writes them")
-        report = verify_run(target, paths, min_agreement)
+        report = verify_run(target, paths, min_agreement, progress=progress)
     else:
         run = target.resolve().parent.parent
         # The files of a ready-made model as it is shipped, without series, are measured each on its own.
         if target.parent.name == "export" and (run / SERIES).is_file():
-            report = verify_run(Run.open(run), [target], min_agreement)
+            report = verify_run(Run.open(run), [target], min_agreement, progress=progress)
         else:
-            report = verify_file(target, min_agreement)
+            report = verify_file(target, min_agreement, progress)
     if report.failures:
         raise ParityError(report)
     return report
@@ -159,6 +161,7 @@ def verify_run(
     min_agreement: float,
     described: Metadata | None = None,
     integers: QuantizedClassifier | None = None,
+    progress: Reporter | None = None,
 ) -> VerifyReport:
     """Measure exported files of `run` and record the result in the run, beside what is known of its other files.
 
@@ -168,12 +171,13 @@ def verify_run(
 
     Raises as `verify` does, but for the gates: the caller finds those in the report.
     """
+    progress = progress or Reporter()
     kept, streams = read_series(run), read_streams(run)
     endless = held_out_stream(run) if run.metadata.reset == Reset.NEVER else None
     folder, files, known = run.path / "export", [], _recorded(run)
     along: dict[str, dict[str, Any]] = {}
     students: dict[Path, _Student] = {}
-    for path in paths:
+    for path in progress.each("verify", paths, "files", lambda path: path.name):
         name = path.relative_to(folder).as_posix()
         tuned = path.with_suffix(".safetensors")  # stands beside a file that was fine-tuned
         weights = tuned if tuned.is_file() else run.check_weights(STUDENT)
@@ -188,7 +192,10 @@ def verify_run(
             if opened.metadata is not None and opened.interface.logits.dtype != "float32":
                 opened = replace(opened, model=student.integers(opened.metadata))
             ways = [opened]
-        files.append(student.with_gate(_measured(path, name, ways, student.reference, min_agreement), ways, min_agreement))
+        measured = _measured(path, name, ways, student.reference, min_agreement, progress)
+        progress.step("never reset", note="integers against the float student")
+        files.append(student.with_gate(measured, ways, min_agreement))
+        progress.step("test streams")
         if streams and "float" not in along:
             along["float"] = float_scores(student.model, streams, run.metadata)
         for way in ways:
@@ -204,7 +211,7 @@ def verify_run(
     return report
 
 
-def verify_file(path: Path, min_agreement: float) -> VerifyReport:
+def verify_file(path: Path, min_agreement: float, progress: Reporter) -> VerifyReport:
     """Measure a file of no run: its runtimes against the first of them on random series, and against its golden vectors.
 
     Raises as `verify` does, but for the gates: the caller finds those in the report.
@@ -214,7 +221,7 @@ def verify_file(path: Path, min_agreement: float) -> VerifyReport:
     x = (spread * np.random.default_rng(0).standard_normal((8, 100, opened.interface.x.width))).astype(np.float32)
     long = one_stream(x)
     baseline, after_series, along_stream = first_answer(opened.runners, opened.interface, x, long)
-    file = _measured(path, path.name, [opened], ReferenceData(x, None, long, after_series, along_stream), min_agreement)
+    file = _measured(path, path.name, [opened], ReferenceData(x, None, long, after_series, along_stream), min_agreement, progress)
     series, steps, _ = x.shape
     return VerifyReport(str(path), baseline, min_agreement, series, steps, STREAM_STEPS, (file,))
 
@@ -363,7 +370,9 @@ def feed(metadata: Metadata | None) -> Feed:
     return lambda x: as_input(metadata, x * std + mean)
 
 
-def _measured(path: Path, name: str, ways: Sequence[_Opened], data: ReferenceData, min_agreement: float) -> FileReport:
+def _measured(
+    path: Path, name: str, ways: Sequence[_Opened], data: ReferenceData, min_agreement: float, progress: Reporter
+) -> FileReport:
     results: list[RuntimeResult] = []
     failures: dict[str, list[str]] = {}  # what failed: in which runtimes
     for opened in ways:
@@ -373,7 +382,9 @@ def _measured(path: Path, name: str, ways: Sequence[_Opened], data: ReferenceDat
                 f"{path}: it takes {interface.x.width} channels and gives {interface.logits.width} classes; the run has "
                 f"{data.x.shape[2]} and {data.logits.shape[1]}: the file belongs to another run"
             )
-        found = check_runtimes(opened.runners, interface, data, feed=opened.feed, model=opened.model, golden=opened.golden)
+        found = check_runtimes(
+            opened.runners, interface, data, feed=opened.feed, model=opened.model, golden=opened.golden, progress=progress
+        )
         limit = (
             FLOAT_TOLERANCE * max(1.0, float(np.abs(data.logits).max())) if opened.arithmetic == Arithmetic.FLOAT32 else np.inf
         )

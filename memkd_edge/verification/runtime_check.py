@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from memkd_edge.errors import MemkdEdgeError, MissingToolError
 from memkd_edge.formats.step_interface import StepInterface
 from memkd_edge.padding import held, hold, is_padded, lengths, samples
+from memkd_edge.progress import Reporter
 from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.verification.reference_runner import ReferenceRunner
 from memkd_edge.verification.runtimes import Job, Runner, Streamed
@@ -141,6 +142,7 @@ def check_runtimes(
     feed: Feed = same,
     model: QuantizedClassifier | None = None,
     golden: Sequence[GoldenVector] = (),
+    progress: Reporter,
 ) -> list[RuntimeResult]:
     """Measure one file on each of its runners.
 
@@ -156,6 +158,7 @@ def check_runtimes(
         jobs["probe"] = Job(interface.x.quantize(feed(data.probe)))
     jobs |= {f"golden{n}": Job(interface.x.quantize(x)) for n, (x, _) in enumerate(golden)}
     outcomes = []
+    progress.step("runtimes", 0, len(runners), note="numpy reference")
     reference: Results = {}
     if model is not None:
         start = time.perf_counter()
@@ -167,7 +170,7 @@ def check_runtimes(
                 model, interface, jobs["stream"]
             )
         outcomes.append(_result("numpy reference", interface, data, golden, reference, {}, start))
-    for runner in runners:
+    for runner in progress.each("runtimes", runners, "", lambda runner: runner.title):
         start = time.perf_counter()
         # Where bits are promised, free-running streams are compared; elsewhere single steps, or one tie would count for ever.
         compared = {"test", "stream", "probe"} if runner.exact else {"single steps"}

@@ -41,14 +41,14 @@ from memkd_edge.progress import Reporter
 study.CHECKPOINT_EVERY_S = 0.0
 left = int(sys.argv[3])
 
-def count(*report):
-    global left
-    left -= 1
-    if left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
+class Killer(Reporter):
+    def step(self, stage, *rest, **more):
+        global left
+        left -= stage == sys.argv[2]
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-reporter = Reporter()
-setattr(reporter, sys.argv[2], count)
+reporter = Killer()
 config = from_table(CompareConfig, tomllib.loads(sys.argv[4])["compare"])
 compare(config, Path(sys.argv[1]), progress=reporter)
 """
@@ -58,16 +58,17 @@ class Notes(Reporter):
     def __init__(self) -> None:
         self.notes: list[str] = []
         self.runs: list[str] = []
-        self.told: list[tuple[int, int, bool, str]] = []
+        self.told: list[tuple[int, int, float, str]] = []
 
     def note(self, text: str) -> None:
         self.notes.append(text)
 
-    def study(self, run: str) -> None:
-        self.runs.append(run)
-
-    def compared(self, done: int, total: int, left_s: float | None, leader: str) -> None:
-        self.told.append((done, total, left_s is not None, leader))
+    def step(self, stage: str, done: int = 0, total: int = 0, unit: str = "", note: str = "", share: float | None = None) -> None:
+        if stage == "comparison":
+            assert share is not None
+            self.told.append((done, total, share, note))
+        elif unit == "runs" and done < total:
+            self.runs.append(note)
 
 
 @pytest.fixture(autouse=True)
@@ -125,7 +126,7 @@ def test_recordings_are_compared_on_windows_cut_from_them(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("report", "count"),
-    [("population", 6), ("compared", 2)],
+    [("students", 6), ("comparison", 2)],
     ids=["in the second set", "after the first rows"],
 )
 def test_a_killed_comparison_continues_and_ends_with_the_same_rows(
@@ -175,7 +176,10 @@ def test_a_run_of_a_version_without_a_majority_baseline_gives_rows_without_one(u
 def test_progress_tells_sets_done_the_time_left_and_the_leader(tmp_path: Path) -> None:
     progress = Notes()
     compare(CONFIG, tmp_path, progress=progress)
-    assert [(done, total, told) for done, total, told, _ in progress.told] == [(0, 2, False), (1, 2, True), (2, 2, True)]
+    assert [(done, total) for done, total, *_ in progress.told] == [(0, 2), (1, 2), (2, 2)]
+    shares = [share for _, _, share, _ in progress.told]
+    assert shares[0] == 0 < shares[1] < shares[2] == 1
+    assert shares[1] != 0.5  # the sets take unequally long
     means = {
         (row.dataset, row.method): np.mean(
             [
@@ -221,7 +225,9 @@ def test_a_second_process_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     class Curious(Reporter):
         refusal = ""
 
-        def study(self, run: str) -> None:
+        def step(self, stage: str, done: int = 0, total: int = 0, unit: str = "", *rest: Any, **more: Any) -> None:
+            if unit != "runs":
+                return
             with pytest.raises(UsageError) as caught:
                 compare(one, tmp_path)
             self.refusal = str(caught.value)
@@ -369,7 +375,7 @@ def test_ctrl_c_leaves_a_comparison_that_the_same_command_continues(
     command = [sys.executable, "-m", "memkd_edge", *options]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
-    next(line for line in process.stderr if line.startswith("teachers"))
+    next(line for line in process.stderr if ", training loss " in line)
     process.send_signal(signal.SIGINT)
     output, message = process.communicate(timeout=60)
     assert (process.returncode, output) == (130, "")

@@ -234,19 +234,18 @@ def test_the_run_exports(run: Run) -> None:
 
 
 class Stop(Reporter):
-    """Interrupts the given phase at its second report."""
+    """Interrupts the given stage at its second report."""
 
-    def __init__(self, phase: str) -> None:
-        self.left = 2
-        setattr(self, phase, self._count)
+    def __init__(self, stage: str) -> None:
+        self.left, self.stage = 2, stage
 
-    def _count(self, *report: Any) -> None:
-        self.left -= 1
+    def step(self, stage: str, *rest: Any, **more: Any) -> None:
+        self.left -= stage == self.stage
         if self.left == 0:
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("phase", ["teacher", "population", "refit"])
+@pytest.mark.parametrize("phase", ["teacher", "students", "refit"])
 def test_an_interrupted_run_ends_with_the_same_bytes(
     phase: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

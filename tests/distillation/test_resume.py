@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,14 +31,14 @@ from memkd_edge.progress import Reporter
 study.CHECKPOINT_EVERY_S = float(sys.argv[4])
 left = int(sys.argv[3])
 
-def count(*report):
-    global left
-    left -= 1
-    if left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
+class Killer(Reporter):
+    def step(self, stage, *rest, **more):
+        global left
+        left -= stage == sys.argv[2]
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-reporter = Reporter()
-setattr(reporter, sys.argv[2], count)
+reporter = Killer()
 root = Path(sys.argv[1])
 config = from_table(DistillConfig, tomllib.loads(sys.argv[5])["distill"])
 distill(config, run_root=root, name="killed", progress=reporter)
@@ -77,7 +78,7 @@ def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.mark.parametrize(
     ("phase", "reports", "checkpoint_every_s"),
-    [("teacher", 3, 0.0), ("population", 4, 0.0), ("refit", 2, 0.0), ("population", 4, 1e9)],
+    [("teacher", 3, 0.0), ("students", 4, 0.0), ("refit", 2, 0.0), ("students", 4, 1e9)],
 )
 def test_a_killed_run_ends_with_the_same_bytes(
     phase: str, reports: int, checkpoint_every_s: float, data: Path, undisturbed: Run, tmp_path: Path
@@ -99,8 +100,8 @@ def test_a_killed_run_ends_with_the_same_bytes(
 
 def test_an_interrupt_leaves_a_run_that_can_be_resumed(data: Path, undisturbed: Run, tmp_path: Path) -> None:
     class Impatient(Reporter):
-        def population(self, epoch: int, epochs: int, best: float, median: float) -> None:
-            if epoch == 3:
+        def step(self, stage: str, done: int = 0, *rest: Any, **more: Any) -> None:
+            if (stage, done) == ("students", 3):
                 raise KeyboardInterrupt
 
     reporter = Impatient()
@@ -115,8 +116,9 @@ def test_a_checkpoint_of_other_data_is_refused(data: Path, tmp_path: Path, monke
     monkeypatch.setattr(study, "CHECKPOINT_EVERY_S", 0.0)
 
     class Impatient(Reporter):
-        def population(self, epoch: int, epochs: int, best: float, median: float) -> None:
-            raise KeyboardInterrupt
+        def step(self, stage: str, *rest: Any, **more: Any) -> None:
+            if stage == "students":
+                raise KeyboardInterrupt
 
     changing = tmp_path / "changing.npz"
     changing.write_bytes(data.read_bytes())
@@ -134,8 +136,8 @@ class Halting(Reporter):
     def __init__(self, halts: bool) -> None:
         self.halts, self.notes = halts, []
 
-    def population(self, epoch: int, epochs: int, best: float, median: float) -> None:
-        if self.halts and epoch == 3:
+    def step(self, stage: str, done: int = 0, *rest: Any, **more: Any) -> None:
+        if self.halts and (stage, done) == ("students", 3):
             raise KeyboardInterrupt
 
     def note(self, text: str) -> None:
@@ -182,8 +184,9 @@ def test_a_run_that_is_removed_while_it_trains_ends_with_one_error(
     monkeypatch.setattr(study, "CHECKPOINT_EVERY_S", 0.0)
 
     class Remover(Reporter):
-        def population(self, epoch: int, epochs: int, best: float, median: float) -> None:
-            shutil.rmtree(tmp_path / "removed")
+        def step(self, stage: str, *rest: Any, **more: Any) -> None:
+            if stage == "students":
+                shutil.rmtree(tmp_path / "removed")
 
     with pytest.raises(MemkdEdgeError, match="removed is gone"):
         distill(config_for(data), run_root=tmp_path, name="removed", progress=Remover())

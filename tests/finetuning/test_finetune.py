@@ -85,7 +85,7 @@ def test_saturated_gates_have_no_gradient():
 
 def test_a_run_is_fine_tuned_with_its_own_teacher_and_method_and_never_gets_worse(tiny_run):
     scores = []
-    result = finetune(tiny_run, epochs=6, learning_rate=0.02, progress=lambda epoch, score: scores.append(score))
+    result = finetune(tiny_run, epochs=6, learning_rate=0.02, progress=lambda epoch, epochs, score: scores.append(score))
     assert len(scores) == 6
     assert result.after == max([result.before, *scores])
     assert len(set(scores)) > 1  # it does train

@@ -94,7 +94,7 @@ def test_gradients_along_a_chunk_are_close_to_the_float_models() -> None:
 
 def test_a_run_of_recordings_is_fine_tuned_along_held_out_streams(run: Run) -> None:
     scores: list[float] = []
-    result = finetune(run, epochs=3, learning_rate=0.02, progress=lambda _, score: scores.append(score))
+    result = finetune(run, epochs=3, learning_rate=0.02, progress=lambda _epoch, _epochs, score: scores.append(score))
     assert result.after == max([result.before, *scores])
     assert len(set(scores)) > 1  # it does train
     assert result.after > result.before  # two epochs were few
@@ -132,7 +132,7 @@ def test_series_of_unequal_length_and_joined_windows_are_fine_tuned(tmp_path: Pa
     config = replace(CONFIG, dataset=dataset, reset=reset, method="kd", folds=2, name_pattern="", rate=0.0, epochs=1)
     made = distill(config, run_root=tmp_path, name="made")
     scores: list[float] = []
-    result = finetune(made, epochs=2, learning_rate=0.02, progress=lambda _, score: scores.append(score))
+    result = finetune(made, epochs=2, learning_rate=0.02, progress=lambda _epoch, _epochs, score: scores.append(score))
     assert result.after == max([result.before, *scores]) > result.before
 
 

@@ -21,16 +21,17 @@ from memkd_edge.benchmark.emulation.measurement import Measurement
 from memkd_edge.benchmark.emulation.qemu_user import measure_aarch64
 from memkd_edge.benchmark.report.figures import BuildFigures, DeviceReport, Figure
 from memkd_edge.config import BenchConfig
+from memkd_edge.progress import Reporter
 from memkd_edge.vocabulary import Arithmetic, FigureKind
 
 TEACHER_STEPS = 4
 
 
-def bench_aarch64(device: Device, builds: Builds, config: BenchConfig) -> DeviceReport:
+def bench_aarch64(device: Device, builds: Builds, config: BenchConfig, progress: Reporter) -> DeviceReport:
     """Measure the generated C as aarch64 programs under qemu-user."""
     rows = []
     made, reasons = _c_builds(builds)
-    for build in made:
+    for build in progress.each(device.name, made, "builds"):
         assert build.source is not None
         measurement = measure_aarch64(device.core, build.source, build.inputs, flags=build.flags, timeout_s=config.timeout_s)
         build.check(measurement.logits, device.name)
@@ -39,21 +40,22 @@ def bench_aarch64(device: Device, builds: Builds, config: BenchConfig) -> Device
         rows.append(BuildFigures(build.model, build.name, {**figures, "latency": latency}))
     root = arm64_root.location()
     if arm64_root.is_built(root):
-        rows += _litert_rows(root, device, builds, config)
+        rows += _litert_rows(root, device, builds, config, progress)
     else:
         reasons.append("For .tflite rows through LiteRT on this device: memkd-edge doctor --arm64-root")
     return DeviceReport(device.name, device.title, tuple(rows), (*reasons, *filter(None, [device.note])))
 
 
-def bench_firmware(device: Device, builds: Builds, config: BenchConfig) -> DeviceReport:
+def bench_firmware(device: Device, builds: Builds, config: BenchConfig, progress: Reporter) -> DeviceReport:
     """Measure firmware under QEMU, linked with the device's memory sizes: generated C, and on Cortex-M TFLite Micro if given."""
     made, reasons = _c_builds(builds, builds.student_medium_c, builds.student_small_c)
-    rows = [_firmware_row(device, build, config) for build in made]
+    rows = [_firmware_row(device, build, config) for build in progress.each(device.name, made, "builds")]
     for library in find_builds(Path(config.tflm_dir), device.core) if config.tflm_dir and device.core in CORTEX_M else []:
         makers: list[Callable[[], Build]] = [
             partial(builds.student_tflm, interface, library) for interface in (Arithmetic.INT8, Arithmetic.INT16X8)
         ]
-        rows += [_tflm_row(device, build, config, library.place) for build in collect(makers)[0]]
+        files = progress.each(f"{device.name}, TFLM", collect(makers)[0], "builds")
+        rows += [_tflm_row(device, build, config, library.place) for build in files]
     return DeviceReport(device.name, device.title, tuple(rows), (*reasons, *filter(None, [device.note])))
 
 
@@ -69,14 +71,14 @@ def step_on_core(core: str, build: Build) -> tuple[Figure, Figure]:
     return exact_figures(measurement)["instructions"], estimate_cycles(measurement, core)
 
 
-def bench_sizes(device: Device, builds: Builds, config: BenchConfig) -> DeviceReport:
+def bench_sizes(device: Device, builds: Builds, config: BenchConfig, progress: Reporter) -> DeviceReport:
     """Give the bytes of constants and state for a core that no emulator here runs.
 
     They are those of the portable C for any 32-bit core, taken from a Cortex-M3 build; code size is the device compiler's affair.
     """
     rows = []
     made, reasons = _c_builds(builds)
-    for build in made:
+    for build in progress.each(device.name, made, "builds"):
         assert build.source is not None
         measurement = measure_firmware("m3", build.source, build.inputs, timeout_s=config.timeout_s)
         build.check(measurement.logits, device.name)
@@ -124,7 +126,7 @@ def _c_builds(builds: Builds, *more: Callable[[], Build]) -> tuple[list[Build], 
     return [build.first(TEACHER_STEPS) if build.model == "teacher" else build for build in made], reasons
 
 
-def _litert_rows(root: Path, device: Device, builds: Builds, config: BenchConfig) -> list[BuildFigures]:
+def _litert_rows(root: Path, device: Device, builds: Builds, config: BenchConfig, progress: Reporter) -> list[BuildFigures]:
     makers: list[Callable[[], Build]] = [
         builds.student_int8_tflite,
         builds.student_int16_tflite,
@@ -132,7 +134,7 @@ def _litert_rows(root: Path, device: Device, builds: Builds, config: BenchConfig
         partial(builds.float_tflite, "teacher"),
     ]
     rows = []
-    for build in collect(makers)[0]:
+    for build in progress.each(f"{device.name}, LiteRT", collect(makers)[0], "builds"):
         try:
             measurement = measure_file_aarch64(root, device.core, build, timeout_s=config.timeout_s)
         except toolchain.ToolFailedError as error:

@@ -16,13 +16,14 @@ from memkd_edge.benchmark.builds import Build, Builds, collect
 from memkd_edge.benchmark.devices.profiles import Device
 from memkd_edge.benchmark.report.figures import BuildFigures, DeviceReport
 from memkd_edge.config import BenchConfig
+from memkd_edge.progress import Reporter
 from memkd_edge.scratch import scratch_folder
 
 
-def bench_host(device: Device, builds: Builds, config: BenchConfig) -> DeviceReport:
+def bench_host(device: Device, builds: Builds, config: BenchConfig, progress: Reporter) -> DeviceReport:
     """Measure every build that runs here."""
     made, reasons = collect(linux_makers(builds))
-    rows = tuple(measure_host(build, timeout_s=config.timeout_s) for build in made)
+    rows = tuple(measure_host(build, timeout_s=config.timeout_s) for build in progress.each(device.name, made, "builds"))
     return DeviceReport(device.name, f"{device.title} ({_processor()})", rows, tuple(reasons))
 
 

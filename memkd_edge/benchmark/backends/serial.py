@@ -6,7 +6,6 @@ the runner, and an output_*.c to replace by the board's own UART. Flash it; then
 says. Ticks are processor cycles: SysTick, or with -DPORT_TICKS_DWT the cycle counter of M3 and up.
 """
 
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -20,17 +19,18 @@ from memkd_edge.benchmark.protocol import Parser, Result
 from memkd_edge.benchmark.report.figures import BuildFigures, DeviceReport, Figure
 from memkd_edge.config import BenchConfig
 from memkd_edge.errors import MemkdEdgeError, UsageError
+from memkd_edge.progress import Reporter
 from memkd_edge.vocabulary import FigureKind
 
 LONGEST_LINE = 4096
 
 
-def bench_serial(device: Device, builds: Builds, config: BenchConfig) -> DeviceReport:
+def bench_serial(device: Device, builds: Builds, config: BenchConfig, progress: Reporter) -> DeviceReport:
     """Read the measurement of the int8 student from the board, or write the firmware's sources."""
     build = builds.student_int8_c()
     if config.firmware:
         return DeviceReport(device.name, device.title, (), (_write_firmware(Path(config.firmware), build),))
-    print(f"waiting for {device.title} on {device.port}: reset the board", file=sys.stderr, flush=True)
+    progress.note(f"waiting for {device.title} on {device.port}: reset the board")
     with _open(device) as connection:
         result = read_result(connection, floats=False, timeout_s=config.timeout_s, where=f"{device.title} on {device.port}")
     build.check(result.logits, device.name)

@@ -18,6 +18,7 @@ from memkd_edge.benchmark.devices.profiles import Device
 from memkd_edge.benchmark.report.figures import BuildFigures, DeviceReport
 from memkd_edge.config import BenchConfig
 from memkd_edge.errors import MemkdEdgeError
+from memkd_edge.progress import Reporter
 from memkd_edge.scratch import scratch_folder
 
 CONNECT_TIMEOUT_S = 10
@@ -56,7 +57,7 @@ class Board:
             raise
 
 
-def bench_ssh(device: Device, builds: Builds, config: BenchConfig) -> DeviceReport:
+def bench_ssh(device: Device, builds: Builds, config: BenchConfig, progress: Reporter) -> DeviceReport:
     """Measure every build that the board can run."""
     board = Board(device.host)
     machine = board.run("uname -m", timeout_s=60).strip()
@@ -64,7 +65,7 @@ def bench_ssh(device: Device, builds: Builds, config: BenchConfig) -> DeviceRepo
     made, caveats = collect(linux_makers(builds))
     before = _conditions(board)
     rows = []
-    for build in made:
+    for build in progress.each(device.name, made, "builds"):
         try:
             rows.append(measure_ssh(board, build, compiler, timeout_s=config.timeout_s))
         except toolchain.ToolFailedError as error:
