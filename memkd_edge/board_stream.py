@@ -15,12 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+import numpy as np
+from numpy.typing import NDArray
+
 from memkd_edge.decisions import NONE, NOT_YET
 from memkd_edge.errors import MemkdEdgeError, UsageError
+from memkd_edge.metadata import Metadata
 from memkd_edge.streaming import StreamingClassifier
 
 LONGEST_LINE = 4096  # bytes
 SILENT_S = 10.0  # without a line: the board says nothing
+RATE_EVERY_S = 1.0  # it is looked at
 RATE_AFTER_S = 5.0  # of samples, until their rate is compared with the model's
 RATE_TOLERANCE = 0.1  # of the model's rate
 
@@ -39,26 +44,30 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class Moment:
+    """What a model makes of a sample.
+
+    seconds: since the first. answer: a class, NOT_YET or NONE; changed: it was another before. scores: of the classes [K], None
+    until there are some. rate_hz: of the samples lately, 0 until it is known. odd: in what the signal is unlike the training
+    signal, in words; None until the input monitor has read. notes: of that and of the rate, what is new.
+    """
+
+    seconds: float
+    answer: int
+    changed: bool
+    scores: NDArray[np.float32] | None
+    rate_hz: float
+    odd: tuple[str, ...] | None
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Recorded:
     """What `record` wrote: rows, damaged lines that have none, seconds from the first row to the last."""
 
     rows: int
     damaged: int
     seconds: float
-
-
-def open_port(port: str, baud: int) -> Any:
-    """Open serial port `port`; its read(size) returns what there is within a tenth of a second.
-
-    Raises:
-        MemkdEdgeError: it cannot be opened.
-    """
-    import serial
-
-    try:
-        return serial.Serial(port, baud, timeout=0.1)
-    except (serial.SerialException, OSError, ValueError) as error:
-        raise MemkdEdgeError(f"cannot open {port}: {error}; name the board's serial device with --serial") from error
 
 
 def readings(
@@ -69,7 +78,7 @@ def readings(
     Lines that arrive together were said one after another: they are spread evenly over the time since those before.
 
     Args:
-        connection: as `open_port` returns.
+        connection: of `open_port`.
         channels: names of its columns, where it does not say them itself.
         silent_s: seconds without a line after which it counts as silent.
 
@@ -152,57 +161,63 @@ def record(
     return Recorded(rows, damaged, last)
 
 
-def watch(
-    source: Iterator[Reading],
-    classifier: StreamingClassifier,
-    say: Callable[[float, int, float], None],
-    note: Callable[[str], None],
-) -> None:
-    """Push readings into `classifier`, whose channels are found by name.
-
-    Args:
-        say: is told seconds since the first sample, the answer (a class, NOT_YET or NONE) and the score of that class, 0 without
-            one, whenever the answer changes.
-        note: is told of samples that come at another rate than the model's, once.
+def watch(source: Iterator[Reading], classifier: StreamingClassifier) -> Iterator[Moment]:
+    """Push readings into `classifier`, whose channels are found by name, and yield what it makes of each that is whole.
 
     Raises:
         UsageError: the board lacks a channel of the model, or says it in another unit.
         MemkdEdgeError: as `readings`.
     """
-    wanted, rate = classifier.metadata.channels, classifier.metadata.sample_rate_hz
+    rate, monitor = classifier.metadata.sample_rate_hz, classifier.monitor()
     columns: list[int] = []
-    said = NOT_YET
-    start, samples = 0.0, 0
+    answer, odd, kinds = NOT_YET, None, None
+    samples, start, rate_hz = 0, 0.0, 0.0
+    counted = (0, 0.0)  # samples and seconds at which their rate was looked at
     for reading in source:
         if not columns:
-            missing = [name for name in wanted if name not in reading.channels]
-            if missing:
-                raise UsageError(
-                    f"the board has no channel {', '.join(missing)}: it says {', '.join(reading.channels)}; the model needs "
-                    f"{', '.join(wanted)}"
-                )
-            for name, unit in zip(wanted, classifier.metadata.units, strict=True):
-                says = reading.units[reading.channels.index(name)]
-                if unit and says and unit != says:
-                    raise UsageError(
-                        f"the board says {name} in {says}, and the model takes {unit}; convert it in the board's sketch"
-                    )
-            columns, start = [reading.channels.index(name) for name in wanted], reading.seconds
+            columns, start = _columns(reading, classifier.metadata), reading.seconds
         samples += 1
         if reading.values is None:
             classifier.gap(1)
             continue
-        scores = classifier.push([reading.values[column] for column in columns])
-        elapsed = reading.seconds - start
-        if rate and elapsed > RATE_AFTER_S:
-            found = (samples - 1) / elapsed
+        sample, notes = [reading.values[column] for column in columns], []
+        scores, before = classifier.push(sample), answer
+        seconds = reading.seconds - start
+        if seconds - counted[1] >= RATE_EVERY_S:
+            rate_hz = (samples - 1 - counted[0]) / (seconds - counted[1])
+            counted = (samples - 1, seconds)
+        if rate and seconds > RATE_AFTER_S:
+            found = (samples - 1) / seconds
             if abs(found - rate) > RATE_TOLERANCE * rate:
-                note(f"samples come at {found:.1f} a second; the model was trained on {rate:g}")
+                notes.append(f"samples come at {found:.1f} a second; the model was trained on {rate:g}")
             rate = None
-        answer = NONE if classifier.refused else NOT_YET if classifier.decision is None else classifier.decision
-        if scores is not None and answer != said:
-            said = answer
-            say(elapsed, answer, float(scores[answer]) if answer >= 0 else 0.0)
+        if (read := monitor.push(sample)) is not None:
+            if (read.odd_channels, read.odd) != kinds:
+                notes += read.sentences or ["the signal is as in training"] * (odd is not None)
+            odd, kinds = tuple(read.sentences), (read.odd_channels, read.odd)
+        if scores is not None:
+            answer = NONE if classifier.refused else NOT_YET if classifier.decision is None else classifier.decision
+        yield Moment(seconds, answer, answer != before, scores, rate_hz, odd, tuple(notes))
+
+
+def _columns(reading: Reading, metadata: Metadata) -> list[int]:
+    """Return where the board says the model's channels.
+
+    Raises:
+        UsageError: it lacks one, or says it in another unit.
+    """
+    missing = [name for name in metadata.channels if name not in reading.channels]
+    if missing:
+        raise UsageError(
+            f"the board has no channel {', '.join(missing)}: it says {', '.join(reading.channels)}; the model needs "
+            f"{', '.join(metadata.channels)}"
+        )
+    columns = [reading.channels.index(name) for name in metadata.channels]
+    for name, unit, column in zip(metadata.channels, metadata.units, columns, strict=True):
+        says = reading.units[column]
+        if unit and says and unit != says:
+            raise UsageError(f"the board says {name} in {says}, and the model takes {unit}; convert it in the board's sketch")
+    return columns
 
 
 def new_file(path: Path) -> TextIO:

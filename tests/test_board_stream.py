@@ -6,6 +6,9 @@ import io
 import itertools
 import os
 import pty
+import re
+import signal
+import sys
 import threading
 import tty
 from collections.abc import Callable, Iterable, Iterator
@@ -16,12 +19,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from memkd_edge.board_stream import Reading, open_port, readings, record, watch
+from memkd_edge.board_stream import Reading, readings, record, watch
 from memkd_edge.data.recording_loading import load_recordings
 from memkd_edge.errors import MemkdEdgeError, UsageError
+from memkd_edge.metadata import SignalRange
+from memkd_edge.serial_port import open_port
 from memkd_edge.streaming import StreamingClassifier
 from tests.data.test_data_report import called
 from tests.test_classification import model_file
+from tests.test_progress import read_until, terminal
 
 pytest.importorskip("serial", reason="needs pyserial: pip install 'memkd-edge[serial]'")
 
@@ -123,7 +129,7 @@ def test_a_silent_or_nameless_board_is_named(board: Board) -> None:
         say("1,2\n")
         with pytest.raises(MemkdEdgeError, match="does not say its channels; name them with --channels"):
             next(readings(connection, silent_s=0.05, clock=Clock()))
-    with pytest.raises(MemkdEdgeError, match="cannot open /dev/none"):
+    with pytest.raises(MemkdEdgeError, match=r"cannot open /dev/none: .*; --serial names the board's serial device"):
         open_port("/dev/none", 115200)
 
 
@@ -196,9 +202,8 @@ def test_a_model_decides_on_what_the_board_says(tmp_path: Path) -> None:
     names, units = ("acc_x", "temperature", "acc_y"), ("", "", "")
     source = [Reading(names, units, (float(a), 20.0, float(b)), 0.0) for a, b in x]
     source.insert(100, Reading(names, units, None, 0.0))
-    said: list[tuple[float, int, float]] = []
-    notes: list[str] = []
-    watch(every(0.01, source), StreamingClassifier(file), lambda *one: said.append(one), notes.append)
+    moments = list(watch(every(0.01, source), StreamingClassifier(file)))
+    assert len(moments) == len(x)  # what was damaged has none
     reference = StreamingClassifier(file)
     expected, held = [], None
     for t, (a, b) in enumerate(x):
@@ -208,26 +213,41 @@ def test_a_model_decides_on_what_the_board_says(tmp_path: Path) -> None:
         if reference.decision != held:
             held = reference.decision
             expected.append((held, pytest.approx(float(scores[held]))))
-    assert [(answer, score) for _, answer, score in said] == expected
-    assert len(said) > 1
-    assert not notes  # the samples end before they are counted
-    fast = [Reading(names, units, (0.0, 0.0, 9.8), 0.0)] * 1000
-    watch(every(0.01, fast), StreamingClassifier(file), lambda *_: None, notes.append)
-    assert notes == ["samples come at 100.0 a second; the model was trained on 50"]
+    changes = [one for one in moments if one.changed]
+    assert [(one.answer, one.scores[one.answer]) for one in changes if one.scores is not None] == expected
+    assert len(changes) > 1
+    assert [note for one in moments for note in one.notes] == []  # the samples end before they are counted
+    assert moments[-1].rate_hz == pytest.approx(100)
     with pytest.raises(UsageError, match="no channel acc_y: it says acc_x; the model needs acc_y, acc_x"):
-        watch(iter([Reading(("acc_x",), ("",), (1.0,), 0.0)]), StreamingClassifier(file), lambda *_: None, notes.append)
+        next(watch(iter([Reading(("acc_x",), ("",), (1.0,), 0.0)]), StreamingClassifier(file)))
     with pytest.raises(UsageError, match="says acc_x in g, and the model takes m/s2; convert it"):
-        watch(
-            iter([Reading(names, ("g", "", ""), (0.0, 0.0, 1.0), 0.0)]), StreamingClassifier(file), lambda *_: None, notes.append
-        )
+        next(watch(iter([Reading(names, ("g", "", ""), (0.0, 0.0, 1.0), 0.0)]), StreamingClassifier(file)))
+
+
+def test_another_rate_and_an_odd_signal_are_noted_once(tmp_path: Path) -> None:
+    usual = SignalRange(64, (-1.0,) * 2, (1.0,) * 2, (0.5,) * 2, (2.0,) * 2, 0.1, 3.0)
+    file = model_file(tmp_path / "steps.tflite", usual=usual)
+    x = np.random.default_rng(0).normal(size=(1000, 2)) * [0.1, 0.25] + [9.8, 0.0]
+    x[:, 1] += np.where((np.arange(1000) >= 400) & (np.arange(1000) < 800), 0.75, 0.0)
+    source = [Reading(("acc_y", "acc_x"), ("", ""), (float(a), float(b)), 0.0) for a, b in x]
+    moments = list(watch(every(0.01, source), StreamingClassifier(file)))
+    assert moments[62].odd is None
+    assert moments[63].odd == ()
+    assert moments[700].odd is not None
+    assert "acc_x: mean" in moments[700].odd[0]
+    assert moments[-1].odd == ()
+    notes = [note for one in moments for note in one.notes]
+    # Where the kind changes, not at every reading; of two that the change falls into, one is odd in spread as well.
+    assert 1 <= sum("acc_x: mean" in note for note in notes) <= 3
+    assert notes[-1] == "the signal is as in training"
+    assert [note for note in notes if "a second" in note] == ["samples come at 100.0 a second; the model was trained on 50"]
 
 
 def test_a_model_that_refuses_says_none_and_again_a_class(tmp_path: Path) -> None:
     file = model_file(tmp_path / "steps.tflite", refuse_below=0.3)
     x = np.repeat(np.random.default_rng(0).normal(size=(9, 2)), 50, 0) * [0.6, 1.5] + [9.8, 0.0]
     source = [Reading(("acc_y", "acc_x"), ("", ""), (float(a), float(b)), 0.0) for a, b in x]
-    said: list[int] = []
-    watch(iter(source), StreamingClassifier(file), lambda _seconds, answer, _score: said.append(answer), lambda _: None)
+    said = [one.answer for one in watch(iter(source), StreamingClassifier(file)) if one.changed]
     answers = StreamingClassifier(file).stream(x).decisions
     changes = answers[np.flatnonzero(np.diff(answers, prepend=-1))]
     assert said == changes.tolist()
@@ -262,3 +282,24 @@ def test_commands(board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     )
     code, printed, err = called(monkeypatch, capsys, "watch", str(file), "--serial", port)
     assert (code, printed.split()) == (0, ["0.00", "s", "none"]), err
+
+
+def test_a_terminal_shows_scores_rate_and_signal_and_is_clean_in_the_end(board: Board, tmp_path: Path) -> None:
+    say, port = board
+    say(spoken(50))
+    file = model_file(tmp_path / "steps.tflite")
+    command = [sys.executable, "-m", "memkd_edge", "watch", str(file), "--serial", port]
+    with terminal(command, tmp_path) as (process, ours):
+        seen = read_until(ours, b" samples/s")
+        process.send_signal(signal.SIGINT)
+        seen += read_until(ours, None)
+        assert process.wait(60) == 130
+    text = re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", seen).decode()
+    assert re.search(r"rest +[━╸╺]+ [01]\.\d\d", text)
+    assert re.search(r"walk +[━╸╺]+ [01]\.\d\d", text)
+    assert re.search(r"(rest|walk) [01]\.\d\d  \d+\.\d samples/s", text)
+    assert re.search("input: (not read yet|as in training|acc)", text)
+    assert re.search(r"\d\.\d\d s  (rest|walk) [01]\.\d\d\r\n", text)  # a change
+    assert seen.count(b"\x1b[?25l") == seen.count(b"\x1b[?25h") == 1
+    assert b"input" not in seen.rpartition(b"\x1b[2K")[2]
+    assert "Traceback" not in text

@@ -325,9 +325,10 @@ def record(
     baud: Baud = 115200,
 ) -> None:
     """Record a board that says its samples over a serial port, with labels, as `distill` reads it."""
-    from memkd_edge.board_stream import new_file, open_port, readings
+    from memkd_edge.board_stream import new_file, readings
     from memkd_edge.board_stream import record as run_record
     from memkd_edge.cli.progress import typed_labels
+    from memkd_edge.serial_port import open_port
 
     with open_port(port, baud) as connection, new_file(out) as file:
         try:
@@ -350,22 +351,17 @@ def watch(
     baud: Baud = 115200,
 ) -> None:
     """Show what a model decides on the samples that a board says over a serial port, live."""
-    from memkd_edge.board_stream import open_port, readings
+    from memkd_edge.board_stream import readings
     from memkd_edge.board_stream import watch as run_watch
-    from memkd_edge.cli.tables import literal
-    from memkd_edge.decisions import NOT_YET
+    from memkd_edge.cli.live_decisions import show_decisions
     from memkd_edge.ready_models import model_file
+    from memkd_edge.serial_port import open_port
     from memkd_edge.streaming import StreamingClassifier
 
     classifier = StreamingClassifier(model_file(model))
-
-    def say(seconds: float, answer: int, score: float) -> None:
-        refused = "not yet" if answer == NOT_YET else "none"
-        typer.echo(f"{seconds:9.2f} s  {refused if answer < 0 else f'{literal(classifier.labels[answer])} {score:.2f}'}")
-
     with open_port(port, baud) as connection:
         try:
-            run_watch(readings(connection, _listed(channels)), classifier, say, lambda text: typer.echo(text, err=True))
+            show_decisions(run_watch(readings(connection, _listed(channels)), classifier), classifier.labels)
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
 

@@ -8,15 +8,19 @@ import threading
 import time
 import tty
 from contextlib import suppress
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
 
-from memkd_edge.benchmark.backends.serial import _open, read_result
+from memkd_edge.benchmark.backends.serial import bench_serial, read_result
 from memkd_edge.benchmark.devices.profiles import Device, read_profile
 from memkd_edge.benchmark.emulation.firmware import build_firmware
 from memkd_edge.benchmark.emulation.image import write_sources
+from memkd_edge.config import BenchConfig
 from memkd_edge.errors import MemkdEdgeError, UsageError
+from memkd_edge.progress import Reporter
+from memkd_edge.serial_port import open_port
 
 from .test_protocol import message
 from .tiny_model import TINY, inputs_int8, reference_int8
@@ -36,7 +40,7 @@ def line():
 
 
 def read(device, timeout_s=5.0):
-    with _open(device) as connection:
+    with open_port(device.port, device.baud) as connection:
         return read_result(connection, floats=False, timeout_s=timeout_s, where="Test board")
 
 
@@ -109,8 +113,9 @@ def test_an_endless_line_does_not_fill_memory(line):
 
 
 def test_a_port_that_is_not_there_is_named():
-    with pytest.raises(MemkdEdgeError, match="cannot open /dev/nothing"):
-        _open(Device("board", "Test board", "serial", port="/dev/nothing"))
+    board = Device("board", "Test board", "serial", port="/dev/nothing")
+    with pytest.raises(MemkdEdgeError, match=r"cannot open /dev/nothing: .*; `port` of the profile names the board's serial"):
+        bench_serial(board, MagicMock(), BenchConfig(), Reporter())
 
 
 def test_a_serial_profile_needs_its_port(tmp_path):

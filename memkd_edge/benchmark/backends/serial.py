@@ -20,6 +20,7 @@ from memkd_edge.benchmark.report.figures import BuildFigures, DeviceReport, Figu
 from memkd_edge.config import BenchConfig
 from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.progress import Reporter
+from memkd_edge.serial_port import open_port
 from memkd_edge.vocabulary import FigureKind
 
 LONGEST_LINE = 4096
@@ -31,7 +32,7 @@ def bench_serial(device: Device, builds: Builds, config: BenchConfig, progress: 
     if config.firmware:
         return DeviceReport(device.name, device.title, (), (_write_firmware(Path(config.firmware), build),))
     progress.note(f"waiting for {device.title} on {device.port}: reset the board")
-    with _open(device) as connection:
+    with open_port(device.port, device.baud, named_by="`port` of the profile") as connection:
         result = read_result(connection, floats=False, timeout_s=config.timeout_s, where=f"{device.title} on {device.port}")
     build.check(result.logits, device.name)
     ticks = np.array(result.ticks, np.float64)
@@ -85,17 +86,6 @@ def read_result(connection: Any, *, floats: bool, timeout_s: float, where: str) 
         else "check the baud rate, and that this run's firmware is on it"
     )
     raise MemkdEdgeError(f"{where}: no complete measurement within {timeout_s:g} s; {hint}")
-
-
-def _open(device: Device) -> Any:
-    import serial
-
-    try:
-        return serial.Serial(device.port, device.baud, timeout=0.1)
-    except (serial.SerialException, OSError) as error:
-        raise MemkdEdgeError(
-            f"cannot open {device.port}: {error}; the profile's `port` names the board's serial device"
-        ) from error
 
 
 def _write_firmware(folder: Path, build: Build) -> str:
