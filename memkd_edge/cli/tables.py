@@ -73,9 +73,9 @@ class Grid:
         return self._table(shown, -excess), [self.columns[one].name for one in sorted(left_out)]
 
     def _lines(self, column: int) -> list[str]:
-        """Return what must stand in a line in a column: words of words, lines of figures."""
-        cells = [row[column] for row in self.rows]
-        parts = [part for cell in cells for part in (cell.split() if self.columns[column].words else cell.split("\n"))]
+        """Return what must stand in a line in a column: words of words, lines of figures and of what a row is called."""
+        cells, words = [row[column] for row in self.rows], self.columns[column].words and column > 0
+        parts = [part for cell in cells for part in (cell.split() if words else cell.split("\n"))]
         return [*parts, *literal(self.columns[column].name).split()]
 
     def _width(self, column: int) -> int:
