@@ -179,10 +179,10 @@ def verification(name="gunpoint_int8.tflite"):
 @pytest.mark.parametrize("width", WIDTHS)
 def test_no_digit_of_a_bench_report_is_cut(width, printed):
     out = printed(width, lambda: bench_parts(bench_report()))
-    for text in ("1.000", "=15,592 B", "=1,368 B", "=1,234,567", "[903, 1,120]"):
+    for text in ("=15,592 B", "=1,368 B", "=1,234,567", "[903, 1,120]"):
         assert out.count(text) >= 4, text
     if width == WIDE:
-        for text in ("[87,700, 110,000]", "~12.3 us", "[11.2, 13.4]"):
+        for text in ("1.000", "[87,700, 110,000]", "~12.3 us", "[11.2, 13.4]"):
             assert out.count(text) >= 4, text
         for title in COST.values():
             assert title.split()[0] in out or title in ("peak memory", "p90", "p99")
@@ -215,7 +215,7 @@ def test_a_run_of_a_version_without_a_majority_baseline_is_printed_without_it(pr
 def test_the_stream_stands_before_the_windows_and_says_what_the_model_is_for(printed):
     out = printed(120, lambda: distillation_parts(a_run(), metrics()))
     row = next(line.split() for line in out.splitlines() if line.split()[:1] == ["student"])
-    assert row == ["student", "364", *(["562x"] if width in (120, WIDE) else []), "0.438", "0.500", "0.600"]
+    assert row == ["student", "364", "562x", "0.438", "0.500", "0.600"]
     assert next(line.split() for line in out.splitlines() if line.split()[:1] == ["teacher"])[3:] == ["1.000", "0.988"]
     assert "for events: reset it where a series begins" in " ".join(out.split())
     assert "stream" not in printed(80, lambda: distillation_parts(a_run(), example_metrics()))
