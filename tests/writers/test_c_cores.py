@@ -12,9 +12,11 @@ from memkd_edge.benchmark.emulation.firmware import measure_firmware
 from memkd_edge.benchmark.emulation.image import CModel
 from memkd_edge.benchmark.emulation.qemu_user import measure_aarch64
 from memkd_edge.nets.classifier import ModelSpec
+from memkd_edge.quantization.fixed_point import sigmoid, tanh
 from memkd_edge.quantization.post_training import quantize
 from memkd_edge.quantization.reference import integer_classifier
-from memkd_edge.writers.c_integer import emit_c
+from memkd_edge.writers.c_integer import RUNTIME_FILES, emit_c
+from memkd_edge.writers.c_text import runtime_files
 from tests.quantization.helpers import random_model, random_series
 from tests.writers import exact_cores
 from tests.writers.c_library import hard_values
@@ -78,6 +80,41 @@ def test_a_core_gives_the_references_logits_and_states_from_any_state(core, flag
     model = exact_cores.models()[name]
     measured = measure_firmware(core, exact_cores.driver(model), exact_cores.blocks(4), flags=("-O2", *flags))
     np.testing.assert_array_equal(measured.logits, exact_cores.expected(model, 4))
+
+
+# Digests of a core's own curves over 256 pre-activations; the input says which.
+CURVES = """
+#include "memkd_lstm.h"
+#define CURVES_CHANNELS 1
+#define CURVES_CLASSES 3
+typedef struct { int16_t none[2]; } curves_state_t;
+static inline void curves_reset(curves_state_t *state) { (void)state; }
+static inline void curves_step_i16(curves_state_t *state, const int16_t *block, int16_t *digests) {
+    uint32_t sums[3] = {0, 0, 0};
+    (void)state;
+    for (int32_t k = 0; k < 256; k++) {
+        const int32_t z = 256 * (int32_t)*block + k - 32768;
+        const int32_t curve = memkd_sigmoid_curve(memkd_table(), z) >> MEMKD_SIGMOID_SHIFT;
+        sums[0] += (uint32_t)(curve * (2 * k + 1));
+        sums[1] += (uint32_t)(memkd_tanh(memkd_table(), 9 * z) * (2 * k + 1));
+        sums[2] += (uint32_t)(memkd_tanh(memkd_table(), 72 * z) * (2 * k + 1));
+    }
+    for (int k = 0; k < 3; k++) {
+        digests[k] = (int16_t)(sums[k] & 0xFFFFu);
+    }
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("core", "flags"), [(core, flags) for core in ("m0plus", "m3", "m4", "esp32c3") for flags in ((), MEDIUM)]
+)
+def test_a_core_has_the_references_curves_at_every_pre_activation(core, flags):
+    sources = runtime_files(RUNTIME_FILES) | {"curves.h": CURVES}
+    measured = measure_firmware(core, CModel("curves", sources), np.arange(256, dtype=np.int16)[:, None], flags=("-O2", *flags))
+    z = np.arange(-32768, 32768).reshape(256, 256)
+    curves = np.stack([sigmoid(z), tanh(z), tanh(z, 3)], axis=1).astype(np.int64)
+    np.testing.assert_array_equal(measured.logits, (curves @ (2 * np.arange(256) + 1)).astype(np.int16))
 
 
 @pytest.mark.parametrize("level", ["-O0", "-Os", "-O3"])
