@@ -6,7 +6,7 @@ import pytest
 from tests.fuzz.readers import Reader, readers
 from tests.fuzz.trial import HangError, attempt
 
-INPUTS = 60  # of each reader
+INPUTS = 400  # of each reader: half a minute
 NAMES = (
     "metadata", "env.json", "metrics.json", "config.toml", "calibration.npz", "student.safetensors", "verify.json", "bench.json",
     "figures.json", "device", "protocol", "protocol of floats", "safetensors", "tflite", "onnx", "checkpoint", "npz", "csv", "ts",

@@ -112,12 +112,14 @@ static inline void case_step_i16(case_state_t *state, const int16_t *x, int16_t 
 """
 
 
-def answers(machine: str, sources: dict[str, str], header: str, cases: np.ndarray, folder: Path) -> np.ndarray:
-    """What the program says of each case [N, 2], on this machine or a core."""
+def answers(
+    machine: str, sources: dict[str, str], header: str, cases: np.ndarray, folder: Path, flags: tuple[str, ...] = ("-O2",)
+) -> np.ndarray:
+    """What the program says of each case [N, 2], on this machine or a core, there built with `flags`."""
     if machine != "this machine":
         if any(shutil.which(tool) is None for tool in ("arm-none-eabi-gcc", "qemu-system-arm")):
             pytest.skip("needs arm-none-eabi-gcc and qemu-system-arm: apt-get install gcc-arm-none-eabi qemu-system-arm")
-        return measure_firmware(machine, CModel("case", {**sources, "case.h": header}), cases).logits
+        return measure_firmware(machine, CModel("case", {**sources, "case.h": header}), cases, flags=flags).logits
     loop = """#include "case.h"
 int main(void) {
     static case_state_t state;
@@ -174,6 +176,25 @@ def test_a_sample_that_is_no_number_counts_as_the_mean_and_no_state_is_lost(form
     sources = emit_c(quantize(toy.student(), toy.series()), toy.metadata(), "demo") if form == "integer" else float_sources()
     found = answers(machine, sources, _PHYSICAL, cases, tmp_path)
     np.testing.assert_array_equal(found, np.ones((200, 2)))
+
+
+@pytest.mark.parametrize(("core", "form"), [("m4", ""), ("m4", "SMALL"), ("m0plus", ""), ("m55", ""), ("m55", "MEDIUM")])
+def test_weights_and_tables_of_every_form_have_the_checksum_that_was_exported(core, form, tmp_path):
+    header = """#include "demo.h"
+#define CASE_CHANNELS 1
+#define CASE_CLASSES 2
+typedef demo_state_t case_state_t;
+#define case_reset demo_reset
+static inline void case_step_i16(demo_state_t *state, const int16_t *x, int16_t *logits) {
+    (void)state;
+    logits[0] = (int16_t)demo_damaged();
+    logits[1] = x[0];
+}
+"""
+    flags = ("-O2", *([f"-DMEMKD_{form}"] if form else []))
+    sources = emit_c(quantize(toy.student(), toy.series()), toy.metadata(), "demo")
+    found = answers(core, sources, header, np.array([[7], [8]], np.int16), tmp_path, flags)
+    assert found.tolist() == [[0, 7], [0, 8]]
 
 
 @pytest.mark.parametrize("function", ["state", "stream"])
