@@ -163,25 +163,25 @@ def given_teacher(context: TrainingContext, model: TeacherModel) -> Teachers:
     return Teachers((model,) * len(context.folds), model, _logits([model] * len(context.folds), context), noise)
 
 
-class _Tries:
+@dataclass(frozen=True)
+class Tries:
     """Teachers of several seeds for one set of training series, one after the other until one gets off the ground.
 
-    Now and then a deep LSTM does not; its training loss shows that without any held-out series. The last one goes on to the end.
+    Now and then a deep LSTM does not; its training loss shows that without any held-out series. When all are stuck, the one with
+    the lowest loss goes on to the end.
     """
 
-    def __init__(self, context: TrainingContext, spec: ModelSpec, part: Series | StreamSeries, noise: float) -> None:
-        config = context.config
-        peak = config.teacher_learning_rate or (STREAM_LEARNING_RATE if isinstance(part, StreamSeries) else LEARNING_RATE)
-        recipe = TeacherRecipe(context.teacher_epochs(part), peak, context.batch_size, noise, carried(context.all))
-        numbers = range(config.teacher_seeds)
-        self.trainings = [TeacherTraining(spec, recipe, seeds.of_teacher(config.seed, number), part) for number in numbers]
-        self.epochs = recipe.epochs
+    trainings: tuple[TeacherTraining, ...]
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of a try, at most."""
+        return self.trainings[0].recipe.epochs
 
     @property
     def current(self) -> TeacherTraining | None:
-        """The try to go on with; None when one has ended well, or the last one has ended."""
-        *others, last = self.trainings
-        training = next((one for one in others if not one.stuck), last)
+        """The try to go on with; None when one has ended well, or all are stuck and the best of them has ended."""
+        training = next((one for one in self.trainings if not one.stuck), self._lowest)
         return None if training.finished else training
 
     @property
@@ -192,7 +192,20 @@ class _Tries:
     @property
     def best(self) -> Classifier:
         """The try with the lowest training loss, frozen."""
-        return min(self.trainings, key=lambda training: training.lowest).result()
+        return self._lowest.result()
+
+    @property
+    def _lowest(self) -> TeacherTraining:
+        return min(self.trainings, key=lambda training: training.lowest)
+
+
+def tries_of(context: TrainingContext, spec: ModelSpec, part: Series | StreamSeries, noise: float) -> Tries:
+    """Return the untrained teachers of `part`, with `noise` on their inputs."""
+    config = context.config
+    peak = config.teacher_learning_rate or (STREAM_LEARNING_RATE if isinstance(part, StreamSeries) else LEARNING_RATE)
+    recipe = TeacherRecipe(context.teacher_epochs(part), peak, context.batch_size, noise, carried(context.all))
+    numbers = range(config.teacher_seeds)
+    return Tries(tuple(TeacherTraining(spec, recipe, seeds.of_teacher(config.seed, number), part) for number in numbers))
 
 
 def train_teachers(context: TrainingContext, spec: ModelSpec) -> Teachers:
@@ -207,7 +220,7 @@ def train_teachers(context: TrainingContext, spec: ModelSpec) -> Teachers:
         for part in (*(f.train for f in context.folds), context.all)
     ]
     with torch_threads(1):  # orthogonal weights are rounded by the number of threads, and what follows is chaotic
-        tries = {noise: [_Tries(context, spec, part, noise) for part in parts] for noise in levels}
+        tries = {noise: [tries_of(context, spec, part, noise) for part in parts] for noise in levels}
     flat = [training for of_level in tries.values() for one in of_level for training in one.trainings]
     checkpoint = Checkpoint(context.teachers or context.checkpoint("teachers"), context)
     for name, state in checkpoint.groups().items():
@@ -216,7 +229,7 @@ def train_teachers(context: TrainingContext, spec: ModelSpec) -> Teachers:
     def trained() -> dict[str, dict[str, Tensor]]:
         return {str(number): one.state() for number, one in enumerate(flat) if one.epoch}
 
-    def train(wanted: list[_Tries]) -> None:
+    def train(wanted: list[Tries]) -> None:
         complete = not any(one.current for one in wanted)
         while now := [training for one in wanted if (training := one.current)][: context.config.threads]:
             with one_thread_each(context.config.threads) as pool:

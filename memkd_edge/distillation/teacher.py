@@ -282,10 +282,9 @@ class TeacherTraining:
 
     @property
     def stuck(self) -> bool:
-        """Another start promises more: it collapsed, still guesses after a good part of training, or stands still half way."""
-        if self.lowest > GUESSING * self.entropy:
-            return self.collapsed or self.epoch >= GUESSES_FOR * self.recipe.epochs
-        return self.collapsed or (self._stands_still and self.lowest > LEARNT * self.entropy)
+        """Another start promises more: it collapsed, stands still with much unlearnt, or guesses after a third of training."""
+        guesses = self.epoch >= GUESSES_FOR * self.recipe.epochs and self.lowest > GUESSING * self.entropy
+        return self.collapsed or guesses or (self._stands_still and self.lowest > LEARNT * self.entropy)
 
     @property
     def _stands_still(self) -> bool:
