@@ -25,13 +25,15 @@ SPECS = {
     "two layers": ModelSpec(3, 9, 3, 2),
     "gru": ModelSpec(2, 7, 3, 1, "gru"),
     "gru, two layers": ModelSpec(2, 5, 3, 2, "gru"),
+    "gru, large weights": ModelSpec(2, 5, 3, 1, "gru"),
 }
 
 
 @pytest.fixture(scope="module", params=SPECS)
 def model(request):
     spec = SPECS[request.param]
-    return quantize(random_model(spec, 3, 2.0), random_series(4, 12, 40, spec.input_size))
+    gain = 40.0 if "large" in request.param else 2.0
+    return quantize(random_model(spec, 3, gain), random_series(4, 12, 40, spec.input_size))
 
 
 def _hard_samples(channels: int, seed: int = 0) -> np.ndarray:

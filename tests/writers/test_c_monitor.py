@@ -138,6 +138,13 @@ def test_one_sample_in_64_at_the_rails_is_usual_and_one_more_is_odd(integers, de
     assert as_in_c(StreamingClassifier(path).monitor().stream(physical)) == readings
 
 
+def test_too_slow_and_too_fast_are_odd(integers, described, tmp_path):
+    library = compile_library(tmp_path, write(tmp_path, emit_c(integers, described, "demo")))
+    ramp, plain, turns = np.arange(128) * 60 - 3840, np.arange(128) % 16 * 500 - 3750, np.arange(128) % 2 * 8000 - 4000
+    x = np.concatenate([ramp, plain, turns]).astype(np.int16)[:, None].repeat(3, axis=1)
+    assert [bool(odd & Odd.PACE) for _, odd in readings_in_c(library, "i16", x)] == [True, False, True]
+
+
 def test_the_float_student_reads_as_its_onnx_file(described, tmp_path):
     path = tmp_path / "model.onnx"
     path.write_bytes(write_onnx_step(toy.student(), described))
