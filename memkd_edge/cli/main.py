@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from memkd_edge.cli.parameters import INTERRUPTED, Command, Group, takes
+from memkd_edge.cli.parameters import INTERRUPTED, Command, Group, ShortCommand, takes
 from memkd_edge.config import BenchConfig, CompareConfig, DataConfig, DistillConfig, ExportConfig, resolve
 from memkd_edge.errors import MemkdEdgeError, MissingToolError
 from memkd_edge.options import check
@@ -18,6 +18,7 @@ from memkd_edge.version import __version__
 if TYPE_CHECKING:  # they are slow to load
     from memkd_edge.benchmark.report.figures import Figure
     from memkd_edge.progress import Reporter
+    from memkd_edge.quantization.integer_model import QuantizedClassifier
     from memkd_edge.runs import Run
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -95,7 +96,7 @@ def distill(
         show([*distillation_parts(run, read_metrics(run)), *page], wide=wide)
 
 
-@app.command(cls=Command)
+@app.command(cls=ShortCommand)
 @takes(ExportConfig)
 def export(
     given: dict[str, Any],
@@ -119,7 +120,7 @@ def export(
         with reporter() as progress:
             report = run_export(opened, resolved, force=force, progress=progress)
             npu = () if report.npu is None else npu_parts(report.npu, _beside_npu(opened))
-            page = _page(opened, progress)
+            page = _page(opened, progress, report.integers)
     except ParityError as error:
         if as_json:
             _print_json({"run": str(opened.path), "verification": error.report.as_dict()})
@@ -143,7 +144,7 @@ def _beside_npu(run: "Run") -> "tuple[Figure, Figure] | str":
         return str(error)
 
 
-@app.command(cls=Command)
+@app.command(cls=ShortCommand)
 def verify(
     target: Annotated[
         str, typer.Argument(help="Run directory, model:NAME, .tflite or .onnx file; the newest run when left out.")
@@ -178,7 +179,7 @@ def verify(
         raise failure
 
 
-@app.command(cls=Command)
+@app.command(cls=ShortCommand)
 def inspect(
     file: Annotated[str, typer.Argument(help="A .tflite, .onnx or .safetensors file; model:NAME for its int8 .tflite.")],
     wide: Wide = False,
@@ -234,7 +235,7 @@ def bench(
         raise over_budget
 
 
-@app.command(cls=Command)
+@app.command(cls=ShortCommand)
 def report(
     run: Annotated[
         str, typer.Argument(help="Run directory, name under --run-root, or model:NAME; the newest when left out.")
@@ -495,13 +496,16 @@ def doctor(
         raise typer.Exit(3)
 
 
-def _page(run: Any, progress: "Reporter") -> list[str]:
-    """Write the run's page anew and return a line that says where; where there can be none, say why: the work is done."""
+def _page(run: "Run", progress: "Reporter", integers: "QuantizedClassifier | None" = None) -> list[str]:
+    """Write the run's page anew and return a line that says where; where there can be none, say why: the work is done.
+
+    integers: as `write_run_page`.
+    """
     from memkd_edge.pages.run_page import write_run_page
 
     progress.step("page")
     try:
-        return [f"Page: {write_run_page(run).page}"]
+        return [f"Page: {write_run_page(run, integers=integers).page}"]
     except MemkdEdgeError as error:
         progress.note(f"no page: {error}")
         return []

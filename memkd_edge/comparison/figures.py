@@ -12,7 +12,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from memkd_edge.comparison.findings import MEASURED_COSTS, Findings, score
 from memkd_edge.comparison.statistics import ALPHA, pareto_front
-from memkd_edge.pages.drawing import COLOURS, GREY, INK, Drawing, drawing, style
+from memkd_edge.pages.colours import COLOURS, GREY, INK
+from memkd_edge.pages.drawing import Drawing, drawing, style
 from memkd_edge.vocabulary import Cell
 
 MARKERS = "osD^vPph"

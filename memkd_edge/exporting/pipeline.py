@@ -59,7 +59,8 @@ class ExportReport:
     """What an export wrote, and how it does against the float student. files: paths in writing order.
 
     rounding: None for a float model. advice: what to do about a large loss to rounding, "" when there is none. npu: what Vela
-    made of the file, where it was asked for.
+    made of the file, where it was asked for. integers: the student's integer model, where the export made it for normalised
+    samples and without fine-tuning; a page runs it.
     """
 
     run: str
@@ -68,6 +69,7 @@ class ExportReport:
     rounding: Rounding | None
     advice: str
     npu: NpuVerdict | None = None
+    integers: QuantizedClassifier | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as JSON-ready values."""
@@ -170,7 +172,8 @@ def export(run: Run, config: ExportConfig, *, force: bool = False, progress: Rep
     if report.failures:
         raise ParityError(report)
     rounding = None if in_float else _rounding(model, kept.x_test, kept.y_test)
-    return ExportReport(str(run.path), paths, report, rounding, _advice(rounding, config), verdict)
+    plain = None if in_float or tuned is not None or metadata.counts_per_unit else model.integers
+    return ExportReport(str(run.path), paths, report, rounding, _advice(rounding, config), verdict, plain)
 
 
 def build_files(model: Model, config: ExportConfig) -> dict[str, bytes]:

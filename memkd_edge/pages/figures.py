@@ -5,7 +5,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from memkd_edge.decisions import NONE, OperatingPoint, nearest_point
-from memkd_edge.pages.drawing import COLOURS, GREY, INK, Drawing, drawing, style
+from memkd_edge.pages.colours import COLOURS, GREY, INK
+from memkd_edge.pages.drawing import Drawing, drawing, style
 from memkd_edge.pages.replay import Replay
 
 

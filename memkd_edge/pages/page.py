@@ -10,8 +10,8 @@ from typing import Any
 
 import jinja2
 
+from memkd_edge.pages.colours import INK, PAPER
 from memkd_edge.pages.document import Chart, Code, Document, Numbers, Picture, Player, Strong, Table
-from memkd_edge.pages.drawing import INK, PAPER
 
 FIGURES = "figures"  # folder beside the report
 UPLOT = "uplot-1.6.32"  # under vendor/, as released, with its licence

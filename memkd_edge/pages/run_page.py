@@ -11,6 +11,7 @@ from memkd_edge.pages.browser import browser_module
 from memkd_edge.pages.page import FIGURES, to_html, to_markdown
 from memkd_edge.pages.replay import BUDGET_BYTES, as_pushed, replayed
 from memkd_edge.pages.run_document import found_by, run_document
+from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.runs import Run
 from memkd_edge.verification.pipeline import quantized
 
@@ -27,13 +28,21 @@ class RunPage:
     without_module: str
 
 
-def write_run_page(run: Run, *, recordings: bool = True, figures: bool = False, budget: int = BUDGET_BYTES) -> RunPage:
+def write_run_page(
+    run: Run,
+    *,
+    recordings: bool = True,
+    figures: bool = False,
+    budget: int = BUDGET_BYTES,
+    integers: QuantizedClassifier | None = None,
+) -> RunPage:
     """Write <run>/report.html and <run>/report.md, in place of earlier ones.
 
     Args:
         recordings: put held-out recordings into the page; without them it replays seeded noise.
         figures: also write <run>/figures/*.svg and *.png, for papers.
         budget: bytes of recordings in the page, before base64.
+        integers: the student's integer model for normalised samples, where it is known; it is made anew without.
 
     Raises:
         UsageError: the run's student has no integer form.
@@ -44,7 +53,7 @@ def write_run_page(run: Run, *, recordings: bool = True, figures: bool = False, 
         raise UsageError(f"a {student.spec.kind} student has no page: it does not run sample by sample; distil an lstm or gru")
     found = found_by(run)  # first: what is missing is said before the work
     metadata = as_pushed(run.metadata)
-    model = quantized(student, metadata, read_series(run).x_calibration, tuned=False)
+    model = integers or quantized(student, metadata, read_series(run).x_calibration, tuned=False)
     replay = replayed(run, model, noise=not recordings, budget=budget)
     module, without = None, ""
     try:
