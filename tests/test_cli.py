@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command line's manners: help, versions, exit codes, streams, light imports."""
 
+import gc
 import inspect
 import json
 import signal
@@ -35,6 +36,15 @@ def test_help_names_every_command():
     assert done.returncode == 0
     for command in ("init", "data", "distill", "export", "verify", "inspect", "bench", "classify", "models", "devices", "doctor"):
         assert f"  {command}" in done.stdout
+
+
+def test_a_short_command_collects_no_garbage_and_leaves_that_on(monkeypatch, capsys, tmp_path):
+    seen = []
+    monkeypatch.setattr("memkd_edge.formats.inspection.inspect", lambda path: seen.append(gc.isenabled()) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        called(monkeypatch, capsys, "inspect", str(tmp_path / "model.tflite"))
+    assert seen == [False]
+    assert gc.isenabled()
 
 
 def test_no_arguments_show_the_help():

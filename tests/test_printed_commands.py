@@ -55,7 +55,7 @@ def test_tables_fit_and_no_number_is_cut(
     if command == "bench":
         require_tool("arm-none-eabi-gcc", "qemu-system-arm", package="gcc-arm-none-eabi qemu-system-arm")
     monkeypatch.chdir(place)
-    monkeypatch.setattr(cli, "_page", lambda run, progress: [])  # tests/pages has it
+    monkeypatch.setattr(cli, "_page", lambda *_: [])  # tests/pages has it
     kept: list[Part] = []
     show = tables.show
 

@@ -30,7 +30,7 @@ def command(monkeypatch, capsys):
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["memkd-edge", *map(str, arguments)])
-        monkeypatch.setattr(cli, "_page", lambda run, progress: [])  # tests/pages has it
+        monkeypatch.setattr(cli, "_page", lambda *_: [])  # tests/pages has it
         code = 0
         try:
             cli.main()

@@ -83,7 +83,7 @@ def test_the_command_prints_the_npu_beside_the_cortex_m55(run, vela, capsys, mon
     for tool, package in (("arm-none-eabi-gcc", "gcc-arm-none-eabi"), ("qemu-system-arm", "qemu-system-arm")):
         require_tool(tool, package=package)
     monkeypatch.setattr(sys, "argv", ["memkd-edge", "export", "--run", str(run.path), "--npu", "ethos-u55-128"])
-    monkeypatch.setattr(cli, "_page", lambda run, progress: [])  # tests/pages has it
+    monkeypatch.setattr(cli, "_page", lambda *_: [])  # tests/pages has it
     with contextlib.suppress(SystemExit):
         cli.main()
     printed = capsys.readouterr().out

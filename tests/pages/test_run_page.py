@@ -13,7 +13,7 @@ import pytest
 
 import memkd_edge
 from memkd_edge.config import DistillConfig
-from memkd_edge.contents import read_streams
+from memkd_edge.contents import read_series, read_streams, read_student
 from memkd_edge.data.example_folder import write_example
 from memkd_edge.distillation.pipeline import distill
 from memkd_edge.errors import MemkdEdgeError
@@ -21,6 +21,7 @@ from memkd_edge.pages import run_page
 from memkd_edge.pages.run_page import write_run_page
 from memkd_edge.runs import METADATA, Run
 from memkd_edge.stream_scores import stream_scores
+from memkd_edge.verification.pipeline import quantized
 from tests.data.test_data_report import called
 
 HOSTILE = "</script><img src=x onerror=alert(1)> {{7*7}} <!--"
@@ -100,6 +101,14 @@ def test_without_recordings_the_page_has_noise_and_says_so(run: Run, tmp_path: P
     assert [one["name"] for one in data["recordings"]] == ["seeded noise"]
     assert "holds no recordings" in page
     assert page == write_run_page(place, recordings=False).page.read_text()
+
+
+def test_a_page_runs_the_integers_that_an_export_made(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = copied(run, tmp_path / "run")
+    page = write_run_page(place, recordings=False).page.read_text()
+    integers = quantized(read_student(place), place.metadata, read_series(place).x_calibration, tuned=False)
+    monkeypatch.setattr(run_page, "quantized", None)
+    assert page == write_run_page(place, recordings=False, integers=integers).page.read_text()
 
 
 def test_text_of_others_is_shown_and_not_obeyed(run: Run, tmp_path: Path) -> None:
