@@ -188,14 +188,18 @@ def _inspect_onnx(path: Path, sha256: str) -> Inspection:
         attribute.t for node in nodes if node.op_type == "Constant" for attribute in node.attribute if attribute.name == "value"
     ]
 
+    def dtype(number: int) -> str:  # newer ONNX than ours may have more types
+        known = number in TensorProto.DataType.values()
+        return TensorProto.DataType.Name(number).lower() if known else f"type {number}"
+
     def value(info: Any) -> TensorInfo:
         tensor = info.type.tensor_type
         shape = tuple(dim.dim_param or (dim.dim_value if dim.HasField("dim_value") else "?") for dim in tensor.shape.dim)
-        return TensorInfo(info.name, shape, TensorProto.DataType.Name(tensor.elem_type).lower())
+        return TensorInfo(info.name, shape, dtype(tensor.elem_type))
 
     def constant(tensor: Any) -> TensorInfo:
         stored = len(tensor.raw_data) or tensor.ByteSize()
-        return TensorInfo(tensor.name, tuple(tensor.dims), TensorProto.DataType.Name(tensor.data_type).lower(), bytes=stored)
+        return TensorInfo(tensor.name, tuple(tensor.dims), dtype(tensor.data_type), bytes=stored)
 
     warnings = [CHANGED] if is_broken(read_file(path)) else []
     if onnx_sequence(model, str(path)) is not None:

@@ -146,6 +146,16 @@ def test_a_foreign_onnx_is_read(tmp_path):
     assert "not a streaming step" in found.streaming
 
 
+def test_a_type_that_our_onnx_does_not_know_is_shown_by_its_number(tmp_path):
+    model = onnx.load_model_from_string(write_onnx_step(student(), metadata()))
+    model.graph.initializer[0].data_type = 65
+    model.graph.output[0].type.tensor_type.elem_type = 66
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    found = inspect(tmp_path / "m.onnx")
+    assert "type 65" in {tensor.dtype for tensor in found.tensors}
+    assert next(iter(found.signatures[0].outputs.values())).dtype == "type 66"
+
+
 def test_an_onnx_with_tensors_in_other_files_is_refused(tmp_path):
     model = onnx.load_model_from_string(write_onnx_step(student(), None))
     tensor = model.graph.initializer[1]
