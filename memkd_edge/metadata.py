@@ -247,12 +247,9 @@ def _check_values(found: Metadata) -> None:
         number = getattr(found, name)
         if number is not None and not low <= number <= high:
             raise ValueError(f"{name} is {number}, not from {low:g} to {high:g}")
-    for name in ("input_length", "output_length", "factor"):
-        if not 0 <= getattr(resampling, name) < _MAX_STEPS:
-            raise ValueError(f"{name} is {getattr(resampling, name)}")
-    least = {"linear": ("input_length", "output_length"), "decimate": ("factor",)}.get(resampling.kind, ())
-    for name in least:
-        if getattr(resampling, name) < (1 if name == "factor" else 2):
+    shortest = 2 if resampling.kind == "linear" else 0
+    for name, least in (("input_length", shortest), ("output_length", shortest), ("factor", 1)):
+        if not least <= getattr(resampling, name) < _MAX_STEPS:
             raise ValueError(f"{name} is {getattr(resampling, name)}")
 
 

@@ -88,6 +88,7 @@ def test_a_field_of_another_type_or_number_is_refused_by_name(field, value):
         ({"counts_per_unit": [1.0, 2.0]}, "counts_per_unit has 2 numbers for 1 channels"),
         ({"units": []}, "differ in number"),
         ({"resampling": {"kind": "decimate", "factor": -1, "taps": [1.0]}}, "factor is -1"),
+        ({"resampling": {"kind": "none", "factor": 0, "taps": []}}, "factor is 0"),
         ({"refuse_below": float("inf")}, "Infinity is no number of JSON"),
         ({"sample_rate_hz": 1e300}, r"sample_rate_hz is 1e\+300, not from 1e-09 to 1e\+09"),
         ({"sample_rate_hz": -50.0}, "sample_rate_hz is -50"),
