@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from memkd_edge.comparison.suites import SUITES
+from memkd_edge.config import DistillConfig
+from memkd_edge.data.loading import load_data
 from tests.conftest import ROOT
 from tests.test_examples import ran
 
@@ -31,7 +34,15 @@ def test_links_lead_somewhere(text: Path) -> None:
             assert (text.parent / target.partition("#")[0]).exists(), target
 
 
-@pytest.mark.timeout(1200)  # ten commands one after another
+def test_the_sets_of_the_paper_s_question_are_those_in_its_table(shared_data: Path) -> None:
+    table = dict(re.findall(r"\| (\S+) \| .* \| `([0-9a-f]{16})` \|", (ROOT / "docs/tutorials/paper.md").read_text()))
+    assert tuple(table) == SUITES["ucr12"].datasets
+    for name, begins in table.items():
+        data, _ = load_data(DistillConfig(dataset=name, data_root=str(shared_data / "npz")), lambda _: None)
+        assert data.sha256.startswith(begins), name
+
+
+@pytest.mark.timeout(1200)  # many commands one after another
 def test_tutorials_run(tmp_path: Path) -> None:
     """Every command of every tutorial once, in one folder: what one makes the next one finds."""
     done: set[str] = set()
@@ -44,4 +55,4 @@ def test_tutorials_run(tmp_path: Path) -> None:
                 assert program == "memkd-edge"
                 ran(tmp_path, sys.executable, "-m", "memkd_edge", *arguments)
                 done.add(line)
-    assert len(done) == 9
+    assert len(done) == 11

@@ -26,6 +26,12 @@ SMALL = {
     "MEMKD_EDGE_DISTILL_FOLDS": "1",
     "MEMKD_EDGE_DISTILL_THREADS": "1",
 }
+SMALL |= {
+    name.replace("DISTILL", "COMPARE"): value
+    for name, value in SMALL.items()
+    if not name.endswith(("_METHOD", "_HIDDEN", "_WEIGHTS"))
+}
+SMALL |= {"MEMKD_EDGE_COMPARE_TEACHER_HIDDEN": "8", "MEMKD_EDGE_COMPARE_COMPRESSION": "5"}
 
 
 @pytest.fixture(scope="module")
