@@ -121,7 +121,7 @@ def _table(device: DeviceReport, title: str, columns: Mapping[str, str]) -> Grid
     if compared is not None and ratios:
         grid.add_section()
         grid.add_row(
-            f"teacher {compared[0].build} / student {compared[1].build}",
+            f"teacher {compared[0].build} /\nstudent {compared[1].build}",
             *(_times(ratios[name]) if name in ratios else "" for name in shown),
         )
     return grid

@@ -359,8 +359,8 @@ def _cross_validate(
                     population.load(one, before)
         best = ""
         if scores["score"]:
-            score = scores["score"][-1]
-            best = f"{context.measure.name} best {np.nanmax(score):.3f}, median {np.nanmedian(score):.3f}"
+            so_far, now = np.nanmax(scores["score"]), np.nanmedian(scores["score"][-1])
+            best = f"{context.measure.name} best {so_far:.3f}, median {now:.3f}"
         context.progress.step("students", epoch + 1, context.epochs, "epochs", best)
         checkpoint.save_when_due(state, epoch + 1)
     return history(), Ended(going, tuple(one.weights for one in populations), populations[0].state())
