@@ -9,7 +9,7 @@ import traceback
 from pathlib import Path
 
 from tests.fuzz.readers import readers
-from tests.fuzz.trial import HangError, attempt
+from tests.fuzz.trial import PLACE, HangError, attempt
 
 MEMORY_MIB = 512  # beyond what the packages and the sound inputs take
 
@@ -21,7 +21,7 @@ def main() -> int:
     parser.add_argument("--seed", default="0")
     parser.add_argument("--reader", action="append", help="only this one; may be given again")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=PLACE) as folder:
         chosen = {name: one for name, one in readers(Path(folder)).items() if name in (arguments.reader or [name])}
         failures, tried, before = 0, 0, _peak()
         for name, reader in chosen.items():

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Damaged files and lines: an answer or one clear error, no traceback, no hang; `make fuzz` tries more."""
 
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from tests.fuzz.readers import Reader, readers
-from tests.fuzz.trial import HangError, attempt
+from tests.fuzz.trial import PLACE, HangError, attempt
 
-INPUTS = 400  # of each reader: half a minute
+INPUTS = 1500  # of each reader: a minute
 NAMES = (
     "metadata", "env.json", "metrics.json", "config.toml", "calibration.npz", "student.safetensors", "verify.json", "bench.json",
     "figures.json", "device", "protocol", "protocol of floats", "safetensors", "tflite", "onnx", "checkpoint", "npz", "csv", "ts",
@@ -15,8 +19,9 @@ NAMES = (
 
 
 @pytest.fixture(scope="module")
-def known(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Reader]:
-    return readers(tmp_path_factory.mktemp("fuzz"))
+def known() -> Iterator[dict[str, Reader]]:
+    with tempfile.TemporaryDirectory(dir=PLACE) as folder:
+        yield readers(Path(folder))
 
 
 def test_every_reader_is_tried(known: dict[str, Reader]) -> None:
