@@ -5,12 +5,15 @@ import inspect
 import re
 import shutil
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from memkd_edge.benchmark.doctor import examine
 from memkd_edge.cli import main as cli
 from memkd_edge.cli import tables
+from memkd_edge.cli.bench_tables import checks_parts
 from memkd_edge.cli.tables import Grid, Part
 from tests.conftest import ROOT
 from tests.data.recording_examples import folder
@@ -76,6 +79,13 @@ def test_tables_fit_and_no_number_is_cut(
         out = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
         assert max(map(len, out.splitlines())) <= 80
         assert {word for word in numbers(out) - numbers(whole) if word not in long} == set()
+
+
+def test_a_machine_without_any_tool_is_told_in_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    tables.show(checks_parts([replace(check, found="") for check in examine()]))
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    assert "apt-get install qemu-user\n" in out
 
 
 def test_every_command_with_a_table_takes_wide() -> None:

@@ -79,11 +79,12 @@ def devices_parts(devices: Sequence[Device]) -> Iterator[Part]:
 
 
 def checks_parts(checks: Sequence[Check]) -> Iterator[Part]:
-    """Return what `doctor` found."""
-    grid = Grid("Tools", "tool", *(Column(name, words=True) for name in ("for", "found", "to get it")))
+    """Return what `doctor` found, and how to get the rest."""
+    grid = Grid("Tools", "tool", Column("for", words=True), Column("found", words=True))
     for check in checks:
-        grid.add_row(check.name, check.purpose, check.found or "missing", "" if check.found else check.remedy)
+        grid.add_row(check.name, check.purpose, check.found or "missing")
     yield grid
+    yield from (f"{check.name}: {check.remedy}" for check in checks if not check.found)
 
 
 def to_csv(report: BenchReport) -> str:
