@@ -17,7 +17,7 @@ TEST_TOOLS := gcc:gcc g++:g++ gcc-powerpc-linux-gnu:powerpc-linux-gnu-gcc libc6-
 # All our C and C++; what stands in models/ is generated.
 C_FILES = $$(git ls-files '*.c' '*.cc' '*.h' ':!models')
 
-.PHONY: help demo test test-fast setup lint docs tools test-tools runtimes format bench-c bench-distill bench-host ablation streams stream-decisions stream-windows demo-seeds evidence small24 models exact quant-report clean
+.PHONY: help demo test test-fast setup lint docs tools test-tools runtimes format bench-c bench-distill bench-host ablation streams stream-runs stream-decisions stream-windows demo-seeds evidence small24 models exact quant-report clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +87,9 @@ bench-c: setup tools ## Cost of the generated C against firmware_bench/figures.j
 
 streams: setup ## How well students decide at every sample of recordings, into models/streams.md
 	python -m experiments.streams
+
+stream-runs: setup ## How near the student that a run keeps comes to its teacher, into models/stream_runs.md
+	python -m experiments.stream_runs
 
 stream-decisions: setup ## What the held decision is worth, its margin chosen on other subjects, into models/stream_decisions.md
 	python -m experiments.stream_decisions
