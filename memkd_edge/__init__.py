@@ -26,11 +26,13 @@ if TYPE_CHECKING:
     from memkd_edge.runs import Run
     from memkd_edge.streaming import StreamingClassifier
     from memkd_edge.verification.pipeline import VerifyReport
+    from memkd_edge.window_classification import WindowsReport
 
 _PLACES = {
     "memkd_edge.api": ("bench", "classify", "compare", "distill", "export", "inspect", "models", "report", "verify"),
     "memkd_edge.benchmark.report.figures": ("BenchReport", "DeviceReport", "Figure", "BuildFigures"),
     "memkd_edge.classification": ("ClassifyReport",),
+    "memkd_edge.window_classification": ("WindowsReport",),
     "memkd_edge.comparison.report": ("ComparisonReport",),
     "memkd_edge.config": ("DataConfig",),
     "memkd_edge.data.recording_loading": ("load_recordings", "recordings_from_arrays", "recordings_from_frame"),
@@ -68,6 +70,7 @@ __all__ = [
     "StreamingClassifier",
     "UsageError",
     "VerifyReport",
+    "WindowsReport",
     "__version__",
     "bench",
     "classify",

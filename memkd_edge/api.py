@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from memkd_edge.formats.inspection import Inspection
     from memkd_edge.pages.run_page import RunPage
     from memkd_edge.verification.pipeline import VerifyReport
+    from memkd_edge.window_classification import WindowsReport
 
 
 @naming_missing_packages()
@@ -105,20 +106,21 @@ def bench(run: Run | str | Path, **options: Any) -> BenchReport:
 @naming_missing_packages()
 def classify(
     model: str | Path, dataset: str | Path, *, out: str | Path | None = None, force: bool = False, **options: Any
-) -> ClassifyReport:
-    """Run an exported file along recordings, and return what it decides and how good that is where there are labels.
+) -> ClassifyReport | WindowsReport:
+    """Run an exported file along recordings or on windows, and return what it decides and how good that is with labels.
 
     Arrays need none of this: `StreamingClassifier.stream` takes samples [T, C], `StreamingClassifier.classify` windows [N, T, C].
 
     Args:
         model: a .tflite or .onnx file, or "model:NAME" for the int8 .tflite of a ready-made student.
-        dataset: a folder or file of recordings, or the name of a set that comes along.
-        out: .csv or .parquet file for a row a sample: recording, subject, time in seconds, label, decision, a score a class.
+        dataset: recordings or windows, as `distill` takes them: a folder, a file, or a name.
+        out: .csv or .parquet file for a row a sample: recording, subject, time in seconds, label, decision, a score a class; of
+            windows for a row a window.
         force: overwrite `out`.
         options: fields of `DataConfig`; those for training alone are refused.
 
     Raises:
-        UsageError: recordings that the model cannot take; the message says which channel or rate differs.
+        UsageError: data that the model cannot take; the message says which channel or rate differs.
         MemkdEdgeError: the model is damaged, or `out` cannot be written. MissingToolError: Parquet needs pyarrow.
     """
     from memkd_edge.classification import classify as run_classify

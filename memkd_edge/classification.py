@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`memkd-edge classify`: what an exported file decides along recordings, sample by sample, and how good that is.
+"""`memkd-edge classify`: what an exported file decides along recordings, sample by sample, or on windows, and how good that is.
 
 The recordings of a person, of unknown people each recording, are one stream, joined end to end as `distill` judges them: from a
 reset, and none after it.
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from memkd_edge.config import DataConfig
 from memkd_edge.data.bundled_recordings import BUNDLED_RECORDINGS, bundled_table
-from memkd_edge.data.recording_files import Note, RawRecordings, has_labels, read_recordings
+from memkd_edge.data.recording_files import Note, RawRecordings, has_labels, holds_recordings, read_recordings
 from memkd_edge.data.recording_loading import labelled_by_intervals, raw_from_table, stretch_name
 from memkd_edge.data.recording_tables import from_frame
 from memkd_edge.data.recording_timing import KEPT_WITHIN, common_rate, find_clocks, place_in_time, stretches_at
@@ -25,11 +25,13 @@ from memkd_edge.decision_files import Write, check_out, writing
 from memkd_edge.decisions import NONE, NOT_YET
 from memkd_edge.errors import UsageError
 from memkd_edge.metadata import Metadata
+from memkd_edge.model_channels import channel_order
 from memkd_edge.options import check
 from memkd_edge.progress import Reporter
 from memkd_edge.quantization.batch import CHUNK
 from memkd_edge.stream_scores import stream_scores
 from memkd_edge.streaming import StreamingClassifier
+from memkd_edge.window_classification import WindowsReport, classify_windows
 
 _TRAINING = ("windows", "hop", "balance", "unlabelled", "test_subjects")  # options that say nothing here
 _LARGE = 40_000_000  # bytes of files that take a second or more to read
@@ -62,17 +64,19 @@ class ClassifyReport:
 
 def classify(
     model: Path, options: DataConfig, *, out: Path | None = None, force: bool = False, progress: Reporter | None = None
-) -> ClassifyReport:
-    """Run an exported file along the recordings of `options.dataset`: a folder, a file or a bundled name.
+) -> ClassifyReport | WindowsReport:
+    """Run an exported file along the recordings of `options.dataset`, a folder, a file or a bundled name, or on its windows.
 
-    In memory are the recordings and a decision a sample; the scores go to `out` as they come.
+    In memory are the recordings and a decision a sample; the scores go to `out` as they come. What else `distill` reads, is
+    windows, see `classify_windows`.
 
     Args:
-        out: .csv or .parquet file for a row a sample: recording, subject, time in seconds, label, decision, a score a class.
+        out: .csv or .parquet file for a row a sample: recording, subject, time in seconds, label, decision, a score a class;
+            of windows a row a window.
         force: overwrite it.
 
     Raises:
-        UsageError: recordings that the model cannot take; the message says which channel or rate differs.
+        UsageError: data that the model cannot take; the message says which channel or rate differs.
         MemkdEdgeError: the model is damaged, or `out` cannot be written. MissingToolError: Parquet needs pyarrow.
     """
     progress = progress or Reporter()
@@ -84,6 +88,8 @@ def classify(
         check_out(out, force)
     notes: list[str] = []
     classifier = StreamingClassifier(model)
+    if not _are_recordings(options.dataset):
+        return classify_windows(model, classifier, options, out, progress)
     metadata = classifier.metadata
     if metadata.resampling.kind != "none":
         raise UsageError(f"{model}: it resamples by itself ({metadata.resampling.kind}) and has no decision at every sample")
@@ -146,6 +152,11 @@ def _along(
     return stream_scores(decisions, judged, classes, rate).as_dict()
 
 
+def _are_recordings(dataset: str) -> bool:
+    path = Path(dataset)
+    return path.is_dir() or (holds_recordings(path) if path.exists() else dataset in BUNDLED_RECORDINGS)
+
+
 def _stretches(metadata: Metadata, options: DataConfig, note: Note, progress: Reporter) -> tuple[float, list[Recording]]:
     """Return the rate and the stretches as the model takes them: its channels, its rate, its classes."""
     place = Path(options.dataset)
@@ -153,7 +164,7 @@ def _stretches(metadata: Metadata, options: DataConfig, note: Note, progress: Re
     if size > _LARGE:
         progress.step("reading", note=f"{size / 1e6:,.0f} MB")
     raw = _read(options, note)
-    order = _order(raw, metadata, options.dataset, note)
+    order = channel_order(metadata, raw.channels, raw.units, options.dataset, note)
     clocks = find_clocks(raw.recordings, options, note)
     if options.intervals:
         raw.recordings = labelled_by_intervals(raw, clocks, Path(options.intervals))
@@ -186,19 +197,3 @@ def _read(options: DataConfig, note: Note) -> RawRecordings:
     if not path.exists() and options.dataset in BUNDLED_RECORDINGS:
         return raw_from_table(from_frame(bundled_table(options.dataset), options.dataset, options), options.dataset, note)
     return read_recordings(path, options, note, labelled=has_labels(path, options))
-
-
-def _order(raw: RawRecordings, metadata: Metadata, place: str, note: Note) -> list[int]:
-    """Return which of the recordings' channels the model takes, in its order."""
-    lacking = [channel for channel in metadata.channels if channel not in raw.channels]
-    if lacking:
-        raise UsageError(
-            f"{place}: no channel {', '.join(lacking)}, which the model takes; there are {', '.join(raw.channels)}: rename them"
-        )
-    order = [raw.channels.index(channel) for channel in metadata.channels]
-    for channel, unit, index in zip(metadata.channels, metadata.units, order, strict=True):
-        if unit and raw.units[index] and unit != raw.units[index]:
-            raise UsageError(f"{place}: channel {channel} is in {raw.units[index]}, and the model takes {unit}; convert it")
-    if extra := [channel for channel in raw.channels if channel not in metadata.channels]:
-        note(f"not used, as the model does not take them: {', '.join(extra)}")
-    return order

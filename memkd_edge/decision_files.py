@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A .csv or .parquet file of decisions: a row a sample, written as they come, so that its length costs no memory."""
+"""A .csv or .parquet file of decisions: a row a sample, written as they come, so that its length costs no memory; or a window."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from memkd_edge.data.dataset import Windows
 from memkd_edge.data.recordings import Recording
 from memkd_edge.errors import MissingToolError, UsageError
 from memkd_edge.runs import atomic_file
@@ -56,8 +57,33 @@ def writing(out: Path, labels: tuple[str, ...], rate_hz: float) -> Iterator[Writ
             **{f"score {label}": streamed.scores[:, index] for index, label in enumerate(labels)},
         }
 
-    with atomic_file(out) as file, (_csv if out.suffix.lower() == ".csv" else _parquet)(file) as add:
+    with _table(out) as add:
         yield lambda stretch, start, streamed: add(columns(stretch, start, streamed))
+
+
+def write_windows(out: Path, labels: tuple[str, ...], windows: Windows, streamed: Streamed) -> None:
+    """Write a row a window: where it stands, subject, label, decision, a score a class.
+
+    Raises:
+        MemkdEdgeError: the file system refuses.
+    """
+    names = np.array([*labels, "", ""], dtype=object)
+    with _table(out) as add:
+        add(
+            {
+                "window": windows.places,
+                "subject": windows.subjects,
+                "label": windows.labels,
+                "decision": names[streamed.decisions],
+                **{f"score {label}": streamed.scores[:, index] for index, label in enumerate(labels)},
+            }
+        )
+
+
+@contextmanager
+def _table(out: Path) -> Iterator[Callable[[dict[str, Any]], None]]:
+    with atomic_file(out) as file, (_csv if out.suffix.lower() == ".csv" else _parquet)(file) as add:
+        yield add
 
 
 @contextmanager
@@ -68,8 +94,9 @@ def _csv(file: Any) -> Iterator[Callable[[dict[str, Any]], None]]:
 
     def add(columns: dict[str, Any]) -> None:
         nonlocal begun
-        # Hours have more digits before the point than scores.
-        frame = pd.DataFrame({**columns, "time": [f"{second:.6f}".rstrip("0").rstrip(".") for second in columns["time"]]})
+        frame = pd.DataFrame(columns)
+        if "time" in frame:  # hours have more digits before the point than scores
+            frame["time"] = [f"{second:.6f}".rstrip("0").rstrip(".") for second in frame["time"]]
         frame.to_csv(file, mode="wb", index=False, header=not begun, float_format="%.6g")
         begun = True
 

@@ -218,16 +218,28 @@ class StreamingClassifier:
         Raises:
             UsageError: not such series, values that are not finite, or series too short for the resampling front end.
         """
+        return self.decide(windows).scores
+
+    def decide(self, windows: ArrayLike) -> Streamed:
+        """Do the same, and return a row a series: beside its scores its answer after the last sample.
+
+        Raises:
+            UsageError: as `classify`.
+        """
         values = self._checked_series(windows, 3)
-        scores = np.empty((len(values), len(self.labels)), np.float32)
+        scores, decisions = np.empty((len(values), len(self.labels)), np.float32), np.full(len(values), NOT_YET)
         at_once = max(1, CHUNK // max(1, values.shape[1]))
         for start in range(0, len(values), at_once):
             part = resample(_bounded(values[start : start + at_once]), self.metadata.resampling)
             if part.shape[1] == 0:
                 raise UsageError(f"series of {values.shape[1]} samples are too short for the model")
+            rows = slice(start, start + len(part))
             last = self._model.run_each(self._model_input(part))[:, -1]
-            scores[start : start + at_once] = self._softmax(last)
-        return scores
+            scores[rows] = self._softmax(last)
+            if values.shape[1] > self._use.not_yet:
+                best = last.argmax(-1)
+                decisions[rows] = np.where(refused(last, best, self._floor), NONE, best) if self._use.refuses else best
+        return Streamed(scores, decisions)
 
     def reset(self) -> None:
         """Forget the signal so far: the next sample is the first. Of a model for events this begins a series."""

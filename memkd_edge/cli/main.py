@@ -293,18 +293,21 @@ def data(
 def classify(
     given: dict[str, Any],
     model: Annotated[str, typer.Argument(help="A .tflite or .onnx file; model:NAME for its int8 .tflite.")],
-    path: Annotated[str, typer.Argument(help="Folder or file of recordings, or a bundled name such as SPSW.")],
-    out: Annotated[Path | None, typer.Option(help="Write scores and decisions of every sample: .csv or .parquet.")] = None,
+    path: Annotated[str, typer.Argument(help="Recordings or windows, as distill takes them: a folder, file or name.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Write scores and decisions of all samples or windows: .csv or .parquet.")
+    ] = None,
     force: Force = False,
     wide: Wide = False,
     as_json: Json = False,
 ) -> None:
-    """Say what a model file decides along recordings, sample by sample, and how good that is where there are labels."""
+    """Say what a model file decides along recordings, sample by sample, or on windows, and how good that is."""
     from memkd_edge.classification import classify as run_classify
     from memkd_edge.cli.progress import reporter
-    from memkd_edge.cli.stream_tables import classification_parts
+    from memkd_edge.cli.stream_tables import classification_parts, window_parts
     from memkd_edge.cli.tables import show
     from memkd_edge.ready_models import model_file
+    from memkd_edge.window_classification import WindowsReport
 
     resolved = resolve(DataConfig, "data", flags={**given, "dataset": path})
     with reporter() as progress:
@@ -312,7 +315,7 @@ def classify(
     if as_json:
         _print_json(report.as_dict())
     else:
-        show(classification_parts(report), wide=wide)
+        show(window_parts(report) if isinstance(report, WindowsReport) else classification_parts(report), wide=wide)
 
 
 @app.command(cls=Command)

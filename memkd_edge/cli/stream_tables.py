@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shows how good decisions along streams are: what `StreamScores.as_dict` says of one or more models, side by side."""
+"""Shows how good decisions are: along streams, what `StreamScores.as_dict` says of models side by side, and on windows."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from memkd_edge.stream_scores import SETTLING_S, TOLERANCE_S
 
 if TYPE_CHECKING:
     from memkd_edge.classification import ClassifyReport
+    from memkd_edge.window_classification import WindowsReport
 
 Judged = dict[str, dict[str, Any]]  # a model's name: its scores
 
@@ -99,6 +100,31 @@ def classification_parts(report: ClassifyReport) -> Iterator[Part]:
     amounts = Grid("Decided", "class", "seconds", "share")
     for label, samples in [*report.samples.items(), ("not yet", report.undecided), ("none", report.refused)]:
         amounts.add_row(label, f"{samples * report.seconds / total:,.1f}", f"{samples / total:.1%}")
+    yield amounts
+    yield from report.notes
+    if report.out:
+        yield f"Written: {report.out}"
+
+
+def window_parts(report: WindowsReport) -> Iterator[Part]:
+    """Return how good the decisions on windows are where their classes are known, and how many windows each class got."""
+    scores = report.scores
+    if scores is not None:
+        figures = Grid(f"On {scores['windows']:,} windows", "figure", "model")
+        for name, key in (("accuracy", "accuracy"), ("macro F1", "f1_macro"), ("AUC-PRC", "auc_prc")):
+            figures.add_row(name, _share(scores[key]) if key in scores else NONE)
+        figures.add_section()
+        figures.add_row("always the most frequent class: accuracy", _share(scores["majority"]))
+        yield figures
+        if "classes" in scores:
+            classes = Grid("Classes", "class", "windows", Column("precision", detail=1), Column("recall", detail=1), "F1")
+            for row in scores["classes"]:
+                shares = (_share(row[key]) for key in ("precision", "recall", "f1"))
+                classes.add_row(row["label"], f"{row['support']:,}", *shares)
+            yield classes
+    amounts = Grid("Decided", "class", "windows", "share")
+    for label, count in [*report.decided.items(), ("not yet", report.undecided), ("none", report.refused)]:
+        amounts.add_row(label, f"{count:,}", f"{count / report.windows:.1%}")
     yield amounts
     yield from report.notes
     if report.out:

@@ -88,6 +88,21 @@ class Description:
     notes: tuple[str, ...] = ()
 
 
+def channel_names(name: str, description: Description, count: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of `count` channels, numbers where the source tells none, and their units, "" unknown.
+
+    Raises:
+        UsageError: the description has others than so many.
+    """
+    channels = description.channels or tuple(f"channel {index}" for index in range(count))
+    if len(channels) != count:
+        raise UsageError(f"{name}: {len(channels)} channel names are given for {count} channels")
+    units = description.units or ("",) * count
+    if len(units) != count:
+        raise UsageError(f"{name}: {len(units)} units are given for {count} channels")
+    return channels, units
+
+
 def assemble(name: str, train: RawPart, test: RawPart | None, description: Description) -> Dataset:
     """Check raw parts and make a Dataset of them. Without `test`, a quarter of the series is held out, by subject if known.
 
@@ -100,13 +115,7 @@ def assemble(name: str, train: RawPart, test: RawPart | None, description: Descr
         if part is not None and not part.series:
             raise UsageError(f"{name}: the {word} part holds no series")
     parts = [_named_and_unpadded(part) for part in (train, test) if part is not None]
-    channel_count = parts[0].series[0].shape[1]
-    channels = description.channels or tuple(f"channel {index}" for index in range(channel_count))
-    if len(channels) != channel_count:
-        raise UsageError(f"{name}: {len(channels)} channel names are given for {channel_count} channels")
-    units = description.units or ("",) * channel_count
-    if len(units) != channel_count:
-        raise UsageError(f"{name}: {len(units)} units are given for {channel_count} channels")
+    channels, units = channel_names(name, description, parts[0].series[0].shape[1])
     bridged = _bridge_gaps(name, parts)
     arrays = _stack(parts, channels)
 
@@ -144,6 +153,40 @@ def assemble(name: str, train: RawPart, test: RawPart | None, description: Descr
         source=description.source,
         split=split,
         notes=description.notes + notes,
+    )
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Labelled series of all parts, checked one by one. x: float32 [N, T, C], padded; labels, places, subjects: [N], "" unknown.
+
+    notes: what was decided on reading them.
+    """
+
+    x: NDArray[np.float32]
+    labels: tuple[str, ...]
+    places: tuple[str, ...]
+    subjects: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def windows(name: str, parts: Sequence[RawPart], channels: tuple[str, ...]) -> Windows:
+    """Check raw parts that nothing is to be learnt from: any classes, any subjects.
+
+    Raises:
+        UsageError: no series, fewer than 3 time steps, other channels, long gaps or infinity, a missing label or subject.
+    """
+    if not any(part.series for part in parts):
+        raise UsageError(f"{name} holds no series")
+    known = [_named_and_unpadded(part) for part in parts if part.series]
+    bridged = _bridge_gaps(name, known)
+    x = np.concatenate(_stack(known, channels))
+    return Windows(
+        x,
+        tuple(label for part in known for label in part.labels),
+        tuple(place for part in known for place in part.places),
+        tuple(subject for part in known for subject in part.subjects or [""] * len(part.series)),
+        bridged,
     )
 
 

@@ -17,6 +17,8 @@ from memkd_edge.data.text_formats import read_arff, read_label_first, read_ts
 from memkd_edge.data.windows_table import read_windows
 from memkd_edge.errors import MemkdEdgeError, UsageError
 
+Parts = tuple[str, RawPart, RawPart | None, Description]
+
 ARCHIVE_TERMS = "UCR/UEA archive: free for research; cite Dau et al. 2019 (UCR) or Bagnall et al. 2018 (UEA)"
 
 # Endings of <NAME>_TRAIN and <NAME>_TEST, best first; the 2015 archive has none, and copies of it .txt or .csv.
@@ -41,6 +43,9 @@ BUNDLED = (
     "PickupGestureWiimoteZ_eq",
 )
 
+_ALONE = (".ts", ".arff")  # of these a file alone is a data set, too
+_SWAPPED = "@swapped"
+
 _VARIANT = r"(_eq|_nmv)+$"  # equal-length and gap-free versions of a set lie beside it
 
 # What the archive's own description tells and the files do not.
@@ -56,10 +61,10 @@ def load_dataset(name_or_path: str, *, data_root: str = "", groups: str = "") ->
     """Load a classification data set.
 
     Args:
-        name_or_path: path of a .npz (see npz.py), .csv or .parquet file (see windows_table.py), or the name of a UCR/UEA set,
-            looked for in `data_root`, then among those that aeon carries, then in aeon's download folder ($AEON_DATA or
-            ~/aeon_data), and else downloaded there. NAME@swapped has training and test part exchanged: the UCR archive of 2015
-            has some sets so.
+        name_or_path: path of a .npz (see npz.py), .csv, .parquet (see windows_table.py), .ts or .arff file, or the name of a
+            UCR/UEA set, looked for in `data_root`, then among those that aeon carries, then in aeon's download folder
+            ($AEON_DATA or ~/aeon_data), and else downloaded there. NAME@swapped has training and test part exchanged: the UCR
+            archive of 2015 has some sets so.
         data_root: folder with NAME.npz, or NAME_TRAIN and NAME_TEST as .ts, .tsv, .arff or 2015 text, or a folder NAME of these.
         groups: column (.csv, .parquet) or array (.npz, without _train/_test) that names the subject of a series.
 
@@ -67,39 +72,51 @@ def load_dataset(name_or_path: str, *, data_root: str = "", groups: str = "") ->
         UsageError: no such data set (near names are suggested), or its content cannot be used (the place is named).
         MemkdEdgeError: a known set could not be downloaded. MissingToolError: reading .parquet needs an optional package.
     """
+    dataset = assemble(*read_parts(name_or_path, data_root=data_root, groups=groups))
+    return _swapped(dataset) if name_or_path.strip().endswith(_SWAPPED) else dataset
+
+
+def read_parts(name_or_path: str, *, data_root: str = "", groups: str = "") -> Parts:
+    """Return the name, the parts as they stand there, unchecked, and the description of what `load_dataset` loads.
+
+    Raises:
+        UsageError, MemkdEdgeError, MissingToolError: as `load_dataset`.
+    """
     if data_root and not Path(data_root).is_dir():
         raise UsageError(f"--data-root {data_root}: no such folder")
     path = Path(name_or_path)
     if path.suffix.lower() in (".npz", *tables.ENDINGS):
         if not path.is_file():
             raise UsageError(f"no data file at {path.absolute()}")
-        return _load_file(path, groups)
+        return _file(path, groups)
+    if path.suffix.lower() in _ALONE and path.is_file():
+        _refuse_groups(groups, path)
+        return path.stem, _READERS[path.suffix.lower()](path), None, Description(source=str(path))
     name, at, version = name_or_path.strip().partition("@")
-    if at and version != "swapped":
+    if at and f"@{version}" != _SWAPPED:
         raise UsageError(f"{name_or_path!r}: after @ only `swapped` can stand, which exchanges training and test part")
     if name in BUNDLED_RECORDINGS:
         raise UsageError(
             f"{name_or_path} is a set of recordings, where windows are needed; cut them with --windows, as in --windows 2s"
         )
-    dataset = _load_named(name, data_root, groups)
-    return _swapped(dataset) if at else dataset
+    return _named(name, data_root, groups)
 
 
-def _load_named(name: str, data_root: str, groups: str) -> Dataset:
+def _named(name: str, data_root: str, groups: str) -> Parts:
     if not re.fullmatch(r"[\w.+-]+", name):
         raise UsageError(f"{name!r} is neither the name of a data set nor the path of a .npz, .csv or .parquet file")
     folders = [Path(data_root)] if data_root else []
     for folder in [*folders, *_bundled_folder(), _download_folder()]:
         found = _find(folder, name)
         if isinstance(found, Path):
-            return _load_file(found, groups)
+            return _file(found, groups)
         if found is not None:
-            return _load_pair(name, found, groups)
+            return _pair(name, found, groups)
     _download(name, data_root)
     found = _find(_download_folder(), name)
     if not isinstance(found, tuple):
         raise MemkdEdgeError(f"the download of {name} brought no {name}_TRAIN.ts and {name}_TEST.ts to {_download_folder()}")
-    return _load_pair(name, found, groups)
+    return _pair(name, found, groups)
 
 
 def _swapped(dataset: Dataset) -> Dataset:
@@ -132,20 +149,24 @@ def available(data_root: str = "") -> list[str]:
     return sorted(names)
 
 
-def _load_file(path: Path, groups: str) -> Dataset:
+def _file(path: Path, groups: str) -> Parts:
     reader = read_npz if path.suffix.lower() == ".npz" else read_windows
-    return assemble(path.stem, *reader(path, groups))
+    return path.stem, *reader(path, groups)
 
 
-def _load_pair(name: str, pair: tuple[Path, Path], groups: str) -> Dataset:
-    if groups:
-        raise UsageError(f"--groups {groups}: {pair[0]} cannot name subjects; only .npz, .csv and .parquet files can")
+def _pair(name: str, pair: tuple[Path, Path], groups: str) -> Parts:
+    _refuse_groups(groups, pair[0])
     train, test = (_READERS[path.suffix if path.suffix in _READERS else ""](path) for path in pair)
     known = _KNOWN.get(name, Description())
     description = Description(
         channels=known.channels, sample_rate_hz=known.sample_rate_hz, terms=ARCHIVE_TERMS, source=f"{pair[0].parent}/{name}"
     )
-    return assemble(name, train, test, description)
+    return name, train, test, description
+
+
+def _refuse_groups(groups: str, path: Path) -> None:
+    if groups:
+        raise UsageError(f"--groups {groups}: {path} cannot name subjects; only .npz, .csv and .parquet files can")
 
 
 def _find(folder: Path, name: str) -> Path | tuple[Path, Path] | None:
