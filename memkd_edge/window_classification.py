@@ -90,6 +90,8 @@ def _read(metadata: Metadata, options: DataConfig, notes: list[str]) -> Windows:
     """Return the windows with the channels that the model takes."""
     name, train, test, described = read_parts(options.dataset, data_root=options.data_root, groups=options.groups)
     parts = [train] if test is None else [train, test]
+    if test is not None:
+        notes.append(f"{len(train.series):,} windows of the training part and {len(test.series):,} of the test part, together")
     rate, wanted = described.sample_rate_hz, metadata.sample_rate_hz
     if rate and wanted and abs(rate / wanted - 1) > KEPT_WITHIN:
         raise UsageError(f"{name}: {rate:g} samples a second, and the model takes {wanted:g}; resample the windows")

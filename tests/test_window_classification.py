@@ -87,6 +87,7 @@ def test_a_folder_of_archives_a_ts_file_and_a_table_give_the_same(model: Path, t
     assert (alone.decided, alone.scores) == (wanted.decided, wanted.scores)
     both = found(model, "steps", data_root=str(tmp_path))
     assert both.windows == 12
+    assert "6 windows of the training part and 6 of the test part, together" in both.notes
     assert both.decided == {label: 2 * count for label, count in wanted.decided.items()}
     # A table names its channels, which stand in another order.
     rows = [f"s{index},{LABELS[index % 2]},{sample[1]},{sample[0]}" for index, series in enumerate(x) for sample in series]
