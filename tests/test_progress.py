@@ -40,6 +40,9 @@ def test_lines_are_dated_and_come_with_a_stage_or_every_ten_seconds(
     for epoch in range(1, 101):
         clock[0] += 0.5
         lines.step("teacher", epoch, 100, "epochs", f"training loss {1 / epoch:.3f}")
+    clock[0] += 0.5
+    lines.step("picking")
+    clock[0] += 0.5
     lines.step("students", 1, 10, "epochs")
     lines.note("[b]x\x1b")
     lines.note("[b]x\x1b")

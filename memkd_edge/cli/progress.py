@@ -18,7 +18,7 @@ from memkd_edge.cli.tables import literal
 from memkd_edge.progress import Reporter
 
 LINE_EVERY_S = 10.0
-QUIET_S = 1.0  # at the start: what takes less has no line
+QUIET_S = 1.0  # at the start, and after a line: what takes less has none
 
 
 class Interrupts:
@@ -120,7 +120,7 @@ class _Lines(_Display):
     def shown(self, task: Task, *, began: bool) -> None:
         now = time.monotonic()
         ended = task.completed == task.total
-        if now - self.began >= QUIET_S and (began or ended or now - self.last >= LINE_EVERY_S):
+        if now - self.began >= QUIET_S and now - self.last >= (QUIET_S if began or ended else LINE_EVERY_S):
             self.last = now
             self.say(", ".join(filter(None, [task.description, task.fields["count"], task.fields["note"], _left(task)])))
 

@@ -147,13 +147,13 @@ def models_parts(models: Sequence[ReadyModel]) -> Iterator[Part]:
     rows = Grid(
         "Ready-made students",
         "model",
-        Column("data set", words=True, detail=3),
-        Column("channels x classes", detail=1),
-        Column("compression", detail=4),
+        Column("data set", words=True, detail=4),
+        Column("channels x classes", detail=2),
+        Column("compression", detail=5),
         Column("for", detail=1),
         "accuracy, int8",
-        Column("macro F1, int8", detail=2),
-        Column(".tflite", detail=2),
+        Column("macro F1, int8", detail=3),
+        Column(".tflite", detail=3),
         "C flash",
         "instructions",
     )

@@ -44,7 +44,7 @@ def command(monkeypatch, capsys):
 
 def test_the_command_of_the_readme_takes_the_newest_run(run, command):
     code, out, err = command("export", "--format", "tflite", "--quantize", "int8")
-    assert (code, err) == (0, "")
+    assert code == 0, err
     size = (run.path / "export" / "toy_set_1_int8.tflite").stat().st_size
     assert f"toy_set_1_int8.tflite: {size:,} bytes, int8" in out
     for text in ("numpy reference", "LiteRT (XNNPACK)", "1.0000", "kept", "Test AUC-PRC"):
