@@ -9,7 +9,7 @@ from memkd_edge.toolchain import naming_missing_packages
 
 
 def main() -> None:
-    """Run the command line; a package that it lacks ends it with one message and exit code 3."""
+    """Run the command line; a package that it lacks ends it with one message and exit code 3, Ctrl-C with 130."""
     try:
         with naming_missing_packages():
             from memkd_edge.cli.main import main as run
@@ -18,6 +18,9 @@ def main() -> None:
     except MissingToolError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except KeyboardInterrupt:  # before a command had begun, which says more itself
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
     finally:
         gc.freeze()  # the process ends: what torch leaves takes Python half a second or more to search for garbage
 

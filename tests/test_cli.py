@@ -12,6 +12,7 @@ import pytest
 
 import memkd_edge
 from memkd_edge import ready_models
+from memkd_edge.__main__ import main as entry
 from memkd_edge.cli import main as cli
 from memkd_edge.config import BenchConfig, CompareConfig, DistillConfig, ExportConfig
 from memkd_edge.options import settings
@@ -160,6 +161,16 @@ def test_what_does_not_fit_into_memory_ends_with_one_line(monkeypatch, capsys):
     monkeypatch.setattr(ready_models, "open_run", too_large)
     code, _, err = called(monkeypatch, capsys, "verify")
     assert (code, err) == (1, "error: not enough memory (Unable to allocate 200. TiB); give smaller sizes or less data\n")
+
+
+def test_ctrl_c_before_a_command_begins_is_one_word(monkeypatch, capsys):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "main", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        entry()
+    assert (ended.value.code, capsys.readouterr().err) == (130, "interrupted\n")
 
 
 @pytest.mark.parametrize("command", ["export", "bench", "verify"])

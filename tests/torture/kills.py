@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from memkd_edge.__main__ import main
 from tests.torture.commands import Command
 
 OLD_S = 3600.0  # as much older is what a kill left when the command is started again
@@ -100,8 +101,6 @@ def start(arguments: list[str], folder: Path) -> Child:
         sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)  # pytest's stand elsewhere
         os.environ["TMPDIR"] = tempfile.tempdir = str(scratch)
         os.chdir(folder)
-        from memkd_edge.cli.main import main
-
         sys.argv = ["memkd-edge", *arguments]
         main()
         status = 0
