@@ -108,8 +108,9 @@ class Grid:
         return table
 
 
-def _wrapped(name: str, width: int) -> list[str]:
-    return textwrap.wrap(literal(name), max(width, 1), break_long_words=False)
+def _wrapped(text: str, width: int) -> list[str]:
+    """Return the lines of `text`; what has no blank, as a path, stays whole."""
+    return textwrap.wrap(literal(text), max(width, 1), break_long_words=False, break_on_hyphens=False)
 
 
 Part = Grid | str  # of what a command prints: a table or a sentence
@@ -128,7 +129,8 @@ def show(parts: Iterable[Part], *, wide: bool = False) -> None:
     missing: dict[str, None] = {}
 
     def say(text: str, style: str = "") -> None:
-        console.print(Text(literal(text), style, overflow="ignore"), width=width)
+        for line in text.split("\n"):
+            console.print(Text("\n".join(_wrapped(line, width)), style))
 
     for part in parts:
         if isinstance(part, str):

@@ -118,7 +118,7 @@ def test_the_command_shows_the_terms(monkeypatch: pytest.MonkeyPatch, capsys: py
     code, out, err = called(monkeypatch, capsys, "data", "SPSW")
     assert (code, err) == (0, "")
     assert "terms of use: CC BY 4.0" in out
-    assert "Data in Brief 109809" in out
+    assert "Data in Brief 109809" in " ".join(out.split())
     code, out, _ = called(monkeypatch, capsys, "data", "SPSW", "--json")
     report = json.loads(out)
     assert (code, report["sample_rate_hz"], len(report["subjects"])) == (0, 104.0, 20)

@@ -240,7 +240,7 @@ def test_a_run_of_a_version_that_kept_a_validation_part_exports_as_one_without(r
 def test_a_fine_tuned_file_is_verified_against_its_own_float_weights(run, monkeypatch):
     torch.manual_seed(3)
     tuned = build(student().spec).eval()
-    monkeypatch.setattr(pipeline_module, "_finetuned", lambda run, arithmetic: tuned)
+    monkeypatch.setattr(pipeline_module, "_finetuned", lambda run, arithmetic, progress: tuned)
     report = export(run, ExportConfig(finetune=True, min_agreement=0.5))
     assert all(result.mismatches in (0, None) for result in report.verification.files[0].results)
     assert report.verification.files[0].results[0].accuracy < 1  # other weights, other decisions than the student's
@@ -252,7 +252,7 @@ def test_a_fine_tuned_file_is_verified_against_its_own_float_weights(run, monkey
 @pytest.mark.parametrize("epoch", [0, 2])
 def test_a_student_that_fine_tuning_does_not_improve_is_exported_as_it_came(run, monkeypatch, epoch):
     result = Finetuned(load_classifier(run.path / "student.safetensors"), before=0.9, after=0.9, epoch=epoch)
-    monkeypatch.setattr(finetune_module, "finetune", lambda run, interface: result)
+    monkeypatch.setattr(finetune_module, "finetune", lambda run, interface, progress: result)
     untouched = export(run, ExportConfig()).files[0].read_bytes()
     tuned = export(run, ExportConfig(finetune=True), force=True).files[0].read_bytes()
     assert (tuned == untouched) == (epoch == 0)  # of the other, the biases stay as they were trained
