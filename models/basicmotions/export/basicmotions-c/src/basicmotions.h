@@ -23,7 +23,7 @@
  *
  * What this model is for, which begin, push and gap see to:
  *   It was trained on series that an event starts: the program begins a series where one starts.
- *   It decides at every sample after the first 47 samples.
+ *   It decides at every sample after the first 43 samples.
  *   A gap of up to 2 samples is filled with the last one; after a longer one the stream begins anew.
  *
  * Resets, gaps, several instances, interrupts, lost and late samples, saved states:
@@ -40,8 +40,8 @@
  * Build basicmotions.c, basicmotions_stream.c, basicmotions_monitor.c, memkd_state.c and memkd_lstm.c with any C99 or C++ compiler. Nothing is allocated, there are
  * no variables but yours. Several models in one program share the memkd_ files.
  * int may have 16 bits. Floating point is used in the functions whose names end in _f32 only; -ffast-math and the x87 may
- * change their last bit, never the integer functions. -DMEMKD_SMALL for all these files
- * gives less flash, more instructions and the same results.
+ * change their last bit, never the integer functions; with -ffast-math NaN counts as any number. -DMEMKD_MEDIUM for
+ * all these files gives less flash, more instructions and the same results, -DMEMKD_SMALL still less flash.
  */
 #ifndef BASICMOTIONS_H
 #define BASICMOTIONS_H
@@ -64,8 +64,8 @@ extern "C" {
 
 /* The signal. */
 #define BASICMOTIONS_SAMPLE_RATE_HZ 10.0f /* of the raw signal */
-#define BASICMOTIONS_WARM_UP 47 /* samples after a reset until decisions are final; 0: not measured */
-#define BASICMOTIONS_NOT_YET 47 /* samples after the beginning that push answers with -1 */
+#define BASICMOTIONS_WARM_UP 43 /* samples after a reset until decisions are final; 0: not measured */
+#define BASICMOTIONS_NOT_YET 43 /* samples after the beginning that push answers with -1 */
 #define BASICMOTIONS_HOLD_SAMPLES 2 /* the longest gap that the last sample fills */
 #define BASICMOTIONS_CHANNEL_NAMES { "accelerometer x", "accelerometer y", "accelerometer z", "gyroscope x", "gyroscope y", "gyroscope z" }
 #define BASICMOTIONS_UNITS { "", "", "", "", "", "" } /* "": unknown */
@@ -75,11 +75,11 @@ extern "C" {
 
 /* Scales: real value = scale * integer, zero point 0 unless given. Inputs are normalised values. */
 #define BASICMOTIONS_INPUT_SCALE_I16 0.0009765625f
-#define BASICMOTIONS_INPUT_SCALE_I8 0.07324219f
-#define BASICMOTIONS_INPUT_ZERO_POINT_I8 (-31)
+#define BASICMOTIONS_INPUT_SCALE_I8 0.045898438f
+#define BASICMOTIONS_INPUT_ZERO_POINT_I8 (-1)
 #define BASICMOTIONS_LOGIT_SCALE_I16 0.00048828125f
-#define BASICMOTIONS_LOGIT_SCALE_I8 0.04820968f
-#define BASICMOTIONS_LOGIT_ZERO_POINT_I8 (-33)
+#define BASICMOTIONS_LOGIT_SCALE_I8 0.05059896f
+#define BASICMOTIONS_LOGIT_ZERO_POINT_I8 (-42)
 /* What another class's logit must be more than, above that of the class held. */
 #define BASICMOTIONS_MARGIN_I8 0
 #define BASICMOTIONS_MARGIN_I16 0
@@ -91,8 +91,8 @@ extern "C" {
 #define BASICMOTIONS_RUN "caeeb3718850"
 #define BASICMOTIONS_DATASET "BasicMotions"
 #define BASICMOTIONS_DATASET_SHA256 "c7ef42c3a5c02be8d254bc98b2900f7b287f8ef686a200d2232c85c9b22f1d99"
-#define BASICMOTIONS_MODEL_ID 0x21F893B4u /* a saved state is valid for this model only */
-#define BASICMOTIONS_STREAM_ID 0xA1495F38u /* a saved stream is valid for this model and its use only */
+#define BASICMOTIONS_MODEL_ID 0xD9CCCA5Fu /* a saved state is valid for this model only */
+#define BASICMOTIONS_STREAM_ID 0xE5A18BF6u /* a saved stream is valid for this model and its use only */
 #define BASICMOTIONS_LAYOUT_VERSION 1 /* of saved states and streams */
 
 /* Class names, in the order of the logits. */
@@ -145,7 +145,7 @@ int basicmotions_decide_i8(int held, const int8_t logits[BASICMOTIONS_CLASSES]);
 int basicmotions_decide_i16(int held, const int16_t logits[BASICMOTIONS_CLASSES]);
 int basicmotions_decide_f32(int held, const float logits[BASICMOTIONS_CLASSES]);
 
-/* Save a stream before a sleep that loses RAM, and load it; results as of basicmotions_state_load. */
+/* Save a stream before a sleep that loses RAM, and load it; results as of basicmotions_state_load. `saved` may stand at any address. */
 void basicmotions_stream_save(const basicmotions_stream_t *stream, uint8_t saved[BASICMOTIONS_STREAM_SAVE_BYTES]);
 int basicmotions_stream_load(basicmotions_stream_t *stream, const uint8_t saved[BASICMOTIONS_STREAM_SAVE_BYTES]);
 
@@ -229,10 +229,10 @@ enum {
     BASICMOTIONS_LOAD_OK = 0,
     BASICMOTIONS_LOAD_FORMAT = -1, /* no saved state, or of another format version */
     BASICMOTIONS_LOAD_MODEL = -2,  /* of another model */
-    BASICMOTIONS_LOAD_DAMAGED = -3 /* the checksum does not match, or places in it cannot be */
+    BASICMOTIONS_LOAD_DAMAGED = -3 /* the checksum does not match, or values in it cannot be */
 };
 
-/* Save a state before a sleep that loses RAM. */
+/* Save a state before a sleep that loses RAM; `saved` may stand at any address. */
 void basicmotions_state_save(const basicmotions_state_t *state, uint8_t saved[BASICMOTIONS_SAVE_BYTES]);
 
 /* Load it again. The state changes only if the result is BASICMOTIONS_LOAD_OK. */

@@ -23,12 +23,12 @@ static const grid_t grids_i16[BASICMOTIONS_CHANNELS] = {
     {1048576, -32768, 32767},
 };
 static const grid_t grids_i8[BASICMOTIONS_CHANNELS] = {
-    {78643200, -97, 158},
-    {78643200, -97, 158},
-    {78643200, -97, 158},
-    {78643200, -97, 158},
-    {78643200, -97, 158},
-    {78643200, -97, 158},
+    {49283072, -127, 128},
+    {49283072, -127, 128},
+    {49283072, -127, 128},
+    {49283072, -127, 128},
+    {49283072, -127, 128},
+    {49283072, -127, 128},
 };
 
 /* What is usual: lowest and highest mean and deviation of each channel. */

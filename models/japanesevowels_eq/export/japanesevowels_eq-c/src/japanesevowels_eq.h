@@ -40,8 +40,8 @@
  * Build japanesevowels_eq.c, japanesevowels_eq_stream.c, japanesevowels_eq_monitor.c, memkd_state.c and memkd_lstm.c with any C99 or C++ compiler. Nothing is allocated, there are
  * no variables but yours. Several models in one program share the memkd_ files.
  * int may have 16 bits. Floating point is used in the functions whose names end in _f32 only; -ffast-math and the x87 may
- * change their last bit, never the integer functions. -DMEMKD_SMALL for all these files
- * gives less flash, more instructions and the same results.
+ * change their last bit, never the integer functions; with -ffast-math NaN counts as any number. -DMEMKD_MEDIUM for
+ * all these files gives less flash, more instructions and the same results, -DMEMKD_SMALL still less flash.
  */
 #ifndef JAPANESEVOWELS_EQ_H
 #define JAPANESEVOWELS_EQ_H
@@ -145,7 +145,7 @@ int japanesevowels_eq_decide_i8(int held, const int8_t logits[JAPANESEVOWELS_EQ_
 int japanesevowels_eq_decide_i16(int held, const int16_t logits[JAPANESEVOWELS_EQ_CLASSES]);
 int japanesevowels_eq_decide_f32(int held, const float logits[JAPANESEVOWELS_EQ_CLASSES]);
 
-/* Save a stream before a sleep that loses RAM, and load it; results as of japanesevowels_eq_state_load. */
+/* Save a stream before a sleep that loses RAM, and load it; results as of japanesevowels_eq_state_load. `saved` may stand at any address. */
 void japanesevowels_eq_stream_save(const japanesevowels_eq_stream_t *stream, uint8_t saved[JAPANESEVOWELS_EQ_STREAM_SAVE_BYTES]);
 int japanesevowels_eq_stream_load(japanesevowels_eq_stream_t *stream, const uint8_t saved[JAPANESEVOWELS_EQ_STREAM_SAVE_BYTES]);
 
@@ -229,10 +229,10 @@ enum {
     JAPANESEVOWELS_EQ_LOAD_OK = 0,
     JAPANESEVOWELS_EQ_LOAD_FORMAT = -1, /* no saved state, or of another format version */
     JAPANESEVOWELS_EQ_LOAD_MODEL = -2,  /* of another model */
-    JAPANESEVOWELS_EQ_LOAD_DAMAGED = -3 /* the checksum does not match, or places in it cannot be */
+    JAPANESEVOWELS_EQ_LOAD_DAMAGED = -3 /* the checksum does not match, or values in it cannot be */
 };
 
-/* Save a state before a sleep that loses RAM. */
+/* Save a state before a sleep that loses RAM; `saved` may stand at any address. */
 void japanesevowels_eq_state_save(const japanesevowels_eq_state_t *state, uint8_t saved[JAPANESEVOWELS_EQ_SAVE_BYTES]);
 
 /* Load it again. The state changes only if the result is JAPANESEVOWELS_EQ_LOAD_OK. */
