@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What teachers of small sets cost beside an older checkout: `python -m experiments.teacher_cost --against CHECKOUT`.
+
+Both train by `memkd-edge distill` with the default teachers and one student for one epoch, one thread, one process at a time, so
+that nearly all of the CPU time is the teachers'. Each finished run is kept in --work; models/teacher_cost.md is written after
+each.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from memkd_edge.data.registry import load_dataset
+from memkd_edge.distillation.recipe import batch_size, epochs
+from memkd_edge.runs import write_atomic
+
+TABLE = Path("models/teacher_cost.md")
+CASES = (("BasicMotions", 0), ("ItalyPowerDemand", 0), ("ItalyPowerDemand", 1), ("GunPoint", 0))
+
+
+def measured(tree: Path, dataset: str, seed: int, work: Path) -> dict[str, Any]:
+    """Return CPU seconds, and the held-out and test figures of the teachers that `tree` trains."""
+    kept = work / f"{tree.name}-{dataset}-{seed}.json"
+    if not kept.is_file():
+        series = len(load_dataset(dataset).y_train)
+        most = epochs(0, series, batch_size(0, series))  # the default, which --epochs 1 would take away from the teacher
+        command = [sys.executable, "-m", "memkd_edge", "distill", "--dataset", dataset, "--seed", str(seed), "--threads", "1"]
+        command += [
+            "--method",
+            "base",
+            "--seeds",
+            "1",
+            "--weights",
+            "1",
+            "--epochs",
+            "1",
+            "--teacher-epochs",
+            str(most),
+            "--force",
+        ]
+        command += ["--run-root", str(work.absolute()), "--name", f"{tree.name}-{dataset}-{seed}"]
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        environment = os.environ | {"PYTHONPATH": str(tree.absolute()), "OMP_NUM_THREADS": "1"}
+        subprocess.run(command, cwd=tree, check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        teacher = json.loads((work / f"{tree.name}-{dataset}-{seed}" / "metrics.json").read_text())["teacher"]
+        seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        found = {"seconds": seconds, "validation": teacher["validation"], "test": teacher["test"]}
+        write_atomic(kept, json.dumps(found).encode())
+    result: dict[str, Any] = json.loads(kept.read_text())
+    return result
+
+
+def line(dataset: str, seed: int, before: dict[str, Any], now: dict[str, Any]) -> str:
+    """Return the table's line of one set and seed."""
+    cells = [
+        dataset,
+        str(seed),
+        f"{before['seconds']:.0f} s",
+        f"{now['seconds']:.0f} s",
+        f"{now['seconds'] / before['seconds']:.2f}",
+    ]
+    for part, score in (("validation", "auc_prc"), ("validation", "accuracy"), ("test", "accuracy")):
+        cells.append(f"{before[part][score]:.3f}, {now[part][score]:.3f}")
+    return f"| {' | '.join(cells)} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--against", type=Path, required=True, help="checkout of an older commit, as `git worktree add` makes it")
+    parser.add_argument("--work", type=Path, default=Path("runs/teacher_cost"))
+    arguments = parser.parse_args()
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=arguments.against, check=True, capture_output=True, text=True
+    )
+    lines = [
+        "# What teachers of small sets cost",
+        "",
+        f"Written by `python -m experiments.teacher_cost`: the teachers of a default `distill`, beside commit {commit}.",
+        f"CPU seconds of one thread with all that `distill` does besides, **measured**, {date.today():%B %Y}.",
+        "Held out: the folds' teachers on series that they have not seen; test: the teacher of all training series. Each cell:",
+        "before, now.",
+        "",
+        "| set | seed | before | now | ratio | held-out AUC-PRC | held-out accuracy | test accuracy |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for dataset, seed in CASES:
+        pair = [measured(tree, dataset, seed, arguments.work) for tree in (arguments.against, Path.cwd())]
+        lines.append(line(dataset, seed, *pair))
+        write_atomic(TABLE, "\n".join([*lines, ""]).encode())
+        print(lines[-1], flush=True)
+
+
+if __name__ == "__main__":
+    main()

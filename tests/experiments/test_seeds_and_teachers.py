@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lines of the tables of the demo's seeds and of the teachers' cost."""
+
+import json
+from pathlib import Path
+
+from experiments import demo_seeds, teacher_cost
+
+
+def test_a_seed_has_base_the_best_taught_and_what_was_kept_beside_its_teacher() -> None:
+    def method(name: str, held_out: float, **test: float) -> dict[str, object]:
+        return {"method": name, "validation_f1_macro_mean": held_out, **test}
+
+    metrics = {
+        "methods": [
+            method("base", 0.8, test_accuracy_mean=0.89),
+            method("memkd", 0.7, test_accuracy_mean=0.92),
+            method("memkd-belief", 0.82, test_accuracy_mean=0.9),
+            method("memkd-belief", 0.9),  # another weight
+        ],
+        "student": {"method": "memkd-belief", "stream": {"accuracy": 0.911}},
+        "teacher": {"stream": {"accuracy": 0.912}},
+    }
+    line = "| 3 | base 0.800 | memkd-belief 0.820 | base 0.890 | memkd-belief 0.900 | **memkd-belief** | 0.911 | 0.912 |"
+    assert demo_seeds.row(3, metrics) == line
+
+
+def test_teachers_stand_beside_each_other_and_what_was_measured_is_kept(tmp_path: Path) -> None:
+    def figures(seconds: float, score: float) -> dict[str, object]:
+        return {"seconds": seconds, "validation": {"auc_prc": score, "accuracy": score - 0.1}, "test": {"accuracy": score - 0.2}}
+
+    line = "| GunPoint | 1 | 100 s | 47 s | 0.47 | 0.950, 0.960 | 0.850, 0.860 | 0.750, 0.760 |"
+    assert teacher_cost.line("GunPoint", 1, figures(100, 0.95), figures(47, 0.96)) == line
+    (tmp_path / "old-GunPoint-1.json").write_text(json.dumps(figures(100, 0.95)))
+    assert teacher_cost.measured(Path("old"), "GunPoint", 1, tmp_path) == figures(100, 0.95)
