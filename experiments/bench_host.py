@@ -10,7 +10,6 @@ shared machine ratios hold where times do not.
 
 import argparse
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ import numpy as np
 import torch
 from ai_edge_litert.interpreter import Interpreter
 
+from experiments.checkouts import commit, cpu_seconds
 from experiments.reference_students import SPECS, reference_student
 from memkd_edge.metadata import Metadata
 from memkd_edge.nets.classifier import LstmClassifier
@@ -232,16 +232,6 @@ def said(tree: Path, program: str, *arguments: object) -> str:
     return subprocess.run(command, cwd=tree, env=environment, check=True, capture_output=True, text=True).stdout
 
 
-def cpu_seconds(tree: Path, words: tuple[str, ...], runs: Path) -> float:
-    """Return user and system time of a command of the checkout at `tree`, its children's with it."""
-    environment = {**os.environ, "PYTHONPATH": str(tree), "MEMKD_EDGE_RUN_ROOT": str(runs), "OMP_NUM_THREADS": "1"}
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [sys.executable, "-m", "memkd_edge", *words]
-    subprocess.run(command, cwd=tree, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-
 def commands(against: Path, folder: Path) -> list[str]:
     """Return the table's lines of `COMMANDS`; a first run of each checkout makes caches and does not count."""
     trees = {"here": ROOT, "there": against.resolve()}
@@ -253,13 +243,6 @@ def commands(against: Path, folder: Path) -> list[str]:
         what = f"`memkd-edge {' '.join(words)}` / the same at {commit(against)}, CPU time"
         lines.append(f"| gunpoint | {what} | {took['here'] / took['there']:.2f} | {took['here']:.1f} s |")
     return lines
-
-
-def commit(tree: Path) -> str:
-    """Return the short hash of a checkout."""
-    return subprocess.run(
-        ["git", "-C", tree, "rev-parse", "--short", "HEAD"], check=True, capture_output=True, text=True
-    ).stdout.strip()
 
 
 def report(lines: list[str]) -> str:

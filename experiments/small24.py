@@ -101,8 +101,7 @@ def _lines(kind: str, rows: Sequence[StudentResult]) -> list[str]:
             if run.classes <= FEW_CLASSES and (result := run.of(one.method))
         ]
         cells = [f"{len(found.complete)}, {kind}", one.method, "-" if one.rank is None else f"{one.rank:.2f}"]
-        gains = [one.gain.get(name) for name in ("base", "kd")]
-        cells += ["-" if gain is None else f"{gain.mean:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]" for gain in gains]
+        cells += [str(one.gain.get(name, "-")) for name in ("base", "kd")]
         chances = [p.get(frozenset((one.method, name))) for name in ("base", "kd")]
         cells += ["-" if chance is None else f"{chance:.3f}" for chance in chances]
         lines.append(f"| {' | '.join([*cells, f'{fmean(few):.3f}' if few else '-'])} |")

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from memkd_edge.comparison.statistics import mean_difference
 from memkd_edge.config import DataConfig, DistillConfig
 from memkd_edge.data.prepare_recordings import PreparedRecordings, prepare_recordings
 from memkd_edge.data.recording_loading import load_recordings
@@ -63,7 +64,6 @@ TEACHER_STEPS = 600
 NOISE = 0.1
 LOOPED_SAMPLES = 100_000
 FIGURES = ("accuracy", "f1_macro", "settled_accuracy", "delay_median_s", "false_switches_per_minute")
-STUDENT_T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365}  # two-sided, n - 1 degrees of freedom
 
 
 @dataclass(frozen=True)
@@ -167,9 +167,9 @@ def study(
 
 def interval(gains: Sequence[float]) -> tuple[float, float, float]:
     """Return mean, low and high end of the 95 % interval of paired gains (Student's t over seeds)."""
-    mean, count = float(np.mean(gains)), len(gains)
-    reach = STUDENT_T_95.get(count, math.nan) * float(np.std(gains, ddof=1)) / math.sqrt(count) if count > 1 else math.nan
-    return mean, mean - reach, mean + reach
+    if len(gains) < 2:
+        return float(np.mean(gains)), math.nan, math.nan
+    return mean_difference(gains, np.zeros(len(gains)))
 
 
 def gains(found: dict[str, Any], method: str) -> list[float]:

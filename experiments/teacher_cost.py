@@ -8,14 +8,11 @@ each.
 
 import argparse
 import json
-import os
-import resource
-import subprocess
-import sys
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+from experiments.checkouts import commit, cpu_seconds
 from memkd_edge.data.registry import load_dataset
 from memkd_edge.distillation.recipe import batch_size, epochs
 from memkd_edge.runs import write_atomic
@@ -30,27 +27,10 @@ def measured(tree: Path, dataset: str, seed: int, work: Path) -> dict[str, Any]:
     if not kept.is_file():
         series = len(load_dataset(dataset).y_train)
         most = epochs(0, series, batch_size(0, series))  # the default, which --epochs 1 would take away from the teacher
-        command = [sys.executable, "-m", "memkd_edge", "distill", "--dataset", dataset, "--seed", str(seed), "--threads", "1"]
-        command += [
-            "--method",
-            "base",
-            "--seeds",
-            "1",
-            "--weights",
-            "1",
-            "--epochs",
-            "1",
-            "--teacher-epochs",
-            str(most),
-            "--force",
-        ]
-        command += ["--run-root", str(work.absolute()), "--name", f"{tree.name}-{dataset}-{seed}"]
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        environment = os.environ | {"PYTHONPATH": str(tree.absolute()), "OMP_NUM_THREADS": "1"}
-        subprocess.run(command, cwd=tree, check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        teacher = json.loads((work / f"{tree.name}-{dataset}-{seed}" / "metrics.json").read_text())["teacher"]
-        seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        words = f"distill --dataset {dataset} --seed {seed} --threads 1 --method base --seeds 1 --weights 1 --epochs 1"
+        words += f" --teacher-epochs {most} --name {kept.stem} --force"
+        seconds = cpu_seconds(tree.absolute(), words.split(), work.absolute())
+        teacher = json.loads((work / kept.stem / "metrics.json").read_text())["teacher"]
         found = {"seconds": seconds, "validation": teacher["validation"], "test": teacher["test"]}
         write_atomic(kept, json.dumps(found).encode())
     result: dict[str, Any] = json.loads(kept.read_text())
@@ -77,13 +57,11 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/teacher_cost"))
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=arguments.against, check=True, capture_output=True, text=True
-    )
     lines = [
         "# What teachers of small sets cost",
         "",
-        f"Written by `python -m experiments.teacher_cost`: the teachers of a default `distill`, beside commit {commit}.",
+        "Written by `python -m experiments.teacher_cost`: the teachers of a default `distill`, beside commit "
+        f"{commit(arguments.against)}.",
         f"CPU seconds of one thread with all that `distill` does besides, **measured**, {date.today():%B %Y}.",
         "Held out: the folds' teachers on series that they have not seen; test: the teacher of all training series. Each cell:",
         "before, now.",

@@ -221,6 +221,12 @@ def test_the_stream_stands_before_the_windows_and_says_what_the_model_is_for(pri
     assert "stream" not in printed(80, lambda: distillation_parts(a_run(), example_metrics()))
 
 
+def test_a_path_is_not_broken_however_long_it_is(capsys):
+    path = "/tmp/" + "well-known-" * 12 + "run/report.html"
+    show([f"Page: {path}", f"Written into {path} at last"])
+    assert capsys.readouterr().out.splitlines() == ["Page:", path, "Written into", path, "at last"]
+
+
 def test_what_is_held_and_the_integers_stand_beside_them_in_80_columns(printed):
     metrics = recording_metrics()
     held = {"held": stream(0.8613), "decision_margin": 1.5, "integers": {"int8": stream(0.8525), "int16x8": stream(0.8575)}}

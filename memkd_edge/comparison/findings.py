@@ -89,6 +89,9 @@ class Gain:
     low: float
     high: float
 
+    def __str__(self) -> str:
+        return f"{self.mean:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
+
 
 @dataclass(frozen=True)
 class MethodRanking:

@@ -11,7 +11,6 @@ from memkd_edge.comparison.findings import (
     REFERENCES,
     RETAINED,
     Findings,
-    Gain,
     MethodRanking,
     Setting,
     Size,
@@ -156,7 +155,7 @@ def _methods(found: Findings) -> Section:
             if value is not None and getattr(one, name) == value:
                 cells[index] = Strong(cells[index])
         cells += [_outcomes(one.against.get(name)) for name in references]
-        rows.append((*cells, *(_gain(one.gain.get(name)) for name in references)))
+        rows.append((*cells, *(str(one.gain.get(name, NONE)) for name in references)))
     teachers = [result for result in found.sets if result.dataset in found.complete]
     if teachers:
         scores = (fmean(one.teacher_test_auc_prc for one in teachers), fmean(one.teacher_test_accuracy for one in teachers))
@@ -431,10 +430,6 @@ def _p(value: float, equals: str = "") -> str:
 
 def _outcomes(outcomes: tuple[int, int, int] | None) -> str:
     return NONE if outcomes is None else "/".join(map(str, outcomes))
-
-
-def _gain(gain: Gain | None) -> str:
-    return NONE if gain is None else f"{gain.mean:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
 
 
 def _list(names: Iterable[str], word: str = "and") -> str:

@@ -2,9 +2,11 @@
 """Lines of the tables of the demo's seeds and of the teachers' cost."""
 
 import json
+import subprocess
 from pathlib import Path
 
 from experiments import demo_seeds, teacher_cost
+from experiments.checkouts import commit
 
 
 def test_a_seed_has_base_the_best_taught_and_what_was_kept_beside_its_teacher() -> None:
@@ -33,3 +35,12 @@ def test_teachers_stand_beside_each_other_and_what_was_measured_is_kept(tmp_path
     assert teacher_cost.line("GunPoint", 1, figures(100, 0.95), figures(47, 0.96)) == line
     (tmp_path / "old-GunPoint-1.json").write_text(json.dumps(figures(100, 0.95)))
     assert teacher_cost.measured(Path("old"), "GunPoint", 1, tmp_path) == figures(100, 0.95)
+
+
+def test_a_checkout_is_called_by_its_short_hash(tmp_path: Path) -> None:
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.example"]
+    for words in (["init", "--quiet"], ["commit", "--quiet", "--allow-empty", "--message", "first"]):
+        subprocess.run([*git, *words], check=True)
+    whole = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    assert len(commit(tmp_path)) >= 4
+    assert whole.startswith(commit(tmp_path))

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Commands of this checkout and of others, and what they cost."""
+
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def cpu_seconds(tree: Path, words: Sequence[str], runs: Path) -> float:
+    """Return user and system time of a command of the checkout at `tree`, its children's with it."""
+    environment = {**os.environ, "PYTHONPATH": str(tree), "MEMKD_EDGE_RUN_ROOT": str(runs), "OMP_NUM_THREADS": "1"}
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-m", "memkd_edge", *words]
+    subprocess.run(command, cwd=tree, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def commit(tree: Path) -> str:
+    """Return the short hash of a checkout."""
+    return subprocess.run(
+        ["git", "-C", tree, "rev-parse", "--short", "HEAD"], check=True, capture_output=True, text=True
+    ).stdout.strip()
