@@ -36,8 +36,8 @@ test: setup tools test-tools lint ## Set up, then run all tests, a file on each 
 	pytest -q -n auto --dist loadfile
 
 # Tests of single modules: no emulator, no compiler for Arm, no training of whole runs; safe side by side.
-FAST_TESTS := tests/data tests/nets tests/formats $(wildcard tests/distillation/test_methods*.py) tests/distillation/test_discrepancy.py \
-	tests/distillation/test_selection.py tests/comparison/test_rows.py tests/comparison/test_report_statistics.py \
+FAST_TESTS := tests/data tests/nets tests/formats $(wildcard tests/distillation/test_methods*.py) \
+	$(addprefix tests/distillation/test_,discrepancy.py belief.py selection.py) tests/comparison/test_rows.py tests/comparison/test_report_statistics.py \
 	tests/benchmark/test_profiles.py tests/benchmark/test_protocol.py tests/benchmark/test_estimates.py tests/writers/test_tflite.py \
 	$(addprefix tests/test_,config.py house.py metadata.py runs.py scores.py seeds.py streaming.py)
 

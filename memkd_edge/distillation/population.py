@@ -113,10 +113,8 @@ class Shard:
         parts = [part.stop - part.start for part in self.slices]
         if lesson.kept is None:
             students, excess = forward(self.spec, weights, lesson.x, parts, lesson.ends)
-            readout = _readout
         else:
             students, excess = self._along(lesson, lesson.kept, weights, parts)
-            readout = _readout_along
         losses = [CELL_PENALTY * excess]
         for part, student in zip(self.slices, students, strict=True):
             own = slice(part.start, part.stop)
@@ -126,7 +124,8 @@ class Shard:
                 x=lesson.x,
                 student_logits=partial(_logits, self.spec, weights, own),
                 teacher_logits=self.teacher.logits,
-                student_readout=partial(readout, weights, own),
+                head_weight=weights["head.weight"][own],
+                head_bias=weights["head.bias"][own],
                 teacher_readout=self.teacher.readout,
                 share=lesson.share,
             )
@@ -293,17 +292,6 @@ def train_epoch(populations: Sequence[Population], epoch: int, threads: int) -> 
 def _logits(spec: ModelSpec, weights: Parameters, own: slice, x: Tensor) -> Tensor:
     (outputs,), _ = forward(spec, {name: tensor[own] for name, tensor in weights.items()}, x)
     return outputs.logits
-
-
-def _readout(weights: Parameters, own: slice, hidden: Tensor) -> Tensor:
-    head = weights["head.weight"][own], weights["head.bias"][own]
-    return torch.einsum("pbth,pkh->pbtk", hidden, head[0]) + head[1][:, None, None]
-
-
-def _readout_along(weights: Parameters, own: slice, hidden: Tensor) -> Tensor:
-    logits = readout_along({name: weights[name][own] for name in ("head.weight", "head.bias")}, hidden)
-    students, series, steps, _ = hidden.shape
-    return logits.transpose(1, 2).view(students, -1, steps, series).permute(0, 3, 2, 1)
 
 
 def _having(key: str, candidates: list[Candidate]) -> list[Candidate]:

@@ -76,10 +76,10 @@ class StreamTeacher:
             return self.model(x)[0]
 
     def readout(self, hidden: Tensor) -> Tensor:
-        """Return the logits [B, T, K] of hidden states [B, T, width]; in memory as those of students lie, [K, T, B]."""
+        """Return the logits [B, T, K] of hidden states [B, T, width]."""
         with torch.no_grad():
             logits: Tensor = self.head(hidden)
-        return logits.permute(2, 1, 0).contiguous().permute(2, 1, 0)
+        return logits
 
     def _answers(self, hidden: Tensor, at: Tensor | None) -> Tensor:
         """Return the logits [M, K] at the steps `at` of T * B, in memory as those of students lie, [K, M]."""

@@ -129,7 +129,8 @@ def finetune(
                 x=lesson.x,
                 student_logits=student_logits,
                 teacher_logits=teacher.logits,
-                student_readout=student.head,
+                head_weight=student.head.weight[None],
+                head_bias=student.head.bias[None],
                 teacher_readout=teacher.readout,
                 share=lesson.share,
             )

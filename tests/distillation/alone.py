@@ -59,7 +59,8 @@ class Alone:
                 x=x,
                 student_logits=lambda series, run=run: run(series)[0].unsqueeze(0),
                 teacher_logits=self.teacher.logits,
-                student_readout=partial(F.linear, weight=weights["head.weight"], bias=weights["head.bias"]),
+                head_weight=weights["head.weight"][None],
+                head_bias=weights["head.bias"][None],
                 teacher_readout=self.teacher.readout,
             )
             student = Outputs(logits.unsqueeze(0), hidden.unsqueeze(0))
@@ -146,7 +147,8 @@ class AloneAlong(Alone):
                 x=lesson.x,
                 student_logits=lambda series: series,
                 teacher_logits=self.teacher.logits,
-                student_readout=head,
+                head_weight=weights["head.weight"][None],
+                head_bias=weights["head.bias"][None],
                 teacher_readout=self.teacher.readout,
                 share=lesson.share,
             )

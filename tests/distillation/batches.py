@@ -52,14 +52,18 @@ class Batch:
             x=self.x,
             student_logits=lambda x: x.mean((1, 2))[None, :, None] * heads[:, None, :],
             teacher_logits=lambda x: x.mean((1, 2))[:, None] * self.heads[0] * 2,
-            student_readout=self.readout,
+            head_weight=self.head(self.width).expand(len(heads), -1, -1),
+            head_bias=heads.new_zeros(heads.shape),
             teacher_readout=self.readout,
         )
 
     def readout(self, hidden: Tensor) -> Tensor:
         """Return logits [..., K] of hidden states [..., H]: one fixed map for each width, student's or teacher's."""
-        angles = torch.arange(hidden.shape[-1])[:, None] * torch.arange(1, self.classes + 1)
-        return hidden @ angles.to(self.dtype).cos()
+        return hidden @ self.head(hidden.shape[-1]).T
+
+    def head(self, width: int) -> Tensor:
+        """Return the map [K, width] of `readout`."""
+        return (torch.arange(1, self.classes + 1)[:, None] * torch.arange(width)).to(self.dtype).cos()
 
     def extra(self, method: Method) -> dict[str, Tensor]:
         """Return the method's own trainables, in the batch's dtype."""

@@ -2,6 +2,7 @@
 """MemKD on beliefs: its value against a loop over all sub-sequences, and the head that reads them."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -40,13 +41,25 @@ def test_the_term_does_not_see_what_the_head_does_not_read() -> None:
 
 def blind(batch: Batch) -> Tensor:
     """Return a change of the hidden state that adds the same to all of its logits, which no softmax shows."""
-    weight = batch.readout(torch.eye(batch.width, dtype=batch.dtype))  # [H, K]
-    return torch.linalg.lstsq(weight.T, torch.ones(batch.classes, dtype=batch.dtype)).solution
+    return torch.linalg.lstsq(batch.head(batch.width), torch.ones(batch.classes, dtype=batch.dtype)).solution
 
 
 def test_a_single_step_is_refused() -> None:
     with pytest.raises(UsageError, match="2 steps"):
         Batch(length=1).term(method_named("memkd-belief"))
+
+
+def test_the_readout_of_students_is_each_ones_head_at_every_step() -> None:
+    spec, x = ModelSpec(2, 4, 3), torch.randn(6, 7, 2)
+    models = [build(spec) for _ in range(3)]
+    step = replace(
+        Batch(dtype=torch.float32).step(),
+        head_weight=torch.stack([model.head.weight for model in models]),
+        head_bias=torch.stack([model.head.bias for model in models]),
+    )
+    readout = step.student_readout(torch.stack([model(x)[1] for model in models]))
+    for model, logits in zip(models, readout, strict=True):
+        torch.testing.assert_close(logits, logits_over_time(model, x))
 
 
 class Pooled(nn.Module):

@@ -7,9 +7,10 @@ For the trainer:
     extra = method.parameters(P, student_hidden, teacher_hidden, generator)       # train these beside the students
     loss = method.loss(student, teacher, labels, weight, extra, step)             # [P]; backward on its sum
 
-`StepContext` carries callables beside the batch. `student_logits(x) -> [P, B', K]` and `teacher_logits(x) -> [B', K]` run the
+`StepContext` carries more than the batch. `student_logits(x) -> [P, B', K]` and `teacher_logits(x) -> [B', K]` run the
 models again on perturbed inputs, as temporal saliency distillation does; these are new each step, so no cache serves them.
-`student_readout(hidden)` and `teacher_readout(hidden)` are the classification heads, for every time step.
+`student_readout(hidden)` and `teacher_readout(hidden)` are the classification heads, for every time step; `head_weight` and
+`head_bias` are the students'.
 """
 
 from dataclasses import fields

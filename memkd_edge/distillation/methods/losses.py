@@ -32,26 +32,13 @@ def divergence(student_logits: Tensor, teacher_logits: Tensor, temperature: floa
     return (teacher_log.exp() * (teacher_log - student_log)).sum(-1)
 
 
-def softmax(logits: Tensor) -> Tensor:
-    """Return the class probabilities of `logits` [..., K], which may lie in memory in any order."""
-    inner, axis, back = _as_they_lie(logits)
-    return inner.softmax(axis).permute(back)
-
-
 def log_softmax(logits: Tensor) -> Tensor:
     """Return the logarithms of the class probabilities of `logits` [..., K], which may lie in memory in any order."""
-    inner, axis, back = _as_they_lie(logits)
-    return inner.log_softmax(axis).permute(back)
-
-
-def _as_they_lie(logits: Tensor) -> tuple[Tensor, int, list[int]]:
-    """Return `logits` with its axes in the order of memory, where the last axis went, and the order that takes it back.
-
-    Along streams the classes are not innermost. torch would copy such logits first, and it is several times slower over few
-    classes side by side than over many series of each.
-    """
+    # Along streams the classes are not innermost. torch would copy such logits first, and it is several times slower over few
+    # classes side by side than over many series of each.
     order = sorted(range(logits.dim()), key=logits.stride, reverse=True)
-    return logits.permute(order), order.index(logits.dim() - 1), [order.index(axis) for axis in range(logits.dim())]
+    probabilities = logits.permute(order).log_softmax(order.index(logits.dim() - 1))
+    return probabilities.permute([order.index(axis) for axis in range(logits.dim())])
 
 
 def smooth_l1(student: Tensor, teacher: Tensor) -> Tensor:

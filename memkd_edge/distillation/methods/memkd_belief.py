@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from memkd_edge.distillation.methods.losses import softmax
+from memkd_edge.distillation.belief import mismatch
 from memkd_edge.distillation.methods.method import Method, Outputs, StepContext, register, require_positive
 from memkd_edge.errors import UsageError
 
@@ -35,12 +35,7 @@ class BeliefMemKD(Method):
         require_positive(self, "temperature")
 
     def term(self, student: Outputs, teacher: Outputs, labels: Tensor, extra: dict[str, Tensor], step: StepContext) -> Tensor:
-        of_student = softmax(step.student_readout(student.hidden) / self.temperature)  # [P, B, T, K]
-        of_teacher = softmax(step.teacher_readout(teacher.hidden) / self.temperature)  # [B, T, K]
-        length = of_student.shape[2]
-        if length < 2:
+        if student.hidden.shape[2] < 2:
             raise UsageError(f"{self.name} needs series of 2 steps or more, these have 1; use another method")
-        # The difference of two movements is the movement of the difference, and the mean square distance of all pairs of its
-        # points is twice their variance.
-        variance = (of_student - of_teacher).var(2, correction=1)  # [P, B, K]
-        return 2 * variance.sum(-1).mean(1)
+        wanted = step.teacher_readout(teacher.hidden)  # [B, T, K]
+        return mismatch(student.hidden, step.head_weight, step.head_bias, wanted, self.temperature)

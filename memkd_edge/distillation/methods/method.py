@@ -40,7 +40,7 @@ class StepContext:
 
     `student_logits` and `teacher_logits` run the models on altered inputs (temporal saliency distillation needs it).
     The student's keeps gradients, the teacher's runs without. `student_readout` and `teacher_readout` read logits from hidden
-    states, as the classification head does from the last one. Most methods call none of the four.
+    states, as the classification head does from the last one. Most methods need none of these.
     """
 
     generator: torch.Generator  # on the CPU
@@ -48,9 +48,14 @@ class StepContext:
     x: Tensor  # [B, T, C], the batch
     student_logits: Callable[[Tensor], Tensor]  # [B', T, C] -> [P, B', K] of the P students of this slice; any B'
     teacher_logits: Callable[[Tensor], Tensor]  # [B', T, C] -> [B', K]
-    student_readout: Callable[[Tensor], Tensor]  # [P, B, T, H] -> [P, B, T, K]
+    head_weight: Tensor  # [P, K, H], of the students' classification heads
+    head_bias: Tensor  # [P, K]
     teacher_readout: Callable[[Tensor], Tensor]  # [B, T, Ht] -> [B, T, K]
     share: Tensor | None = None  # [B], of each answer in the cross-entropy, 0 where the label is -1; None: equal
+
+    def student_readout(self, hidden: Tensor) -> Tensor:
+        """Return the logits [P, B, T, K] that the students' heads read from hidden states [P, B, T, H]."""
+        return torch.einsum("pbth,pkh->pbtk", hidden, self.head_weight) + self.head_bias[:, None, None]
 
 
 class Method(ABC):
