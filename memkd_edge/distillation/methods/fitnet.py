@@ -2,9 +2,9 @@
 """FitNet: a trained regressor maps the student's hidden sequence onto the teacher's."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from memkd_edge.distillation.methods.method import Method, Outputs, StepContext, register
@@ -35,12 +35,43 @@ class FitNet(Method):
         return {"regressor": (2 * drawn - 1) * bound}
 
     def term(self, student: Outputs, teacher: Outputs, labels: Tensor, extra: dict[str, Tensor], step: StepContext) -> Tensor:
-        regressor = extra["regressor"]  # [P, H + 1, Ht]
+        value: Tensor = _Regression.apply(student.hidden, extra["regressor"], teacher.hidden)  # type: ignore[no-untyped-call]
+        return value
+
+
+class _Regression(torch.autograd.Function):
+    """Hidden states [P, B, T, H], maps [P, H + 1, Ht], the teacher's hidden states [B, T, Ht] -> mean squared error [P].
+
+    With S [H + 1, T * B] the states and a row of ones, R the map and Y [T * B, Ht] the teacher:
+
+        ||S'R - Y||^2 = <R, SS'R - 2 SY> + ||Y||^2          gradients: 2 (SS'R - SY), 2 R (S'R - Y)'
+
+    None of which forms the [P, T * B, Ht] prediction. The row of ones, and the bias it belongs to, are kept apart.
+    """
+
+    @staticmethod
+    def forward(context: Any, hidden: Tensor, regressor: Tensor, teacher: Tensor) -> Tensor:
+        students, _, _, units = hidden.shape
+        weight, bias = regressor[:, :-1], regressor[:, -1:]
         # Transposed, because hidden states of the compiled passes lie as [P, T, H, B].
-        source = F.pad(student.hidden.permute(0, 3, 2, 1).flatten(2), (0, 0, 0, 1), value=1.0)  # S' [P, H + 1, T * B]
-        target = teacher.hidden.transpose(0, 1).flatten(0, 1)  # Y [T * B, Ht]
-        # ||S R - Y||^2 = <S'S, R R'> - 2 <S'Y, R> + ||Y||^2, which never forms the [P, T * B, Ht] prediction.
-        moment = source @ source.mT  # [P, H + 1, H + 1]
-        cross = (source.flatten(0, 1) @ target).view(*source.shape[:2], -1)  # [P, H + 1, Ht], one product for all students
-        squared = (moment * (regressor @ regressor.mT)).sum((1, 2)) - 2 * (cross * regressor).sum((1, 2))
-        return (squared + target.square().sum()) / target.numel()
+        source = hidden.permute(0, 3, 2, 1).flatten(2)  # [P, H, T * B]
+        target = teacher.transpose(0, 1).flatten(0, 1)  # [T * B, Ht]
+        cross = (source.flatten(0, 1) @ target).view(students, units, -1)  # SY [P, H, Ht], one product for all students,
+        cross_ones = target.sum(0)  # and its row of ones [Ht]
+        ones = source.sum(2, keepdim=True)  # what SS' has for it, [P, H, 1]
+        by_weight = (source @ source.mT) @ weight + ones * bias - cross  # SS'R - SY
+        by_bias = (weight * ones).sum(1, keepdim=True) + len(target) * bias - cross_ones
+        squared = (weight * (by_weight - cross)).sum((1, 2)) + (bias * (by_bias - cross_ones)).sum((1, 2)) + target.square().sum()
+        context.save_for_backward(weight, bias, source, target, torch.cat([by_weight, by_bias], 1))
+        context.shape = hidden.shape
+        return squared / target.numel()
+
+    @staticmethod
+    def backward(context: Any, *outer: Tensor) -> tuple[Tensor, Tensor, None]:
+        weight, bias, source, target, by_regressor = context.saved_tensors
+        students, series, steps, units = context.shape
+        scale = (2 / target.numel() * outer[0]).view(-1, 1, 1)
+        scaled = scale * weight
+        by_source = (scaled.flatten(0, 1) @ target.T).view_as(source)  # RY', one product for all students
+        torch.baddbmm(by_source, scaled @ weight.mT, source, beta=-1, out=by_source).add_(scaled @ bias.mT)
+        return by_source.view(students, units, steps, series).permute(0, 3, 2, 1), scale * by_regressor, None
