@@ -20,7 +20,7 @@ from memkd_edge.nets.kernels import recurrent as kernels
 from memkd_edge.nets.kernels.lanes import fill_lanes
 
 CELL_LIMIT = 6.0  # the finest range of an exported int16 cell
-_GATES = [2, 0, 1, 3]  # torch stores i, f, g, o; here g, i, f, o: sigmoids side by side, and what the cell receives side by side
+_GATES = [2, 0, 1, 3]  # torch stores i, f, g, o; step by step g, i, f, o: sigmoids side by side, and what the cell receives
 
 
 def lstm(
@@ -78,8 +78,8 @@ def _lstm_compiled(
 ) -> tuple[Sequence[Tensor], Tensor, Tensor, Tensor]:
     students, rows, _ = weight_ih.shape
     units = rows // 4
-    weight = torch.cat([weight_hh, weight_ih], 2).view(students, 4, units, -1)[:, _GATES].permute(0, 2, 3, 1)
-    bias = (bias_ih + bias_hh).view(students, 4, units)[:, _GATES].transpose(1, 2)
+    weight = torch.cat([weight_hh, weight_ih], 2).view(students, 4, units, -1).permute(0, 2, 3, 1)
+    bias = (bias_ih + bias_hh).view(students, 4, units).transpose(1, 2)
     hidden, last, excess, cell = _compiled(_CompiledLstm, x, weight, bias, parts, start or (None, None))
     return hidden, torch.cat(last), torch.cat(excess) / (x.shape[0] * x.shape[1]), torch.cat(cell)
 

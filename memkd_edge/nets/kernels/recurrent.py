@@ -9,7 +9,7 @@ deterministic.
 Layouts (P students, T steps, C channels, H units, B series, a multiple of LANES; K = H + C):
 
     x              [T, C, B]
-    weight         [P, H, K, G]     K: hidden state first, then x; G gates: candidate, input, forget, output of an LSTM,
+    weight         [P, H, K, G]     K: hidden state first, then x; G gates: input, forget, candidate, output of an LSTM,
                                     reset, update, candidate of a GRU
     bias           [P, H, 4]        of the four gates; of a GRU: reset, update, candidate's input side, candidate's recurrent side
     hidden, cells  [P, T, H, B]
@@ -47,19 +47,19 @@ def _read(value: Floats, x: Floats, hidden: Floats, units: int, channels: int, s
 
 @njit(inline="always")
 def _lstm_gates(weight: Floats, bias: Floats, value: Floats, row: int, inputs: int) -> Any:
-    """Return candidate, input, forget and output gate of one unit."""
-    candidate = splat(bias[row * 4])
-    into = splat(bias[row * 4 + 1])
-    forget = splat(bias[row * 4 + 2])
+    """Return input gate, forget gate, candidate and output gate of one unit."""
+    into = splat(bias[row * 4])
+    forget = splat(bias[row * 4 + 1])
+    candidate = splat(bias[row * 4 + 2])
     out = splat(bias[row * 4 + 3])
     for source in range(inputs):
         at = (row * inputs + source) * 4
         number = load(value, source * LANES)
-        candidate = candidate + splat(weight[at]) * number
-        into = into + splat(weight[at + 1]) * number
-        forget = forget + splat(weight[at + 2]) * number
+        into = into + splat(weight[at]) * number
+        forget = forget + splat(weight[at + 1]) * number
+        candidate = candidate + splat(weight[at + 2]) * number
         out = out + splat(weight[at + 3]) * number
-    return tanh(candidate), sigmoid(into), sigmoid(forget), sigmoid(out)
+    return sigmoid(into), sigmoid(forget), tanh(candidate), sigmoid(out)
 
 
 @njit(inline="always")
@@ -116,7 +116,7 @@ def lstm_forward(
                     before = student * units * series + block
                     _read(value, flat_x, flat_hidden_before, units, channels, series, at_x, before)
                 for unit in range(units):
-                    candidate, into, forget, out = _lstm_gates(flat_weight, flat_bias, value, student * units + unit, inputs)
+                    into, forget, candidate, out = _lstm_gates(flat_weight, flat_bias, value, student * units + unit, inputs)
                     cell = into * candidate
                     if step > 0:
                         cell = cell + forget * load(flat_cells, before + unit * series)
@@ -188,7 +188,7 @@ def lstm_backward(
                     before = student * units * series + block
                     _read(value, flat_x, flat_hidden_before, units, channels, series, at_x, before)
                 for unit in range(units):
-                    candidate, into, forget, out = _lstm_gates(flat_weight, flat_bias, value, student * units + unit, inputs)
+                    into, forget, candidate, out = _lstm_gates(flat_weight, flat_bias, value, student * units + unit, inputs)
                     cell = load(flat_cells, here + unit * series)
                     squashed = tanh(cell)
                     from_state = load(grad_state, unit * LANES)
@@ -203,9 +203,9 @@ def lstm_backward(
                     else:
                         old_cell = zero
                     store(grad_cell, unit * LANES, from_cell * forget)
-                    store(delta, unit * 4 * LANES, from_cell * into * (one - candidate * candidate))
-                    store(delta, (unit * 4 + 1) * LANES, from_cell * candidate * into * (one - into))
-                    store(delta, (unit * 4 + 2) * LANES, from_cell * old_cell * forget * (one - forget))
+                    store(delta, unit * 4 * LANES, from_cell * candidate * into * (one - into))
+                    store(delta, (unit * 4 + 1) * LANES, from_cell * old_cell * forget * (one - forget))
+                    store(delta, (unit * 4 + 2) * LANES, from_cell * into * (one - candidate * candidate))
                     store(delta, (unit * 4 + 3) * LANES, from_state * squashed * out * (one - out))
                 for unit in range(units):
                     store(grad_state, unit * LANES, zero)
