@@ -101,48 +101,58 @@ def _jacobian(
     at: NDArray[np.int64],
     biases_only: bool,
 ) -> Floats:
-    """Return [N, R, P], R = samples x directions: gradients by all steps' pre-activations, times what these were made of."""
-    *layers, (head_weight, head_bias) = [(torch.from_numpy(one.weight), torch.from_numpy(one.bias)) for one in dense]
-    series, samples, per_sample, classes = directions.shape
-    step = _gru_step if kind == Cell.GRU else _lstm_step
-    zeros = torch.zeros(series, head_weight.shape[1], dtype=torch.float64)
+    """Return [N, R, P], R = samples x directions: gradients by all steps' pre-activations, times what these were made of.
+
+    Back through time by hand: of a model this small, autograd takes longer to load and to keep its books than the sums take.
+    """
+    layers = [(torch.from_numpy(one.weight), torch.from_numpy(one.bias)) for one in dense[:-1]]
+    head_weight = torch.from_numpy(dense[-1].weight)
+    series, samples, per_sample, _ = directions.shape
+    units = head_weight.shape[1]
+    step, back = (_gru_step, _gru_back) if kind == Cell.GRU else (_lstm_step, _lstm_back)
+    zeros = torch.zeros(series, units, dtype=torch.float64)
     states = [(zeros, zeros) for _ in layers]
     sources: list[list[Tensor]] = [[] for _ in layers]
-    gates: list[list[Tensor]] = [[] for _ in layers]
+    passed: list[list[tuple[Tensor, Tensor, Tensor]]] = [[] for _ in layers]  # by step: gates, and the states before
     tops = []
-    wanted = set(at.tolist())
+    number = {t: row for row, t in enumerate(at.tolist())}  # of each sample at which the logits count
     for t, sample in enumerate(torch.from_numpy(np.ascontiguousarray(np.moveaxis(x, 1, 0))).double()):
         below = sample
         for index, (weight, bias) in enumerate(layers):
             source = torch.cat([below, states[index][0]], 1)
-            before = source @ weight.T + bias
-            if not before.requires_grad:
-                before.requires_grad_()
-            sources[index].append(source.detach())
-            gates[index].append(before)
-            states[index] = step(before, *states[index])
+            gates = source @ weight.T + bias
+            sources[index].append(source)
+            passed[index].append((gates, *states[index]))
+            states[index] = step(gates, *states[index])
             below = states[index][0]
-        if t in wanted:
+        if t in number:
             tops.append(below)
-    top = torch.stack(tops, 1)  # [N, samples, H]
     # One gradient for each answer: row (sample, direction) looks at that sample alone.
-    looks = torch.zeros(samples, per_sample, series, samples, classes, dtype=torch.float64)
-    for number in range(samples):
-        looks[number, :, :, number] = torch.from_numpy(directions[:, number]).transpose(0, 1)
-    looks = looks.flatten(0, 1)
-    flat = [before for layer in gates for before in layer]
-    grads = torch.autograd.grad(top @ head_weight.T + head_bias, flat, looks, is_grads_batched=True, allow_unused=True)
+    looks = torch.zeros(series, samples, per_sample, samples, len(head_weight), dtype=torch.float64)
+    for row in range(samples):
+        looks[:, row, :, row] = torch.from_numpy(directions[:, row])
+    looks = looks.flatten(1, 2)  # [N, R, samples, K]
+    nothing = torch.zeros(series, looks.shape[1], units, dtype=torch.float64)
+    by_states = [(nothing, nothing) for _ in layers]
+    deltas = [torch.empty(series, x.shape[1], looks.shape[1], len(weight), dtype=torch.float64) for weight, _ in layers]
+    for t in reversed(range(x.shape[1])):
+        above = looks[:, :, number[t]] @ head_weight if t in number else nothing
+        for index in reversed(range(len(layers))):
+            by_h, by_c = by_states[index]
+            gates, h, c = (one[:, None] for one in passed[index][t])
+            delta, by_h, by_c = back(gates, h, c, above + by_h, by_c)
+            by_source = delta @ layers[index][0]
+            above, by_states[index] = by_source[..., :-units], (by_h + by_source[..., -units:], by_c)
+            deltas[index][:, t] = delta
     parts = []
-    for index, layer in enumerate(gates):
-        own = grads[index * len(layer) : (index + 1) * len(layer)]
-        delta = torch.stack([looks.new_zeros(len(looks), *layer[0].shape) if grad is None else grad for grad in own], 3)
-        delta = delta.transpose(0, 1).detach()  # [N, R, gates, T]
+    for by_gates, taken in zip(deltas, sources, strict=True):
         if not biases_only:
-            parts.append(torch.einsum("nrgt,tnc->nrgc", delta, torch.stack(sources[index])).flatten(2))
-        parts.append(delta.sum(3))
+            by_weight = by_gates.flatten(2).transpose(1, 2) @ torch.stack(taken, 1)  # [N, R gates, columns]
+            parts.append(by_weight.reshape(series, looks.shape[1], -1))
+        parts.append(by_gates.sum(1))
     if not biases_only:
-        parts.append(torch.einsum("rnsk,nsh->nrkh", looks, top.detach()).flatten(2))
-    parts.append(looks.sum(2).transpose(0, 1))
+        parts.append(torch.einsum("nrsk,nsh->nrkh", looks, torch.stack(tops, 1)).flatten(2))
+    parts.append(looks.sum(2))
     return torch.cat(parts, 2).numpy()
 
 
@@ -152,10 +162,29 @@ def _lstm_step(gates: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     return o.sigmoid() * c.tanh(), c
 
 
+def _lstm_back(gates: Tensor, h: Tensor, c: Tensor, by_h: Tensor, by_c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradient by the gates, and what goes past them to h and c before, from those by h and c after the step."""
+    logits = gates.chunk(4, -1)
+    i, f, o, g = (*(one.sigmoid() for one in logits[:3]), logits[3].tanh())
+    squashed = (f * c + i * g).tanh()
+    by_c = by_c + by_h * (o * (1 - squashed**2))
+    by_gates = [by_c * (g * i * (1 - i)), by_c * (c * f * (1 - f)), by_h * (squashed * o * (1 - o)), by_c * (i * (1 - g**2))]
+    return torch.cat(by_gates, -1), torch.zeros_like(by_h), by_c * f
+
+
 def _gru_step(gates: Tensor, h: Tensor, unused: Tensor) -> tuple[Tensor, Tensor]:
     reset, update, from_x, from_h = gates.chunk(4, 1)
     keep = update.sigmoid()
     return keep * h + (1 - keep) * (from_x + reset.sigmoid() * from_h).tanh(), unused
+
+
+def _gru_back(gates: Tensor, h: Tensor, unused: Tensor, by_h: Tensor, by_unused: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    reset, update, from_x, from_h = gates.chunk(4, -1)
+    r, keep = reset.sigmoid(), update.sigmoid()
+    fresh = (from_x + r * from_h).tanh()
+    by_fresh = by_h * ((1 - keep) * (1 - fresh**2))
+    by_gates = [by_fresh * (from_h * r * (1 - r)), by_h * ((h - fresh) * keep * (1 - keep)), by_fresh, by_fresh * r]
+    return torch.cat(by_gates, -1), by_h * keep, by_unused
 
 
 def flatten(dense: Sequence[DenseWeights]) -> Floats:

@@ -10,12 +10,14 @@ import torch
 
 from memkd_edge.nets.classifier import ModelSpec
 from memkd_edge.quantization.bias_correction import correct_biases
-from memkd_edge.quantization.calibration import DenseWeights, FloatModel
+from memkd_edge.quantization.calibration import DenseWeights, FloatModel, LayerWeights
 from memkd_edge.quantization.post_training import MAX_PARAMETERS, quantize, quantize_nearest, settings_of
 from memkd_edge.quantization.reference import integer_classifier
 from memkd_edge.quantization.rounding import round_weights
-from memkd_edge.quantization.sensitivity import sensitivity
+from memkd_edge.quantization.sensitivity import flatten, sensitivity
 from tests.quantization.helpers import random_model, random_series
+
+PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 def logit_error(model, q, x) -> float:
@@ -61,6 +63,36 @@ def test_the_sensitivity_of_the_logits_is_the_derivative_that_finite_differences
     biases = found.of_biases(weights.dense())
     alone = sensitivity(kind, weights.dense(), x, biases_only=True)
     np.testing.assert_array_equal(biases.jacobian, alone.jacobian)
+
+
+@pytest.mark.parametrize(("kind", "layers"), [("lstm", 1), ("lstm", 3), ("gru", 2)])
+def test_the_sensitivity_to_every_parameter_is_autograds(kind, layers):
+    model = random_model(ModelSpec(2, 3, 2, layers, kind), 4).double()
+    weights = FloatModel.from_model(model)
+    x = random_series(4, 2, 12, 2)
+    found = sensitivity(kind, weights.dense(), x)
+    logits = model.head(model(torch.from_numpy(x).double())[1])
+    looks = torch.from_numpy(found.directions)
+    rows = []
+    for n, series in enumerate(found.series):
+        for m, sample in enumerate(found.samples):
+            model.zero_grad()
+            (logits[series, sample] @ looks[n, m]).backward(retain_graph=True)
+            gradient = {name: parameter.grad.numpy() for name, parameter in model.named_parameters()}
+            # As dense layers are made of weights, their gradients are of the weights'; a summed bias has one of the two.
+            one_bias = slice(None) if kind == "lstm" else slice(0, 6)
+            for index in range(layers):
+                gradient[f"rnn.bias_hh_l{index}"][one_bias] = 0
+            parts = [[gradient[f"rnn.{part}_l{index}"] for part in PARTS] for index in range(layers)]
+            own = replace(
+                weights,
+                layers=tuple(LayerWeights(*part) for part in parts),
+                head_weight=gradient["head.weight"],
+                head_bias=gradient["head.bias"],
+            )
+            rows.append(flatten(own.dense()))
+    is_parameter = flatten(weights.dense()) != 0  # a GRU's candidate has weights that stay 0
+    np.testing.assert_allclose(found.jacobian[:, is_parameter], np.stack(rows)[:, is_parameter], atol=1e-12)
 
 
 def test_answers_weigh_all_differences_of_logits_alike_and_what_classes_share_little():
