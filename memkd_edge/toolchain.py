@@ -4,10 +4,12 @@
 import functools
 import os
 import re
+import select
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -210,6 +212,53 @@ def run(
         message = done.errors.strip() or output.strip()
         raise ToolFailedError(f"{os.path.basename(command[0])} failed (exit {done.exit_code}): {message[-2000:]}", message)
     return output
+
+
+class Companion:
+    """A program that goes on running and answers each line that it is given with a line, until it is stopped or ends by itself.
+
+    Raises:
+        MissingToolError: there is no such program, or it is none.
+    """
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._name = os.path.basename(command[0])
+        environment = {**os.environ, "LC_ALL": "C"}
+        pipe = subprocess.PIPE
+        with ExitStack() as opened:
+            self._errors = opened.enter_context(tempfile.TemporaryFile("a+b"))  # a pipe that nobody reads would make it wait
+            try:
+                process = subprocess.Popen(command, bufsize=0, stdin=pipe, stdout=pipe, stderr=self._errors, env=environment)
+            except OSError as error:
+                raise MissingToolError(f"{command[0]} cannot be run: {error.strerror}") from error
+            self._process = opened.enter_context(process)
+            self._opened = opened.pop_all()
+
+    def ask(self, line: str, *, timeout_s: float) -> Finished | None:
+        """Give it a line and wait for its answer; return None then, but how it ended, and what it said meanwhile, if it did.
+
+        Raises:
+            TimeLimitError: it has not answered within `timeout_s` seconds; it was stopped.
+        """
+        questions, answers = self._process.stdin, self._process.stdout
+        assert questions is not None
+        assert answers is not None
+        said = self._errors.seek(0, os.SEEK_END)
+        with suppress(BrokenPipeError):  # it has ended, as reading tells
+            questions.write(f"{line}\n".encode())
+        if not select.select([answers], [], [], timeout_s)[0]:
+            self.stop()
+            raise TimeLimitError(f"{self._name} did not answer within {timeout_s:g} s and was stopped")
+        if answers.readline():
+            return None
+        exit_code = self._process.wait()
+        self._errors.seek(said)
+        return Finished(exit_code, b"", self._errors.read().decode(errors="replace"))
+
+    def stop(self) -> None:
+        """End it, whatever it does."""
+        self._process.kill()
+        self._opened.close()
 
 
 class TimeLimitError(MemkdEdgeError):

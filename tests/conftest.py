@@ -37,6 +37,15 @@ def require_tool():
     return require
 
 
+@pytest.fixture(scope="module")
+def children():
+    """The child processes that native runtimes run in."""
+    from memkd_edge.verification.runtimes import Children
+
+    with Children() as running:
+        yield running
+
+
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel of this checkout."""

@@ -188,11 +188,11 @@ def test_the_ladder_holds_and_int8_scores_what_is_pinned(name, opened, monkeypat
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("arithmetic", ["int8", "int16x8"])
-def test_tensorflow_lite_micro_answers_the_golden_vectors_bit_for_bit(name, arithmetic):
+def test_tensorflow_lite_micro_answers_the_golden_vectors_bit_for_bit(name, arithmetic, children):
     golden = json.loads((MODELS / name / "golden.json").read_text())
     kind = {"int8": "int8", "int16x8": "int16"}[arithmetic]
     path = MODELS / name / "export" / f"{name}_{arithmetic}.tflite"
-    runner = next(one for one in runners(path, tflite_step(read_tflite(path))) if one.title == "TFLite Micro")
+    runner = next(one for one in runners(path, tflite_step(read_tflite(path)), children) if one.title == "TFLite Micro")
     try:
         (answer,) = runner.stream([Job(np.array(golden[f"x_{kind}"], kind)[None], every=True)])
     except MissingToolError as error:

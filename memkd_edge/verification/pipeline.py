@@ -47,7 +47,7 @@ from memkd_edge.verification.runtime_check import (
     one_stream,
     same,
 )
-from memkd_edge.verification.runtimes import Runner, runners
+from memkd_edge.verification.runtimes import Children, Runner, runners
 from memkd_edge.vocabulary import Arithmetic, FigureKind, InputKind, Reset
 
 REPORT = "export/verify.json"
@@ -177,30 +177,31 @@ def verify_run(
     folder, files, known = run.path / "export", [], _recorded(run)
     along: dict[str, dict[str, Any]] = {}
     students: dict[Path, _Student] = {}
-    for path in progress.each("verify", paths, "files", lambda path: path.name):
-        name = path.relative_to(folder).as_posix()
-        tuned = path.with_suffix(".safetensors")  # stands beside a file that was fine-tuned
-        weights = tuned if tuned.is_file() else run.check_weights(STUDENT)
-        if weights not in students:
-            students[weights] = _Student(weights, kept, tuned.is_file(), integers, endless)
-        student = students[weights]
-        metadata = described or _as_recorded(run.metadata, known.get(name))
-        if path.suffix == ".c":
-            ways = _open_c(path, student, metadata)
-        else:
-            opened = _open(path, metadata)
-            if opened.metadata is not None and opened.interface.logits.dtype != "float32":
-                opened = replace(opened, model=student.integers(opened.metadata))
-            ways = [opened]
-        measured = _measured(path, name, ways, student.reference, min_agreement, progress)
-        progress.step("never reset", note="integers against the float student")
-        files.append(student.with_gate(measured, ways, min_agreement))
-        progress.step("test streams")
-        if streams and "float" not in along:
-            along["float"] = float_scores(student.model, streams, run.metadata)
-        for way in ways:
-            if streams and way.model is not None and way.arithmetic not in along:
-                along[way.arithmetic] = integer_scores(way.model, Arithmetic(way.arithmetic), way.feed, streams, run.metadata)
+    with Children() as children:
+        for path in progress.each("verify", paths, "files", lambda path: path.name):
+            name = path.relative_to(folder).as_posix()
+            tuned = path.with_suffix(".safetensors")  # stands beside a file that was fine-tuned
+            weights = tuned if tuned.is_file() else run.check_weights(STUDENT)
+            if weights not in students:
+                students[weights] = _Student(weights, kept, tuned.is_file(), integers, endless)
+            student = students[weights]
+            metadata = described or _as_recorded(run.metadata, known.get(name))
+            if path.suffix == ".c":
+                ways = _open_c(path, student, metadata)
+            else:
+                opened = _open(path, children, metadata)
+                if opened.metadata is not None and opened.interface.logits.dtype != "float32":
+                    opened = replace(opened, model=student.integers(opened.metadata))
+                ways = [opened]
+            measured = _measured(path, name, ways, student.reference, min_agreement, progress)
+            progress.step("never reset", note="integers against the float student")
+            files.append(student.with_gate(measured, ways, min_agreement))
+            progress.step("test streams")
+            if streams and "float" not in along:
+                along["float"] = float_scores(student.model, streams, run.metadata)
+            for way in ways:
+                if streams and way.model is not None and way.arithmetic not in along:
+                    along[way.arithmetic] = integer_scores(way.model, Arithmetic(way.arithmetic), way.feed, streams, run.metadata)
     series, steps, _ = kept.x_test.shape
     report = VerifyReport(
         str(run.path), "float student in torch", min_agreement, series, steps, STREAM_STEPS, tuple(files), along
@@ -216,12 +217,14 @@ def verify_file(path: Path, min_agreement: float, progress: Reporter) -> VerifyR
 
     Raises as `verify` does, but for the gates: the caller finds those in the report.
     """
-    opened = replace(_open(path), feed=same)
-    spread = opened.interface.x.scale * 2000 if opened.interface.x.dtype == "int16" else 1.0
-    x = (spread * np.random.default_rng(0).standard_normal((8, 100, opened.interface.x.width))).astype(np.float32)
-    long = one_stream(x)
-    baseline, after_series, along_stream = first_answer(opened.runners, opened.interface, x, long)
-    file = _measured(path, path.name, [opened], ReferenceData(x, None, long, after_series, along_stream), min_agreement, progress)
+    with Children() as children:
+        opened = replace(_open(path, children), feed=same)
+        spread = opened.interface.x.scale * 2000 if opened.interface.x.dtype == "int16" else 1.0
+        x = (spread * np.random.default_rng(0).standard_normal((8, 100, opened.interface.x.width))).astype(np.float32)
+        long = one_stream(x)
+        baseline, after_series, along_stream = first_answer(opened.runners, opened.interface, x, long)
+        data = ReferenceData(x, None, long, after_series, along_stream)
+        file = _measured(path, path.name, [opened], data, min_agreement, progress)
     series, steps, _ = x.shape
     return VerifyReport(str(path), baseline, min_agreement, series, steps, STREAM_STEPS, (file,))
 
@@ -299,8 +302,8 @@ class _Opened:
     notes: tuple[str, ...] = ()
 
 
-def _open(path: Path, described: Metadata | None = None) -> _Opened:
-    """Read and validate a .tflite or .onnx file; `described` stands in for metadata it does not carry."""
+def _open(path: Path, children: Children, described: Metadata | None = None) -> _Opened:
+    """Read and validate a .tflite or .onnx file, run in `children`; `described` stands in for metadata it does not carry."""
     notes, dynamic = [], False
     if path.suffix == ".tflite":
         file = read_tflite(path)
@@ -329,7 +332,8 @@ def _open(path: Path, described: Metadata | None = None) -> _Opened:
         golden = read_golden(metadata, str(path))
     known = metadata or described
     # As it is used: onnxruntime would share the activations' scales over all series of a call.
-    return _Opened(interface, arithmetic, runners(path, interface, alone=dynamic), known, feed(known), golden, notes=tuple(notes))
+    ways = runners(path, interface, children, alone=dynamic)
+    return _Opened(interface, arithmetic, ways, known, feed(known), golden, notes=tuple(notes))
 
 
 def _open_c(path: Path, student: _Student, metadata: Metadata) -> list[_Opened]:

@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs one model file in one native runtime, in a process of its own. A script, started by path: it must import nothing of ours.
+"""Runs model files in a native runtime, in a process of its own. A script, started by path: it must import nothing of ours.
 
-A runtime may abort on a damaged file, and some need an interpreter with other packages; so each gets its own process, under any
-Python that has numpy and the runtime.
+A runtime may abort on a damaged file, and some need an interpreter with other packages; so they get processes of their own, under
+any Python that has numpy and the runtime.
 
-    python runtime_child.py RUNTIME MODEL REQUEST.npz RESPONSE.npz
+Each line of standard input is a JSON list of RUNTIME, MODEL, REQUEST.npz and RESPONSE.npz; once RESPONSE is written, a line is
+printed. An error ends the process.
 
 REQUEST holds `plan` (JSON as bytes: graph positions and names of x, logits and states; the jobs) and for each job j: x<j>
 [N, T, C] in the graph's dtype and the initial states s<j>_<k> [N, width]. RESPONSE holds for each job: logits<j> ([N, T, K] if
 the job wants every step, else [N, 1, K] after the last) and the final states s<j>_<k>. Exit code 3: the runtime is not installed.
 """
 
+import gc
 import json
+import os
 import sys
 from typing import Any
 
@@ -123,24 +126,33 @@ class _Onnx:
         return np.stack(logits, axis=1), states
 
 
-def main(runtime: str, model: str, request: str, response: str) -> int:
+def run(runtime: str, model: str, request: str, response: str) -> None:
     with np.load(request, allow_pickle=False) as archive:
         arrays = {key: archive[key] for key in archive.files}
     plan = json.loads(arrays["plan"].tobytes())
     kind: Any = {"onnxruntime": _Onnx, "tflite-micro": _Micro}.get(runtime, _Lite)
-    try:
-        runner = kind(runtime, model, plan)
-    except ImportError as error:
-        print(error, file=sys.stderr)
-        return NOT_INSTALLED
+    runner = kind(runtime, model, plan)
     results = {}
     for j, job in enumerate(plan["jobs"]):
         states = [arrays[f"s{j}_{k}"] for k in range(job["states"])]
         results[f"logits{j}"], finals = runner.run(arrays[f"x{j}"], states, job["every"])
         results.update({f"s{j}_{k}": value for k, value in enumerate(finals)})
     np.savez(response, **results)
+
+
+def main() -> int:
+    gc.disable()  # what a runtime loads stays: TensorFlow's takes a second to search for garbage
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a runtime prints is no answer
+    for line in sys.stdin:
+        try:
+            run(*json.loads(line))
+        except ImportError as error:
+            print(error, file=sys.stderr)
+            return NOT_INSTALLED
+        print("done", file=answers, flush=True)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main())

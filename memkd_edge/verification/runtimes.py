@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The native runtimes an exported file is checked in, each in a child process.
+"""The native runtimes an exported file is checked in, in child processes.
 
 A runtime that is not installed, or that dies on a file, is an outcome to report and never takes this process down.
 """
@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,17 +101,72 @@ class Runner:
     stream: Callable[[Sequence[Job]], list[Streamed]]
 
 
-def runners(path: Path, interface: StepInterface, *, alone: bool = False) -> list[Runner]:
-    """Return a runner for each runtime that takes the format of the file at `path`, installed or not; `alone` as in `stream`."""
-    matching = [runtime for runtime in RUNTIMES if runtime.format == path.suffix]
-    return [Runner(runtime.title, runtime.exact, partial(stream, runtime, path, interface, alone=alone)) for runtime in matching]
+class Children:
+    """The child processes, one for each Python and package, each for one file after another: TensorFlow takes seconds to load.
+
+    A context, at whose end they end.
+    """
+
+    def __init__(self) -> None:
+        self._running: dict[tuple[str, str], toolchain.Companion] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._running:
+            self._running.popitem()[1].stop()
+
+    def run(self, runtime: Runtime, python: str, path: Path, question: Path, answer: Path) -> None:
+        """Have `runtime_child` run the file at `path` under `python`; raises as `stream`.
+
+        A child that dies on a file may have been hurt by one before it: what counts is how a new child takes the file.
+        """
+        key = (python, runtime.module)
+        fresh = key not in self._running
+        if fresh:
+            try:
+                # Isolated (-I): neither the caller's folder nor its PYTHON* variables reach the child.
+                self._running[key] = toolchain.Companion([python, "-I", runtime_child.__file__])
+            except MissingToolError as error:
+                raise MissingToolError(f"{runtime.python_variable}={error}") from error
+        line = json.dumps([runtime.name, str(path.resolve()), str(question), str(answer)])
+        try:
+            ended = self._running[key].ask(line, timeout_s=TIMEOUT_S)
+        except toolchain.TimeLimitError as error:
+            del self._running[key]
+            raise MemkdEdgeError(f"{runtime.title} did not finish {path} in {TIMEOUT_S:.0f} s") from error
+        if ended is None:
+            return
+        self._running.pop(key).stop()
+        if not fresh:
+            self.run(runtime, python, path, question, answer)
+        elif ended.exit_code == runtime_child.NOT_INSTALLED:
+            raise MissingToolError(f"{runtime.title}: {_reason(ended.errors)}; {runtime.install}")
+        elif ended.exit_code < 0:
+            name = signal.Signals(-ended.exit_code).name
+            raise MemkdEdgeError(f"{runtime.title} crashed on {path} ({name}): {_reason(ended.errors)}")
+        else:
+            raise MemkdEdgeError(f"{runtime.title} refuses {path}: {_reason(ended.errors)}")
 
 
-def stream(runtime: Runtime, path: Path, interface: StepInterface, jobs: Sequence[Job], *, alone: bool = False) -> list[Streamed]:
-    """Run `jobs` through the file at `path` in one child process.
+def runners(path: Path, interface: StepInterface, children: Children, *, alone: bool = False) -> list[Runner]:
+    """Return a runner for each runtime that takes the format of the file at `path`, installed or not; arguments as `stream`'s."""
+    return [
+        Runner(runtime.title, runtime.exact, partial(stream, runtime, path, interface, children=children, alone=alone))
+        for runtime in RUNTIMES
+        if runtime.format == path.suffix
+    ]
+
+
+def stream(
+    runtime: Runtime, path: Path, interface: StepInterface, jobs: Sequence[Job], *, children: Children, alone: bool = False
+) -> list[Streamed]:
+    """Run `jobs` through the file at `path` in a child process.
 
     Args:
         interface: of the file; for a graph that takes series whole, one without states.
+        children: where the process is, or will be.
         alone: an .onnx file takes each series in calls of its own, where it could take all at once.
 
     Raises:
@@ -129,7 +184,7 @@ def stream(runtime: Runtime, path: Path, interface: StepInterface, jobs: Sequenc
     with scratch_folder() as folder:
         question, answer = folder / "request.npz", folder / "response.npz"
         np.savez(question, **request)  # type: ignore[arg-type]
-        _run_child(runtime, python or sys.executable, path, question, answer)
+        children.run(runtime, python or sys.executable, path, question, answer)
         with np.load(answer, allow_pickle=False) as archive:
             results = [
                 Streamed(archive[f"logits{j}"], tuple(archive[f"s{j}_{k}"] for k in range(len(interface.states))))
@@ -165,25 +220,6 @@ def _plan(interface: StepInterface, jobs: Sequence[Job], alone: bool) -> NDArray
         "jobs": [{"states": len(interface.states), "every": job.every} for job in jobs],
     }
     return np.frombuffer(json.dumps(plan).encode(), np.uint8)
-
-
-def _run_child(runtime: Runtime, python: str, path: Path, question: Path, answer: Path) -> None:
-    # Isolated (-I): neither the caller's folder nor its PYTHON* variables reach the child.
-    command = [python, "-I", runtime_child.__file__, runtime.name, str(path.resolve()), str(question), str(answer)]
-    try:
-        child = toolchain.execute(command, timeout_s=TIMEOUT_S)
-    except toolchain.TimeLimitError as error:
-        raise MemkdEdgeError(f"{runtime.title} did not finish {path} in {TIMEOUT_S:.0f} s") from error
-    except MissingToolError as error:
-        raise MissingToolError(f"{runtime.python_variable}={error}") from error
-    if child.exit_code == runtime_child.NOT_INSTALLED:
-        raise MissingToolError(f"{runtime.title}: {_reason(child.errors)}; {runtime.install}")
-    if child.exit_code < 0:
-        raise MemkdEdgeError(
-            f"{runtime.title} crashed on {path} ({signal.Signals(-child.exit_code).name}): {_reason(child.errors)}"
-        )
-    if child.exit_code != 0 or not answer.is_file():
-        raise MemkdEdgeError(f"{runtime.title} refuses {path}: {_reason(child.errors)}")
 
 
 def _reason(stderr: str) -> str:

@@ -94,7 +94,7 @@ def test_arbitrary_bytes_are_refused(tmp_path_factory, suffix, data):
 @pytest.mark.parametrize("suffix", [".tflite", ".onnx"])
 @settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(injuries=st.lists(damage.filter(lambda d: d[0] != "truncate"), min_size=1, max_size=2))
-def test_native_runtimes_survive_damage_in_their_own_process(tmp_path, suffix, injuries):
+def test_native_runtimes_survive_damage_in_their_own_process(tmp_path, children, suffix, injuries):
     """Runtimes see what passes our own checks, and what does not; a crash stays in the child."""
     path = tmp_path / f"m{suffix}"
     path.write_bytes(FILES[suffix])
@@ -102,7 +102,8 @@ def test_native_runtimes_survive_damage_in_their_own_process(tmp_path, suffix, i
     path.write_bytes(damaged(FILES[suffix], injuries))
     for runtime in RUNTIMES:
         if runtime.format == suffix and runtime.name in ("litert-xnnpack", "tflite-micro", "onnxruntime"):
-            survives(lambda runtime=runtime: stream(runtime, path, step, [Job(step.x.zeros(2)[:, None])]))
+            jobs = [Job(step.x.zeros(2)[:, None])]
+            survives(lambda runtime=runtime, jobs=jobs: stream(runtime, path, step, jobs, children=children))
 
 
 @settings(deadline=None, max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])

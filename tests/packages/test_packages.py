@@ -726,7 +726,7 @@ def test_the_tflm_package_notices_a_wrong_golden_vector(package, tmp_path):
 
 @pytest.mark.parametrize("interface", ["int8", "int16x8"])
 @pytest.mark.parametrize("student", ["lstm", "gru"])
-def test_tflite_micro_gives_the_packages_golden_vectors_from_the_packages_file(interface, student, metadata, tmp_path):
+def test_tflite_micro_gives_the_packages_golden_vectors_from_the_packages_file(interface, student, metadata, tmp_path, children):
     pytest.importorskip("tflite_micro", reason="pip install tflite-micro")
     model = quantize(toy.student(student), toy.series())
     files = package_files("tflm", model, metadata, name=NAME, interface=Arithmetic(interface))
@@ -742,7 +742,7 @@ def test_tflite_micro_gives_the_packages_golden_vectors_from_the_packages_file(i
     )
     port = tflite_step(read_tflite(path))
     micro = next(runtime for runtime in RUNTIMES if runtime.name == "tflite-micro")
-    (streamed,) = stream(micro, path, port, [Job(x[None].astype(port.x.dtype), every=True)])
+    (streamed,) = stream(micro, path, port, [Job(x[None].astype(port.x.dtype), every=True)], children=children)
     np.testing.assert_array_equal(streamed.logits[0], logits)
 
 

@@ -169,7 +169,7 @@ def test_a_changed_file_is_called_so_and_judged_by_running_it(run, report, tmp_p
     assert failure.value.report.files[0].notes == (CHANGED,)
 
 
-def test_a_dynamic_int8_onnx_answers_as_if_it_were_alone(tmp_path):
+def test_a_dynamic_int8_onnx_answers_as_if_it_were_alone(tmp_path, children):
     run = make_run(tmp_path, student())
     report = export(run, ExportConfig(format="onnx", quantize="int8")).verification
     notes = {file.file: file.notes for file in report.files}
@@ -178,8 +178,8 @@ def test_a_dynamic_int8_onnx_answers_as_if_it_were_alone(tmp_path):
     step, (onnxruntime,) = onnx_step(read_onnx(path), str(path)), [one for one in RUNTIMES if one.name == "onnxruntime"]
     x = series(4)
     jobs = [Job(x), *(Job(x[n : n + 1]) for n in range(4))]
-    together, *alone = stream(onnxruntime, path, step, jobs, alone=True)
-    shared, *_ = stream(onnxruntime, path, step, jobs)
+    together, *alone = stream(onnxruntime, path, step, jobs, children=children, alone=True)
+    shared, *_ = stream(onnxruntime, path, step, jobs, children=children)
     np.testing.assert_array_equal(together.logits, np.concatenate([one.logits for one in alone]))
     assert (together.logits != shared.logits).any()
 
@@ -281,28 +281,28 @@ def tflite(tmp_path):
         ("echo no module >&2; exit 3", MissingToolError, "no module"),
     ],
 )
-def test_a_runtime_that_dies_is_an_error_and_not_the_end(tflite, tmp_path, monkeypatch, script, error, message):
+def test_a_runtime_that_dies_is_an_error_and_not_the_end(tflite, tmp_path, monkeypatch, children, script, error, message):
     python = tmp_path / "python"
     python.write_text(f"#!/bin/sh\n{script}\n")
     python.chmod(0o755)
     monkeypatch.setenv("MEMKD_EDGE_TF_PYTHON", str(python))
     step = tflite_step(read_tflite(tflite))
     with pytest.raises(error, match=message):
-        stream(BY_NAME["tf.lite"], tflite, step, [Job(step.x.zeros(1)[:, None])])
+        stream(BY_NAME["tf.lite"], tflite, step, [Job(step.x.zeros(1)[:, None])], children=children)
     monkeypatch.setenv("MEMKD_EDGE_TF_PYTHON", str(tmp_path / "absent"))
     with pytest.raises(MissingToolError, match=r"MEMKD_EDGE_TF_PYTHON=.* cannot be run"):
-        stream(BY_NAME["tf.lite"], tflite, step, [Job(step.x.zeros(1)[:, None])])
+        stream(BY_NAME["tf.lite"], tflite, step, [Job(step.x.zeros(1)[:, None])], children=children)
 
 
 @pytest.mark.parametrize("name", ["litert-xnnpack", "litert-builtin", "litert-reference", "tflite-micro"])
-def test_a_batch_from_given_states_equals_its_series_one_by_one(tflite, name):
+def test_a_batch_from_given_states_equals_its_series_one_by_one(tflite, children, name):
     pytest.importorskip(BY_NAME[name].module)
     step = tflite_step(read_tflite(tflite))
     x = step.x.quantize(series(5, 7))
     generator = np.random.default_rng(1)
     states = tuple(generator.integers(-3000, 3000, (5, 8)).astype(np.int16) for _ in range(2))
     singles = [Job(x[n : n + 1], tuple(s[n : n + 1] for s in states), every=True) for n in range(5)]
-    together, *alone = stream(BY_NAME[name], tflite, step, [Job(x, states, every=True), *singles])
+    together, *alone = stream(BY_NAME[name], tflite, step, [Job(x, states, every=True), *singles], children=children)
     np.testing.assert_array_equal(together.logits, np.concatenate([one.logits for one in alone]))
     for k in range(2):
         np.testing.assert_array_equal(together.states[k], np.concatenate([one.states[k] for one in alone]))

@@ -22,7 +22,7 @@ from memkd_edge.writers.tflite import write_tflite_float
 from tests.writers.toy import series, student
 
 
-def test_tensorflows_own_conversion_computes_what_ours_does_with_no_fewer_operators(tmp_path):
+def test_tensorflows_own_conversion_computes_what_ours_does_with_no_fewer_operators(tmp_path, children):
     python = os.environ.get("MEMKD_EDGE_TF_PYTHON")
     if not python:
         pytest.skip("needs MEMKD_EDGE_TF_PYTHON to name a Python that has TensorFlow")
@@ -38,7 +38,7 @@ def test_tensorflows_own_conversion_computes_what_ours_does_with_no_fewer_operat
     ours = tmp_path / "ours.tflite"
     ours.write_bytes(write_tflite_float(model, None, strip=True))
     step = tflite_step(read_tflite(ours))
-    (result,) = stream(RUNTIMES[0], ours, step, [Job(x)])
+    (result,) = stream(RUNTIMES[0], ours, step, [Job(x)], children=children)
     np.testing.assert_allclose(result.logits[:, 0], opinion["logits"], atol=1e-5)
     with torch.no_grad():
         np.testing.assert_allclose(opinion["logits"], model(torch.from_numpy(x))[0].numpy(), atol=1e-5)
