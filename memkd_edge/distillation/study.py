@@ -7,15 +7,16 @@ Four phases, each resumable from its checkpoint:
     2. students: every candidate on each fold, taught by that fold's teacher; scored on the series the fold holds out.
        Half way each method goes on with its best weight
     3. the choice, from the pooled scores of all folds: every training series is judged by students that never saw it
-    4. students again, on all training series: each method's best weight, every seed, up to its stopping epoch. Students of
-       recordings, of which there is one fold and no sign of overfitting, train on from where they are
+    4. students again, on all training series: each method's best weight, every seed, up to its stopping epoch. The folds'
+       teachers teach, too: what a teacher says of series that it knows by heart is a poor lesson. Students of recordings, of
+       which there is one fold and no sign of overfitting, train on from where they are
 
 On 40 or 100 training series one held-out part is too small to choose by, and training without it wastes a quarter of the data.
 """
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,11 @@ class Teachers:
     final: TeacherModel
     held_out_logits: NDArray[np.float32]
     noise: float
+
+    @property
+    def others(self) -> tuple[TeacherModel, ...]:
+        """Those that teach beside the final one: each has not seen a part of the training series."""
+        return tuple(one for one in self.of_fold if one is not self.final)
 
 
 @dataclass(frozen=True)
@@ -275,12 +281,20 @@ def _answers_of_all(population: Population, held_out: Series | JudgedStreams) ->
 
 
 def taught_by(
-    model: TeacherModel, train: Series | StreamSeries, memory_limit: int, noise: float, seed: int
+    model: TeacherModel,
+    train: Series | StreamSeries,
+    memory_limit: int,
+    noise: float,
+    seed: int,
+    others: Sequence[TeacherModel] = (),
 ) -> Teacher | StreamTeacher:
-    """Return `model` with its answers to what students learn from; `noise`, of `seed`, on copies of series from a reset."""
+    """Return `model` with its answers to what students learn from; `noise`, of `seed`, on copies of series from a reset.
+
+    `others` teach such series, too, as in `Teacher`; along streams that has not paid.
+    """
     if isinstance(train, StreamSeries):
         return StreamTeacher(model, train, memory_limit=memory_limit)
-    return Teacher(model, train, memory_limit=memory_limit, noise=noise, seed=seed)
+    return Teacher(model, train, memory_limit=memory_limit, noise=noise, seed=seed, others=others)
 
 
 def study(context: TrainingContext, spec: ModelSpec, candidates: list[Candidate], teachers: Teachers) -> Study:
@@ -376,7 +390,8 @@ def _refit(
 ) -> Population:
     """Train the chosen students on all training data: up to their `stops` [P], or `started` ones for some epochs more."""
     limit = context.config.memory_limit * MIB
-    taught = taught_by(teachers.final, context.all, limit, teachers.noise, context.config.seed)
+    others = () if context.config.protocol == "paper" else teachers.others
+    taught = taught_by(teachers.final, context.all, limit, teachers.noise, context.config.seed, others)
     how = recipe(context, teachers.noise)
     population = Population(spec, candidates, taught, how, threads=context.config.threads, memory_limit=limit)
     checkpoint = Checkpoint(context.checkpoint("refit"), context)

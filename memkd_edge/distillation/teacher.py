@@ -8,7 +8,7 @@ lowest loss, averaged alike.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -132,10 +132,22 @@ class Teacher:
     With noise, students learn from several copies of every series, the first one as it is: a pass over the series takes one copy
     after the other. So the teacher also says what it makes of series that nobody has recorded.
 
+    Other teachers may teach with it, as one: their hidden states stand side by side, and the belief is the mean of theirs. One
+    that has not seen a series knows less of it by heart.
+
     Outputs are kept in float32 when they fit into the memory limit, else in half precision, else computed anew for each batch.
     """
 
-    def __init__(self, model: TeacherModel, series: Series, *, memory_limit: int, noise: float = 0.0, seed: int = 0) -> None:
+    def __init__(
+        self,
+        model: TeacherModel,
+        series: Series,
+        *,
+        memory_limit: int,
+        noise: float = 0.0,
+        seed: int = 0,
+        others: Sequence[TeacherModel] = (),
+    ) -> None:
         """Run the teacher over its series.
 
         Args:
@@ -143,16 +155,19 @@ class Teacher:
             memory_limit: bytes the outputs may take.
             noise: standard deviation of the Gaussian noise on the copies; without noise there is one copy.
             seed: of the noise.
+            others: teach, too, where the outputs of all fit into the memory limit.
         """
-        self.model = model
+        self.models = [model]
         self.y = series.y
         self.class_weight = series.class_weight
         self.copies = min(max(math.ceil(COPIED_SERIES / len(self.y)), FEWEST_COPIES), MOST_COPIES) if noise else 1
         x = self.x = _noisy_copies(series.x, noise, self.copies, seed)
         self.ends = None if series.ends is None else series.ends.repeat(self.copies)
-        first = self._run(x[:1], self._ends(slice(1)))
-        self.width = first.hidden.shape[-1]
-        floats = len(x) * first.hidden[0].numel()
+        width = self._run(x[:1], self._ends(slice(1))).hidden.shape[-1]
+        if others and 2 * x[..., 0].numel() * width * (1 + len(others)) <= memory_limit:
+            self.models += others
+        self.width = width * len(self.models)
+        floats = x[..., 0].numel() * self.width
         self._cache: Outputs | None = None
         if 2 * floats <= memory_limit:
             dtype = torch.float32 if 4 * floats <= memory_limit else torch.float16
@@ -177,36 +192,42 @@ class Teacher:
     def lessons(self, recipe: Recipe, epoch: int) -> Iterator[Lesson]:
         """Yield the batches of an epoch."""
         for index in batches(len(self.y), recipe, epoch):
-            index = index.to(self.x.device)
-            x, labels, outputs = self.batch(index, epoch)
-            yield Lesson(x, labels, outputs, label_shares(labels, self.class_weight), ends=self._ends(index))
+            yield self.lesson(index.to(self.x.device), epoch)
 
-    def batch(self, index: Tensor, epoch: int) -> tuple[Tensor, Tensor, Outputs]:
-        """Return series [B, T, C], labels [B] and the teacher's outputs of the training series `index` [B] in an epoch's copy."""
-        copy = index + len(self.y) * (epoch % self.copies)
-        x, y = self.x[copy], self.y[index]
+    def lesson(self, index: Tensor, epoch: int) -> Lesson:
+        """Return the lesson of the training series `index` [B] in an epoch's copy."""
+        rows, labels = index + len(self.y) * (epoch % self.copies), self.y[index]
+        x, ends = self.x[rows], self._ends(rows)
         if self._cache is None:
-            return x, y, self._run(x, self._ends(index))
-        return x, y, Outputs(self._cache.logits[copy], self._cache.hidden[copy].float())
+            outputs = self._run(x, ends)
+        else:
+            outputs = Outputs(self._cache.logits[rows], self._cache.hidden[rows].float())
+        return Lesson(x, labels, outputs, label_shares(labels, self.class_weight), ends=ends)
 
     def logits(self, x: Tensor) -> Tensor:
         """Return the logits [N, K] on any series [N, T, C]."""
         return torch.cat([self._run(part, None).logits for part in torch.split(x, FORWARD_SERIES)])
 
-    @cached_property
-    def readout(self) -> Callable[[Tensor], Tensor]:
-        """What reads logits [..., K] from hidden states [..., width]: the module's `head` if it is a torch.nn.Linear.
+    def readout(self, hidden: Tensor) -> Tensor:
+        """Return the logits [..., K] of hidden states [..., width]."""
+        parts = hidden.chunk(len(self.models), -1)
+        return _together([head(part) for head, part in zip(self._heads, parts, strict=True)])
 
-        Of another module it is the linear map from last hidden states to logits that fits its training series best.
+    @cached_property
+    def _heads(self) -> list[Callable[[Tensor], Tensor]]:
+        """Each module's `head` if it is a torch.nn.Linear.
+
+        Of another module, which teaches alone, it is the linear map from last hidden states to logits that fits its training
+        series best.
         """
-        head = getattr(self.model, "head", None)
-        if isinstance(head, nn.Linear):
-            return head
+        heads = [getattr(model, "head", None) for model in self.models]
+        if all(isinstance(head, nn.Linear) for head in heads):
+            return heads  # type: ignore[return-value]
         outputs = self._run_all()
         last = torch.cat([F.pad(one.hidden[:, -1], (0, 1), value=1.0) for one in outputs])
         fitted = torch.linalg.lstsq(last.cpu(), torch.cat([one.logits for one in outputs]).cpu(), driver="gelsd").solution
         fitted = fitted.to(last.device)
-        return lambda hidden: F.pad(hidden, (0, 1), value=1.0) @ fitted
+        return [lambda hidden: F.pad(hidden, (0, 1), value=1.0) @ fitted]
 
     def _run_all(self) -> list[Outputs]:
         rows = torch.arange(len(self.x), device=self.x.device)
@@ -217,7 +238,8 @@ class Teacher:
 
     def _run(self, x: Tensor, ends: Tensor | None) -> Outputs:
         with torch.no_grad():
-            return Outputs(*answers(self.model, x, ends))
+            logits, hidden = zip(*(answers(model, x, ends) for model in self.models), strict=True)
+            return Outputs(_together(logits), torch.cat(hidden, -1))
 
 
 class Material(Protocol):
@@ -393,6 +415,13 @@ def _noisy_copies(x: Tensor, noise: float, copies: int, seed: int) -> Tensor:
     """Return `x` [N, T, C] and noisy copies of it, [copies * N, T, C]."""
     generator = torch.Generator().manual_seed(seed)
     return torch.cat([x, *(x + noise * torch.randn(x.shape, generator=generator).to(x.device) for _ in range(copies - 1))])
+
+
+def _together(logits: Sequence[Tensor]) -> Tensor:
+    """Return the logits of the mean belief of several teachers' `logits` [..., K]; of one teacher its own."""
+    if len(logits) == 1:
+        return logits[0]
+    return torch.stack([one.log_softmax(-1) for one in logits]).logsumexp(0) - math.log(len(logits))
 
 
 def _start(model: Classifier, spec: ModelSpec, length: int) -> None:

@@ -48,7 +48,8 @@ class Alone:
         steps = len(order) * self.recipe.epochs
         for number, index in enumerate(order):
             step = epoch * len(order) + number
-            x, labels, teacher = self.teacher.batch(index, epoch)
+            lesson = self.teacher.lesson(index, epoch)
+            x, labels, teacher = lesson.x, lesson.labels, lesson.teacher
             weights = self._on_grid(self.model)
             # Without a grid the model runs as it is: functional_call would only take time.
             run = partial(functional_call, self.model, weights) if self.rounded else self.model

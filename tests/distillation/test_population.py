@@ -168,7 +168,7 @@ def test_teacher_outputs_are_kept_in_single_or_half_precision_or_recomputed() ->
     data = series(20, 12, 1, 2)
     floats = 20 * 12 * 10
     index = torch.tensor([3, 17, 4])
-    outputs = [make_teacher(data, limit).batch(index, 0)[2] for limit in (4 * floats, 2 * floats, 2 * floats - 1)]
+    outputs = [make_teacher(data, limit).lesson(index, 0).teacher for limit in (4 * floats, 2 * floats, 2 * floats - 1)]
     assert torch.equal(outputs[0].logits, outputs[1].logits)
     torch.testing.assert_close(outputs[1].hidden, outputs[0].hidden, atol=1e-3, rtol=1e-3)
     assert not torch.equal(outputs[1].hidden, outputs[0].hidden)

@@ -158,27 +158,49 @@ def test_any_module_that_yields_logits_and_a_hidden_sequence_can_teach(series: S
     model = Own()
     teacher = Teacher(model, series, memory_limit=2**20)
     index = torch.tensor([0, 5])
-    x, labels, outputs = teacher.batch(index, 0)
+    lesson = teacher.lesson(index, 0)
     assert teacher.width == 7
-    assert torch.equal(x, series.x[index])
-    assert torch.equal(labels, series.y[index])
-    torch.testing.assert_close(outputs.hidden, model(x)[1].detach())
-    assert not outputs.logits.requires_grad
+    assert torch.equal(lesson.x, series.x[index])
+    assert torch.equal(lesson.labels, series.y[index])
+    torch.testing.assert_close(lesson.teacher.hidden, model(lesson.x)[1].detach())
+    assert not lesson.teacher.logits.requires_grad
 
 
 def test_students_see_one_noisy_copy_after_the_other_with_what_the_teacher_makes_of_it(series: Series) -> None:
     model = build(ModelSpec(2, 5, 3))
     teacher = Teacher(model.requires_grad_(False), series, memory_limit=2**24, noise=0.3, seed=4)
     index = torch.arange(len(series.y))
-    copies = [teacher.batch(index, epoch) for epoch in range(teacher.copies + 1)]
-    assert torch.equal(copies[0][0], series.x)
-    assert torch.equal(copies[-1][0], series.x)
-    added = torch.stack([x - series.x for x, _, _ in copies[1:-1]])
+    copies = [teacher.lesson(index, epoch) for epoch in range(teacher.copies + 1)]
+    assert torch.equal(copies[0].x, series.x)
+    assert torch.equal(copies[-1].x, series.x)
+    added = torch.stack([copy.x - series.x for copy in copies[1:-1]])
     assert abs(float(added.std()) - 0.3) < 0.02
     assert abs(float(added.mean())) < 0.02
     assert not torch.equal(added[0], added[1])
-    for x, labels, outputs in copies:
-        assert torch.equal(labels, series.y)
-        torch.testing.assert_close(outputs.hidden, model(x)[1])
+    for copy in copies:
+        assert torch.equal(copy.labels, series.y)
+        torch.testing.assert_close(copy.teacher.hidden, model(copy.x)[1])
     again = Teacher(model, series, memory_limit=0, noise=0.3, seed=4)  # nothing is cached: computed anew from the same copies
-    torch.testing.assert_close(again.batch(index, 1)[2].logits, copies[1][2].logits)
+    torch.testing.assert_close(again.lesson(index, 1).teacher.logits, copies[1].teacher.logits)
+
+
+def test_several_teachers_answer_with_the_mean_of_their_beliefs(series: Series) -> None:
+    torch.manual_seed(8)
+    model, *others = (build(ModelSpec(2, 5, 3)).requires_grad_(False) for _ in range(3))
+    teacher = Teacher(model, series, memory_limit=2**24, others=others)
+    index = torch.tensor([4, 9])
+    lesson = teacher.lesson(index, 0)
+    logits, hidden = zip(*(one(series.x[index]) for one in (model, *others)), strict=True)
+    beliefs = torch.stack([one.softmax(-1) for one in logits]).mean(0)
+    assert teacher.width == 15
+    torch.testing.assert_close(lesson.teacher.hidden, torch.cat(hidden, -1))
+    torch.testing.assert_close(lesson.teacher.logits.exp(), beliefs)
+    torch.testing.assert_close(teacher.readout(lesson.teacher.hidden)[:, -1].exp(), beliefs)
+    torch.testing.assert_close(teacher.logits(series.x[index]).exp(), beliefs)
+
+
+def test_other_teachers_that_do_not_fit_into_memory_do_not_teach(series: Series) -> None:
+    model, other = (build(ModelSpec(2, 5, 3)).requires_grad_(False) for _ in range(2))
+    needed = 2 * series.x[..., 0].numel() * 5 * 2  # bytes in half precision
+    assert Teacher(model, series, memory_limit=needed, others=[other]).width == 10
+    assert Teacher(model, series, memory_limit=needed - 1, others=[other]).width == 5

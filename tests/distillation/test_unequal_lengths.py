@@ -94,7 +94,8 @@ def test_what_stands_in_the_padding_teaches_nothing(method: str) -> None:
     for seed in (0, 1):
         torch.manual_seed(3)
         x, y = random_series(seed)
-        teacher = Teacher(build(ModelSpec(2, 5, CLASSES)).eval(), Series(x, y, ends=ENDS), memory_limit=2**20)
+        model, other = (build(ModelSpec(2, 5, CLASSES)).eval() for _ in range(2))
+        teacher = Teacher(model, Series(x, y, ends=ENDS), memory_limit=2**20, others=[other])
         recipe = Recipe(2, 0.01, 3, 0)
         population = Population(spec, [Candidate(method, 1.0, 0)], teacher, recipe, threads=1, memory_limit=2**30)
         for epoch in range(2):
