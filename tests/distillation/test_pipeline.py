@@ -4,7 +4,7 @@
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -13,9 +13,10 @@ from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
 
 from memkd_edge.config import DistillConfig
+from memkd_edge.distillation import study
 from memkd_edge.distillation.pipeline import distill
 from memkd_edge.distillation.selection import teacher_warning
-from memkd_edge.distillation.teacher import TeacherTraining
+from memkd_edge.distillation.teacher import Teacher, TeacherTraining
 from memkd_edge.errors import UsageError
 from memkd_edge.nets.classifier import load_classifier
 from memkd_edge.progress import Reporter
@@ -119,6 +120,24 @@ def test_selection_on_the_test_series_is_named(config: DistillConfig, tmp_path: 
     assert metrics["protocol"] == "paper"
     assert metrics["teacher"]["noise"] == 0.0
     assert "test" in metrics["kept_because"]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "folds", "widths"), [("honest", 2, [5, 5, 15]), ("honest", 1, [5, 10]), ("paper", 2, [5, 5])]
+)
+def test_teachers_of_all_folds_teach_at_last_except_in_the_papers_protocol(
+    protocol: str, folds: int, widths: list[int], config: DistillConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+
+    def noted(*arguments: Any, **more: Any) -> Teacher:
+        teacher = Teacher(*arguments, **more)
+        found.append(teacher.width)
+        return teacher
+
+    monkeypatch.setattr(study, "Teacher", noted)
+    distill(replace(config, protocol=protocol, folds=folds, epochs=2, teacher_epochs=2), run_root=tmp_path)
+    assert found == widths
 
 
 def test_a_module_of_ones_own_teaches(config: DistillConfig, tmp_path: Path) -> None:
