@@ -112,6 +112,8 @@ class ShortCommand(Command):
         try:
             return super().invoke(ctx)
         finally:
+            gc.freeze()
+            gc.unfreeze()  # all is of the oldest generation now; as the youngest it would be searched at once
             gc.enable()
 
 
