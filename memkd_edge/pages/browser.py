@@ -21,7 +21,7 @@ void *memcpy(void *restrict to, const void *restrict from, size_t bytes);
 void *memset(void *at, int value, size_t bytes);
 """
 _FLAGS = (
-    *("--target=wasm32", "-std=c99", "-Os", "-ffreestanding", "-fno-builtin", "-nostdlib", "-I", "."),
+    *("--target=wasm32", "-std=c99", "-Oz", "-ffreestanding", "-fno-builtin", "-nostdlib", "-I", "."),
     *("-Wl,--no-entry", "-Wl,--strip-all", "-Wl,-z,stack-size=8192"),
 )
 

@@ -22,7 +22,8 @@ _TYPES = {"int8": ("i8", "int8_t"), "int16": ("i16", "int16_t"), "float32": ("f3
 class Target:
     """One way to build and run generated C.
 
-    sources: what it needs beside stream.c; script: the linker's, beside it, too; needs: a file of the compiler's library.
+    sources: what it needs beside stream.c; script: the linker's, beside it, too; needs: a file of the compiler's library. apart:
+    file by file, as a build system compiles; else as one source, for a compiler takes long to start and to read the headers.
     """
 
     title: str
@@ -32,6 +33,7 @@ class Target:
     sources: tuple[str, ...] = ()
     needs: str = ""
     script: str = ""
+    apart: bool = False
 
 
 _SEMIHOSTING = ("-nographic", "-monitor", "none", "-serial", "none", "-semihosting-config", "enable=on,target=native", "-kernel")
@@ -49,7 +51,7 @@ def _cortex_m(title: str, cpu: str, machine: str) -> Target:
 
 
 TARGETS = (
-    Target("C, host", "cc"),
+    Target("C, host", "cc", apart=True),
     Target("C, host, small", "cc", ("-DMEMKD_SMALL",)),
     Target("C, aarch64 (QEMU)", "aarch64-linux-gnu-gcc", ("-static",), ("qemu-aarch64",)),
     _cortex_m("C, Cortex-M4 (QEMU)", "cortex-m4", "mps2-an386"),
@@ -142,6 +144,12 @@ def _stream(program: _Program, entry: int, jobs: Sequence[Job]) -> list[Streamed
 
 def _compile(target: Target, source: Path, interfaces: Sequence[StepInterface], program: Path) -> None:
     folder, name = asset_dir("firmware_bench") / "verify", source.stem
+    # What is left out, the decisions on top of the steps, is nothing that runs here.
+    parts = [source, *sorted(source.parent.glob("memkd_*.c")), folder / "stream.c"]
+    if not target.apart:
+        together = program.with_name("together.c")
+        together.write_text("".join(part.read_text() for part in parts))
+        parts = [together]
     entries = " ".join(f"ENTRY({_entry(one)},{_TYPES[one.x.dtype][1]},{_TYPES[one.logits.dtype][1]})" for one in interfaces)
     command = [
         target.compiler,
@@ -154,10 +162,8 @@ def _compile(target: Target, source: Path, interfaces: Sequence[StepInterface], 
         f"-DENTRIES={entries}",
         *(["-DCELLS"] if any(before.name.startswith("c") for before, _ in interfaces[0].states) else []),
         f"-I{source.parent}",
-        # What is left out, the decisions on top of the steps, is nothing that runs here.
-        str(source),
-        *(str(path) for path in sorted(source.parent.glob("memkd_*.c"))),
-        *(str(folder / name) for name in ("stream.c", *target.sources)),
+        *map(str, parts),
+        *(str(folder / name) for name in target.sources),
         *(("-T", str(folder / target.script)) if target.script else ()),
         "-lm",
         "-o",

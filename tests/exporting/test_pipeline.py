@@ -23,14 +23,18 @@ from memkd_edge.exporting.pipeline import export
 from memkd_edge.finetuning import pipeline as finetune_module
 from memkd_edge.finetuning.pipeline import Finetuned
 from memkd_edge.formats.embedded_metadata import read_onnx_metadata, read_tflite_metadata
-from memkd_edge.formats.step_interface import float_step
+from memkd_edge.formats.step_interface import float_step, integer_step
 from memkd_edge.metadata import Resampling
 from memkd_edge.nets.classifier import build, load_classifier
+from memkd_edge.quantization.post_training import quantize
 from memkd_edge.streaming import StreamingClassifier
 from memkd_edge.verification import pipeline as verify_module
 from memkd_edge.verification.c_runtime import c_runners
 from memkd_edge.verification.golden import golden_vectors, model_input, read_golden
 from memkd_edge.verification.runtime_check import one_stream
+from memkd_edge.verification.runtimes import Job
+from memkd_edge.vocabulary import Arithmetic
+from memkd_edge.writers.c_integer import emit_c
 from tests.writers.toy import make_run, metadata, series, student
 
 
@@ -116,6 +120,25 @@ def test_c_runs_on_emulated_cortex_m_cores(run, require_tool, quantize, entries)
                 assert result.compared > 1000
             else:
                 assert result.test.max_error < 1e-4
+
+
+def test_a_c_file_that_only_compiles_behind_the_others_fails(tmp_path, require_tool):
+    require_tool("cc", package="gcc libc6-dev")
+    model = quantize(student(), series())
+    for name, text in emit_c(model, metadata(), "toy").items():
+        (tmp_path / name).write_text(text)
+    step = integer_step(model, Arithmetic.INT8)
+    job = Job(step.x.zeros(1)[:, None])
+    _host(tmp_path, step).stream([job])
+    with (tmp_path / "memkd_state.c").open("a") as file:
+        file.write("typedef memkd_dense_t of_a_header_that_is_not_included;\n")
+    with pytest.raises(MemkdEdgeError, match=r"cc cannot build .*toy\.c"):
+        _host(tmp_path, step).stream([job])
+
+
+def _host(folder, step):
+    (found,) = [one for one in c_runners(folder / "toy.c", [step])[0] if one.title == "C, host, _i8"]
+    return found
 
 
 def test_without_an_emulator_the_rung_says_what_to_install(run, tmp_path, monkeypatch):
