@@ -77,7 +77,7 @@ bench-distill: setup ## What training costs: population against each alone, stud
 	python -m experiments.bench_distill
 
 bench-host: setup ## An exported file on this machine, beside a bare interpreter and torch, into models/host.md
-	python -m experiments.bench_host $(if $(AGAINST),--against $(AGAINST))
+	OMP_NUM_THREADS=1 python -m experiments.bench_host $(if $(AGAINST),--against $(AGAINST))
 
 ablation: setup ## Which of the training tricks pays, into models/ablation.md
 	python -m experiments.ablation
