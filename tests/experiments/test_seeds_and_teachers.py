@@ -5,7 +5,7 @@ import json
 import subprocess
 from pathlib import Path
 
-from experiments import demo_seeds, teacher_cost
+from experiments import demo_seeds, run_cost, teacher_cost
 from experiments.checkouts import commit
 
 
@@ -35,6 +35,22 @@ def test_teachers_stand_beside_each_other_and_what_was_measured_is_kept(tmp_path
     assert teacher_cost.line("GunPoint", 1, figures(100, 0.95), figures(47, 0.96)) == line
     (tmp_path / "old-GunPoint-1.json").write_text(json.dumps(figures(100, 0.95)))
     assert teacher_cost.measured(Path("old"), "GunPoint", 1, tmp_path) == figures(100, 0.95)
+
+
+def test_runs_stand_beside_each_other_and_what_was_measured_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "old-Coffee").mkdir()
+    methods = [
+        {"kept": False, "validation_auc_prc_mean": 0.1, "test_auc_prc_mean": 0.2},
+        {"kept": True, "validation_auc_prc_mean": 0.7, "test_auc_prc_mean": 0.8},
+    ]
+    metrics = {"teacher": {"validation": {"auc_prc": 0.9}, "test": {"auc_prc": 0.95}}, "methods": methods}
+    (tmp_path / "old-Coffee" / "metrics.json").write_text(json.dumps(metrics))
+    (tmp_path / "old-Coffee.seconds").write_text("120.0")
+    before = run_cost.measured(Path("old"), "Coffee", "", tmp_path)
+    assert before == {"seconds": 120.0, "teacher": [0.9, 0.95], "students": [0.7, 0.8]}
+    now = {"seconds": 60.0, "teacher": [0.91, 0.96], "students": [0.71, 0.81]}
+    line = "| Coffee | 120 s | 60 s | 0.50 | 0.900, 0.910 | 0.950, 0.960 | 0.700, 0.710 | 0.800, 0.810 |"
+    assert run_cost.line("Coffee", before, now) == line
 
 
 def test_a_checkout_is_called_by_its_short_hash(tmp_path: Path) -> None:
