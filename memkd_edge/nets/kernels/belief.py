@@ -89,9 +89,8 @@ def mismatch(
     belief = np.empty(steps * classes * LANES, np.float32)
     mean = np.empty(classes * LANES, np.float32)
     pull = np.empty(classes * LANES, np.float32)  # gradient by the beliefs of a step, then by its logits
-    sums = np.empty(
-        (classes * units + classes + 1) * LANES, np.float32
-    )  # gradients of weight and bias, and the loss, lane by lane
+    # Gradients of weight and bias, and the loss, lane by lane.
+    sums = np.empty((classes * units + classes + 1) * LANES, np.float32)
     at_bias, at_loss = classes * units * LANES, (classes * units + classes) * LANES
     for student in range(students):
         for at in range(0, len(sums), LANES):
