@@ -17,7 +17,7 @@ TEST_TOOLS := gcc:gcc g++:g++ gcc-powerpc-linux-gnu:powerpc-linux-gnu-gcc libc6-
 # All our C and C++; what stands in models/ is generated.
 C_FILES = $$(git ls-files '*.c' '*.cc' '*.h' ':!models')
 
-.PHONY: help demo test test-fast setup lint docs tools test-tools runtimes format bench-c bench-distill bench-host ablation streams stream-runs stream-decisions stream-windows demo-seeds teacher-cost run-cost evidence small24 models exact quant-report clean
+.PHONY: help demo test test-fast setup lint docs tools test-tools runtimes format bench-c bench-distill bench-host ablation streams stream-runs stream-decisions stream-windows demo-seeds teacher-cost run-cost small24 models exact quant-report clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -99,9 +99,6 @@ stream-windows: setup ## How well students of joined windows decide at windows' 
 
 demo-seeds: setup ## How often a distilled method wins the demo, into models/demo_seeds.md
 	python -m experiments.demo_seeds
-
-evidence: setup ## Base, Hinton KD and MemKD on real data sets, into models/evidence.md
-	python -m experiments.evidence
 
 teacher-cost: setup ## What teachers of small sets cost beside a checkout, AGAINST=..., into models/teacher_cost.md
 	python -m experiments.teacher_cost --against $(AGAINST)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What makes the tracked results: ablation, evidence, ready-made models, quantisation cost, timings."""
+"""What makes the tracked results: ablation, comparisons, ready-made models, quantisation cost, timings."""
