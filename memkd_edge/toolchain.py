@@ -223,6 +223,7 @@ class Companion:
 
     def __init__(self, command: Sequence[str]) -> None:
         self._name = os.path.basename(command[0])
+        self._answered = 0  # bytes of errors up to its last answer
         environment = {**os.environ, "LC_ALL": "C"}
         pipe = subprocess.PIPE
         with ExitStack() as opened:
@@ -235,7 +236,7 @@ class Companion:
             self._opened = opened.pop_all()
 
     def ask(self, line: str, *, timeout_s: float) -> Finished | None:
-        """Give it a line and wait for its answer; return None then, but how it ended, and what it said meanwhile, if it did.
+        """Give it a line and wait for its answer; return None then, or how it ended and what it said since the last one.
 
         Raises:
             TimeLimitError: it has not answered within `timeout_s` seconds; it was stopped.
@@ -243,16 +244,16 @@ class Companion:
         questions, answers = self._process.stdin, self._process.stdout
         assert questions is not None
         assert answers is not None
-        said = self._errors.seek(0, os.SEEK_END)
         with suppress(BrokenPipeError):  # it has ended, as reading tells
             questions.write(f"{line}\n".encode())
         if not select.select([answers], [], [], timeout_s)[0]:
             self.stop()
             raise TimeLimitError(f"{self._name} did not answer within {timeout_s:g} s and was stopped")
         if answers.readline():
+            self._answered = self._errors.seek(0, os.SEEK_END)
             return None
         exit_code = self._process.wait()
-        self._errors.seek(said)
+        self._errors.seek(self._answered)
         return Finished(exit_code, b"", self._errors.read().decode(errors="replace"))
 
     def stop(self) -> None:

@@ -7,6 +7,7 @@ TensorFlow's Python is stood in for by one that runs LiteRT and does harm on fil
 import os
 import signal
 import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from memkd_edge.errors import MemkdEdgeError
 from memkd_edge.formats.step_interface import tflite_step
 from memkd_edge.formats.tflite_reader import read_tflite
 from memkd_edge.quantization.post_training import quantize
+from memkd_edge.toolchain import Companion
 from memkd_edge.verification import pipeline, runtimes
 from memkd_edge.verification.pipeline import ParityError, verify
 from memkd_edge.verification.runtime_check import one_stream
@@ -127,6 +129,17 @@ def test_a_child_that_was_ended_from_outside_is_started_again(starts, answer):
         answer("one", children)
         os.kill(int(starts.read_text()), signal.SIGKILL)
         answer("another", children)
+
+
+def test_what_a_child_says_before_it_is_asked_belongs_to_the_answer(tmp_path):
+    said = tmp_path / "said"
+    child = Companion(["sh", "-c", f"echo no library >&2; touch {said}; exit 1"])
+    while not said.exists():
+        time.sleep(0.01)
+    ended = child.ask("[]", timeout_s=60)
+    child.stop()
+    assert ended is not None
+    assert (ended.exit_code, ended.errors) == (1, "no library\n")
 
 
 def test_verify_says_which_of_a_runs_files_crashes_and_measures_the_others(starts, tmp_path, monkeypatch):
