@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Commands of this checkout and of others, and what they cost."""
 
+import json
 import os
 import resource
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from memkd_edge.runs import write_atomic
 
 
 def cpu_seconds(tree: Path, words: Sequence[str], runs: Path) -> float:
@@ -17,6 +21,15 @@ def cpu_seconds(tree: Path, words: Sequence[str], runs: Path) -> float:
     subprocess.run(command, cwd=tree, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def distilled(tree: Path, name: str, words: str, work: Path) -> tuple[float, dict[str, Any]]:
+    """Return CPU seconds and metrics.json of a run of `tree`, one thread: made now, or kept in `work` from an earlier call."""
+    took = work / f"{name}.seconds"
+    if not took.is_file():
+        command = f"distill --threads 1 --name {name} --force {words}"
+        write_atomic(took, str(cpu_seconds(tree.absolute(), command.split(), work.absolute())).encode())
+    return float(took.read_text()), json.loads((work / name / "metrics.json").read_text())
 
 
 def commit(tree: Path) -> str:

@@ -5,12 +5,11 @@ Default runs, one thread, one process at a time. Each that ended is kept in --wo
 """
 
 import argparse
-import json
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from experiments.checkouts import commit, cpu_seconds
+from experiments.checkouts import commit, distilled
 from memkd_edge.runs import write_atomic
 
 TABLE = Path("models/run_cost.md")
@@ -19,16 +18,11 @@ SETS = ("BasicMotions", "ECG5000")
 
 def measured(tree: Path, dataset: str, data_root: str, work: Path) -> dict[str, Any]:
     """Return CPU seconds of a default run of `tree`, and the AUC-PRC of its teachers and of the students of its kept method."""
-    name = f"{tree.name}-{dataset}"
-    took = work / f"{name}.seconds"
-    if not took.is_file():
-        words = ["distill", "--dataset", dataset, "--threads", "1", "--name", name, "--force"]
-        words += ["--data-root", data_root] if data_root else []
-        write_atomic(took, str(cpu_seconds(tree.absolute(), words, work.absolute())).encode())
-    metrics = json.loads((work / name / "metrics.json").read_text())
+    words = f"--dataset {dataset}" + (f" --data-root {data_root}" if data_root else "")
+    seconds, metrics = distilled(tree, f"{tree.name}-{dataset}", words, work)
     (kept,) = (row for row in metrics["methods"] if row["kept"])
     return {
-        "seconds": float(took.read_text()),
+        "seconds": seconds,
         "teacher": [metrics["teacher"][part]["auc_prc"] for part in ("validation", "test")],
         "students": [kept[f"{part}_auc_prc_mean"] for part in ("validation", "test")],
     }

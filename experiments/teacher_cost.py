@@ -7,12 +7,11 @@ each.
 """
 
 import argparse
-import json
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from experiments.checkouts import commit, cpu_seconds
+from experiments.checkouts import commit, distilled
 from memkd_edge.data.registry import load_dataset
 from memkd_edge.distillation.recipe import batch_size, epochs
 from memkd_edge.runs import write_atomic
@@ -23,18 +22,11 @@ CASES = (("BasicMotions", 0), ("ItalyPowerDemand", 0), ("ItalyPowerDemand", 1), 
 
 def measured(tree: Path, dataset: str, seed: int, work: Path) -> dict[str, Any]:
     """Return CPU seconds, and the held-out and test figures of the teachers that `tree` trains."""
-    kept = work / f"{tree.name}-{dataset}-{seed}.json"
-    if not kept.is_file():
-        series = len(load_dataset(dataset).y_train)
-        most = epochs(0, series, batch_size(0, series))  # the default, which --epochs 1 would take away from the teacher
-        words = f"distill --dataset {dataset} --seed {seed} --threads 1 --method base --seeds 1 --weights 1 --epochs 1"
-        words += f" --teacher-epochs {most} --name {kept.stem} --force"
-        seconds = cpu_seconds(tree.absolute(), words.split(), work.absolute())
-        teacher = json.loads((work / kept.stem / "metrics.json").read_text())["teacher"]
-        found = {"seconds": seconds, "validation": teacher["validation"], "test": teacher["test"]}
-        write_atomic(kept, json.dumps(found).encode())
-    result: dict[str, Any] = json.loads(kept.read_text())
-    return result
+    series = len(load_dataset(dataset).y_train)
+    most = epochs(0, series, batch_size(0, series))  # the default, which --epochs 1 would take away from the teacher
+    words = f"--dataset {dataset} --seed {seed} --method base --seeds 1 --weights 1 --epochs 1 --teacher-epochs {most}"
+    seconds, metrics = distilled(tree, f"{tree.name}-{dataset}-{seed}", words, work)
+    return {"seconds": seconds, "validation": metrics["teacher"]["validation"], "test": metrics["teacher"]["test"]}
 
 
 def line(dataset: str, seed: int, before: dict[str, Any], now: dict[str, Any]) -> str:

@@ -164,7 +164,7 @@ class Teacher:
         x = self.x = _noisy_copies(series.x, noise, self.copies, seed)
         self.ends = None if series.ends is None else series.ends.repeat(self.copies)
         width = self._run(x[:1], self._ends(slice(1))).hidden.shape[-1]
-        if others and 2 * x[..., 0].numel() * width * (1 + len(others)) <= memory_limit:
+        if 2 * x[..., 0].numel() * width * (1 + len(others)) <= memory_limit:
             self.models += others
         self.width = width * len(self.models)
         floats = x[..., 0].numel() * self.width

@@ -33,7 +33,9 @@ def test_teachers_stand_beside_each_other_and_what_was_measured_is_kept(tmp_path
 
     line = "| GunPoint | 1 | 100 s | 47 s | 0.47 | 0.950, 0.960 | 0.850, 0.860 | 0.750, 0.760 |"
     assert teacher_cost.line("GunPoint", 1, figures(100, 0.95), figures(47, 0.96)) == line
-    (tmp_path / "old-GunPoint-1.json").write_text(json.dumps(figures(100, 0.95)))
+    (tmp_path / "old-GunPoint-1").mkdir()
+    (tmp_path / "old-GunPoint-1" / "metrics.json").write_text(json.dumps({"teacher": figures(100, 0.95)}))
+    (tmp_path / "old-GunPoint-1.seconds").write_text("100")
     assert teacher_cost.measured(Path("old"), "GunPoint", 1, tmp_path) == figures(100, 0.95)
 
 
