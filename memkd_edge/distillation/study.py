@@ -214,6 +214,16 @@ def tries_of(context: TrainingContext, spec: ModelSpec, part: Series | StreamSer
     return Tries(tuple(TeacherTraining(spec, recipe, seeds.of_teacher(config.seed, number), part) for number in numbers))
 
 
+def _tries_of_all(context: TrainingContext, spec: ModelSpec, noise: float) -> list[Tries]:
+    """Return the untrained teachers of each fold, and the final one; a fold that trains on everything has that one, too."""
+
+    def of(part: Series | StreamSeries) -> Tries:
+        return tries_of(context, spec, part.for_teachers() if isinstance(part, StreamSeries) else part, noise)
+
+    final = of(context.all)
+    return [*(final if fold.train is context.all else of(fold.train) for fold in context.folds), final]
+
+
 def train_teachers(context: TrainingContext, spec: ModelSpec) -> Teachers:
     """Train, for each noise level, a teacher for every fold; keep one level; train one with it on all training series.
 
@@ -221,13 +231,9 @@ def train_teachers(context: TrainingContext, spec: ModelSpec) -> Teachers:
     sets it blurs what tells the classes apart. The first level stands unless a later one is clearly better on held-out series.
     """
     levels = noise_levels(context.config.noise)
-    parts = [
-        part.for_teachers() if isinstance(part, StreamSeries) else part
-        for part in (*(f.train for f in context.folds), context.all)
-    ]
     with torch_threads(1):  # orthogonal weights are rounded by the number of threads, and what follows is chaotic
-        tries = {noise: [tries_of(context, spec, part, noise) for part in parts] for noise in levels}
-    flat = [training for of_level in tries.values() for one in of_level for training in one.trainings]
+        tries = {noise: _tries_of_all(context, spec, noise) for noise in levels}
+    flat = list(dict.fromkeys(training for of_level in tries.values() for one in of_level for training in one.trainings))
     checkpoint = Checkpoint(context.teachers or context.checkpoint("teachers"), context)
     for name, state in checkpoint.groups().items():
         flat[int(name)].load(state)
@@ -235,7 +241,8 @@ def train_teachers(context: TrainingContext, spec: ModelSpec) -> Teachers:
     def trained() -> dict[str, dict[str, Tensor]]:
         return {str(number): one.state() for number, one in enumerate(flat) if one.epoch}
 
-    def train(wanted: list[Tries]) -> None:
+    def train(of_level: list[Tries]) -> None:
+        wanted = list(dict.fromkeys(of_level))  # by the paper's protocol the fold's teacher is the final one
         complete = not any(one.current for one in wanted)
         while now := [training for one in wanted if (training := one.current)][: context.config.threads]:
             with one_thread_each(context.config.threads) as pool:
@@ -390,8 +397,7 @@ def _refit(
 ) -> Population:
     """Train the chosen students on all training data: up to their `stops` [P], or `started` ones for some epochs more."""
     limit = context.config.memory_limit * MIB
-    others = () if context.config.protocol == "paper" else teachers.others
-    taught = taught_by(teachers.final, context.all, limit, teachers.noise, context.config.seed, others)
+    taught = taught_by(teachers.final, context.all, limit, teachers.noise, context.config.seed, teachers.others)
     how = recipe(context, teachers.noise)
     population = Population(spec, candidates, taught, how, threads=context.config.threads, memory_limit=limit)
     checkpoint = Checkpoint(context.checkpoint("refit"), context)

@@ -2,6 +2,7 @@
 """distill from data set to run directory, on a data set of a few easy series."""
 
 import re
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -138,6 +139,23 @@ def test_teachers_of_all_folds_teach_at_last_except_in_the_papers_protocol(
     monkeypatch.setattr(study, "Teacher", noted)
     distill(replace(config, protocol=protocol, folds=folds, epochs=2, teacher_epochs=2), run_root=tmp_path)
     assert found == widths
+
+
+@pytest.mark.parametrize(("protocol", "teachers"), [("honest", 3), ("paper", 1)])
+def test_what_trains_on_the_same_series_is_trained_once(
+    protocol: str, teachers: int, config: DistillConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    epochs: Counter[int] = Counter()
+
+    class Counted(study.TeacherTraining):
+        def train_epoch(self) -> None:
+            epochs[id(self)] += 1
+            super().train_epoch()
+
+    monkeypatch.setattr(study, "TeacherTraining", Counted)
+    asked = replace(config, protocol=protocol, folds=2, noise="0", teacher_seeds=1, epochs=2, teacher_epochs=2)
+    distill(asked, run_root=tmp_path)
+    assert list(epochs.values()) == [2] * teachers
 
 
 def test_a_module_of_ones_own_teaches(config: DistillConfig, tmp_path: Path) -> None:
