@@ -10,15 +10,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from memkd_edge.errors import MemkdEdgeError
 from memkd_edge.runs import write_atomic
+
+SAID = 2000  # characters of what a failed command said that are told
 
 
 def cpu_seconds(tree: Path, words: Sequence[str], runs: Path) -> float:
-    """Return user and system time of a command of the checkout at `tree`, its children's with it."""
+    """Return user and system time of a command of the checkout at `tree`, its children's with it.
+
+    Raises:
+        MemkdEdgeError: it failed; the message ends as its own output does.
+    """
     environment = {**os.environ, "PYTHONPATH": str(tree), "MEMKD_EDGE_RUN_ROOT": str(runs), "OMP_NUM_THREADS": "1"}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-m", "memkd_edge", *words]
-    subprocess.run(command, cwd=tree, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+    ended = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True)
+    if ended.returncode:
+        said = (ended.stderr or ended.stdout).strip()[-SAID:]
+        raise MemkdEdgeError(f"{tree}: memkd-edge {' '.join(words)} ended with {ended.returncode}: {said}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 

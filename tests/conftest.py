@@ -11,6 +11,7 @@ import pytest
 
 # One thread: tests run side by side on small machines, and results must not depend on the number of cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.pop("MEMKD_EDGE_RUN_ROOT", None)  # of one's shell: tests have folders of their own
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"

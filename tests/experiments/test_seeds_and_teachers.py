@@ -5,8 +5,11 @@ import json
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from experiments import demo_seeds, run_cost, teacher_cost
-from experiments.checkouts import commit
+from experiments.checkouts import commit, cpu_seconds
+from memkd_edge.errors import MemkdEdgeError
 
 
 def test_a_seed_has_base_the_best_taught_and_what_was_kept_beside_its_teacher() -> None:
@@ -62,3 +65,10 @@ def test_a_checkout_is_called_by_its_short_hash(tmp_path: Path) -> None:
     whole = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
     assert len(commit(tmp_path)) >= 4
     assert whole.startswith(commit(tmp_path))
+
+
+def test_a_command_of_a_checkout_that_fails_is_told_with_what_it_said(tmp_path: Path) -> None:
+    tree = Path(__file__).resolve().parents[2]
+    with pytest.raises(MemkdEdgeError, match=r"ended with 2: .*no data set named 'nowhere'"):
+        cpu_seconds(tree, ["distill", "--dataset", "nowhere"], tmp_path)
+    assert cpu_seconds(tree, ["--version"], tmp_path) > 0
