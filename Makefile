@@ -17,7 +17,7 @@ TEST_TOOLS := gcc:gcc g++:g++ gcc-powerpc-linux-gnu:powerpc-linux-gnu-gcc libc6-
 # All our C and C++; what stands in models/ is generated.
 C_FILES = $$(git ls-files '*.c' '*.cc' '*.h' ':!models')
 
-.PHONY: help demo test test-fast setup lint docs tools test-tools runtimes format bench-c bench-distill bench-host ablation streams stream-runs stream-decisions stream-windows demo-seeds teacher-cost run-cost small24 models exact quant-report clean
+.PHONY: help demo test test-fast setup lint docs tools test-tools runtimes format bench-c bench-distill bench-host ablation streams stream-runs stream-decisions stream-windows demo-seeds teacher-cost run-cost small24 ucr12 stream-sizes models exact quant-report clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -108,6 +108,12 @@ run-cost: setup ## What whole runs cost beside a checkout, AGAINST=... [DATA_ROO
 
 small24: setup ## Five methods on 24 data sets, into models/small24; goes on where its rows end
 	python -m experiments.small24
+
+ucr12: setup ## All methods on the paper's twelve sets by both protocols, into models/ucr12*, protocols.md; goes on where rows end
+	python -m experiments.ucr12
+
+stream-sizes: setup tools ## What a byte and an instruction buy along streams, into models/stream_sizes.*
+	python -m experiments.stream_sizes
 
 models: setup tools ## Make the ready-made students of models/cards.toml anew, into models/
 	$(if $(wildcard ../shared/data/npz),AEON_DATA=../shared/data/npz) python -m experiments.ready_models

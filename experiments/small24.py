@@ -2,22 +2,19 @@
 """Whether MemKD is ahead, on data sets enough to tell: `python -m experiments.small24` goes on with models/small24.
 
 The sets were named before any of them was run. Those in TOUCHED have helped to settle the recipe (docs/lab-notebook.md), so the
-others are reported apart, too; TUNING are left for trials and are no evidence. A set is one `memkd-edge compare`; its rows go
-into models/small24/rows.csv when it ends, and the command goes on with the sets that have none. So the tracked file is the state
-that any machine with the developers' folder of data sets can go on from.
+others are reported apart, too; TUNING are left for trials and are no evidence.
 """
 
-import argparse
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
+from experiments.set_by_set import go_on, options
 from memkd_edge.comparison.findings import findings
 from memkd_edge.comparison.folder import CONFIGURATION, TABLE
-from memkd_edge.comparison.pipeline import compare
 from memkd_edge.comparison.report import write_report
-from memkd_edge.comparison.rows import StudentResult, read_rows, write_rows
+from memkd_edge.comparison.rows import StudentResult, write_rows
 from memkd_edge.config import CompareConfig, DistillConfig, to_toml
 from memkd_edge.runs import write_atomic
 
@@ -117,18 +114,8 @@ def record(rows: Sequence[StudentResult], out: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=Path("compare/small24"), help="where the sets are trained, and go on")
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no other set after so many")
-    arguments = parser.parse_args()
-    rows, began = read_rows(OUT / TABLE), time.monotonic()
-    for name in SUITE:
-        if name in {row.dataset for row in rows} or time.monotonic() - began > arguments.minutes * 60:
-            continue
-        compare(asked((name,)), arguments.work / name)
-        rows += read_rows(arguments.work / name / TABLE)
-        record(rows, OUT)
-        print(f"{name}: {(time.monotonic() - began) / 60:.1f} minutes", flush=True)
+    arguments = options(__doc__ or "", Path("compare/small24"))
+    go_on(SUITE, asked, OUT, arguments.work, record, time.monotonic() + arguments.minutes * 60)
 
 
 if __name__ == "__main__":

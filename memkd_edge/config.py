@@ -254,7 +254,7 @@ class CompareConfig:
     """What `memkd-edge compare` compares: `distillation` is what the runs of all data sets share."""
 
     suite: str = option("", group="Data", help="ucr12, or bundled: the sets that come with aeon.")
-    datasets: tuple[str, ...] = option((), group="Data", help="Names or paths joined by commas, instead of --suite.")
+    datasets: tuple[str, ...] = option((), group="Data", help="Names or paths joined by commas; with --suite, some of its sets.")
     # The paper's eight, and ours.
     methods: tuple[str, ...] = option(
         ("base", "kd", "fitnet", "rkd", "attention", "dkd", "dt2w", "memkd", "memkd-belief"),

@@ -31,9 +31,10 @@ def settled(config: CompareConfig) -> CompareConfig:
         if config.suite not in SUITES:
             raise UsageError(f"no suite {config.suite!r}; there are {', '.join(SUITES)}")
         suite = SUITES[config.suite]
-        if config.datasets not in ((), suite.datasets):
-            raise UsageError("--suite and --datasets both name the data sets; give one of them")
-        config = _resampled(replace(config, datasets=suite.datasets), suite.resample)
+        strange = [one for one in config.datasets if one not in suite.datasets]
+        if strange:
+            raise UsageError(f"--datasets: {strange[0]} is not of --suite {config.suite}, which has {', '.join(suite.datasets)}")
+        config = _resampled(replace(config, datasets=config.datasets or suite.datasets), suite.resample)
     if not config.datasets:
         raise UsageError(f"no data set is named; give --suite {' or '.join(SUITES)}, or --datasets A,B,C")
     lists = {option: tuple(one.strip() for one in getattr(config, option)) for option in ("datasets", "methods", "students")}

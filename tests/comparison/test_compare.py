@@ -332,7 +332,7 @@ def test_the_paper_suite_has_the_splits_of_the_2015_archive(shared_data: Path) -
     [
         ([], "--suite ucr12 or bundled"),
         (["--suite", "ucr13"], "no suite 'ucr13'; there are ucr12, bundled"),
-        (["--suite", "ucr12", "--datasets", "GunPoint"], "both"),
+        (["--suite", "ucr12", "--datasets", "Adiac,GunPoint"], "GunPoint is not of --suite ucr12, which has ItalyPowerDemand,"),
         (["--datasets", "GunPoint,GunPoint"], "names GunPoint twice"),
         (["--datasets", "GunPoint,GunPoint@swapped"], "two are named GunPoint"),
         (["--datasets", "GunPiont"], "GunPoint"),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import small24
+from experiments import set_by_set, small24
 from experiments.small24 import SUITE, TOUCHED, TUNING, goals, main
 from memkd_edge.comparison.rows import StudentResult, read_rows
 from memkd_edge.config import CompareConfig
@@ -46,7 +46,7 @@ def test_a_set_with_rows_is_not_run_again(tmp_path: Path, monkeypatch: pytest.Mo
         folder.mkdir(parents=True)
         comparison(folder, rows_of(name, 0.0))
 
-    monkeypatch.setattr(small24, "compare", compare)
+    monkeypatch.setattr(set_by_set, "compare", compare)
     monkeypatch.setattr(small24, "OUT", tmp_path / "out")
     monkeypatch.setattr("sys.argv", ["small24", "--work", str(tmp_path / "first")])
     monkeypatch.setattr(small24, "SUITE", SUITE[:2])

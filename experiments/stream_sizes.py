@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a byte and an instruction buy along streams: `python -m experiments.stream_sizes` writes models/stream_sizes.*.
+
+SPSW as `memkd-edge distill` takes it. For each kind of student and each size one run of `distill`, all with the same teacher: the
+kept student is scored by its integers along the test subjects' streams, and its generated C is measured on an emulated Cortex-M4.
+Where experiments/rivals has left figures of other models on the same streams, they stand beside it. Runs are kept in --work,
+interrupted ones are continued.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, astuple, dataclass
+from itertools import groupby
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from memkd_edge.benchmark.backends.emulated import exact_figures
+from memkd_edge.benchmark.builds import Builds
+from memkd_edge.benchmark.devices.profiles import load_device
+from memkd_edge.benchmark.emulation.firmware import measure_firmware
+from memkd_edge.comparison.statistics import pareto_front
+from memkd_edge.config import DistillConfig
+from memkd_edge.distillation.pipeline import distill
+from memkd_edge.pages.colours import COLOURS
+from memkd_edge.pages.drawing import Drawing, drawing, style
+from memkd_edge.runs import Run, write_atomic
+
+MODELS = Path(__file__).resolve().parents[1] / "models"
+RIVALS = MODELS / "rivals.json"
+CELLS = ("lstm", "gru")
+SIZES = (50, 100, 250, 500, 1000)
+METHODS = "base,memkd-belief"
+SEEDS = 4  # of each method
+DEVICE = "nrf52840"
+STEPS = 64  # of the emulated pass
+MARKERS = "osD^vPph"
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model's scores along the test streams, and its cost on the device; or means over seeds of such.
+
+    what: its kind. size: in words. f1_macro, accuracy: at every sample, by the model's own arithmetic. flash_bytes, ram_bytes;
+    instructions: the mean of a sample; these three are emulated-exact.
+    """
+
+    what: str
+    size: str
+    parameters: float
+    f1_macro: float
+    accuracy: float
+    flash_bytes: float
+    ram_bytes: float
+    instructions: float
+
+
+def trained(cell: str, compression: int, work: Path, threads: int) -> Run:
+    """Return the run of one kind and size, trained now or before."""
+    config = DistillConfig(student=cell, compression=compression, method=METHODS, weights=1, seeds=SEEDS, threads=threads)
+    name = f"{cell}-{compression}"
+    started = Run.open(work / name, complete=False) if (work / name / "env.json").is_file() else None
+    return distill(config, run_root=work, name=name, resume=started, teachers=work / "teachers.safetensors")
+
+
+def measured(run: Run, cell: str, metrics: dict[str, Any]) -> Model:
+    """Return the kept student's scores by its integers, held by the decision margin, and its cost."""
+    build = Builds(run, STEPS).student_int8_c()
+    device = load_device(DEVICE)
+    assert build.source is not None
+    measurement = measure_firmware(device.core, build.source, build.inputs)
+    build.check(measurement.logits, device.name)
+    figures = exact_figures(measurement)
+    student = metrics["student"]
+    return Model(
+        cell,
+        f"{student['hidden_size']} units",
+        student["parameters"],
+        student["integers"]["int8"]["f1_macro"],
+        student["integers"]["int8"]["accuracy"],
+        *(figures[name].value for name in ("flash", "ram", "instructions")),
+    )
+
+
+def in_float(metrics: dict[str, Any]) -> dict[str, list[float]]:
+    """Return the float macro F1 of all students of each method along the test streams."""
+    found: dict[str, list[float]] = {}
+    for one in metrics["students"]:
+        found.setdefault(one["method"], []).append(one["test_f1_macro"])
+    return found
+
+
+def means(rivals: Sequence[Model]) -> list[Model]:
+    """Return the mean over the seeds of each kind and size, in their order."""
+
+    def key(one: Model) -> tuple[str, str]:
+        return one.what, one.size
+
+    return [
+        Model(what, size, *(fmean(column) for column in zip(*(astuple(one)[2:] for one in group), strict=True)))
+        for (what, size), group in groupby(rivals, key)
+    ]
+
+
+def table(models: Sequence[Model]) -> list[str]:
+    """Return the table's lines; bold: no other model is as good for less flash, or for fewer instructions."""
+    score = [one.f1_macro for one in models]
+    fronts = {cost: pareto_front([getattr(one, cost) for one in models], score) for cost in ("flash_bytes", "instructions")}
+    lines = [
+        "| model | size | parameters | macro F1 | accuracy | flash | RAM | instructions a sample |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for at, one in enumerate(models):
+        flash, instructions = (
+            f"**{text}**" if fronts[cost][at] else text
+            for cost, text in (("flash_bytes", f"={one.flash_bytes:,.0f} B"), ("instructions", f"={one.instructions:,.0f}"))
+        )
+        cells = [one.what, one.size, f"{one.parameters:,.0f}", f"{one.f1_macro:.3f}", f"{one.accuracy:.3f}"]
+        lines.append(f"| {' | '.join([*cells, flash, f'={one.ram_bytes:,.0f} B', instructions])} |")
+    return lines
+
+
+def picture(models: Sequence[Model]) -> Drawing:
+    """Draw macro F1 against flash and against instructions, a line a kind along its front."""
+    with style():
+        figure = Figure(figsize=(7.5, 3.4), layout="constrained")
+        panels = figure.subplots(1, 2, sharey=True)
+        kinds = list(dict.fromkeys(one.what for one in models))
+        for axes, cost, title in zip(
+            panels, ("flash_bytes", "instructions"), ("flash (bytes)", "instructions a sample"), strict=True
+        ):
+            for number, kind in enumerate(kinds):
+                own = sorted((one for one in models if one.what == kind), key=lambda one: float(getattr(one, cost)))
+                x, y = np.array([(getattr(one, cost), one.f1_macro) for one in own]).T
+                front = pareto_front(x, y)
+                colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+                axes.plot(x[front], y[front], f"{marker}-", color=colour, markersize=5, linewidth=1, label=kind)
+                axes.plot(x[~front], y[~front], marker, color=colour, markersize=5, markerfacecolor="none", alpha=0.7)
+            axes.set_xscale("log")
+            axes.set_xlabel(title)
+            axes.grid()
+        panels[0].set_ylabel("macro F1 along the test streams")
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=len(kinds))
+        return drawing(figure)
+
+
+def report(students: Sequence[Model], floats: Sequence[dict[str, list[float]]], rivals: Sequence[Model], teacher: float) -> str:
+    """Return models/stream_sizes.md."""
+    lines = [
+        "# What a byte and an instruction buy along streams",
+        "",
+        "`python -m experiments.stream_sizes` wrote this. SPSW, smartwatch, six channels, five activities, decided at every",
+        "sample of subjects s17-s20, never reset. lstm, gru: students of one run of `distill` each, with the same teacher",
+        f"(macro F1 {teacher:.3f}), of {METHODS.replace(',', ' and ')}, {SEEDS} seeds of each; the best on held-out",
+        "training subjects is kept and scored by its int8 integers (measured). The others are means over the seeds of",
+        "`python -m experiments.rivals`, which says how they are made. Flash, RAM (state and stack) and instructions, the mean",
+        f"of a sample, are emulated-exact, on the Cortex-M4 of {DEVICE}. Bold: no model listed is as good for less of it.",
+        "",
+        "![Macro F1 against flash and instructions](stream_sizes.svg)",
+        "",
+        *table([*students, *rivals]),
+        "",
+        "All students of a method, in float32 (measured, mean ± standard deviation over the seeds):",
+        "",
+        "| model | size | base | memkd-belief |",
+        "|---|---|---|---|",
+    ]
+    for one, methods in zip(students, floats, strict=True):
+        cells = [f"{fmean(scores):.3f} ± {stdev(scores):.3f}" for scores in methods.values()]
+        lines.append(f"| {one.what} | {one.size} | {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, default=Path("runs/stream-sizes"), help="where runs are kept, and go on")
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    students, floats, teacher = [], [], 0.0
+    for cell in CELLS:
+        for compression in SIZES:
+            run = trained(cell, compression, arguments.work, arguments.threads)
+            metrics = run.read_json("metrics.json")
+            students.append(measured(run, cell, metrics))
+            floats.append(in_float(metrics))
+            teacher = metrics["teacher"]["stream"]["f1_macro"]
+            print(students[-1], {method: fmean(scores) for method, scores in floats[-1].items()}, flush=True)
+    rivals = means([Model(**one) for one in json.loads(RIVALS.read_text(encoding="utf-8"))])
+    everything = [*students, *rivals]
+    write_atomic(MODELS / "stream_sizes.json", (json.dumps([asdict(one) for one in everything], indent=1) + "\n").encode())
+    write_atomic(MODELS / "stream_sizes.svg", picture(everything).svg)
+    print(write_atomic(MODELS / "stream_sizes.md", report(students, floats, rivals, teacher).encode()))
+
+
+if __name__ == "__main__":
+    main()
