@@ -17,7 +17,7 @@ TEST_TOOLS := gcc:gcc g++:g++ gcc-powerpc-linux-gnu:powerpc-linux-gnu-gcc libc6-
 # All our C and C++; what stands in models/ is generated.
 C_FILES = $$(git ls-files '*.c' '*.cc' '*.h' ':!models')
 
-.PHONY: help demo test test-fast setup lint docs tools test-tools runtimes format bench-c bench-distill bench-host ablation streams stream-runs stream-decisions stream-windows demo-seeds teacher-cost run-cost small24 ucr12 stream-sizes models exact quant-report clean
+.PHONY: help demo test test-fast setup lint docs tools test-tools runtimes format bench-c bench-distill bench-host ablation streams stream-runs stream-decisions stream-windows rivals demo-seeds teacher-cost run-cost small24 ucr12 stream-sizes models exact quant-report clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -96,6 +96,9 @@ stream-decisions: setup ## What the held decision is worth, its margin chosen on
 
 stream-windows: setup ## How well students of joined windows decide at windows' ends, into models/stream_windows.md
 	python -m experiments.stream_windows
+
+rivals: setup tools ## A forest, a CNN and FastGRNN on the same recordings, scores and cost, into models/rivals.json
+	OMP_NUM_THREADS=1 python -m experiments.rivals
 
 demo-seeds: setup ## How often a distilled method wins the demo, into models/demo_seeds.md
 	python -m experiments.demo_seeds
