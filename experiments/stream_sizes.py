@@ -10,8 +10,8 @@ interrupted ones are continued.
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, astuple, dataclass
-from itertools import groupby
+from dataclasses import asdict, astuple, dataclass, fields
+from itertools import chain, groupby
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -23,6 +23,7 @@ from memkd_edge.benchmark.backends.emulated import exact_figures
 from memkd_edge.benchmark.builds import Builds
 from memkd_edge.benchmark.devices.profiles import load_device
 from memkd_edge.benchmark.emulation.firmware import measure_firmware
+from memkd_edge.comparison.figures import cost_scale
 from memkd_edge.comparison.statistics import pareto_front
 from memkd_edge.config import DistillConfig
 from memkd_edge.distillation.pipeline import distill
@@ -70,27 +71,33 @@ def trained(cell: str, compression: int, work: Path, threads: int) -> Run:
     return distill(config, run_root=work, name=name, resume=started, teachers=work / "teachers.safetensors")
 
 
-def measured(run: Run, cell: str) -> Model:
-    """Return the kept student's scores along the test streams by its integers, the highest logit deciding, and its cost."""
+def measured(run: Run, cell: str) -> list[Model]:
+    """Return what each form of the kept student costs, with its integers' scores along the test streams, at margin 0."""
     builds = Builds(run, STEPS)
     series = run.read_arrays(SERIES)
     streams = np.split(series["x_streams"], np.cumsum(series["stream_lengths"])[:-1])
     decisions = np.concatenate([decisions_along(builds.quantized, Arithmetic.INT8, x, 0.0) for x in streams])
     tables = confusion(decisions[None], series["y_streams"], len(run.metadata.labels))
-    build = builds.student_int8_c()
-    device = load_device(DEVICE)
-    assert build.source is not None
-    measurement = measure_firmware(device.core, build.source, build.inputs)
-    build.check(measurement.logits, device.name)
-    figures = exact_figures(measurement)
-    return Model(
-        cell,
-        f"{builds.student.spec.hidden_size} units",
-        builds.student.spec.parameters,
-        float(macro_f1(tables)[0]),
-        float(sample_accuracy(tables)[0]),
-        *(figures[name].value for name in ("flash", "ram", "instructions")),
-    )
+    spec, device = builds.student.spec, load_device(DEVICE)
+    found = []
+    for form, build in (("", builds.student_int8_c()), (", medium", builds.student_medium_c())):
+        assert build.source is not None
+        measurement = measure_firmware(device.core, build.source, build.inputs, flags=build.flags)
+        build.check(measurement.logits, device.name)
+        figures = exact_figures(measurement)
+        costs = (figures[name].value for name in ("flash", "ram", "instructions"))
+        score = float(macro_f1(tables)[0]), float(sample_accuracy(tables)[0])
+        found.append(Model(cell + form, f"{spec.hidden_size} units", spec.parameters, *score, *costs))
+    return found
+
+
+def rivals() -> list[Model]:
+    """Return the means over the seeds of the other models that experiments/rivals has measured."""
+    names = [
+        {"what": "rival", "f1_macro": "macro_f1", "instructions": "instructions_per_sample"}.get(one.name, one.name)
+        for one in fields(Model)
+    ]
+    return means([Model(*(row[name] for name in names)) for row in json.loads(RIVALS.read_text(encoding="utf-8"))])
 
 
 def in_float(metrics: dict[str, Any]) -> dict[str, list[float]]:
@@ -101,7 +108,7 @@ def in_float(metrics: dict[str, Any]) -> dict[str, list[float]]:
     return found
 
 
-def means(rivals: Sequence[Model]) -> list[Model]:
+def means(models: Sequence[Model]) -> list[Model]:
     """Return the mean over the seeds of each kind and size, in their order."""
 
     def key(one: Model) -> tuple[str, str]:
@@ -109,7 +116,7 @@ def means(rivals: Sequence[Model]) -> list[Model]:
 
     return [
         Model(what, size, *(fmean(column) for column in zip(*(astuple(one)[2:] for one in group), strict=True)))
-        for (what, size), group in groupby(rivals, key)
+        for (what, size), group in groupby(models, key)
     ]
 
 
@@ -147,7 +154,7 @@ def picture(models: Sequence[Model]) -> Drawing:
                 colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
                 axes.plot(x[front], y[front], f"{marker}-", color=colour, markersize=5, linewidth=1, label=kind)
                 axes.plot(x[~front], y[~front], marker, color=colour, markersize=5, markerfacecolor="none", alpha=0.7)
-            axes.set_xscale("log")
+            cost_scale(axes)
             axes.set_xlabel(title)
             axes.grid()
         panels[0].set_ylabel("macro F1 along the test streams")
@@ -156,28 +163,32 @@ def picture(models: Sequence[Model]) -> Drawing:
         return drawing(figure)
 
 
-def report(students: Sequence[Model], floats: Sequence[dict[str, list[float]]], rivals: Sequence[Model], teacher: float) -> str:
-    """Return models/stream_sizes.md."""
+def report(
+    students: Sequence[Sequence[Model]], floats: Sequence[dict[str, list[float]]], others: Sequence[Model], teacher: float
+) -> str:
+    """Return models/stream_sizes.md; `students`: the forms of each, and what its run's `floats` are."""
     lines = [
         "# What a byte and an instruction buy along streams",
         "",
         "`python -m experiments.stream_sizes` wrote this. SPSW, smartwatch, six channels, five activities, decided at every",
-        "sample of subjects s17-s20, never reset. lstm, gru: students of one run of `distill` each, with the same teacher",
-        f"(macro F1 {teacher:.3f}), of {METHODS.replace(',', ' and ')}, {SEEDS} seeds of each; the best on held-out",
-        "training subjects is kept and scored by its int8 integers, at margin 0 (measured). The others are means over seeds,",
-        "`python -m experiments.rivals` says how they are made. Flash, RAM (state and stack) and instructions, the mean",
-        f"of a sample, are emulated-exact, on the Cortex-M4 of {DEVICE}. Bold: no model listed is as good for less of it.",
+        "sample of the five test subjects of `memkd-edge distill` without arguments, never reset. lstm, gru: students of one run",
+        f"each, with the same teacher (macro F1 {teacher:.3f}), {SEEDS} seeds of {METHODS.replace(',', ' and of ')}; the best",
+        "on held-out training subjects is kept and scored by its int8 integers, at margin 0 (measured); medium: the same model",
+        "and bits, compiled with MEMKD_MEDIUM. The others, which nobody taught, are means over seeds; how they are made says",
+        "`python -m experiments.rivals`. Flash, RAM (state and stack) and instructions, the mean of a sample, are",
+        f"emulated-exact, on the Cortex-M4 of {DEVICE}. Bold: no model listed is as good for less of it.",
         "",
         "![Macro F1 against flash and instructions](stream_sizes.svg)",
         "",
-        *table([*students, *rivals]),
+        *table([*chain.from_iterable(students), *others]),
         "",
-        "All students of a method, in float32 (measured, mean ± standard deviation over the seeds):",
+        "All students of a method, in float32 (measured, mean ± standard deviation over the seeds), which is how the others are",
+        "to be held against them: nobody has chosen one of these.",
         "",
         "| model | size | base | memkd-belief |",
         "|---|---|---|---|",
     ]
-    for one, methods in zip(students, floats, strict=True):
+    for (one, *_), methods in zip(students, floats, strict=True):
         cells = [f"{fmean(scores):.3f} ± {stdev(scores):.3f}" for scores in methods.values()]
         lines.append(f"| {one.what} | {one.size} | {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
@@ -197,11 +208,10 @@ def main() -> None:
             floats.append(in_float(metrics))
             teacher = metrics["teacher"]["stream"]["f1_macro"]
             print(students[-1], {method: fmean(scores) for method, scores in floats[-1].items()}, flush=True)
-    rivals = means([Model(**one) for one in json.loads(RIVALS.read_text(encoding="utf-8"))])
-    everything = [*students, *rivals]
+    everything = [*chain.from_iterable(students), *(others := rivals())]
     write_atomic(MODELS / "stream_sizes.json", (json.dumps([asdict(one) for one in everything], indent=1) + "\n").encode())
     write_atomic(MODELS / "stream_sizes.svg", picture(everything).svg)
-    print(write_atomic(MODELS / "stream_sizes.md", report(students, floats, rivals, teacher).encode()))
+    print(write_atomic(MODELS / "stream_sizes.md", report(students, floats, others, teacher).encode()))
 
 
 if __name__ == "__main__":

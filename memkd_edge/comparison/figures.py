@@ -108,7 +108,7 @@ def _size(found: Findings) -> Figure:
                     axes.plot(x, y, marker, color=colour, markersize=5.5, label=method)
         axes.set_xlabel("flash of the int8 student (bytes)" if measured else "parameters")
         axes.set_ylabel(f"test {metric}, int8" if measured else f"test {metric}")
-        _cost_scale(axes)
+        cost_scale(axes)
         axes.grid()
     handles, labels = panels[0].get_legend_handles_labels()
     shown = dict(zip(labels, handles, strict=True))
@@ -134,7 +134,7 @@ def _sweep(found: Findings) -> Figure:
                 axes.plot(x[front], y[front], color=colour, linewidth=1.4)
                 axes.plot(x[front], y[front], marker, color=colour, markersize=5.5, label=kind)
                 axes.plot(x[~front], y[~front], marker, color=colour, markersize=5.5, markerfacecolor="none", alpha=0.7)
-            _cost_scale(axes)
+            cost_scale(axes)
             axes.grid()
             if column == 0:
                 axes.set_ylabel(f"test {metric}" + (", int8" if found.int8 else ""))
@@ -177,7 +177,7 @@ def _critical_difference(found: Findings) -> Figure:
     return drawn
 
 
-def _cost_scale(axes: Axes) -> None:
+def cost_scale(axes: Axes) -> None:
     """Write costs out in full; on a logarithmic scale where they differ tenfold and more."""
     low, high = axes.dataLim.intervalx
     if high > 10 * low > 0:
