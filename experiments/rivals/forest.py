@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import emlearn
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
@@ -17,6 +16,9 @@ from experiments.rivals.rival import header
 from experiments.rivals.window_features import Window, c_functions, features, inputs, state_members
 from memkd_edge.benchmark.emulation.image import CModel
 from memkd_edge.data.prepare_recordings import Signal
+
+with np.errstate():  # emlearn lets numpy raise at every underflow from then on
+    import emlearn
 
 SYSTEM_HEADER = "#pragma GCC system_header\n"  # no warnings, in which emlearn is rich
 PHASES = 5  # starts of the hops within a stream that are learnt from

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The forest's features against plain numpy, and its C, emlearn's trees included, against scikit-learn."""
 
+import importlib.util
 import json
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-pytest.importorskip("emlearn", reason="needs emlearn: make setup")
+if importlib.util.find_spec("emlearn") is None:
+    pytest.skip("needs emlearn: make setup", allow_module_level=True)
 
 from experiments.rivals import __main__ as experiment
 from experiments.rivals.forest import ForestSize, train_forest
@@ -97,3 +100,8 @@ def test_a_row_is_scored_measured_and_kept_and_the_next_run_goes_on(
         assert 1000 < row["flash_bytes"] < 2500  # code, and 8 B a node
         assert 960 < row["ram_bytes"] < 1600
         assert 100 < row["instructions_per_sample"] < 1000
+
+
+def test_emlearn_does_not_decide_what_numpy_raises() -> None:
+    code = "import numpy as np; before = np.geterr(); import experiments.rivals.forest; assert np.geterr() == before"
+    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).resolve().parents[2], check=True)
