@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Comparisons that end set by set: a set is one `memkd-edge compare`, and its rows are kept when it ends.
+"""Comparisons that end set by set: a set is one `memkd-edge compare`; rows and report are kept when it ends.
 
 The tracked rows are the state: a call goes on with the sets that have none, on any machine that has the data.
 """
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from memkd_edge.comparison.folder import TABLE
+from memkd_edge.comparison.folder import CONFIGURATION, TABLE
 from memkd_edge.comparison.pipeline import compare
-from memkd_edge.comparison.rows import StudentResult, read_rows
-from memkd_edge.config import CompareConfig
+from memkd_edge.comparison.report import write_report
+from memkd_edge.comparison.rows import StudentResult, read_rows, write_rows
+from memkd_edge.config import CompareConfig, to_toml
+from memkd_edge.runs import write_atomic
 
 
 def options(description: str, work: Path) -> argparse.Namespace:
@@ -24,16 +26,12 @@ def options(description: str, work: Path) -> argparse.Namespace:
 
 
 def go_on(
-    sets: Sequence[str],
-    asked: Callable[[tuple[str, ...]], CompareConfig],
-    out: Path,
-    work: Path,
-    record: Callable[[Sequence[StudentResult], Path], None],
-    deadline: float,
-) -> None:
-    """Compare on those of `sets` that have no rows in `out` yet, and `record` all rows there after each.
+    sets: tuple[str, ...], asked: Callable[[tuple[str, ...]], CompareConfig], out: Path, work: Path, deadline: float
+) -> Iterator[Sequence[StudentResult]]:
+    """Compare on those of `sets` that have no rows in `out` yet; after each keep what all rows say there, and yield them.
 
     Args:
+        asked: returns what is compared on some sets.
         work: where the sets are trained.
         deadline: of time.monotonic(), after which no other set begins.
     """
@@ -44,5 +42,8 @@ def go_on(
         began = time.monotonic()
         compare(asked((name,)), work / name)
         rows += read_rows(work / name / TABLE)
-        record(rows, out)
+        write_rows(out / TABLE, rows)
+        write_atomic(out / CONFIGURATION, to_toml("compare", asked(sets)).encode())
+        write_report(out)
         print(f"{name}: {(time.monotonic() - began) / 60:.1f} minutes", flush=True)
+        yield rows

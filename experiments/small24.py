@@ -12,10 +12,8 @@ from statistics import fmean
 
 from experiments.set_by_set import go_on, options
 from memkd_edge.comparison.findings import findings
-from memkd_edge.comparison.folder import CONFIGURATION, TABLE
-from memkd_edge.comparison.report import write_report
-from memkd_edge.comparison.rows import StudentResult, write_rows
-from memkd_edge.config import CompareConfig, DistillConfig, to_toml
+from memkd_edge.comparison.rows import StudentResult
+from memkd_edge.config import CompareConfig, DistillConfig
 from memkd_edge.runs import write_atomic
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -105,17 +103,10 @@ def _lines(kind: str, rows: Sequence[StudentResult]) -> list[str]:
     return lines
 
 
-def record(rows: Sequence[StudentResult], out: Path) -> None:
-    """Write what `rows` say into `out`."""
-    write_rows(out / TABLE, rows)
-    write_atomic(out / CONFIGURATION, to_toml("compare", asked(SUITE)).encode())
-    write_atomic(out / "goals.md", goals(rows).encode())
-    write_report(out)
-
-
 def main() -> None:
     arguments = options(__doc__ or "", Path("compare/small24"))
-    go_on(SUITE, asked, OUT, arguments.work, record, time.monotonic() + arguments.minutes * 60)
+    for rows in go_on(SUITE, asked, OUT, arguments.work, time.monotonic() + arguments.minutes * 60):
+        write_atomic(OUT / "goals.md", goals(rows).encode())
 
 
 if __name__ == "__main__":

@@ -8,15 +8,15 @@ series do (models/ucr12_paper); models/protocols.md has the two rankings side by
 import math
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from experiments.set_by_set import go_on, options
 from memkd_edge.comparison.findings import findings
-from memkd_edge.comparison.folder import CONFIGURATION, TABLE
-from memkd_edge.comparison.report import write_report
-from memkd_edge.comparison.rows import StudentResult, read_rows, write_rows
+from memkd_edge.comparison.folder import TABLE
+from memkd_edge.comparison.rows import StudentResult, read_rows
 from memkd_edge.comparison.suites import SUITES
-from memkd_edge.config import CompareConfig, DistillConfig, to_toml
+from memkd_edge.config import CompareConfig, DistillConfig
 from memkd_edge.runs import write_atomic
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
@@ -64,17 +64,11 @@ def main() -> None:
     arguments = options(__doc__ or "", Path("compare/ucr12"))
     deadline = time.monotonic() + arguments.minutes * 60
     for protocol, out in PROTOCOLS.items():
-
-        def record(rows: Sequence[StudentResult], out: Path, protocol: str = protocol) -> None:
-            write_rows(out / TABLE, rows)
-            write_atomic(out / CONFIGURATION, to_toml("compare", asked((), protocol)).encode())
-            write_report(out)
-
-        sets = SUITES[SUITE].datasets
-        go_on(sets, lambda names, by=protocol: asked(names, by), out, arguments.work / protocol, record, deadline)
-    rows = [read_rows(out / TABLE) for out in PROTOCOLS.values()]
-    if all(rows):
-        print(write_atomic(MODELS / "protocols.md", side_by_side(*rows).encode()))
+        work = arguments.work / protocol
+        for _ in go_on(SUITES[SUITE].datasets, partial(asked, protocol=protocol), out, work, deadline):
+            honest, paper = (read_rows(one / TABLE) for one in PROTOCOLS.values())
+            if honest and paper:
+                print(write_atomic(MODELS / "protocols.md", side_by_side(honest, paper).encode()))
 
 
 if __name__ == "__main__":

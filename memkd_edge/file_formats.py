@@ -10,7 +10,7 @@ from memkd_edge.errors import MemkdEdgeError
 
 KEY = "format"  # under which a file carries its number
 # Of a training phase; 1: teachers without their best stretch; 2: scores were called auc; 3: students by shards; 4: one teacher at
-# last
+# last; 5: a fold that trains on everything had a teacher of its own
 CHECKPOINT = 6
 CONFIGURATION = 2  # config.toml and compare.toml; 1: what trains was called `device`
 
