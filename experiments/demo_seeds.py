@@ -10,8 +10,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from experiments.kept_runs import kept_run
 from memkd_edge.config import DistillConfig
-from memkd_edge.distillation.pipeline import distill
 from memkd_edge.runs import Run, write_atomic
 
 SEEDS = range(5)
@@ -20,9 +20,7 @@ TABLE = Path("models/demo_seeds.md")
 
 def finished(root: Path, seed: int) -> Run:
     """Return the run of a seed, trained now or before."""
-    name = f"demo-seed-{seed}"
-    started = Run.open(root / name, complete=False) if (root / name).exists() else None
-    return distill(DistillConfig(seed=seed, threads=1), run_root=root, name=name, resume=started)
+    return kept_run(DistillConfig(seed=seed, threads=1), root, f"demo-seed-{seed}")
 
 
 def row(seed: int, metrics: dict[str, Any]) -> str:

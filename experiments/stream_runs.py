@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from experiments.kept_runs import kept_run
 from experiments.streams import DATA, RATE, ROOT, SPLITS, interval
 from memkd_edge.config import DistillConfig
-from memkd_edge.distillation.pipeline import distill
-from memkd_edge.runs import Run, write_atomic
+from memkd_edge.runs import write_atomic
 
 METHOD = "memkd-belief"
 SEEDS = 8  # of a run, as by default
@@ -40,9 +40,7 @@ def metrics_of(split: str, runs: int, data: Path, work: Path, threads: int) -> d
         seeds=runs * SEEDS,
         threads=threads,
     )
-    name = split.replace(" ", "-")
-    started = Run.open(work / name, complete=False) if (work / name / "env.json").is_file() else None
-    return distill(config, run_root=work, name=name, resume=started).read_json("metrics.json")
+    return kept_run(config, work, split.replace(" ", "-")).read_json("metrics.json")
 
 
 def outcome(metrics: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from experiments.kept_runs import kept_run
 from memkd_edge.benchmark.backends.emulated import exact_figures
 from memkd_edge.benchmark.builds import Builds
 from memkd_edge.benchmark.devices.profiles import load_device
@@ -26,7 +27,6 @@ from memkd_edge.benchmark.emulation.firmware import measure_firmware
 from memkd_edge.comparison.figures import cost_scale
 from memkd_edge.comparison.statistics import pareto_front
 from memkd_edge.config import DistillConfig
-from memkd_edge.distillation.pipeline import distill
 from memkd_edge.pages.colours import COLOURS
 from memkd_edge.pages.drawing import Drawing, drawing, style
 from memkd_edge.quantization.batch import decisions_along
@@ -66,9 +66,7 @@ class Model:
 def trained(cell: str, compression: int, work: Path, threads: int) -> Run:
     """Return the run of one kind and size, trained now or before."""
     config = DistillConfig(student=cell, compression=compression, method=METHODS, weights=1, seeds=SEEDS, threads=threads)
-    name = f"{cell}-{compression}"
-    started = Run.open(work / name, complete=False) if (work / name / "env.json").is_file() else None
-    return distill(config, run_root=work, name=name, resume=started, teachers=work / "teachers.safetensors")
+    return kept_run(config, work, f"{cell}-{compression}", teachers=work / "teachers.safetensors")
 
 
 def measured(run: Run, cell: str) -> list[Model]:

@@ -20,6 +20,8 @@ from memkd_edge.options import check, settings
 from memkd_edge.progress import Reporter
 from memkd_edge.vocabulary import Cell
 
+LISTS = ("datasets", "methods", "students")
+
 
 def settled(config: CompareConfig) -> CompareConfig:
     """Return `config` with its suite spelt out, after a check of all that can be checked without the data.
@@ -27,6 +29,8 @@ def settled(config: CompareConfig) -> CompareConfig:
     Raises:
         UsageError: an option is impossible, or no data set is named.
     """
+    lists = {option: tuple(one.strip() for one in getattr(config, option)) for option in LISTS}
+    config = replace(config, **lists)  # type: ignore[arg-type]
     if config.suite:
         if config.suite not in SUITES:
             raise UsageError(f"no suite {config.suite!r}; there are {', '.join(SUITES)}")
@@ -37,15 +41,14 @@ def settled(config: CompareConfig) -> CompareConfig:
         config = _resampled(replace(config, datasets=config.datasets or suite.datasets), suite.resample)
     if not config.datasets:
         raise UsageError(f"no data set is named; give --suite {' or '.join(SUITES)}, or --datasets A,B,C")
-    lists = {option: tuple(one.strip() for one in getattr(config, option)) for option in ("datasets", "methods", "students")}
-    for option, values in {**lists, "sweep": _compressions(config)}.items():
+    for option, values in {**{option: getattr(config, option) for option in LISTS}, "sweep": _compressions(config)}.items():
         twice = [value for value, count in Counter(values).items() if count > 1]
         if twice or not values:
             raise UsageError(f"--{option} " + (f"names {twice[0]} twice" if twice else "is empty"))
-    unknown = [student for student in lists["students"] if student not in tuple(Cell)]
+    unknown = [student for student in config.students if student not in tuple(Cell)]
     if unknown:
         raise UsageError(f"--students: no kind {unknown[0]!r}; there are {', '.join(Cell)}")
-    config = _resampled(replace(config, **lists), "none")  # type: ignore[arg-type]
+    config = _resampled(config, "none")
     check(config)
     candidates_of(_run_config(config, "", config.students[0], 1.0, 1))
     return config

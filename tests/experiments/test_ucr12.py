@@ -13,7 +13,7 @@ from tests.comparison.test_report import comparison, row
 
 
 def test_one_set_has_the_settings_of_the_suite() -> None:
-    one = settled(ucr12.asked(("Adiac",), "paper"))
+    one = settled(ucr12.asked((" Adiac",), "paper"))
     assert one.datasets == ("Adiac",)
     assert one.distillation.resample == SUITES["ucr12"].resample
     assert one.distillation.protocol == "paper"
