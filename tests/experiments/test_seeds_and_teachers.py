@@ -43,19 +43,36 @@ def test_teachers_stand_beside_each_other_and_what_was_measured_is_kept(tmp_path
 
 
 def test_runs_stand_beside_each_other_and_what_was_measured_is_kept(tmp_path: Path) -> None:
-    (tmp_path / "old-Coffee").mkdir()
+    (tmp_path / "old-Coffee-3").mkdir()
     methods = [
         {"kept": False, "validation_auc_prc_mean": 0.1, "test_auc_prc_mean": 0.2},
         {"kept": True, "validation_auc_prc_mean": 0.7, "test_auc_prc_mean": 0.8},
     ]
     metrics = {"teacher": {"validation": {"auc_prc": 0.9}, "test": {"auc_prc": 0.95}}, "methods": methods}
-    (tmp_path / "old-Coffee" / "metrics.json").write_text(json.dumps(metrics))
-    (tmp_path / "old-Coffee.seconds").write_text("120.0")
-    before = run_cost.measured(Path("old"), "Coffee", "", tmp_path)
+    (tmp_path / "old-Coffee-3" / "metrics.json").write_text(json.dumps(metrics))
+    (tmp_path / "old-Coffee-3.seconds").write_text("120.0")
+    before = run_cost.measured(Path("old"), "Coffee", 3, "", tmp_path)
     assert before == {"seconds": 120.0, "teacher": [0.9, 0.95], "students": [0.7, 0.8]}
     now = {"seconds": 60.0, "teacher": [0.91, 0.96], "students": [0.71, 0.81]}
-    line = "| Coffee | 120 s | 60 s | 0.50 | 0.900, 0.910 | 0.950, 0.960 | 0.700, 0.710 | 0.800, 0.810 |"
-    assert run_cost.line("Coffee", before, now) == line
+    row = {"set": "Coffee", "seed": 3, "before": before, "now": now}
+    line = "| Coffee | 3 | 120 s | 60 s | 0.50 | 0.900, 0.910 | 0.950, 0.960 | 0.700, 0.710 | 0.800, 0.810 |"
+    assert run_cost.line(row) == line
+
+
+def test_what_seeds_change_together_has_an_interval() -> None:
+    def row(seed: int, seconds: float, change: float) -> run_cost.Row:
+        before = {"seconds": 100.0, "teacher": [0.9, 0.9], "students": [0.8, 0.8]}
+        now = {"seconds": seconds, "teacher": [0.9, 0.9 + change], "students": [0.8 - change, 0.8]}
+        return {"set": "ECG5000", "seed": seed, "before": before, "now": now}
+
+    rows = [row(1, 40.0, 0.03), row(0, 60.0, 0.01)]
+    # Changes of .01 and .03: mean .02, standard error .01, and 12.706 of them to each side (Student's t, one degree of freedom).
+    changed, fell = "+0.020 [-0.107, +0.147]", "-0.020 [-0.147, +0.107]"
+    level = "+0.000 [+0.000, +0.000]"
+    assert run_cost.changes(rows) == f"| ECG5000 | 2 together | 200 s | 100 s | 0.50 | {level} | {changed} | {fell} | {level} |"
+    lines = run_cost.table(rows, "1234567").splitlines()
+    assert [one.split(" | ")[1] for one in lines[-3:]] == ["0", "1", "2 together"]
+    assert "commit 1234567" in "".join(lines)
 
 
 def test_a_checkout_is_called_by_its_short_hash(tmp_path: Path) -> None:
