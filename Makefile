@@ -17,7 +17,7 @@ TEST_TOOLS := gcc:gcc g++:g++ gcc-powerpc-linux-gnu:powerpc-linux-gnu-gcc libc6-
 # All our C and C++; what stands in models/ is generated.
 C_FILES = $$(git ls-files '*.c' '*.cc' '*.h' ':!models')
 
-.PHONY: help demo test test-fast setup lint docs tools test-tools runtimes format bench-c bench-distill bench-host ablation streams stream-runs stream-decisions stream-windows rivals demo-seeds teacher-cost run-cost small24 ucr12 stream-sizes models exact quant-report clean
+.PHONY: help demo test test-fast setup lint docs tools test-tools runtimes format bench-c bench-distill bench-host ablation streams stream-runs stream-decisions stream-windows rivals demo-seeds teacher-cost run-cost small24 ucr12 stream-sizes window-sizes models exact quant-report clean
 
 help: ## Show the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -117,6 +117,9 @@ ucr12: setup ## All methods on the paper's twelve sets by both protocols, into m
 
 stream-sizes: setup tools ## What a byte and an instruction buy along streams, into models/stream_sizes.*
 	python -m experiments.stream_sizes
+
+window-sizes: setup tools ## What they buy on the bundled windows, into models/window_sizes; goes on where its rows end
+	python -m experiments.window_sizes
 
 models: setup tools ## Make the ready-made students of models/cards.toml anew, into models/
 	$(if $(wildcard ../shared/data/npz),AEON_DATA=../shared/data/npz) python -m experiments.ready_models
