@@ -134,7 +134,7 @@ def distill(
     with alone(path, "trains", "--name"):
         run = resume or Run.create(run_root, path.name, to_toml("distill", config), force=force)
         progress.started(run.path)
-        for note in filter(None, (*notes, rename_note(prepared.metadata.name))):
+        for note in filter(None, (*notes, head_note(config, spec, size), rename_note(prepared.metadata.name))):
             progress.note(note)
         with torch_threads(config.threads), freed_memory_kept():
             everything, folds, measure = material(prepared, config, device)
@@ -355,6 +355,19 @@ def student_spec(config: DistillConfig, channels: int, classes: int, teacher_par
     if config.hidden:
         return spec
     return replace(spec, hidden_size=hidden_size_for(config.compression, teacher_parameters, spec))
+
+
+def head_note(config: DistillConfig, spec: ModelSpec, teacher_parameters: int) -> str:
+    """Say so where many classes leave few units to a student of the asked-for compression; "" elsewhere."""
+    head = spec.num_classes * (spec.width + 1)
+    if config.hidden or 2 * head <= spec.parameters:
+        return ""
+    compression = config.compression / 2
+    larger = hidden_size_for(compression, teacher_parameters, spec)
+    return (
+        f"{spec.num_classes} classes take {head} of the student's {spec.parameters} parameters and leave it a hidden size of "
+        f"{spec.hidden_size}; --compression {compression:g} leaves {larger}, which mostly decides better"
+    )
 
 
 def _finish(

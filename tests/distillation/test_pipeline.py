@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from memkd_edge.config import DistillConfig
 from memkd_edge.distillation import study
-from memkd_edge.distillation.pipeline import distill
+from memkd_edge.distillation.pipeline import distill, head_note, student_spec
 from memkd_edge.distillation.selection import teacher_warning
 from memkd_edge.distillation.teacher import Teacher, TeacherTraining
 from memkd_edge.errors import UsageError
@@ -254,7 +254,21 @@ def test_a_data_set_whose_name_is_reserved_is_told_what_exports_will_be_named(tm
     x = np.random.default_rng(5).standard_normal((12, 6, 1)).astype(np.float32)
     np.savez(tmp_path / "test.npz", X_train=x, y_train=np.arange(12) % 2, X_test=x, y_test=np.arange(12) % 2)
     distill(replace(config, dataset=str(tmp_path / "test.npz"), teacher_epochs=1, epochs=1), run_root=tmp_path, progress=reporter)
+    assert len(notes) == 1
     assert "exports will be named model_test ('test' is reserved by CMake, as a target); export --name chooses another" in notes
+
+
+def test_classes_that_leave_few_units_are_told_with_what_half_the_compression_leaves() -> None:
+    # Of h units, 1 channel and K classes: 4 h (h + 3) + K (h + 1) parameters. 206,739 / 500 allow 382 (h = 5), / 250 802 (h = 9).
+    config = DistillConfig(compression=500)
+    spec = student_spec(config, 1, 37, 206_739)
+    expected = (
+        "37 classes take 222 of the student's 382 parameters and leave it a hidden size of 5; --compression 250 leaves 9, "
+        "which mostly decides better"
+    )
+    assert head_note(config, spec, 206_739) == expected
+    assert head_note(replace(config, hidden=5), spec, 206_739) == ""  # asked for
+    assert head_note(config, student_spec(config, 1, 15, 204_517), 204_517) == ""  # 120 of 400
 
 
 def test_a_student_at_chance_is_said_beside_the_majority(tmp_path: Path, config: DistillConfig) -> None:
