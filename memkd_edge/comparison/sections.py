@@ -47,23 +47,27 @@ def document(found: Findings, config: CompareConfig, config_toml: str) -> Docume
     ]
     return Document(
         title=f"{count(len(found.methods), 'method')} on {count(len(found.sets), 'data set')}",
-        notice=_notice(found, config.datasets),
+        notice=_notice(found, config),
         lead=" ".join(summary(found)),
         sections=tuple(sections),
     )
 
 
-def _notice(found: Findings, asked: Sequence[str]) -> str:
-    """Say which data sets are missing."""
+def _notice(found: Findings, config: CompareConfig) -> str:
+    """Say what to know before the figures: that the test series selected, and which data sets are missing."""
+    said = []
+    if config.distillation.protocol == "paper":
+        said.append("Methods were selected on the test series (--protocol paper), so all test figures are too good.")
     there = {run.dataset for run in found.runs}
+    asked = config.datasets
     missing = [name for name in asked if (Path(name).stem if Path(name).suffix in FILES else name.partition("@")[0]) not in there]
-    if not missing:
-        return ""
-    are = "is" if len(missing) == 1 else "are"
-    return (
-        f"{len(missing)} of {count(len(asked), 'data set')} {are} missing ({', '.join(missing)}): the comparison has not "
-        f"ended, or no student of the size asked for is possible there. All below is about the {len(there)} that are there."
-    )
+    if missing:
+        are = "is" if len(missing) == 1 else "are"
+        said.append(
+            f"{len(missing)} of {count(len(asked), 'data set')} {are} missing ({', '.join(missing)}): the comparison has not "
+            f"ended, or no student of the size asked for is possible there. All below is about the {len(there)} that are there."
+        )
+    return " ".join(said)
 
 
 def summary(found: Findings) -> list[str]:

@@ -259,7 +259,7 @@ def test_no_data_set_with_all_methods_is_said_and_not_ranked(tmp_path: Path) -> 
 def test_an_interrupted_comparison_names_the_data_sets_it_lacks(tmp_path: Path) -> None:
     asked = ("Alpha@swapped", "data/Beta.npz", "Gamma@swapped", "elsewhere/Delta.csv")
     report = write_report(comparison(tmp_path, small_rows(), datasets=asked))
-    assert "2 of 4 data sets are missing (Gamma@swapped, elsewhere/Delta.csv)" in report.document.notice
+    assert report.document.notice.startswith("2 of 4 data sets are missing (Gamma@swapped, elsewhere/Delta.csv)")
     assert report.document.notice in " ".join(Page((tmp_path / "report.html").read_text()).text)
 
 
@@ -273,8 +273,10 @@ def test_a_weak_teacher_is_named_by_data_set(tmp_path: Path) -> None:
 
 
 def test_choosing_on_the_test_series_is_called_too_good(tmp_path: Path) -> None:
-    write_report(comparison(tmp_path, small_rows(), protocol="paper"))
+    report = write_report(comparison(tmp_path, small_rows(), protocol="paper"))
     text = (tmp_path / "report.md").read_text()
+    assert "selected on the test series" in report.document.notice
+    assert text.index(report.document.notice) < text.index(report.document.lead)
     assert "were chosen on the test series" in text
     assert "held-out training series alone" not in text
 
