@@ -2,7 +2,7 @@
 """All methods on the twelve sets of the paper's question, by both protocols: `python -m experiments.ucr12` goes on with it.
 
 By the honest protocol held-out training series select a method's weight and epoch (models/ucr12_honest), by the paper's the test
-series do (models/ucr12_paper); models/protocols.md has the two rankings side by side. models/ucr12 is of an older recipe.
+series do (models/ucr12_paper); models/protocols.md has the two rankings side by side.
 """
 
 import math
