@@ -118,7 +118,7 @@ ucr12: setup ## All methods on the paper's twelve sets by both protocols, into m
 stream-sizes: setup tools ## What a byte and an instruction buy along streams, into models/stream_sizes.*
 	python -m experiments.stream_sizes
 
-window-sizes: setup tools ## What they buy on the bundled windows, into models/window_sizes; goes on where its rows end
+window-sizes: setup tools ## What a byte and an instruction buy on bundled windows, into models/window_sizes; goes on where rows end
 	python -m experiments.window_sizes
 
 models: setup tools ## Make the ready-made students of models/cards.toml anew, into models/
