@@ -359,14 +359,13 @@ def student_spec(config: DistillConfig, channels: int, classes: int, teacher_par
 
 def head_note(config: DistillConfig, spec: ModelSpec, teacher_parameters: int) -> str:
     """Say so where many classes leave few units to a student of the asked-for compression; "" elsewhere."""
-    head = spec.num_classes * (spec.width + 1)
-    if config.hidden or 2 * head <= spec.parameters:
+    if config.hidden or 2 * spec.head_parameters <= spec.parameters:
         return ""
     compression = config.compression / 2
     larger = hidden_size_for(compression, teacher_parameters, spec)
     return (
-        f"{spec.num_classes} classes take {head} of the student's {spec.parameters} parameters and leave it a hidden size of "
-        f"{spec.hidden_size}; --compression {compression:g} leaves {larger}, which mostly decides better"
+        f"{spec.num_classes} classes take {spec.head_parameters} of the student's {spec.parameters} parameters and leave it a "
+        f"hidden size of {spec.hidden_size}; --compression {compression:g} leaves {larger}, which mostly decides better"
     )
 
 

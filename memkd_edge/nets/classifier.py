@@ -54,6 +54,11 @@ class ModelSpec:
         return self.hidden_size * (2 if self.bidirectional else 1)
 
     @property
+    def head_parameters(self) -> int:
+        """Number of trainable parameters of the linear head alone."""
+        return self.num_classes * (self.width + 1)
+
+    @property
     def parameters(self) -> int:
         """Number of trainable parameters, as torch counts them."""
         gates = {Cell.LSTM: 4, Cell.GRU: 3}.get(self.kind, 0)
@@ -65,7 +70,7 @@ class ModelSpec:
             else:
                 total += self.hidden_size * (inputs * CNN_KERNEL + 1)
             inputs = self.width
-        return total + self.num_classes * (self.width + 1)
+        return total + self.head_parameters
 
 
 class Classifier(nn.Module):
