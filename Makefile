@@ -143,33 +143,16 @@ mutants: setup test-tools ## Lines of the product broken one by one: which do th
 fuzz: setup ## Damaged input for everything that reads, as many as INPUTS says (10,000)
 	python -m tests.fuzz --inputs $(or $(INPUTS),10000) --seed $(or $(SEED),0)
 
-runtimes: $(foreach kind,tf tflite bare tools onnx,$(VENV)-$(kind)/.installed) ## Environments of their own: TensorFlow, tflite-runtime, a bare Pi, the field's tools
+# Environments of their own, each with what tests/environments/NAME.txt lists.
+RUNTIMES := $(patsubst tests/environments/%.txt,$(VENV)-%,$(wildcard tests/environments/*.txt))
 
-$(VENV)-tf/.installed:
-	$(PYTHON) -m venv $(VENV)-tf
-	$(VENV)-tf/bin/python -m pip install --quiet --disable-pip-version-check tensorflow-cpu==2.21.0
-	touch $@
-
-$(VENV)-tflite/.installed:
-	$(PYTHON) -m venv $(VENV)-tflite
-	$(VENV)-tflite/bin/python -m pip install --quiet --disable-pip-version-check tflite-runtime==2.14.0 'numpy<2'
-	touch $@
+runtimes: $(addsuffix /.installed,$(RUNTIMES)) ## Environments of their own: TensorFlow, tflite-runtime, a bare Pi, the field's tools
 
 $(VENV)-bare/.installed: constraints.txt
-	$(PYTHON) -m venv $(VENV)-bare
-	$(VENV)-bare/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt numpy ai-edge-litert
-	touch $@
-
-$(VENV)-tools/.installed:
-	$(PYTHON) -m venv $(VENV)-tools
-	$(VENV)-tools/bin/python -m pip install --quiet --disable-pip-version-check ai-edge-quantizer==0.10.0 ethos-u-vela==5.2.0
-	touch $@
-
-$(VENV)-onnx/.installed:
-	$(PYTHON) -m venv $(VENV)-onnx
-	$(VENV)-onnx/bin/python -m pip install --quiet --disable-pip-version-check onnx==1.23.2 onnxslim==0.1.98 onnxsim==0.8.1 \
-		openvino==2026.4.1 tract==0.23.9 MNN==3.6.1
+$(VENV)-%/.installed: tests/environments/%.txt
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
 clean: ## Remove the virtual environment and caches, never a run
-	rm -rf $(VENV) $(VENV)-tf $(VENV)-tflite $(VENV)-bare $(VENV)-tools $(VENV)-onnx .pytest_cache .mypy_cache .ruff_cache build dist
+	rm -rf $(VENV) $(RUNTIMES) .pytest_cache .mypy_cache .ruff_cache build dist
