@@ -43,10 +43,10 @@ _SECONDS_PER = {
     **dict.fromkeys(("ns", "nanos", "nanoseconds"), 1e-9),
     **dict.fromkeys(("us", "µs", "micros", "microseconds"), 1e-6),
     **dict.fromkeys(("ms", "msec", "millis", "milliseconds"), 1e-3),
-    **dict.fromkeys(("s", "sec", "secs", "second", "seconds", "utc", "unix"), 1.0),
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1.0),
     **dict.fromkeys(("min", "minutes"), 60.0),
 }
-_TIME_UNIT = "|".join(_SECONDS_PER)
+_TIME_UNIT = "|".join((*_SECONDS_PER, "utc", "unix"))  # the last two tell the clock, which may count in any unit
 _ONCE = (Role.SERIES, Role.LABEL, Role.SUBJECT, Role.RECORDING, Role.PART)
 _TELLING = {"subject", "participant", "label", "timestamp"}  # first or last words that no channel's name should have
 _OFTEN_MISSPELT = (
@@ -65,14 +65,14 @@ def seconds_per(column: str) -> float | None:
     """Return the unit of time in a column's name, in seconds: .001 for `time [ms]`, `Time (ms)`, `time_ms`; else None."""
     for form in (rf"\[({_TIME_UNIT})\]$", rf"\(({_TIME_UNIT})\)$", rf"[\s_.-]({_TIME_UNIT})$"):
         if unit := re.search(form, column.strip(), re.IGNORECASE):
-            return _SECONDS_PER[unit[1].lower()]
+            return _SECONDS_PER.get(unit[1].lower())
     return None
 
 
 def role(column: str) -> Role:
     """Return what a column of that name holds; CHANNEL for every name that tells nothing else."""
     name, unit = split_unit(column)
-    if unit and unit.lower() not in _SECONDS_PER:
+    if unit and not re.fullmatch(_TIME_UNIT, unit, re.IGNORECASE):
         return Role.CHANNEL
     name = re.sub(rf"\s*\(({_TIME_UNIT})\)$", "", name, flags=re.IGNORECASE)
     plain = re.sub(r"[\s_.-]+", "", name.lower())

@@ -50,7 +50,7 @@ def guess_clock(stamps: NDArray[np.float64], column: str, place: str, unit: str 
         column: their name, as in `t [ms]`, `time_us` or `timestamp`.
 
     Raises:
-        UsageError: the unit cannot be told, or changes within the stamps.
+        UsageError: the unit cannot be told, is one that the name tells and the stamps cannot be in, or changes within them.
     """
     lowest, highest = float(stamps.min()), float(stamps.max())
     epochs = [name for name, size in UNITS.items() if _EPOCH_S[0] <= lowest * size <= _EPOCH_S[1]]
@@ -60,8 +60,14 @@ def guess_clock(stamps: NDArray[np.float64], column: str, place: str, unit: str 
             f"{place}: column {column!r} mixes units of time: {lowest:.0f} looks like {epochs[0]} since 1970, {highest:.0f} like "
             f"{ends[0]}; write one unit"
         )
-    named = seconds_per(column)
+    named = None if unit else seconds_per(column)
     known = unit or next((name for name, size in UNITS.items() if size == named), "")
+    if named is not None and (not known or highest * named > _EPOCH_S[1]):
+        raise UsageError(
+            f"{place}: column {column!r} goes up to {highest:.6g}, "
+            + (f"which in {known} is {highest * named / 3e7:.0f} years" if known else "and units of time are s, ms, us and ns")
+            + "; say by --time-unit what it counts, or convert it"
+        )
     if known:
         return Clock(known, "1970" if _EPOCH_S[0] <= lowest * UNITS[known] <= _EPOCH_S[1] else "the start")
     if epochs:

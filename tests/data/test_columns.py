@@ -11,6 +11,7 @@ from memkd_edge.errors import UsageError
     ("expected", "names"),
     [
         (Role.TIME, ["time", "Timestamp", "time_ms", "Time (s)", "time [s]", "TIME [ms]", "date-time", "timestamp_utc", "epoch"]),
+        (Role.TIME, ["time [UTC]", "Time (unix)", "time [min]"]),
         (Role.INDEX, ["index", "Unnamed: 0", "Unnamed: 0.1", "idx", "row", "sample_index", "level_0", "__index_level_0__"]),
         (Role.SERIES, ["series", "Series ID", "window"]),
         (Role.LABEL, ["label", "Activity", "CLASS", "activity_id", "target"]),

@@ -39,9 +39,10 @@ def bursts(rate: float, count: int, seed: int = 0) -> np.ndarray:
 
 @pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("start", [0.0, MARCH])
-def test_the_unit_is_told_by_size_or_spacing(unit: str, start: float) -> None:
+@pytest.mark.parametrize("column", ["timestamp", "time_utc", "Time (unix)"])
+def test_the_unit_is_told_by_size_or_spacing(unit: str, start: float, column: str) -> None:
     stamps = (start + np.arange(100) / 50) / UNITS[unit]
-    assert guess_clock(stamps, "timestamp", "f.csv") == Clock(unit, "1970" if start else "the start")
+    assert guess_clock(stamps, column, "f.csv") == Clock(unit, "1970" if start else "the start")
 
 
 @pytest.mark.parametrize(
@@ -61,6 +62,10 @@ def test_units_that_cannot_be_told_are_refused() -> None:
         guess_clock(np.zeros(50), "time", "f.csv")
     with pytest.raises(UsageError, match=r"f.csv: column 'time' mixes units of time: .* s since 1970, .* like ms"):
         guess_clock(np.concatenate([MARCH + np.arange(20), (MARCH + 20) * 1000 + np.arange(20)]), "time", "f.csv")
+    with pytest.raises(UsageError, match=r"f.csv: column 'time_s' goes up to 1.77232e\+12, which in s is 59077 years; say by"):
+        guess_clock(1000 * (MARCH + np.arange(20) / 50), "time_s", "f.csv")
+    with pytest.raises(UsageError, match=r"f.csv: column 'time \[min\]' goes up to .*, and units of time are s, ms, us and ns"):
+        guess_clock(np.arange(20) / 3000, "time [min]", "f.csv")
     with pytest.raises(UsageError, match=r"b\.csv: time seems to be in s since 1970, in a.csv in ms since 1970"):
         check_one_clock([Clock("ms", "1970"), Clock("s", "1970")], ["a.csv", "b.csv"])
 

@@ -22,6 +22,7 @@ from memkd_edge.errors import UsageError
         ("timestamp", "1700000000250", 1e-3),
         ("timestamp", "1700000000250000", 1e-6),
         ("timestamp", "1700000000250000000", 1e-9),
+        ("timestamp_utc", "1700000000250", 1e-3),
         ("timestamp", "2026-01-01 10:00:00", 1.0),
         ("time", "0.5", None),
         ("timestamps", "17", None),
