@@ -133,10 +133,14 @@ class _Collected:
         if columns.subject:
             self.subject.add(frame[columns.subject], lambda value: label_text(value, self.place))
         if columns.recording:
-            values = frame[columns.recording[0]].astype(str)
+            values = self._texts(frame[columns.recording[0]])
             for more in columns.recording[1:]:
-                values = values + "_" + frame[more].astype(str)
-            self.recording.add(values, lambda value: str(value).strip())
+                values = values + "_" + self._texts(frame[more])
+            self.recording.add(values, lambda value: value if value.strip("_") else "")
+
+    def _texts(self, values: Any) -> NDArray[np.object_]:
+        codes, distinct = encode(values, lambda value: label_text(value, self.place))
+        return np.array(distinct, dtype=np.object_)[codes]
 
     def _stamps(self, values: Any) -> NDArray[np.float64]:
         import pandas as pd

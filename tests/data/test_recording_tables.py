@@ -70,6 +70,21 @@ def test_missing_values_and_labels_of_a_frame() -> None:
         recordings_from_frame(frame().drop(columns="label"))
 
 
+def test_recordings_are_named_alike_in_every_table(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    table = frame().assign(session=1, trial=lambda rows: rows.subject.where(rows.subject != 2))  # trial: 1.0, NaN, 3.0
+    table.to_csv(tmp_path / "two.csv", index=False)
+    table.to_parquet(tmp_path / "two.parquet")
+    for made in (*map(load_recordings, (tmp_path / "two.csv", tmp_path / "two.parquet")), recordings_from_frame(table)):
+        assert [one.name for one in (*made.train, *made.test)] == ["1_1", "1_", "1_3"]
+    table = table.drop(columns="session")
+    table.to_csv(tmp_path / "one.csv", index=False)
+    table.to_parquet(tmp_path / "one.parquet")
+    for name, place in (("one.csv", "line 202"), ("one.parquet", "row 200")):
+        with pytest.raises(UsageError, match=f"{place}: the recording is missing"):
+            load_recordings(tmp_path / name)
+
+
 def test_pieces_do_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [f"s{who % 3},{line}" for who in range(3) for line in lines(*signal(who))]
     file = write(tmp_path / "all.csv", rows, "subject," + HEADER)
