@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes `Recordings` of what files hold: one rate, no gaps, classes, and subjects held out for the test."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -134,14 +135,16 @@ def recordings_from_arrays(
     Args:
         X: one array [T, C] for each recording, in physical units; NaN where a value is missing.
         y: one array [T] for each, labels of any type; "", None and NaN are missing.
-        groups: the subject of each recording.
+        groups: the subject of each recording; "", None and NaN are unknown.
         channels, units, names: of channels and recordings; numbered when left out.
         options: those about columns and files do not matter here; `rate` resamples.
 
     Raises:
-        UsageError: lengths or channels that do not fit; the message names the recording.
+        UsageError: lengths, channels or a rate that do not fit; the message names the recording.
     """
     check(options)
+    if not 0 < sample_rate_hz < math.inf:
+        raise UsageError(f"{name}: sample_rate_hz is {sample_rate_hz}; a number above 0 is expected")
     count = len(X)
     for what, given in (("y", y), ("groups", groups), ("names", names or None)):
         if given is not None and len(given) != count:
@@ -167,7 +170,7 @@ def recordings_from_arrays(
         raw.recordings.append(
             RawRecording(
                 name=title,
-                subject="" if groups is None else str(groups[number]),
+                subject="" if groups is None else label_text(groups[number], title),
                 file_name=title,
                 x=values,
                 stamps=None,

@@ -118,8 +118,22 @@ def test_arrays() -> None:
     assert other.train[0].y.tolist() == [0, NO_CLASS, 1, NO_CLASS]
     with pytest.raises(UsageError, match=r"recording 1: a signal \[5, 2\] and labels \[4\]"):
         recordings_from_arrays([np.ones((4, 2)), np.ones((5, 2))], [list("aabb")] * 2, sample_rate_hz=10)
+    for rate in (0, math.nan, math.inf):
+        with pytest.raises(UsageError, match=r"sample_rate_hz is .*; a number above 0 is expected"):
+            recordings_from_arrays([np.ones((4, 2))] * 2, [list("aabb")] * 2, sample_rate_hz=rate)
     with pytest.raises(UsageError, match="1 groups are given for 2 recordings"):
         recordings_from_arrays([np.ones((4, 2))] * 2, [list("aabb")] * 2, [1], sample_rate_hz=10)
+
+
+def test_subjects_of_arrays_are_spelt_as_labels_are() -> None:
+    parts = [signal(subject) for subject in (1, 2, 3, 4)]
+
+    def made(*groups: object) -> tuple[str, list[str]]:
+        found = recordings_from_arrays([x for _, x, _ in parts], [y for *_, y in parts], groups, sample_rate_hz=50)
+        return found.split.split()[0], [one.subject for one in (*found.train, *found.test)]
+
+    assert made(1, 1.0, b"2", " 2 ") == ("subjects", ["1", "1", "2", "2"])
+    assert made(1, 2, None, math.nan) == ("recordings", ["1", "2", "", ""])  # not persons named None and nan
 
 
 @pytest.mark.parametrize(("unit", "scale", "start"), [("ms", 1e3, 0), ("ms", 1e3, 1.7e9), ("us", 1e6, 1.7e9), ("ns", 1e9, 1.7e9)])
