@@ -72,7 +72,7 @@ def finetune(
         progress: called after each epoch with its number, that of the last, and the integer model's validation score.
 
     Raises:
-        UsageError: the data set is not there any more, the run has no teacher, or the student is no LSTM or GRU.
+        UsageError: the data set is not there any more or has changed, the run has no teacher, or the student is no LSTM or GRU.
         MemkdEdgeError: the run is damaged.
     """
     if not (run.path / TEACHER).is_file():
@@ -82,6 +82,11 @@ def finetune(
         )
     config = replace(read_config(run), protocol="honest")  # the test series choose no epoch
     data, _ = load_data(config, _unheard)
+    if data.sha256 != run.metadata.dataset_sha256:
+        raise UsageError(
+            f"{config.dataset} holds other data than {run.path} was trained on, a part of it held out (files have "
+            "changed, or a program gave the data); export without --finetune, or distil anew"
+        )
     _, folds, measure = material(prepare_for_use(data, config), config, torch.device("cpu"))
     part, held_out = folds[0].train, folds[0].held_out
     along = isinstance(part, StreamSeries)

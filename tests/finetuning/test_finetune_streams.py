@@ -12,6 +12,7 @@ from sklearn.metrics import f1_score
 from memkd_edge.config import DistillConfig, ExportConfig
 from memkd_edge.contents import read_series
 from memkd_edge.distillation.pipeline import distill
+from memkd_edge.errors import UsageError
 from memkd_edge.exporting.pipeline import export
 from memkd_edge.finetuning.pipeline import finetune
 from memkd_edge.finetuning.straight_through import integer_along
@@ -139,3 +140,12 @@ def test_series_of_unequal_length_and_joined_windows_are_fine_tuned(tmp_path: Pa
 def test_export_fine_tunes_recordings(run: Run) -> None:
     report = export(run, ExportConfig(finetune=True))
     assert not report.verification.failures
+
+
+def test_data_other_than_the_runs_are_no_lesson(tmp_path: Path) -> None:
+    data = write_recordings(tmp_path / "recordings")
+    made = distill(replace(CONFIG, dataset=str(data)), run_root=tmp_path, name="walks")
+    for name in ("s5_0.csv", "s5_1.csv"):  # another person, and then others are held out
+        (data / name).write_bytes((data / name.replace("s5", "s0")).read_bytes())
+    with pytest.raises(UsageError, match=r"recordings holds other data than .*walks was trained on"):
+        finetune(made, epochs=1)
