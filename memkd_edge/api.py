@@ -51,12 +51,13 @@ def distill(
         teacher_model: a trained torch module of your own that takes normalised series [B, T, C] to logits [B, K] and a hidden
             sequence [B, T, H]; without one, a teacher is trained, or loaded from the option `teacher`.
         data: recordings of `recordings_from_frame` and its kin, or a data set, instead of the option `dataset`.
-        options: fields of `DistillConfig`.
+        options: fields of `DistillConfig`; with `data` none of those that say how data are read.
 
     Raises:
-        UsageError: an unknown option, or data that cannot be learnt from.
+        UsageError: an unknown option, one that `data` leave no use for, or data that cannot be learnt from.
         MemkdEdgeError: the run could not be written.
     """
+    from memkd_edge.data.loading import as_wanted
     from memkd_edge.distillation.pipeline import distill as run_distill
 
     config = resolve(DistillConfig, "distill", flags=options)
@@ -66,7 +67,7 @@ def distill(
         name=name,
         force=force,
         teacher=teacher_model,
-        data=data,
+        data=None if data is None else as_wanted(data, config),
     )
 
 

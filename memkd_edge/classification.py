@@ -26,14 +26,15 @@ from memkd_edge.decisions import NONE, NOT_YET
 from memkd_edge.errors import UsageError
 from memkd_edge.metadata import Metadata
 from memkd_edge.model_channels import channel_order
-from memkd_edge.options import check
+from memkd_edge.options import check, refuse
 from memkd_edge.progress import Reporter
 from memkd_edge.quantization.batch import CHUNK
 from memkd_edge.stream_scores import stream_scores
 from memkd_edge.streaming import StreamingClassifier
 from memkd_edge.window_classification import WindowsReport, classify_windows
 
-_TRAINING = ("windows", "hop", "balance", "unlabelled", "test_subjects")  # options that say nothing here
+_SPLIT = ("windows", "hop", "unlabelled", "test_fraction", "test_subjects")
+_TRAINING = (*_SPLIT, "balance", "decision_delay", "max_delay", "refuse")  # options that say nothing here
 _LARGE = 40_000_000  # bytes of files that take a second or more to read
 
 
@@ -81,9 +82,7 @@ def classify(
     """
     progress = progress or Reporter()
     check(options)
-    for name in _TRAINING:
-        if getattr(options, name):
-            raise UsageError(f"--{name.replace('_', '-')} is for training; classify takes all recordings as they are")
+    refuse(options, _TRAINING, "is for training; classify takes the model and all recordings as they are")
     if out is not None:
         check_out(out, force)
     notes: list[str] = []

@@ -126,6 +126,18 @@ def check(config: Any) -> None:
             raise UsageError(f"{flag} must be above {told.above:g}, not {shown}")
 
 
+def refuse(config: Any, names: tuple[str, ...], reason: str) -> None:
+    """Refuse settings that would mean nothing, so that none is taken for obeyed.
+
+    Raises:
+        UsageError: one of `names` is not at its default.
+    """
+    known = settings(type(config))
+    for name in names:
+        if getattr(config, name) != known[name].default:
+            raise UsageError(f"{known[name].flags[0]} {reason}")
+
+
 def in_words(names: tuple[str, ...]) -> str:
     """Return names as an English list: "a, b or c"."""
     return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

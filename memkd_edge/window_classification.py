@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from memkd_edge.config import DataConfig
 from memkd_edge.data.dataset import Windows, channel_names, windows
+from memkd_edge.data.loading import check_window_options
 from memkd_edge.data.recording_timing import KEPT_WITHIN
 from memkd_edge.data.registry import read_parts
 from memkd_edge.decision_files import write_windows
@@ -89,6 +90,7 @@ def classify_windows(
 def _read(metadata: Metadata, options: DataConfig, notes: list[str]) -> Windows:
     """Return the windows with the channels that the model takes."""
     name, train, test, described = read_parts(options.dataset, data_root=options.data_root, groups=options.groups)
+    check_window_options(options)
     parts = [train] if test is None else [train, test]
     if test is not None:
         notes.append(f"{len(train.series):,} windows of the training part and {len(test.series):,} of the test part, together")

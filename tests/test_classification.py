@@ -144,8 +144,9 @@ def test_what_the_model_cannot_take_is_refused(model: Path, tmp_path: Path, monk
     with pytest.raises(UsageError, match="channel acc_y is in g, and the model takes m/s2"):
         classify(model, options(units))
     front = Resampling("decimate", factor=2, taps=(0.5, 0.5))
-    with pytest.raises(UsageError, match="--test-subjects is for training"):
-        classify(model, options(place, test_subjects=("s1",)))
+    for name, value in (("test_subjects", ("s1",)), ("refuse", 0.1), ("max_delay", 1.0), ("test_fraction", 0.5)):
+        with pytest.raises(UsageError, match=f"--{name.replace('_', '-')} is for training"):
+            classify(model, options(place, **{name: value}))
     with pytest.raises(UsageError, match="resamples by itself"):
         classify(model_file(tmp_path / "front.tflite", resampling=front), options(place))
     with pytest.raises(UsageError, match=r"ends in \.csv or \.parquet"):

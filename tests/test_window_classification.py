@@ -105,6 +105,8 @@ def test_windows_that_the_model_cannot_take_are_refused_with_what_differs(model:
     fast = npz(tmp_path / "fast.npz", signals(4), sample_rate_hz=np.array(100.0))
     with pytest.raises(UsageError, match="100 samples a second, and the model takes 50"):
         found(model, fast)
+    with pytest.raises(UsageError, match="--ignore is for recordings"):
+        classify(model, DataConfig(dataset=str(npz(tmp_path / "w.npz", signals(4))), ignore=("rest",)))
 
 
 def test_classes_that_the_model_lacks_are_not_judged_and_one_class_alone_is(model: Path, tmp_path: Path) -> None:

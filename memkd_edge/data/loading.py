@@ -11,6 +11,11 @@ from memkd_edge.data.recording_loading import Source, load_with_sources
 from memkd_edge.data.recordings import Recordings
 from memkd_edge.data.registry import load_dataset
 from memkd_edge.data.windowing import cut_windows
+from memkd_edge.options import refuse
+
+# A comparison gives --name-pattern, --windows and --hop for those of its sets that are recordings.
+_FIND = ("label", "time", "time_unit", "subject", "channels", "intervals")
+_TAKE = ("rate", "max_gap", "ignore", "other", "unlabelled", "test_fraction", "test_subjects")
 
 
 def load_data(config: DataConfig, note: Note) -> tuple[Dataset | Recordings, list[Source]]:
@@ -21,17 +26,43 @@ def load_data(config: DataConfig, note: Note) -> tuple[Dataset | Recordings, lis
     taken for what.
 
     Raises:
-        UsageError: no such data, or not to be learnt from; the message names the place.
+        UsageError: no such data, or not to be learnt from; the message names the place. An option that is for the other kind.
         MissingToolError: reading .parquet needs an optional package. MemkdEdgeError: a known set could not be downloaded.
     """
     path = Path(config.dataset)
-    if path.exists() and holds_recordings(path):
-        recordings, sources = load_with_sources(path, config, note=note)
-    elif config.dataset in BUNDLED_RECORDINGS:
-        recordings, sources = load_bundled(config.dataset, config, note=note)
-    else:
+    there = path.exists() and holds_recordings(path)
+    if not there and config.dataset not in BUNDLED_RECORDINGS:
         dataset = load_dataset(config.dataset, data_root=config.data_root, groups=config.groups)
+        check_window_options(config)
         for text in dataset.notes:
             note(text)
         return dataset, []
+    refuse(config, ("groups",), "is for windows; name the column of people with --subject")
+    if not config.windows:
+        refuse(config, ("hop",), "is the distance of windows; give their length with --windows, too")
+    load = load_with_sources if there else load_bundled
+    recordings, sources = load(config.dataset, config, note=note)
     return cut_windows(recordings, config.windows, config.hop, note) if config.windows else recordings, sources
+
+
+def as_wanted(data: Dataset | Recordings, config: DataConfig) -> Dataset | Recordings:
+    """Return data that a program has loaded: recordings as they are or, with `config.windows`, cut.
+
+    Raises:
+        UsageError: an option that says how data are read, or windows that cannot be cut.
+    """
+    reading = ("dataset", "data_root", "groups", "name_pattern", *_FIND, *_TAKE)
+    refuse(config, reading, "says how data are read, and these are read already; give it to what read them, in a DataConfig")
+    if isinstance(data, Recordings) and config.windows:
+        return cut_windows(data, config.windows, config.hop, note=lambda text: None)
+    refuse(config, ("windows", "hop"), "cuts recordings; leave it out")
+    return data
+
+
+def check_window_options(config: DataConfig) -> None:
+    """Refuse what is asked of recordings where there are windows.
+
+    Raises:
+        UsageError: such an option is given.
+    """
+    refuse(config, (*_FIND, *_TAKE), f"is for recordings, and {config.dataset} holds windows; prepare them so, and leave it out")

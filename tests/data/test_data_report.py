@@ -11,12 +11,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import memkd_edge
 from memkd_edge.cli.main import main
 from memkd_edge.config import DataConfig
 from memkd_edge.data.data_report import examine
 from memkd_edge.data.dataset import Dataset
-from memkd_edge.data.loading import load_data
+from memkd_edge.data.loading import as_wanted, load_data
+from memkd_edge.data.recording_loading import load_recordings
 from memkd_edge.data.recordings import Recordings
+from memkd_edge.errors import UsageError
 from tests.data.recording_examples import HEADER, folder, lines, signal, write
 
 PATTERN = "{subject}_{recording}.csv"
@@ -215,3 +218,32 @@ def test_windows_of_recordings_are_a_data_set_to_train_on(tmp_path: Path) -> Non
     assert made.x_train.shape == (36, 50, 2)
     assert "windows: 36 to train and 12 to test, of 50 samples, 25 apart, of one label each" in notes
     assert "time: column 'time', s since the start (guessed; --time-unit says otherwise)" in notes
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"ignore": ("Walking",)}, "--ignore is for recordings, and BasicMotions holds windows"),
+        ({"test_subjects": ("s1",)}, "--test-subjects is for recordings"),
+        ({"test_fraction": 0.5}, "--test-fraction is for recordings"),
+        ({"dataset": "SPSW", "groups": "subject"}, "--groups is for windows; name the column of people with --subject"),
+        ({"dataset": "SPSW", "hop": "1s"}, "--hop is the distance of windows; give their length with --windows"),
+    ],
+)
+def test_options_of_the_other_kind_of_data_are_refused(given: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        load_data(DataConfig(**{"dataset": "BasicMotions", **given}), lambda text: None)  # type: ignore[arg-type]
+
+
+def test_what_a_program_has_loaded_is_cut_and_not_read_again(tmp_path: Path) -> None:
+    whole = load_recordings(folder(tmp_path), DataConfig(name_pattern=PATTERN))
+    cut, _ = load_data(DataConfig(dataset=str(tmp_path), name_pattern=PATTERN, windows="1s"), lambda text: None)
+    windows = as_wanted(whole, DataConfig(windows="1s"))
+    assert isinstance(windows, Dataset)
+    assert windows.sha256 == cut.sha256
+    assert as_wanted(whole, DataConfig(balance=True, refuse=0.1)) is whole
+    for given in ({"rate": 20.0}, {"ignore": ("rest",)}, {"dataset": "GunPoint"}):
+        with pytest.raises(UsageError, match=f"--{next(iter(given))} says how data are read, and these are read already"):
+            memkd_edge.distill(data=whole, run_root=tmp_path, **given)
+    with pytest.raises(UsageError, match="--windows cuts recordings"):
+        as_wanted(windows, DataConfig(windows="1s"))
