@@ -31,6 +31,7 @@ from memkd_edge.progress import Reporter
 from memkd_edge.quantization.batch import CHUNK
 from memkd_edge.stream_scores import stream_scores
 from memkd_edge.streaming import StreamingClassifier
+from memkd_edge.vocabulary import Reset
 from memkd_edge.window_classification import WindowsReport, classify_windows
 
 _SPLIT = ("windows", "hop", "unlabelled", "test_fraction", "test_subjects")
@@ -92,6 +93,8 @@ def classify(
     metadata = classifier.metadata
     if metadata.resampling.kind != "none":
         raise UsageError(f"{model}: it resamples by itself ({metadata.resampling.kind}) and has no decision at every sample")
+    if metadata.reset == Reset.EVENT:
+        notes.append("the model is for series that an event starts; here it runs on from each stream's start without a reset")
     rate, stretches = _stretches(metadata, options, notes.append, progress)
     streams: dict[str, list[Recording]] = {}
     for stretch in stretches:

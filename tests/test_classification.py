@@ -101,6 +101,13 @@ def test_recordings_without_labels_are_classified_and_not_judged(model: Path, tm
     assert sum(report.samples.values()) == 195
 
 
+def test_a_model_for_events_says_that_none_begins(model: Path, tmp_path: Path) -> None:
+    place = folder(tmp_path / "recordings")
+    event = model_file(tmp_path / "event.tflite", reset=Reset.EVENT)
+    said = "the model is for series that an event starts; here it runs on"
+    assert [any(said in note for note in classify(one, options(place)).notes) for one in (event, model)] == [True, False]
+
+
 def test_faster_recordings_are_resampled_and_other_classes_not_judged(model: Path, tmp_path: Path) -> None:
     seconds, values, labels = signal(1, rows=400, rate=100.0)
     write(tmp_path / "s1_1.csv", lines(seconds, values, ["fall" if label == "rest" else label for label in labels]))

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Windows cut from recordings, against windows cut by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -45,6 +47,14 @@ def test_windows_are_of_one_label_and_in_one_recording() -> None:
     assert notes == ["windows: 4 to train and 2 to test, of 4 samples, 2 apart, of one label each"]
     assert (made.sample_rate_hz, made.channels, made.units) == (10.0, ("x", "y"), ("g", ""))
     assert cut_windows(recordings(), "0.4", "", notes.append).sha256 == made.sha256
+
+
+def test_who_has_no_window_is_named() -> None:
+    made = recordings()
+    short = tuple(recording(f"d{number}", f"d{number}", [0, 1] * 2) for number in range(7))
+    notes: list[str] = []
+    cut_windows(replace(made, train=(*made.train, *short)), "0.4s", "", notes.append)
+    assert notes[0] == "windows: none lies within one class of d0, d1, d2, d3, d4 and 2 more, left out so"
 
 
 def test_without_subjects_recordings_are_kept_together() -> None:
