@@ -206,12 +206,10 @@ def build_package(model: Model, config: ExportConfig) -> dict[str, bytes]:
     """Return the files of the firmware package `config.package`, in the folder <name>-<package>.
 
     Raises:
-        UsageError: unknown package, or a student, an arithmetic or an input that it does not take.
+        UsageError: a student or an input that it does not take.
     """
     from memkd_edge.packages.folders import package_files
 
-    if model.arithmetic == Arithmetic.FLOAT32:
-        raise UsageError(f"--package {config.package} is an integer model; take --quantize int8 or int16x8")
     files = package_files(config.package, model.integers, model.of_integers, name=model.name, interface=model.arithmetic)
     return {f"{model.name}-{config.package}/{path}": data for path, data in files.items()}
 
@@ -221,14 +219,19 @@ def _arithmetic(config: ExportConfig) -> Arithmetic:
     integer = Arithmetic.INT16X8 if config.npu else Arithmetic.INT8
     default = Arithmetic.FLOAT32 if config.format == "onnx" else integer
     arithmetic = Arithmetic(config.quantize) if config.quantize else default
+    in_float = arithmetic == Arithmetic.FLOAT32 or config.format == "onnx"
     if config.samples:
-        if arithmetic == Arithmetic.FLOAT32 or config.format == "onnx":
+        if in_float:
             raise UsageError(f"--samples {config.samples} is for integer models; take --quantize int8 with --format tflite or c")
         if config.samples == "int8" and arithmetic == Arithmetic.INT16X8:
             raise UsageError("--quantize int16x8 has int16 samples; leave out --samples int8, or take --quantize int8")
         arithmetic = Arithmetic.INT16X8 if config.samples == "int16" else Arithmetic.INT8
-    if config.finetune and (arithmetic == Arithmetic.FLOAT32 or config.format == "onnx"):
+    if config.finetune and in_float:
         raise UsageError("--finetune trains through the integer arithmetic of .tflite and C; take --quantize int8 or int16x8")
+    if config.package and in_float:  # integers that nothing here would verify
+        raise UsageError(f"--package {config.package} is an integer model; take --quantize int8 or int16x8, and no --format onnx")
+    if config.strip and config.format == "c":
+        raise UsageError("--strip is for .tflite and .onnx; C names what it needs")
     return arithmetic
 
 

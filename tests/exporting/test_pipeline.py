@@ -162,6 +162,7 @@ def test_without_an_emulator_the_rung_says_what_to_install(run, tmp_path, monkey
         ("lstm", ExportConfig(format="onnx", quantize="int16x8"), "ONNX has no int16"),
         ("gru", ExportConfig(format="onnx", quantize="int8"), "--quantize float32"),
         ("cnn", ExportConfig(format="onnx"), "no streaming ONNX"),
+        ("lstm", ExportConfig(format="c", strip=True), "--strip is for .tflite and .onnx"),
         ("cnn", ExportConfig(), "a cnn student has no tflite form"),
     ],
 )

@@ -208,7 +208,7 @@ def test_export_writes_the_package_beside_the_model_file(tmp_path):
 @pytest.mark.parametrize(
     ("student", "options", "message"),
     [
-        ("cnn", {"format": "onnx", "quantize": "int8"}, "cnn"),
+        ("lstm", {"format": "onnx", "quantize": "int8"}, "take --quantize int8 or int16x8, and no --format onnx"),
         ("lstm", {"quantize": "float32"}, "take --quantize int8 or int16x8"),
         ("lstm", {"package": "cmak"}, "--package cmak: choose c, cmake"),
         ("lstm", {"package": "tflm", "input": "raw", "counts_per_unit": (1000.0,) * 3}, "leave out --input raw"),
