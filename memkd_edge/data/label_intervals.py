@@ -20,12 +20,16 @@ HEADER = ("recording", "start", "end", "label")
 
 @dataclass(frozen=True)
 class Interval:
-    """A label from `start` up to, and without, `end`: numbers as they stand there; where `text` (ISO 8601) seconds since 1970."""
+    """A label from `start` up to, and without, `end`: numbers as they stand there; where `text` (ISO 8601) seconds since 1970.
+
+    zoned: the text tells a time zone.
+    """
 
     start: float
     end: float
     label: str
     text: bool
+    zoned: bool
     place: str
 
 
@@ -53,10 +57,10 @@ def read_intervals(path: Path, raw: RawRecordings) -> dict[str, list[Interval]]:
         if title not in names:
             raise UsageError(f"{place}: there is no recording {title!r}; there are {', '.join(sorted(names)[:5])}, ...")
         moments = [_moment(end.replace(",", ".") if dialect.decimal == "," else end, place) for end in ends]
-        (start, is_text), (end, end_is_text) = moments
-        if is_text != end_is_text or not start < end:
+        (start, is_text, zoned), (end, *end_form) = moments
+        if [is_text, zoned] != end_form or not start < end:
             raise UsageError(f"{place}: the interval from {ends[0]} to {ends[1]} does not end after it starts")
-        found.setdefault(names[title], []).append(Interval(start, end, class_name(label, place), is_text, place))
+        found.setdefault(names[title], []).append(Interval(start, end, class_name(label, place), is_text, zoned, place))
     return found
 
 
@@ -72,7 +76,8 @@ def label_rows(
     Numbers are those of the recording's own time stamps, or seconds from its start where they are too small to be such stamps.
 
     Raises:
-        UsageError: an interval lies outside the recording, or two of different labels overlap; the message names its line.
+        UsageError: an interval lies outside the recording, is a date where the rows count otherwise or in another zone for all
+            one knows, or two of different labels overlap; the message names its line.
     """
     label = np.full(len(seconds), NO_CLASS, dtype=np.int32)
     taken = np.full(len(seconds), -1, dtype=np.int32)
@@ -82,6 +87,12 @@ def label_rows(
     for number, one in enumerate(intervals):
         if one.text and (clock is None or clock.since != "1970"):
             raise UsageError(f"{one.place}: a date, where the rows of {recording.name!r} count from the start; give seconds")
+        if one.text and one.zoned != (recording.zoned or not recording.text_time):
+            raise UsageError(
+                f"{one.place}: a date {'with' if one.zoned else 'without'} a time zone, where the rows of {recording.name!r} "
+                f"{'tell none' if one.zoned else 'tell theirs' if recording.zoned else 'count from 1970, in UTC'}; write it on "
+                "both sides, as in 2026-03-01T08:00:00+01:00, or on neither"
+            )
         scale, origin = (1.0, 0.0) if one.text else (1.0, seconds[0]) if from_start or clock is None else (UNITS[clock.unit], 0.0)
         begin, end = np.searchsorted(seconds, [one.start * scale + origin - 1e-9, one.end * scale + origin - 1e-9])
         if begin == end:
@@ -97,14 +108,15 @@ def label_rows(
     return label
 
 
-def _moment(text: str, place: str) -> tuple[float, bool]:
-    """Return a number and False, or the seconds since 1970 of an ISO 8601 text and True."""
+def _moment(text: str, place: str) -> tuple[float, bool, bool]:
+    """Return a number, or the seconds since 1970 of an ISO 8601 text; whether it is one, and whether with a time zone."""
     import pandas as pd
 
     if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", text, re.IGNORECASE):
-        return float(text), False
+        return float(text), False, False
     try:
-        moment = pd.to_datetime([text], format="ISO8601", utc=True)[0]
+        moment = pd.to_datetime([text], format="ISO8601")[0]
     except (ValueError, OverflowError):
         raise UsageError(f"{place}: {text!r} is neither a number nor ISO 8601") from None
-    return float((moment - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)), True
+    zoned = moment.tz is not None
+    return float((moment - pd.Timestamp(0, tz="UTC" if zoned else None)) / pd.Timedelta(seconds=1)), True, zoned

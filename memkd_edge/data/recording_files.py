@@ -31,9 +31,9 @@ class RawRecording:
     """A recording as its file holds it, n rows.
 
     file_name: what stands for it in a file of intervals besides its name. x: float32 [n, C], NaN where a value is missing.
-    stamps: float64 [n] in the file's unit, or None; time_column: their column; text_time: seconds since 1970, from ISO 8601.
-    label: int32 [n], index into the labels of its `RawRecordings`, NO_CLASS where there is none. place, place_of: for messages,
-    where the recording and where one of its rows stand.
+    stamps: float64 [n] in the file's unit, or None; time_column: their column; text_time: seconds since 1970, from ISO 8601;
+    zoned: with a time zone. label: int32 [n], index into the labels of its `RawRecordings`, NO_CLASS where there is none.
+    place, place_of: for messages, where the recording and where one of its rows stand.
     """
 
     name: str
@@ -43,6 +43,7 @@ class RawRecording:
     stamps: NDArray[np.float64] | None
     time_column: str
     text_time: bool
+    zoned: bool
     label: NDArray[np.int32]
     place: str
     place_of: Callable[[int], str]
@@ -261,6 +262,7 @@ def recordings_of_table(
             stamps=None if table.stamps is None else table.stamps[rows],
             time_column=table.columns.time,
             text_time=table.text_time,
+            zoned=table.zoned,
             label=label[rows],
             place=origin.place if len(runs) == 1 else f"{origin.place}, recording {name!r}",
             place_of=places_from(table.place_of, rows.start) if isinstance(rows, slice) else places_at(table.place_of, rows),

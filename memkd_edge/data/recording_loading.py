@@ -176,6 +176,7 @@ def recordings_from_arrays(
                 stamps=None,
                 time_column="",
                 text_time=False,
+                zoned=False,
                 label=index[codes],
                 place=title,
                 place_of=f"{title}, sample {{}}".format,

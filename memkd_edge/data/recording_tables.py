@@ -30,14 +30,15 @@ class Table:
     """A table's columns as arrays, n rows in the order of the file.
 
     x: float32 [n, C], NaN where a value is missing. stamps: float64 [n], or None without a column of time; text_time: they were
-    ISO 8601, now seconds since 1970. label, subject, recording: for each row an index int32 [n] into the texts that follow it,
-    "" for a missing label; None without such a column. place_of: where a row stands, for messages.
+    ISO 8601, now seconds since 1970; zoned: with a time zone. label, subject, recording: for each row an index int32 [n] into
+    the texts that follow it, "" for a missing label; None without such a column. place_of: where a row stands, for messages.
     """
 
     columns: Columns
     x: NDArray[np.float32]
     stamps: NDArray[np.float64] | None
     text_time: bool
+    zoned: bool
     label: tuple[NDArray[np.int32], list[str]] | None
     subject: tuple[NDArray[np.int32], list[str]] | None
     recording: tuple[NDArray[np.int32], list[str]] | None
@@ -116,7 +117,7 @@ class _Collected:
         self.columns, self.place = columns, place
         self.x: list[NDArray[np.float32]] = []
         self.stamps: list[NDArray[np.float64]] = []
-        self.text_time = False
+        self.text_time = self.zoned = False
         self.label, self.subject, self.recording = _Texts(), _Texts(), _Texts()
 
     def add(self, frame: Any) -> None:
@@ -154,6 +155,7 @@ class _Collected:
                     f"{self.place}, column {self.columns.time!r}: neither numbers nor ISO 8601 ({reason})"
                 ) from error
             self.text_time = True
+            self.zoned = not values.empty and pd.Timestamp(values.iloc[0]).tz is not None
             seconds = (moments - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
             return np.asarray(seconds, dtype=np.float64)
         return np.asarray(values.to_numpy(dtype=np.float64, na_value=np.nan))
@@ -175,6 +177,7 @@ class _Collected:
             x=x,
             stamps=stamps,
             text_time=self.text_time,
+            zoned=self.zoned,
             label=self.label.result() if self.columns.label else None,
             subject=self.subject.result() if self.columns.subject else None,
             recording=self.recording.result() if self.columns.recording else None,

@@ -66,6 +66,37 @@ def test_moments_and_holes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("rows", "written", "message"),
+    [
+        ("", "", ""),
+        ("+01:00", "Z", ""),
+        ("+01:00", "", "line 2: a date without a time zone, where the rows of 's1_1' tell theirs; write it on both sides"),
+        ("", "Z", "line 2: a date with a time zone, where the rows of 's1_1' tell none"),
+        (None, "", "line 2: a date without a time zone, where the rows of 's1_1' count from 1970, in UTC"),
+    ],
+)
+def test_dates_are_of_one_zone(tmp_path: Path, rows: str | None, written: str, message: str) -> None:
+    plain = load_recordings(folder(tmp_path / "plain"), DataConfig(name_pattern="{subject}_{recording}.csv"))
+    other = unlabelled(tmp_path / "other")
+    for file in other.iterdir():
+        frame = pd.read_csv(file)
+        moments = pd.Timestamp("2026-03-01T08:00:00") + pd.to_timedelta(frame["time"], unit="s")
+        texts = moments.map(pd.Timestamp.isoformat)
+        frame.assign(time=moments.astype("int64") if rows is None else texts + rows).to_csv(file, index=False)
+    hour = 7 if rows == "+01:00" else 8
+    given = [
+        f"{file.stem},2026-03-01T{hour:02d}:00:{a:02d}{written},2026-03-01T{hour:02d}:00:{b:02d}{written},{label}"
+        for file in sorted(other.iterdir())
+        for a, b, label in ((0, 2, "rest"), (2, 4, "walk"))
+    ]
+    if message:
+        with pytest.raises(UsageError, match=message):
+            load(other, given)
+    else:
+        assert load(other, given).sha256 == plain.sha256
+
+
+@pytest.mark.parametrize(
     ("row", "message"),
     [
         ("s9_1,0,1,rest", "line 18: there is no recording 's9_1'"),
