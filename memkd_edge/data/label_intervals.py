@@ -45,9 +45,11 @@ def read_intervals(path: Path, raw: RawRecordings) -> dict[str, list[Interval]]:
     if lacking := [name for name in HEADER if name not in header]:
         raise UsageError(f"{path}, line 1: no column {lacking[0]!r}; a file of intervals begins with {','.join(HEADER)}")
     at = [header.index(name) for name in HEADER]
-    names = {recording.file_name: recording.name for recording in raw.recordings}
-    names |= {Path(recording.file_name).stem: recording.name for recording in raw.recordings}
-    names |= {recording.name: recording.name for recording in raw.recordings}
+    names: dict[str, set[str]] = {}  # files of several folders may be named alike
+    for recording in raw.recordings:
+        for title in (recording.file_name, Path(recording.file_name).stem):
+            names.setdefault(title, set()).add(recording.name)
+    names |= {recording.name: {recording.name} for recording in raw.recordings}
     found: dict[str, list[Interval]] = {}
     for line, row in rows_of(path, dialect):
         place = f"{path}, line {line}"
@@ -56,11 +58,14 @@ def read_intervals(path: Path, raw: RawRecordings) -> dict[str, list[Interval]]:
         title, *ends, label = (row[index].strip() for index in at)
         if title not in names:
             raise UsageError(f"{place}: there is no recording {title!r}; there are {', '.join(sorted(names)[:5])}, ...")
+        name, *others = sorted(names[title])
+        if others:
+            raise UsageError(f"{place}: {title!r} may be {name!r} or {others[0]!r}; name the recording so")
         moments = [_moment(end.replace(",", ".") if dialect.decimal == "," else end, place) for end in ends]
         (start, is_text, zoned), (end, *end_form) = moments
         if [is_text, zoned] != end_form or not start < end:
             raise UsageError(f"{place}: the interval from {ends[0]} to {ends[1]} does not end after it starts")
-        found.setdefault(names[title], []).append(Interval(start, end, class_name(label, place), is_text, zoned, place))
+        found.setdefault(name, []).append(Interval(start, end, class_name(label, place), is_text, zoned, place))
     return found
 
 

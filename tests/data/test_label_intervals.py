@@ -115,6 +115,17 @@ def test_bad_intervals_are_named_by_their_line(tmp_path: Path, row: str, message
         load(path, [*intervals(path), row])
 
 
+def test_files_of_one_name_in_several_folders_are_told_apart(tmp_path: Path) -> None:
+    for subject in "12":
+        (tmp_path / "x" / subject).mkdir(parents=True)
+        write(tmp_path / "x" / subject / "walk.csv", [f"{t / 50},{t % 7},{t % 5}" for t in range(200)], "time,a,b")
+    rows = [f"{who}_walk,{a},{a + 2},{label}" for who in "12" for a, label in ((0, "rest"), (2, "walk"))]
+    made = load(tmp_path / "x", rows, name_pattern="{subject}/{recording}.csv")
+    assert all((one.y == np.repeat([0, 1], 100)).all() for one in (*made.train, *made.test))
+    with pytest.raises(UsageError, match=r"line 2: 'walk\.csv' may be '1_walk' or '2_walk'; name the recording so"):
+        load(tmp_path / "x", ["walk.csv,0,2,rest", *rows], name_pattern="{subject}/{recording}.csv")
+
+
 def test_a_file_of_intervals_needs_its_columns(tmp_path: Path) -> None:
     path = unlabelled(tmp_path / "x")
     file = write(tmp_path / "labels.csv", ["s1_1,0,1"], "recording,start,end")
