@@ -135,19 +135,20 @@ def record(
         subject: who wears the sensor; without one there is no such column.
 
     Raises:
-        MemkdEdgeError: as `readings`; the board names other channels on the way; the file cannot be written.
+        MemkdEdgeError: as `readings`; the board names other channels or units on the way; the file cannot be written.
     """
     rows = damaged = 0
     first = last = 0.0
-    channels: tuple[str, ...] = ()
+    said: tuple[tuple[str, ...], ...] = ()
     for reading in source:
-        if not channels:
-            channels, first = reading.channels, reading.seconds
-            named = [f"{name} [{unit}]" if unit else name for name, unit in zip(channels, reading.units, strict=True)]
+        if not said:
+            said, first = (reading.channels, reading.units), reading.seconds
+            named = [f"{name} [{unit}]" if unit else name for name, unit in zip(*said, strict=True)]
             _write(out, ["time", *(["subject"] if subject else []), *named, "label"])
-        if reading.channels != channels:
+        if (reading.channels, reading.units) != said:
             raise MemkdEdgeError(
-                f"the board named other channels on the way ({', '.join(reading.channels)}); what came before is in the file"
+                f"the board named other channels or units on the way ({', '.join(reading.channels)}); what came before is in the "
+                "file"
             )
         at = reading.seconds - first
         if at >= seconds:
@@ -170,12 +171,15 @@ def watch(source: Iterator[Reading], classifier: StreamingClassifier) -> Iterato
     """
     rate, monitor = classifier.metadata.sample_rate_hz, classifier.monitor()
     columns: list[int] = []
+    said: tuple[tuple[str, ...], ...] = ()
     answer, odd, kinds = NOT_YET, None, None
     samples, start, rate_hz = 0, 0.0, 0.0
     counted = (0, 0.0)  # samples and seconds at which their rate was looked at
     for reading in source:
         if not columns:
-            columns, start = _columns(reading, classifier.metadata), reading.seconds
+            start = reading.seconds
+        if (reading.channels, reading.units) != said:
+            said, columns = (reading.channels, reading.units), _columns(reading, classifier.metadata)
         samples += 1
         if reading.values is None:
             classifier.gap(1)

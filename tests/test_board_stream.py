@@ -163,8 +163,10 @@ def test_damaged_lines_have_no_row_and_other_channels_end_it() -> None:
         Reading(("p",), ("",), (1.0,), 8.0),
     ]
     out = io.StringIO()
-    with pytest.raises(MemkdEdgeError, match="other channels on the way \\(p\\)"):
+    with pytest.raises(MemkdEdgeError, match="other channels or units on the way \\(p\\)"):
         record(iter(source), out, label=lambda: "a,b")
+    with pytest.raises(MemkdEdgeError, match="other channels or units on the way"):
+        record(iter([source[0], replace(source[0], units=("", "m/s2"))]), io.StringIO(), label=lambda: "")
     # A converter's 24 bits lose none.
     assert out.getvalue() == 'time,p,q [g],label\n0.000000,8388607,0.1,"a,b"\n2.250000,-16777215,2.5,"a,b"\n'
     got = record(iter(source[:3]), io.StringIO(), label=lambda: "")
@@ -218,6 +220,9 @@ def test_a_model_decides_on_what_the_board_says(tmp_path: Path) -> None:
     assert len(changes) > 1
     assert [note for one in moments for note in one.notes] == []  # the samples end before they are counted
     assert moments[-1].rate_hz == pytest.approx(100)
+    turned = [replace(one, channels=names[::-1], values=one.values and one.values[::-1]) for one in source]
+    others = list(watch(every(0.01, [*source[:120], *turned[120:]]), StreamingClassifier(file)))  # another firmware on the way
+    assert [one.answer for one in others] == [one.answer for one in moments]
     with pytest.raises(UsageError, match="no channel acc_y: it says acc_x; the model needs acc_y, acc_x"):
         next(watch(iter([Reading(("acc_x",), ("",), (1.0,), 0.0)]), StreamingClassifier(file)))
     with pytest.raises(UsageError, match="says acc_x in g, and the model takes m/s2; convert it"):
