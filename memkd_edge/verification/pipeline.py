@@ -135,10 +135,11 @@ def verify(target: Run | Path, *, min_agreement: float = 0.98, progress: Reporte
             raise UsageError(f"{target.path} has no exported files; `memkd-edge export --run {target.path}` writes them")
         report = verify_run(target, paths, min_agreement, progress=progress)
     else:
-        run = target.resolve().parent.parent
+        place = target.resolve()
+        run = place.parent.parent
         # The files of a ready-made model as it is shipped, without series, are measured each on its own.
-        if target.parent.name == "export" and (run / SERIES).is_file():
-            report = verify_run(Run.open(run), [target], min_agreement, progress=progress)
+        if place.parent.name == "export" and (run / SERIES).is_file():
+            report = verify_run(Run.open(run), [place], min_agreement, progress=progress)
         else:
             report = verify_file(target, min_agreement, progress)
     if report.failures:

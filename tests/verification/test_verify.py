@@ -5,6 +5,7 @@ import json
 import os
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import flatbuffers
 import numpy as np
@@ -114,11 +115,13 @@ def test_the_record_keeps_other_files_while_they_are_unchanged(tmp_path):
     assert f"{stem}_int8_step.onnx" in names
 
 
-def test_verify_takes_a_run_its_path_or_one_of_its_files(tmp_path):
+def test_verify_takes_a_run_its_path_or_one_of_its_files(tmp_path, monkeypatch):
     run = make_run(tmp_path, student())
     model = quantize(student(), run.read_arrays("calibration.npz")["x_calibration"])
     run.write_bytes("export/toy_set_1_int8.tflite", write_tflite(model, None))
-    for target in (run, run.path, run.path / "export" / "toy_set_1_int8.tflite"):
+    file = run.path / "export" / "toy_set_1_int8.tflite"
+    monkeypatch.chdir(file.parent)
+    for target in (run, run.path, file, Path("../export", file.name), Path(file.name)):
         again = verify(target)
         assert again.baseline == "float student in torch"
         assert [file.file for file in again.files] == ["toy_set_1_int8.tflite"]
