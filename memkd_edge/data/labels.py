@@ -60,6 +60,14 @@ def subject_name(value: object, place: str) -> str:
     raise UsageError(f"{place}: the subject is missing ({_shown(value)}); name it, leave the series out, or drop the subjects")
 
 
+def spelt_alike(names: Iterable[str]) -> list[tuple[str, ...]]:
+    """Return the distinct names that differ from each other in upper and lower case alone."""
+    spellings: dict[str, list[str]] = {}
+    for name in sorted(set(names)):
+        spellings.setdefault(name.casefold(), []).append(name)
+    return [tuple(several) for several in spellings.values() if len(several) > 1]
+
+
 def _shown(value: object) -> str:
     return repr(value.item() if isinstance(value, np.generic) else value)
 

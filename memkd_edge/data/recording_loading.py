@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from memkd_edge.config import DataConfig
 from memkd_edge.data.label_intervals import label_rows, read_intervals
-from memkd_edge.data.labels import label_text, sorted_labels
+from memkd_edge.data.labels import label_text, sorted_labels, spelt_alike
 from memkd_edge.data.recording_columns import EXPECTED
 from memkd_edge.data.recording_files import Note, Origin, RawRecording, RawRecordings, read_recordings, recordings_of_table
 from memkd_edge.data.recording_split import split_recordings
@@ -228,6 +228,9 @@ def _assemble(
 
     count = len(raw.recordings)
     labelled = [stretch for stretches in made[:count] for stretch in stretches]
+    for what, names in (("classes", labels), ("subjects", [stretch.subject for stretch in labelled])):
+        for several in spelt_alike(names):
+            note(f"{what} {', '.join(several)} differ in upper and lower case alone: if they are one, spell them alike")
     for odd in _oddities(name, labelled, raw):
         note(odd)
     _check_classes(name, labelled, labels)

@@ -125,6 +125,15 @@ def test_arrays() -> None:
         recordings_from_arrays([np.ones((4, 2))] * 2, [list("aabb")] * 2, [1], sample_rate_hz=10)
 
 
+def test_two_spellings_of_one_name_are_noted(tmp_path: Path) -> None:
+    for name, label in (("s1_1", "rest"), ("S1_2", "rest"), ("s2_1", "Rest"), ("s3_1", "Rest"), ("s4_1", "rest")):
+        write(tmp_path / f"{name}.csv", [row.replace("rest", label) for row in lines(*signal(int(name[1])))])
+    notes: list[str] = []
+    load_recordings(tmp_path, DataConfig(name_pattern="{subject}_{recording}.csv", test_subjects=("s4",)), note=notes.append)
+    for names in ("classes Rest, rest", "subjects S1, s1"):
+        assert f"{names} differ in upper and lower case alone: if they are one, spell them alike" in notes
+
+
 def test_subjects_of_arrays_are_spelt_as_labels_are() -> None:
     parts = [signal(subject) for subject in (1, 2, 3, 4)]
 
