@@ -190,7 +190,14 @@ def _chunks(x: NDArray[Any], chunk: int) -> NDArray[Any]:
 
 
 def _ended(streams: Sequence[Signal], chunk: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return the chunks [N, chunk, C] of streams whose last sample has a class, and that class [N]."""
+    """Return the chunks [N, chunk, C] of streams whose last sample has a class, and that class [N].
+
+    Where the chunks of none end so, as few samples have a class, they are counted back from each stream's last one that has.
+    """
+    if not any((_chunks(y, chunk)[:, -1] >= 0).any() for _, y in streams):
+        ends = [int(np.flatnonzero(y >= 0).max(initial=-1)) + 1 for _, y in streams]
+        chunk = max(1, min(chunk, max(ends)))
+        streams = [(x[end % chunk : end], y[end % chunk : end]) for (x, y), end in zip(streams, ends, strict=True)]
     x = np.concatenate([_chunks(x, chunk) for x, _ in streams])
     last = np.concatenate([_chunks(y, chunk)[:, -1] for _, y in streams])
     return x[last >= 0], last[last >= 0]

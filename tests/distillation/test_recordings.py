@@ -163,6 +163,21 @@ def test_chunks_to_calibrate_on_are_stretches_of_streams_from_all_over() -> None
     assert (recording[0, 0], at[0, 0], recording[-1, -1], at[-1, -1]) == (0, 0, 7, 499)
 
 
+@pytest.mark.parametrize("labelled", [[123, 777], [30]])  # of the 1,000 samples of each test stream; none ends a chunk of 50
+def test_where_few_samples_have_a_class_the_kept_series_end_with_one(labelled: list[int]) -> None:
+    prepared = prepare_recordings(recordings(), CONFIG)
+    test = []
+    for x, y in prepared.test:
+        sparse = np.full_like(y, -1)
+        sparse[labelled] = y[labelled]
+        test.append((np.c_[np.arange(len(x)), np.zeros(len(x))].astype(np.float32), sparse))
+    kept = replace(prepared, test=tuple(test)).kept_series(50)
+    last, length = labelled[-1], min(50, labelled[-1] + 1)
+    assert kept["x_test"][:, :, 0].tolist() == [list(range(last + 1 - length, last + 1))] * 2
+    assert kept["y_test"].tolist() == [y[last] for _, y in prepared.test]
+    assert kept["x_calibration"].shape[1] == 50
+
+
 def test_the_decision_layer_is_chosen_along_the_streams_that_each_fold_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
     config = replace(CONFIG, folds=2, max_delay=0.1, refuse=0.05)
     prepared = prepare_recordings(recordings(), config)
