@@ -362,5 +362,5 @@ def _read_parquet(path: Path, options: DataConfig) -> Table:
         wanted = {*columns.channels, columns.time, columns.label, columns.subject, *columns.recording} - {""}
         collected = _Collected(columns, str(path))
         for piece in file.iter_batches(batch_size=PIECE, columns=sorted(wanted)):
-            collected.add(piece.to_pandas())
+            collected.add(piece.to_pandas(ignore_metadata=True))  # pandas would make an index of a column
     return collected.table(lambda row: f"{path}, row {row}")

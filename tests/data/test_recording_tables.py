@@ -54,6 +54,15 @@ def test_an_index_of_dates_is_the_time() -> None:
     assert recordings_from_frame(seconds.set_index("time"), options).sha256 == plain.sha256
 
 
+def test_a_frame_with_an_index_is_the_same_as_parquet(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    options = DataConfig(test_subjects=("3",))
+    plain = recordings_from_frame(frame(), options)
+    for index in ("time", ["subject", "time"]):
+        frame().set_index(index).to_parquet(tmp_path / "all.parquet")
+        assert load_recordings(tmp_path / "all.parquet", options).sha256 == plain.sha256
+
+
 def test_missing_values_and_labels_of_a_frame() -> None:
     table = frame().astype({"y": "Int32"})
     table.loc[5, "y"] = pd.NA
