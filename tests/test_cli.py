@@ -151,6 +151,8 @@ def test_ctrl_c_leaves_a_run_that_resumes(tmp_path):
     assert "Traceback" not in message
     unfinished = run("export", "--run", "runs/BasicMotions-1", cwd=tmp_path)
     assert (unfinished.returncode, "--resume" in unfinished.stderr) == (1, True)
+    other = run("distill", "--resume", "runs/BasicMotions-1", "--seeds", "1", "--epochs", "13", cwd=tmp_path)
+    assert (other.returncode, "--epochs: runs/BasicMotions-1 was begun with 12 and goes on" in other.stderr) == (2, True)
     resumed = run("distill", "--resume", "runs/BasicMotions-1", "--json", cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
     assert json.loads(resumed.stdout)["student"]["compression"] >= 5

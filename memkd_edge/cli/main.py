@@ -11,8 +11,8 @@ import typer
 
 from memkd_edge.cli.parameters import INTERRUPTED, Command, Group, ShortCommand, takes
 from memkd_edge.config import BenchConfig, CompareConfig, DataConfig, DistillConfig, ExportConfig, resolve
-from memkd_edge.errors import MemkdEdgeError, MissingToolError
-from memkd_edge.options import check
+from memkd_edge.errors import MemkdEdgeError, MissingToolError, UsageError
+from memkd_edge.options import check, settings
 from memkd_edge.version import __version__
 
 if TYPE_CHECKING:  # they are slow to load
@@ -73,13 +73,19 @@ def distill(
     from memkd_edge.cli.progress import reporter
     from memkd_edge.cli.stream_tables import recordings_parts
     from memkd_edge.cli.tables import distillation_parts, show
-    from memkd_edge.contents import read_metrics, read_recording_metrics
+    from memkd_edge.contents import read_config, read_metrics, read_recording_metrics
     from memkd_edge.distillation.pipeline import distill as run_distill
     from memkd_edge.runs import METRICS, Run, find_run
     from memkd_edge.vocabulary import Decision
 
     resolved = resolve(DistillConfig, "distill", toml=config, flags=given)
-    interrupted = Run.open(find_run(str(resume), run_root), complete=False) if resume is not None else None
+    interrupted = None
+    if resume is not None:
+        interrupted = Run.open(find_run(str(resume), run_root), complete=False)
+        own = read_config(interrupted)
+        for one in (settings(DistillConfig)[setting] for setting in given):
+            if getattr(resolved, one.name) != (begun := getattr(own, one.name)):
+                raise UsageError(f"{one.flags[0]}: {resume} was begun with {begun!r} and goes on with it; leave it out")
     with reporter(takes_interrupts=True) as progress:
         try:
             run = run_distill(resolved, run_root=run_root, name=name, resume=interrupted, force=force, progress=progress)
