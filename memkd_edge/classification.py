@@ -197,5 +197,6 @@ def _stretches(metadata: Metadata, options: DataConfig, note: Note, progress: Re
 def _read(options: DataConfig, note: Note) -> RawRecordings:
     path = Path(options.dataset)
     if not path.exists() and options.dataset in BUNDLED_RECORDINGS:
-        return raw_from_table(from_frame(bundled_table(options.dataset), options.dataset, options), options.dataset, note)
+        table = from_frame(bundled_table(options.dataset), options.dataset, options)
+        return raw_from_table(table, options.dataset, options, note)
     return read_recordings(path, options, note, labelled=has_labels(path, options))

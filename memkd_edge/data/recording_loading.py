@@ -82,8 +82,6 @@ def load_with_sources(path: Path | str, options: DataConfig, *, note: Note = _si
     """As `load_recordings`, and each labelled recording as it was found."""
     check(options)
     raw = read_recordings(Path(path), options, note)
-    if options.intervals:
-        note(f"labels from the intervals of {options.intervals}")
     return _assemble(Path(path).stem, str(path), raw, _unlabelled(options, note), options, note)
 
 
@@ -103,17 +101,18 @@ def frame_with_sources(frame: Any, options: DataConfig, *, name: str, note: Note
     """As `recordings_from_frame`, and each labelled recording as it was found."""
     check(options)
     table = from_frame(frame, name, options)
-    raw = raw_from_table(table, name, note)
-    if table.label is None or (table.stamps is None and not options.rate):
-        raise UsageError(f"{name}: no column of {'labels' if table.label is None else 'time, and no rate'}; {EXPECTED}")
+    raw = raw_from_table(table, name, options, note)
+    unlabelled = table.label is None and not options.intervals
+    if unlabelled or (table.stamps is None and not options.rate):
+        raise UsageError(f"{name}: no column of {'labels' if unlabelled else 'time, and no rate'}; {EXPECTED}")
     return _assemble(name, "", raw, _unlabelled(options, note), options, note)
 
 
-def raw_from_table(table: Table, name: str, note: Note) -> RawRecordings:
-    """Return the recordings that a table of all holds, with the labels it has."""
+def raw_from_table(table: Table, name: str, options: DataConfig, note: Note) -> RawRecordings:
+    """Return the recordings that a table of all holds, with the labels it has, or none where intervals are to tell them."""
     raw = RawRecordings(columns=table.columns.channels)
     note(f"columns: {table.columns}")
-    raw.recordings += recordings_of_table(table, table.x, Origin(name), raw, labelled=True)
+    raw.recordings += recordings_of_table(table, table.x, Origin(name), raw, labelled=not options.intervals)
     return raw
 
 
@@ -206,6 +205,7 @@ def _assemble(
     everything = [*raw.recordings, *_in_order(more, raw.columns)]
     clocks = find_clocks(everything, options, note)
     if options.intervals:
+        note(f"labels from the intervals of {options.intervals}")
         raw.recordings = labelled_by_intervals(raw, clocks, Path(options.intervals))
         everything = [*raw.recordings, *everything[len(raw.recordings) :]]
     timed = [

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from memkd_edge.config import DataConfig
-from memkd_edge.data.recording_loading import load_recordings
+from memkd_edge.data.recording_loading import load_recordings, recordings_from_frame
 from memkd_edge.data.recordings import NO_CLASS, Recordings
 from memkd_edge.errors import UsageError
 from tests.data.recording_examples import folder, write
@@ -48,6 +48,23 @@ def test_intervals_say_what_rows_said(
     plain = load_recordings(folder(tmp_path / "plain"), DataConfig(name_pattern="{subject}_{recording}.csv"))
     other = unlabelled(tmp_path / "other", scale, start)
     assert load(other, intervals(other, written_scale, written_start)).sha256 == plain.sha256
+
+
+@pytest.mark.parametrize("labels", [[], ["label"]])
+def test_a_frame_takes_intervals_and_no_other_labels(tmp_path: Path, labels: list[str]) -> None:
+    path = folder(tmp_path / "x")
+    files = sorted(path.iterdir())
+    parts = [pd.read_csv(file).assign(subject=file.stem[:2], recording=file.stem) for file in files]
+    frame = pd.concat(parts, ignore_index=True)
+    rows = [row for row in intervals(path) if not row.startswith("s2")]
+    options = DataConfig(intervals=str(write(tmp_path / "labels.csv", rows, "recording,start,end,label")))
+    made = recordings_from_frame(frame.drop(columns={"label"} - {*labels}), options)
+    assert {one.subject: set(one.y.tolist()) for one in (*made.train, *made.test)} == {
+        "s1": {0, 1},
+        "s2": {NO_CLASS},
+        "s3": {0, 1},
+        "s4": {0, 1},
+    }
 
 
 def test_moments_and_holes(tmp_path: Path) -> None:
