@@ -30,6 +30,7 @@ from numpy import divide, subtract
 from numpy.typing import ArrayLike, NDArray
 
 from memkd_edge.contract import contract
+from memkd_edge.data.columns import split_unit
 from memkd_edge.data.resampling import StreamingResampler, resample
 from memkd_edge.decisions import NONE, NOT_YET, held_classes, refused
 from memkd_edge.errors import UsageError
@@ -402,12 +403,17 @@ class StreamingClassifier:
         return _bounded(values)  # of no other consequence than what they saturate
 
     def _checked_series(self, given: ArrayLike, dimensions: int) -> NDArray[np.float32]:
-        """Return series [..., T, C] with that many dimensions; refuse what is none."""
+        """Return series [..., T, C] with that many dimensions; refuse what is none, and a DataFrame in another order."""
+        channels = self.metadata.channels
+        named = [split_unit(str(column))[0] for column in getattr(given, "columns", ())]
+        if named != list(channels) and sorted(named) == sorted(channels):
+            raise UsageError(f"the columns are {', '.join(named)}, and the model takes them as {', '.join(channels)}")
+        if isinstance(given, np.ma.MaskedArray):
+            given = np.where(given.mask, np.nan, given.data)  # what is masked is missing
         try:
             series = np.asarray(given, np.float32)
         except (TypeError, ValueError) as error:
             raise UsageError(f"a series is an array of numbers: {error}") from error
-        channels = self.metadata.channels
         if series.ndim != dimensions or series.shape[-1] != len(channels):
             wanted = "a series [T, C]" if dimensions == 2 else "series [N, T, C]"
             raise UsageError(

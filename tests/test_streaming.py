@@ -431,6 +431,22 @@ def test_a_wrong_sample_is_refused_and_leaves_the_stream_as_it_was(exported, sam
     np.testing.assert_array_equal(last, StreamingClassifier(path).predict(raw))
 
 
+def test_columns_are_taken_by_name_and_what_is_masked_is_missing(exported):
+    pd = pytest.importorskip("pandas")
+    classifier, series = StreamingClassifier(exported("int8")[0]), exported("int8")[2].x_raw_golden[0]
+    names = classifier.metadata.channels
+    frame = pd.DataFrame(series, columns=[f"{name} [g]" for name in names])
+    classifier.reset()
+    expected = classifier.stream(series).scores
+    for same in (frame, frame.set_axis(range(len(names)), axis=1), np.ma.asarray(series)):
+        classifier.reset()
+        assert np.array_equal(classifier.stream(same).scores, expected)
+    with pytest.raises(UsageError, match=f"the columns are {names[-1]}, .*, and the model takes them as {names[0]}, "):
+        classifier.stream(frame[frame.columns[::-1]])
+    with pytest.raises(UsageError, match=f"{names[1]} is .*nan.* at sample 3; fill the gap"):
+        classifier.stream(np.ma.masked_array(series, np.arange(series.size).reshape(series.shape) == 3 * len(names) + 1))
+
+
 def test_a_series_too_short_or_of_the_wrong_shape_is_refused(exported):
     classifier = StreamingClassifier(exported("int8", "decimate:3")[0])
     with pytest.raises(UsageError, match="a series of 2 samples is too short"):
