@@ -28,6 +28,7 @@ SILENT_S = 10.0  # without a line: the board says nothing
 RATE_EVERY_S = 1.0  # it is looked at
 RATE_AFTER_S = 5.0  # of samples, until their rate is compared with the model's
 RATE_TOLERANCE = 0.1  # of the model's rate
+NO_NAMES = {"nan", "inf", "infinity", "ovf"}  # what boards print for a value that is no finite number
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,7 @@ def record(
         subject: who wears the sensor; without one there is no such column.
 
     Raises:
+        UsageError: the board names a channel as one of these other columns.
         MemkdEdgeError: as `readings`; the board names other channels or units on the way; the file cannot be written.
     """
     rows = damaged = 0
@@ -143,6 +145,12 @@ def record(
     for reading in source:
         if not said:
             said, first = (reading.channels, reading.units), reading.seconds
+            taken = [name for name in reading.channels if name.lower() in ("time", "subject", "label")]
+            if taken:
+                raise UsageError(
+                    f"the board has a channel {taken[0]}, which a recording has a column of its own for; rename or leave it out "
+                    "in the board's sketch"
+                )
             named = [f"{name} [{unit}]" if unit else name for name, unit in zip(*said, strict=True)]
             _write(out, ["time", *(["subject"] if subject else []), *named, "label"])
         if (reading.channels, reading.units) != said:
@@ -258,8 +266,8 @@ def _numbers(cells: Sequence[str]) -> tuple[float, ...] | None:
 
 
 def _is_header(cells: Sequence[str]) -> bool:
-    """No cell of a header is a number or empty, and no two are the same."""
-    return all(cell and _numbers([cell]) is None and cell[0].isalpha() for cell in cells) and len(set(cells)) == len(cells)
+    """All cells of a header begin with a letter, none says that a value is no number, and no two are the same."""
+    return all(cell[:1].isalpha() and cell.lower() not in NO_NAMES for cell in cells) and len(set(cells)) == len(cells)
 
 
 def _named(cells: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -121,6 +121,11 @@ def test_lines_are_read_with_names_units_and_damage() -> None:
     assert [one.values for one in heard("x\n1,2\n3,4\n", channels=("p", "q"))] == [(1.0, 2.0), (3.0, 4.0)]
 
 
+def test_a_value_that_is_no_number_is_damage_and_names_no_channel() -> None:
+    assert [one.values for one in heard("x\necg\n1\nnan\novf\nInf\n2\n")] == [(1.0,), None, None, None, (2.0,)]
+    assert [one.values for one in heard("x\np,q\n1,2\nnan,inf\n3,4\n")] == [(1.0, 2.0), None, (3.0, 4.0)]
+
+
 def test_a_silent_or_nameless_board_is_named(board: Board) -> None:
     say, port = board
     with open_port(port, 115200) as connection:
@@ -171,6 +176,14 @@ def test_damaged_lines_have_no_row_and_other_channels_end_it() -> None:
     assert out.getvalue() == 'time,p,q [g],label\n0.000000,8388607,0.1,"a,b"\n2.250000,-16777215,2.5,"a,b"\n'
     got = record(iter(source[:3]), io.StringIO(), label=lambda: "")
     assert (got.rows, got.damaged, got.seconds) == (2, 1, 2.25)
+
+
+@pytest.mark.parametrize("name", ["time", "Label", "subject"])
+def test_a_channel_named_as_a_column_of_the_recording_is_refused_at_once(name: str) -> None:
+    out = io.StringIO()
+    with pytest.raises(UsageError, match=f"the board has a channel {name}, which a recording has a column of its own for"):
+        record(iter([Reading(("p", name), ("", ""), (1.0, 2.0), 0.0)]), out, label=lambda: "walk")
+    assert out.getvalue() == ""
 
 
 def test_samples_that_arrive_together_have_times_of_their_own(tmp_path: Path) -> None:
