@@ -20,6 +20,7 @@ _PREFIXES = {"memkd_": "this project's runtime", "esp_": "ESP-IDF, for its compo
 # What each reserves, among names of that form: what ISO C23 and C++23, POSIX.1-2024, newlib 4, CMake 3.31 (CMP0037, CTest), the
 # AVR, SAMD, ESP32 and mbed cores of Arduino, the components of ESP-IDF 5, and Kconfig and CMake of Zephyr 3.7 define.
 _RESERVED = {
+    "this project's runtime": "memkd",
     "C and C++, as a word": """
         alignas alignof and and_eq asm auto bitand bitor bool break case catch char char16_t char32_t char8_t class
         co_await co_return co_yield compl concept const const_cast consteval constexpr constinit continue decltype

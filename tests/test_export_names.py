@@ -41,7 +41,7 @@ def test_every_name_becomes_one_that_passes_the_check_and_stays(name: str) -> No
             ("m", "the linker, as an archive"),
         ],
         *[("clean", "CMake, as a target"), ("wire", "Arduino"), ("nvs_flash", "ESP-IDF, as a component"), ("gpio", "Zephyr")],
-        *[("memkd_lstm", "this project's runtime"), ("esp_timer", "ESP-IDF")],
+        *[("memkd", "this project's runtime"), ("memkd_lstm", "this project's runtime"), ("esp_timer", "ESP-IDF")],
     ],
 )
 def test_a_reserved_name_is_refused_with_who_reserves_it(name: str, who: str) -> None:

@@ -252,7 +252,23 @@ def test_sources_compile_without_a_warning(kind, package):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_readmes_code_compiles_without_a_warning(kind, package, tmp_path):
-    folder = package(kind)
+    compile_readme(kind, package(kind), package, tmp_path)
+
+
+# What its author is likely to call a variable, or we did.
+@pytest.mark.parametrize("name", ["classifier", "arena", "model", "sample"])
+@pytest.mark.parametrize("kind", ["c", "tflm"])
+def test_a_model_may_be_called_as_what_examples_speak_of(kind, name, model, metadata, package, tmp_path):
+    folder = write(package_files(kind, model, metadata, name=name), tmp_path / name)
+    compile_readme(kind, folder, package, tmp_path)
+    if kind == "c":
+        compile_c(folder / "example/main.c", folder / "src")
+    else:
+        includes = [folder / "src", *tflm_stand_in(tmp_path, package("c") / "src")]
+        compile_c(folder / "example/main.cc", *includes, standard="c++17")
+
+
+def compile_readme(kind: str, folder: Path, package: Callable[[str], Path], tmp_path: Path) -> None:
     blocks = re.findall(r"```(c|cpp)\n(.*?)```", (folder / "README.md").read_text(), re.S)
     assert blocks
     for number, (language, code) in enumerate(blocks):
