@@ -4,6 +4,7 @@
 import itertools
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,12 @@ import pytest
 
 from experiments.reference_students import reference_student
 from memkd_edge.benchmark.emulation.cores import CORES
-from memkd_edge.metadata import Resampling
+from memkd_edge.metadata import Metadata, Resampling
 from memkd_edge.nets.classifier import ModelSpec
 from memkd_edge.quantization.post_training import quantize
 from memkd_edge.quantization.sensor_front_end import Sensor
 from memkd_edge.toolchain import DEBIAN_PACKAGES
+from memkd_edge.vocabulary import Reset
 from memkd_edge.writers.c_float import emit_c_float
 from memkd_edge.writers.c_integer import emit_c
 from tests.quantization.helpers import random_model, random_series
@@ -147,6 +149,19 @@ def test_runtime_files_of_another_version_are_refused(model, sources, tmp_path):
         (tmp_path / file).write_text((folder / file).read_text())
     done = subprocess.run(["gcc", "-std=c99", "-fsyntax-only", "demo.c"], cwd=tmp_path, capture_output=True, text=True)
     assert "come from different versions of memkd-edge" in done.stderr
+
+
+@pytest.mark.parametrize("file", ["demo.c", "demo_stream.c", "demo_monitor.c"])
+@pytest.mark.parametrize("other", ["weights", "use"])
+def test_a_header_of_another_export_is_refused(other, file, tmp_path):
+    require("gcc")
+    spec, signal = ModelSpec(2, 3, 2), random_series(1, 4, 20, 2)
+    first, second = (quantize(random_model(spec, seed), signal) for seed in (1, 2))
+    used = Metadata("", ("a", "b"), ("p", "q"), ("", ""), 50.0, (0.0, 0.0), (1.0, 1.0))
+    header = emit_c(second, used, "demo") if other == "weights" else emit_c(first, replace(used, reset=Reset.NEVER), "demo")
+    write(tmp_path, emit_c(first, used, "demo") | {"demo.h": header["demo.h"]})
+    done = subprocess.run(["gcc", "-std=c99", "-fsyntax-only", file], cwd=tmp_path, capture_output=True, text=True)
+    assert "this file and demo.h come from different exports" in done.stderr
 
 
 # ---- what the objects hold ----
