@@ -8,6 +8,7 @@ golden vectors and a README. export/templates/packages/<kind> is the folder as t
 NAME in a path standing for the model's name.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
@@ -121,6 +122,8 @@ def _fields(kind: str, model: QuantizedClassifier, metadata: Metadata, name: str
             {"name": _plain(channel), "unit": _plain(unit), "mean": f"{mean:.6g}", "std": f"{std:.6g}", "counts": f"{count:g}"}
             for channel, unit, mean, std, count in zip(*words, strict=True)
         ],
+        # Decimals in which a sample says a thousandth of every channel's deviation.
+        "decimals": max(4, math.ceil(3 - math.log10(min(map(abs, metadata.std))))),
         "labels": [_plain(label) for label in metadata.labels],
         "label_texts": metadata.labels,
         "classes": model.num_classes,

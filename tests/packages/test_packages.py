@@ -22,7 +22,7 @@ import pytest
 
 from memkd_edge.assets import asset_dir
 from memkd_edge.benchmark.emulation.cores import CORES
-from memkd_edge.board_stream import readings
+from memkd_edge.board_stream import Reading, readings
 from memkd_edge.config import ExportConfig
 from memkd_edge.data.normalisation import normalise
 from memkd_edge.errors import UsageError
@@ -410,8 +410,31 @@ def test_the_arduino_example_builds_as_cpp_and_runs(kind, package, tmp_path):
     assert_streams(run(build_sketch(folder / SOURCES.get(kind, "src"), sketch, tmp_path)))
 
 
-def test_the_recording_sketch_says_what_record_reads(package, metadata, tmp_path):
-    folder = package("arduino")
+# Also of a signal in volts, with a deviation of 0.3 mV.
+@pytest.mark.parametrize("second", [(1.0, 2.5), (-1.23456e-4, 3e-4)])
+def test_the_recording_sketch_says_what_record_reads(second, model, metadata, tmp_path):
+    mean, std = ((first, own, last) for (first, _, last), own in zip((metadata.mean, metadata.std), second, strict=True))
+    described = replace(metadata, mean=mean, std=std)
+    folder = write(package_files("arduino", model, described, name=NAME), tmp_path / "arduino")
+    heard = recorded_by_the_sketch(folder, tmp_path)
+    assert heard[0].channels == metadata.channels
+    assert heard[0].units == metadata.units
+    assert (np.abs(np.subtract([one.values for one in heard], described.mean)) <= np.divide(described.std, 1000)).all()
+
+
+def test_the_recording_sketch_says_counts_in_the_units_that_it_names(metadata, tmp_path):
+    sensor = Sensor((100.0, -2048.0, 16.4), metadata.mean, metadata.std, Resampling())
+    counted = quantize(toy.student(), toy.series(), sensor=sensor)
+    folder = write(package_files("arduino", counted, metadata, name=NAME), tmp_path / "arduino")
+    sketch = folder / "examples/record/record.ino"
+    sketch.write_text(sketch.read_text().replace("x[j] = 0;", "x[j] = static_cast<int16_t>(1000 * (j + 1));"))
+    heard = recorded_by_the_sketch(folder, tmp_path)
+    assert heard[0].units == metadata.units
+    np.testing.assert_allclose([one.values for one in heard], [(10.0, -0.97656, 182.92683)] * 64, atol=1e-3)
+
+
+def recorded_by_the_sketch(folder: Path, tmp_path: Path) -> list[Reading]:
+    """What `record` reads of the 64 samples that an Arduino package's sketch says."""
     said = run(build_sketch(folder / "src", folder / "examples/record/record.ino", tmp_path))
     port = io.BytesIO(b"\n" + said.encode())
 
@@ -421,10 +444,7 @@ def test_the_recording_sketch_says_what_record_reads(package, metadata, tmp_path
         def read(self, size):
             return port.read(size) or b"the end\n"
 
-    heard = list(itertools.islice(readings(Port()), 64))
-    assert heard[0].channels == metadata.channels
-    assert heard[0].units == metadata.units
-    np.testing.assert_allclose([one.values for one in heard], [metadata.mean] * 64, atol=1e-4)
+    return list(itertools.islice(readings(Port()), 64))
 
 
 def build_sketch(sources: Path, sketch: Path, folder: Path) -> Path:
