@@ -159,7 +159,10 @@ def _series(shipped: Run) -> dict[str, Any]:
     try:
         data, _ = load_data(config, note=lambda text: None)
     except MemkdEdgeError as error:
-        raise MemkdEdgeError(f"{PREFIX}{name}: {what}: {error}. {still}") from error
+        folder = (
+            "The folder to look in for a ready-made model's data set is named by AEON_DATA in the environment, not by --data-root"
+        )
+        raise MemkdEdgeError(f"{PREFIX}{name}: {what}: {error}. {folder}. {still}") from error
     metadata, kept = _of_recordings(data, config) if isinstance(data, Recordings) else _of_windows(data, config, shipped)
     if metadata.dataset_sha256 != shipped.metadata.dataset_sha256:
         raise MemkdEdgeError(

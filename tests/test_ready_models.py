@@ -292,7 +292,7 @@ def test_a_copy_of_another_student_is_not_taken_for_the_model(tmp_path):
 def test_without_its_data_set_a_model_says_what_still_works_and_leaves_nothing(elsewhere, tmp_path):
     config = elsewhere / "config.toml"
     config.write_text(config.read_text().replace('"ItalyPowerDemand"', '"NowhereToBeFound"'))
-    with pytest.raises(MemkdEdgeError, match=r"no data set named 'NowhereToBeFound'.*export work without"):
+    with pytest.raises(MemkdEdgeError, match=r"no data set named 'NowhereToBeFound'.*AEON_DATA in.*export work without"):
         open_run(f"model:{BUNDLED}", tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
 
