@@ -101,12 +101,16 @@ def contract(metadata: Metadata, *, resampled: bool) -> Contract:
         warm_up, hold = metadata.warm_up, max(1, round(hold * per_sample))
     staggered = metadata.reset == Reset.WINDOW and window > 1
     at_ends = metadata.reset == Reset.NEVER and metadata.decides == Decision.WINDOW_END
+    factor = 1 if resampled else metadata.resampling.factor
+    if at_ends:  # where a step ends: the samples left over of a window made none in training, either
+        window = window // factor * factor
     if staggered:
         not_yet = window // 2 - 1
     elif at_ends:
         not_yet = max(window, 1) - 1
     else:
         not_yet = 0 if metadata.reset == Reset.WINDOW else warm_up
+    not_yet = (not_yet // factor + 1) * factor - 1  # the next step's sample decides first
     counted = window if staggered or at_ends else 0
     margin, floor = metadata.decision_margin, metadata.refuse_below
     fidelity = _fidelity(metadata)

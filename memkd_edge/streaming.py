@@ -362,7 +362,7 @@ class StreamingClassifier:
 
     def _decides(self, age: Any) -> Any:
         """Return whether the lane that decides may change the decision at this age."""
-        return age % self._window == 0 if self._at_window_ends else age > self._not_yet
+        return age % self._use.window == 0 if self._at_window_ends else age > self._not_yet
 
     def _answers(self, logits: NDArray[Any], ages: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the answer after each row, and hold the last class."""

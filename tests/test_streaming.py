@@ -19,6 +19,7 @@ from memkd_edge.data.prepare import prepare
 from memkd_edge.data.registry import load_dataset
 from memkd_edge.data.resampling import resample
 from memkd_edge.errors import MemkdEdgeError, MissingToolError, UsageError
+from memkd_edge.metadata import Resampling
 from memkd_edge.nets.classifier import GruClassifier, LstmClassifier, ModelSpec
 from memkd_edge.quantization.post_training import quantize
 from memkd_edge.quantization.reference import IntegerLstm
@@ -218,6 +219,13 @@ def test_decisions_begin_and_change_where_the_contract_says(exported, tmp_path):
     series = np.concatenate(list(exported("int8")[2].x_raw_golden))[:250]
     ends = decisions(contracted(exported, tmp_path, reset="never", decides="window_end", window_length=30), series)
     assert (ends[:29] == -1).all()
+    assert set(np.flatnonzero(np.diff(ends)) + 1) <= set(range(29, 250, 30))
+    # Of 31 samples a front end that keeps every third makes ten steps: so long is a window of the stream.
+    kept = Resampling("decimate", 31, 10, 3, (0.25, 0.5, 0.25))
+    thirds = contracted(exported, tmp_path, reset="never", decides="window_end", window_length=31, resampling=kept)
+    ends = decisions(thirds, series)
+    assert (ends[:29] == -1).all()
+    assert ends[29] >= 0
     assert set(np.flatnonzero(np.diff(ends)) + 1) <= set(range(29, 250, 30))
     event = contracted(exported, tmp_path, reset="event", decides="window_end", warm_up=7)
     assert np.flatnonzero(decisions(event, series) >= 0)[0] == 7
