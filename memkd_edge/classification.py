@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from memkd_edge.config import DataConfig
 from memkd_edge.data.bundled_recordings import BUNDLED_RECORDINGS, bundled_table
-from memkd_edge.data.recording_files import Note, RawRecordings, has_labels, holds_recordings, read_recordings
+from memkd_edge.data.recording_files import Note, RawRecordings, holds_recordings, read_recordings
 from memkd_edge.data.recording_loading import labelled_by_intervals, raw_from_table, stretch_name
 from memkd_edge.data.recording_tables import from_frame
 from memkd_edge.data.recording_timing import KEPT_WITHIN, common_rate, find_clocks, place_in_time, stretches_at
@@ -199,4 +199,4 @@ def _read(options: DataConfig, note: Note) -> RawRecordings:
     if not path.exists() and options.dataset in BUNDLED_RECORDINGS:
         table = from_frame(bundled_table(options.dataset), options.dataset, options)
         return raw_from_table(table, options.dataset, options, note)
-    return read_recordings(path, options, note, labelled=has_labels(path, options))
+    return read_recordings(path, options, note, needed=False)

@@ -101,6 +101,18 @@ def test_recordings_without_labels_are_classified_and_not_judged(model: Path, tm
     assert sum(report.samples.values()) == 195
 
 
+def test_files_with_labels_are_judged_beside_files_without(model: Path, tmp_path: Path) -> None:
+    for name in ("labelled", "both"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name / "s2_1.csv", lines(*signal(2)))
+    header = HEADER.removesuffix(",label")
+    write(tmp_path / "both" / "s1_1.csv", [row.rsplit(",", 1)[0] for row in lines(*signal(1))], header)
+    alone, both = (classify(model, options(tmp_path / name)).along for name in ("labelled", "both"))
+    assert alone is not None
+    assert both is not None
+    assert both["accuracy"] == alone["accuracy"]
+
+
 def test_a_model_for_events_says_that_none_begins(model: Path, tmp_path: Path) -> None:
     place = folder(tmp_path / "recordings")
     event = model_file(tmp_path / "event.tflite", reset=Reset.EVENT)

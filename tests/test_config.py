@@ -144,6 +144,7 @@ def test_a_file_of_a_newer_format_is_refused(tmp_path):
         (ExportConfig(package="mbed"), "--package mbed: choose c, cmake, "),
         (BenchConfig(steps=1), "--steps must be at least 2, not 1"),
         (BenchConfig(timeout_s=-1.0), "--timeout must be at least 0, not -1"),
+        (ExportConfig(min_agreement=float("nan")), "--min-agreement must be at least 0, not nan"),
         (BenchConfig(rate=float("nan")), "--rate must be at least 0, not nan"),
         (CompareConfig(executor="slurm"), "--executor slurm: choose local or ray"),
         (CompareConfig(distillation=DistillConfig(teacher_layers=0)), "--teacher-layers must be at least 1, not 0"),

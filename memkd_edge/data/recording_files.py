@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from memkd_edge.config import DataConfig
 from memkd_edge.data.columns import Role, role, split_unit
-from memkd_edge.data.recording_columns import EXPECTED, NO_TIME, find_columns
+from memkd_edge.data.recording_columns import EXPECTED, NO_TIME
 from memkd_edge.data.recording_tables import TABLE_ENDINGS, Table, read_header, read_table
 from memkd_edge.data.recordings import NO_CLASS
 from memkd_edge.errors import UsageError
@@ -100,12 +100,13 @@ def holds_recordings(path: Path) -> bool:
     return not any(column.strip() and role(column) is Role.SERIES for column in read_header(path))
 
 
-def read_recordings(path: Path, options: DataConfig, note: Note, labelled: bool = True) -> RawRecordings:
+def read_recordings(path: Path, options: DataConfig, note: Note, labelled: bool = True, needed: bool = True) -> RawRecordings:
     """Read a folder or a file.
 
     Args:
         note: is told what was taken for what.
-        labelled: whether labels are needed; without, they are not looked at.
+        labelled: whether labels are read; without, they are not looked at.
+        needed: whether a file without a column of labels, where they are read, is refused; else its rows have none.
 
     Raises:
         UsageError: nothing there, a file that is no recording, files of different channels; the message names the file.
@@ -115,7 +116,7 @@ def read_recordings(path: Path, options: DataConfig, note: Note, labelled: bool 
     first = ""
     for file, parts in _files(path, options, note):
         table = read_table(file, options)
-        if labelled and not options.intervals and table.label is None:
+        if labelled and needed and not options.intervals and table.label is None:
             raise UsageError(
                 f"{file}: no column of labels among {', '.join(read_header(file))}; name it with --label, give --intervals, or, "
                 f"if the file is no recording, say which are with --name-pattern; {EXPECTED}"
@@ -140,15 +141,6 @@ def read_recordings(path: Path, options: DataConfig, note: Note, labelled: bool 
             )
         places[recording.name] = recording.place
     return raw
-
-
-def has_labels(path: Path, options: DataConfig) -> bool:
-    """Whether the first file that `read_recordings` would read has a column of labels.
-
-    Raises as `read_recordings` does.
-    """
-    file, _ = next(_files(path, options, note=lambda text: None))
-    return bool(find_columns(read_header(file), str(file), options).label)
 
 
 def _is_table(file: Path) -> bool:

@@ -122,10 +122,12 @@ def verify(target: Run | Path, *, min_agreement: float = 0.98, progress: Reporte
         min_agreement: share of equal decisions with the float student below which a file fails.
 
     Raises:
-        UsageError: nothing there to verify.
+        UsageError: nothing there to verify, or `min_agreement` is below 0 or no number.
         MemkdEdgeError: a file is damaged, or is no streaming classifier.
         ParityError: a gate failed; it carries the report.
     """
+    if not min_agreement >= 0:
+        raise UsageError(f"--min-agreement must be at least 0, not {min_agreement:g}")
     progress = progress or Reporter()
     if isinstance(target, Path) and target.is_dir():
         target = Run.open(target)

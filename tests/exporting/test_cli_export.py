@@ -77,6 +77,10 @@ def test_a_failed_gate_prints_the_figures_and_exits_4(run, command):
     assert code == 4
     assert json.loads(out)["passed"] is False
     assert "below 1.01" in err
+    for name in ("export", "verify"):  # nothing is below nan
+        code, out, err = command(name, "--min-agreement", "nan")
+        assert (code, out) == (2, "")
+        assert "--min-agreement must be at least 0, not nan" in err
 
 
 def test_an_export_in_the_way_exits_2_and_names_force(run, command):
