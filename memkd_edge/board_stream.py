@@ -184,14 +184,14 @@ def watch(source: Iterator[Reading], classifier: StreamingClassifier) -> Iterato
     samples, start, rate_hz = 0, 0.0, 0.0
     counted = (0, 0.0)  # samples and seconds at which their rate was looked at
     for reading in source:
-        if not columns:
+        if not samples:
             start = reading.seconds
-        if (reading.channels, reading.units) != said:
-            said, columns = (reading.channels, reading.units), _columns(reading, classifier.metadata)
         samples += 1
-        if reading.values is None:
+        if reading.values is None:  # so it is, too, between a crash's last words, which look like a name, and the next names
             classifier.gap(1)
             continue
+        if (reading.channels, reading.units) != said:
+            said, columns = (reading.channels, reading.units), _columns(reading, classifier.metadata)
         sample, notes = [reading.values[column] for column in columns], []
         scores, before = classifier.push(sample), answer
         seconds = reading.seconds - start

@@ -236,6 +236,9 @@ def test_a_model_decides_on_what_the_board_says(tmp_path: Path) -> None:
     turned = [replace(one, channels=names[::-1], values=one.values and one.values[::-1]) for one in source]
     others = list(watch(every(0.01, [*source[:120], *turned[120:]]), StreamingClassifier(file)))  # another firmware on the way
     assert [one.answer for one in others] == [one.answer for one in moments]
+    last_words = [replace(one, channels=("Guru Meditation Error",), units=("",), values=None) for one in source[120:123]]
+    again = list(watch(every(0.01, [*source[:120], *last_words, *source[123:]]), StreamingClassifier(file)))
+    assert len(again) > 150
     with pytest.raises(UsageError, match="no channel acc_y: it says acc_x; the model needs acc_y, acc_x"):
         next(watch(iter([Reading(("acc_x",), ("",), (1.0,), 0.0)]), StreamingClassifier(file)))
     with pytest.raises(UsageError, match="says acc_x in g, and the model takes m/s2; convert it"):

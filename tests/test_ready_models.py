@@ -233,6 +233,17 @@ def test_the_cost_on_a_cortex_m4_is_what_is_pinned_and_the_absent_teacher_is_nam
     assert any("No rows of the teacher" in caveat for caveat in report.devices[0].caveats)
 
 
+def test_the_package_that_is_shipped_is_what_export_writes(monkeypatch, tmp_path, require_tool):
+    monkeypatch.chdir(tmp_path)
+    require_tool("arm-none-eabi-gcc", package="gcc-arm-none-eabi libnewlib-arm-none-eabi")  # its README has sizes
+    if toolchain.version("arm-none-eabi-gcc") != json.loads((MODELS / ready.FIGURES).read_text())["compiler"]:
+        pytest.skip("the figures were made with another compiler")
+    monkeypatch.setattr(verify_module, "one_stream", partial(one_stream, steps=300))
+    me.export(f"model:{BUNDLED}", package="c", force=True)
+    package = Path("export") / f"{BUNDLED}-c"
+    assert hashes(tmp_path / "runs" / f"model-{BUNDLED}" / package) == hashes(MODELS / BUNDLED / package)
+
+
 def test_the_commands_take_a_model_as_a_run_and_write_beside_it_only(command, tmp_path, monkeypatch):
     monkeypatch.setattr(verify_module, "one_stream", partial(one_stream, steps=300))
     before = hashes(MODELS / BUNDLED)

@@ -93,6 +93,7 @@ def test_an_avr_gives_the_hosts_logits(kind, tmp_path, require_tool):
     build("gcc", "-O1", "-x", "c", "host.txt", "-o", "host")
     strict = ("-Wall", "-Wextra", "-Wconversion", "-Wsign-conversion", "-Werror")
     build("avr-gcc", "-mmcu=atmega2560", "-std=gnu99", "-O2", *strict, "-x", "c", "avr.txt", "-o", "avr.elf")
+    build("avr-gcc", "-mmcu=atmega2560", "-std=gnu99", "-O2", "-DMEMKD_MEDIUM", *strict, "-x", "c", "avr.txt", "-o", "medium.elf")
     expected = subprocess.run([tmp_path / "host"], capture_output=True, text=True, check=True).stdout.split()
     emulator = ["simavr", "-m", "atmega2560", "-f", "16000000", "avr.elf"]
     done = subprocess.run(emulator, cwd=tmp_path, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)

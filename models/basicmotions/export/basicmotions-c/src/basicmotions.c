@@ -9,6 +9,9 @@
 #if MEMKD_RUNTIME_VERSION != 1
 #error "basicmotions.c and the memkd_ files come from different versions of memkd-edge: export all models of a program with one"
 #endif
+#if BASICMOTIONS_MODEL_ID != 0xD9CCCA5Fu || BASICMOTIONS_STREAM_ID != 0xE5A18BF6u
+#error "this file and basicmotions.h come from different exports: copy all basicmotions files of one"
+#endif
 
 /* The size that the header states. */
 typedef char basicmotions_state_size_check[sizeof(basicmotions_state_t) == BASICMOTIONS_STATE_BYTES ? 1 : -1];

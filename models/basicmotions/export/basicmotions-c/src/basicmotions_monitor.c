@@ -8,6 +8,9 @@
 #if MEMKD_RUNTIME_VERSION != 1
 #error "basicmotions.c and the memkd_ files come from different versions of memkd-edge: export all models of a program with one"
 #endif
+#if BASICMOTIONS_MODEL_ID != 0xD9CCCA5Fu || BASICMOTIONS_STREAM_ID != 0xE5A18BF6u
+#error "this file and basicmotions.h come from different exports: copy all basicmotions files of one"
+#endif
 
 /* A channel's samples: what makes a sum a reading (times 2^28), and the rails. */
 typedef struct {

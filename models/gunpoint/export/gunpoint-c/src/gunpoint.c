@@ -9,6 +9,9 @@
 #if MEMKD_RUNTIME_VERSION != 1
 #error "gunpoint.c and the memkd_ files come from different versions of memkd-edge: export all models of a program with one"
 #endif
+#if GUNPOINT_MODEL_ID != 0x61E40B7Cu || GUNPOINT_STREAM_ID != 0x644F99A7u
+#error "this file and gunpoint.h come from different exports: copy all gunpoint files of one"
+#endif
 
 /* The size that the header states. */
 typedef char gunpoint_state_size_check[sizeof(gunpoint_state_t) == GUNPOINT_STATE_BYTES ? 1 : -1];

@@ -40,8 +40,8 @@
  * Build gunpoint.c, gunpoint_stream.c, gunpoint_monitor.c, memkd_state.c and memkd_lstm.c with any C99 or C++ compiler. Nothing is allocated, there are
  * no variables but yours. Several models in one program share the memkd_ files.
  * int may have 16 bits. Floating point is used in the functions whose names end in _f32 only; -ffast-math and the x87 may
- * change their last bit, never the integer functions. -DMEMKD_SMALL for all these files
- * gives less flash, more instructions and the same results.
+ * change their last bit, never the integer functions; with -ffast-math NaN counts as any number. -DMEMKD_MEDIUM for
+ * all these files gives less flash, more instructions and the same results, -DMEMKD_SMALL still less flash.
  */
 #ifndef GUNPOINT_H
 #define GUNPOINT_H
@@ -145,7 +145,7 @@ int gunpoint_decide_i8(int held, const int8_t logits[GUNPOINT_CLASSES]);
 int gunpoint_decide_i16(int held, const int16_t logits[GUNPOINT_CLASSES]);
 int gunpoint_decide_f32(int held, const float logits[GUNPOINT_CLASSES]);
 
-/* Save a stream before a sleep that loses RAM, and load it; results as of gunpoint_state_load. */
+/* Save a stream before a sleep that loses RAM, and load it; results as of gunpoint_state_load. `saved` may stand at any address. */
 void gunpoint_stream_save(const gunpoint_stream_t *stream, uint8_t saved[GUNPOINT_STREAM_SAVE_BYTES]);
 int gunpoint_stream_load(gunpoint_stream_t *stream, const uint8_t saved[GUNPOINT_STREAM_SAVE_BYTES]);
 
@@ -229,10 +229,10 @@ enum {
     GUNPOINT_LOAD_OK = 0,
     GUNPOINT_LOAD_FORMAT = -1, /* no saved state, or of another format version */
     GUNPOINT_LOAD_MODEL = -2,  /* of another model */
-    GUNPOINT_LOAD_DAMAGED = -3 /* the checksum does not match, or places in it cannot be */
+    GUNPOINT_LOAD_DAMAGED = -3 /* the checksum does not match, or values in it cannot be */
 };
 
-/* Save a state before a sleep that loses RAM. */
+/* Save a state before a sleep that loses RAM; `saved` may stand at any address. */
 void gunpoint_state_save(const gunpoint_state_t *state, uint8_t saved[GUNPOINT_SAVE_BYTES]);
 
 /* Load it again. The state changes only if the result is GUNPOINT_LOAD_OK. */

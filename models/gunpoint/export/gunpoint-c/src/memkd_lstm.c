@@ -3,7 +3,7 @@
 #include "memkd_lstm.h"
 #include "memkd_state.h"
 
-#ifdef MEMKD_SMALL
+#if MEMKD_SMALL_TABLE
 
 /* 2^16 times the logistic curve at k / 24, raised half a chord's sag. */
 const uint16_t memkd_sigmoid_table[256] = {

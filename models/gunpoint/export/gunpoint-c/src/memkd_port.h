@@ -7,7 +7,8 @@
  * Builds, chosen by the core and by macros:
  * - fast, the default: vectors on Cortex-M55 (Helium), dual 16-bit multiplies on M4, M7 and M33, some
  * instructions of M3, of M0 and M0+ and of 32-bit RISC-V, plain C99 elsewhere;
- * - MEMKD_SMALL: 8-bit weights, a table of 512 bytes instead of 4096: less flash, more instructions;
+ * - MEMKD_MEDIUM: the weights and loops of the fast form, a table of 512 bytes instead of 4096;
+ * - MEMKD_SMALL: that table, 8-bit weights, less unrolled: the least flash, the most instructions;
  * - MEMKD_PORTABLE: plain C99 on every core.
  *
  * The primitives, each defined once in plain C at the end of this file:
@@ -40,9 +41,20 @@
 
 /* ---- the core ---- */
 
+#if defined(MEMKD_MEDIUM) && defined(MEMKD_SMALL)
+#error "MEMKD_MEDIUM or MEMKD_SMALL, not both"
+#endif
+
 /* AVR keeps constants in RAM, which seldom holds the large table. */
-#if defined(__AVR__) && !defined(MEMKD_SMALL)
+#if defined(__AVR__) && !defined(MEMKD_MEDIUM) && !defined(MEMKD_SMALL)
 #define MEMKD_SMALL
+#endif
+
+/* The table of 512 bytes. */
+#if defined(MEMKD_MEDIUM) || defined(MEMKD_SMALL)
+#define MEMKD_SMALL_TABLE 1
+#else
+#define MEMKD_SMALL_TABLE 0
 #endif
 
 #if defined(MEMKD_PORTABLE) || !defined(__GNUC__) || defined(__ARM_BIG_ENDIAN)
@@ -59,7 +71,7 @@
 #endif
 
 /* Cortex-M55 and better, with vectors of integers. */
-#if MEMKD_V7M && defined(__ARM_FEATURE_MVE) && !defined(MEMKD_SMALL)
+#if MEMKD_V7M && defined(__ARM_FEATURE_MVE) && !MEMKD_SMALL_TABLE
 #define MEMKD_HELIUM 1
 #else
 #define MEMKD_HELIUM 0
@@ -80,7 +92,7 @@
 #endif
 
 /* There, with the large table, whole layers in assembly: memkd_armv6m.h. */
-#if MEMKD_V6M && !defined(MEMKD_SMALL)
+#if MEMKD_V6M && !MEMKD_SMALL_TABLE
 #define MEMKD_ARMV6M 1
 #else
 #define MEMKD_ARMV6M 0
@@ -130,7 +142,7 @@
 #define MEMKD_UNROLL(count)
 #elif defined(__clang__)
 #define MEMKD_UNROLL(count) MEMKD_PRAGMA(unroll count)
-#elif defined(__GNUC__)
+#elif defined(__GNUC__) && __GNUC__ >= 8 /* older ones, as Debian's for AVR, warn of it */
 #define MEMKD_UNROLL(count) MEMKD_PRAGMA(GCC unroll count)
 #else
 #define MEMKD_UNROLL(count)
@@ -228,7 +240,7 @@ typedef struct {
  * - sigmoid: (curve + MEMKD_SIGMOID_OFFSET) >> MEMKD_SIGMOID_SHIFT;
  * - tanh of half the argument: (curve + MEMKD_TANH_OFFSET) >> MEMKD_TANH_SHIFT.
  */
-#ifdef MEMKD_SMALL
+#if MEMKD_SMALL_TABLE
 #define MEMKD_SIGMOID_OFFSET (((int32_t)1 << 24) + 512)
 #define MEMKD_SIGMOID_SHIFT 10
 #define MEMKD_TANH_OFFSET 256
@@ -290,7 +302,7 @@ MEMKD_INLINE const uint32_t *memkd_load2(const uint32_t *words, uint32_t *first,
     return words;
 }
 
-#if !defined(MEMKD_SMALL) && !MEMKD_HELIUM
+#if !MEMKD_SMALL_TABLE && !MEMKD_HELIUM
 #define memkd_table memkd_table
 MEMKD_INLINE memkd_table_t memkd_table(void) {
     /* The middle, where argument 0 is, as a value that compilers do not take apart again. */
@@ -364,18 +376,17 @@ MEMKD_INLINE int32_t memkd_scale(int32_t value, int32_t multiplier, int shift) {
     return memkd_scale_plain(value, multiplier, shift);
 }
 
-#ifdef MEMKD_SMALL
+#if MEMKD_SMALL_TABLE
 #define memkd_curve memkd_curve
 MEMKD_INLINE int32_t memkd_curve(memkd_table_t table, int32_t argument) {
+    __asm__("" : "+r"(argument)); /* a sum that compilers do not take apart again */
     const int32_t sign = memkd_sign(argument);
-    const uint32_t magnitude = (uint32_t)((argument ^ sign) - sign);
-    int32_t value = (1 << 24) - 640;
-    if (magnitude < 255u * 512u) {
-        const int32_t fraction = (int32_t)(magnitude & 511u);
-        uint32_t nodes; /* as signed halves they are 2^16 too small */
-        MEMKD_COPY(&nodes, table + (magnitude >> 9), 4);
-        value = memkd_smlad(nodes, (uint32_t)((fraction << 16) + 512 - fraction), 1 << 24);
-    }
+    const uint32_t magnitude = (uint32_t)((argument ^ sign) - sign), last = 255u * 512u - 1;
+    const uint32_t place = magnitude < last ? magnitude : last; /* there the curve is as high as it gets */
+    const int32_t fraction = (int32_t)(place & 511u);
+    uint32_t nodes; /* as signed halves they are 2^16 too small */
+    MEMKD_COPY(&nodes, table + (place >> 9), 4);
+    const int32_t value = memkd_smlad(nodes, (uint32_t)((fraction << 16) + 512 - fraction), 1 << 24);
     return value ^ sign;
 }
 #else
@@ -522,7 +533,7 @@ MEMKD_INLINE const uint32_t *memkd_blocks(const uint32_t *weights, memkd_columns
 /* ---- Armv6-M: Cortex-M0, M0+, M1 ---- */
 
 #if MEMKD_V6M
-#ifndef MEMKD_SMALL
+#if !MEMKD_SMALL_TABLE
 #define memkd_curve memkd_curve
 MEMKD_INLINE int32_t memkd_curve(memkd_table_t table, int32_t argument) {
     uint32_t curve, slope; /* the plain C, without moves between low and high registers */
@@ -596,7 +607,7 @@ MEMKD_INLINE int32_t memkd_saturate16(int32_t value) {
 }
 #endif
 
-#ifndef MEMKD_SMALL
+#if !MEMKD_SMALL_TABLE
 #define memkd_curve memkd_curve
 MEMKD_INLINE int32_t memkd_curve(memkd_table_t table, int32_t argument) {
     uint32_t place = (uint32_t)argument + 256u * 512u;
@@ -725,7 +736,7 @@ MEMKD_INLINE int32_t memkd_saturate16(int32_t value) {
 #ifndef memkd_table
 /* What memkd_curve takes. */
 MEMKD_INLINE memkd_table_t memkd_table(void) {
-#ifdef MEMKD_SMALL
+#if MEMKD_SMALL_TABLE
     return memkd_sigmoid_table;
 #else
     return memkd_segment_table;
@@ -734,7 +745,7 @@ MEMKD_INLINE memkd_table_t memkd_table(void) {
 #endif
 
 #ifndef memkd_curve
-#ifdef MEMKD_SMALL
+#if MEMKD_SMALL_TABLE
 /* The right half of the curve above 1/2, mirrored for negative arguments. */
 MEMKD_INLINE int32_t memkd_curve(memkd_table_t table, int32_t argument) {
     const int32_t sign = memkd_sign(argument);

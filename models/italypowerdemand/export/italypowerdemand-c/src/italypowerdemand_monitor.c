@@ -8,6 +8,9 @@
 #if MEMKD_RUNTIME_VERSION != 1
 #error "italypowerdemand.c and the memkd_ files come from different versions of memkd-edge: export all models of a program with one"
 #endif
+#if ITALYPOWERDEMAND_MODEL_ID != 0x42F17C09u || ITALYPOWERDEMAND_STREAM_ID != 0xC33CEAE3u
+#error "this file and italypowerdemand.h come from different exports: copy all italypowerdemand files of one"
+#endif
 
 /* A channel's samples: what makes a sum a reading (times 2^28), and the rails. */
 typedef struct {

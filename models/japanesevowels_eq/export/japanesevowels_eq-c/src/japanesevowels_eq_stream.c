@@ -8,6 +8,9 @@
 #if MEMKD_RUNTIME_VERSION != 1
 #error "japanesevowels_eq.c and the memkd_ files come from different versions of memkd-edge: export all models of a program with one"
 #endif
+#if JAPANESEVOWELS_EQ_MODEL_ID != 0xC9D3C473u || JAPANESEVOWELS_EQ_STREAM_ID != 0x328813E6u
+#error "this file and japanesevowels_eq.h come from different exports: copy all japanesevowels_eq files of one"
+#endif
 
 void japanesevowels_eq_begin(japanesevowels_eq_stream_t *stream) {
     for (int l = 0; l < JAPANESEVOWELS_EQ_LANES; l++) {

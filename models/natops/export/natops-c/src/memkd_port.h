@@ -142,7 +142,7 @@
 #define MEMKD_UNROLL(count)
 #elif defined(__clang__)
 #define MEMKD_UNROLL(count) MEMKD_PRAGMA(unroll count)
-#elif defined(__GNUC__)
+#elif defined(__GNUC__) && __GNUC__ >= 8 /* older ones, as Debian's for AVR, warn of it */
 #define MEMKD_UNROLL(count) MEMKD_PRAGMA(GCC unroll count)
 #else
 #define MEMKD_UNROLL(count)

@@ -8,6 +8,9 @@
 #if MEMKD_RUNTIME_VERSION != 1
 #error "natops.c and the memkd_ files come from different versions of memkd-edge: export all models of a program with one"
 #endif
+#if NATOPS_MODEL_ID != 0x65925B2Cu || NATOPS_STREAM_ID != 0x6405D13Du
+#error "this file and natops.h come from different exports: copy all natops files of one"
+#endif
 
 void natops_begin(natops_stream_t *stream) {
     for (int l = 0; l < NATOPS_LANES; l++) {

@@ -8,6 +8,9 @@
 #if MEMKD_RUNTIME_VERSION != 1
 #error "racketsports.c and the memkd_ files come from different versions of memkd-edge: export all models of a program with one"
 #endif
+#if RACKETSPORTS_MODEL_ID != 0xE85EFDC2u || RACKETSPORTS_STREAM_ID != 0x7A2A463Fu
+#error "this file and racketsports.h come from different exports: copy all racketsports files of one"
+#endif
 
 /* A channel's samples: what makes a sum a reading (times 2^28), and the rails. */
 typedef struct {

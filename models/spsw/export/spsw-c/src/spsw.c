@@ -9,6 +9,9 @@
 #if MEMKD_RUNTIME_VERSION != 1
 #error "spsw.c and the memkd_ files come from different versions of memkd-edge: export all models of a program with one"
 #endif
+#if SPSW_MODEL_ID != 0x1B15A5EFu || SPSW_STREAM_ID != 0x3F20A498u
+#error "this file and spsw.h come from different exports: copy all spsw files of one"
+#endif
 
 /* The size that the header states. */
 typedef char spsw_state_size_check[sizeof(spsw_state_t) == SPSW_STATE_BYTES ? 1 : -1];

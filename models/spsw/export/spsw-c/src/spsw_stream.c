@@ -8,6 +8,9 @@
 #if MEMKD_RUNTIME_VERSION != 1
 #error "spsw.c and the memkd_ files come from different versions of memkd-edge: export all models of a program with one"
 #endif
+#if SPSW_MODEL_ID != 0x1B15A5EFu || SPSW_STREAM_ID != 0x3F20A498u
+#error "this file and spsw.h come from different exports: copy all spsw files of one"
+#endif
 
 void spsw_begin(spsw_stream_t *stream) {
     for (int l = 0; l < SPSW_LANES; l++) {
