@@ -106,8 +106,8 @@ demo-seeds: setup ## How often a distilled method wins the demo, into models/dem
 teacher-cost: setup ## What teachers of small sets cost beside a checkout, AGAINST=..., into models/teacher_cost.md
 	python -m experiments.teacher_cost --against $(AGAINST)
 
-run-cost: setup ## What whole runs cost beside a checkout, AGAINST=... [DATA_ROOT=...], into models/run_cost.md
-	python -m experiments.run_cost --against $(AGAINST) --data-root "$(DATA_ROOT)"
+run-cost: setup ## What whole runs cost beside a checkout, AGAINST=... [DATA_ROOT=...] [UNTIMED=1], into models/run_cost.md
+	python -m experiments.run_cost --against $(AGAINST) --data-root "$(DATA_ROOT)" $(if $(UNTIMED),--untimed)
 
 small24: setup ## Five methods on 24 data sets, into models/small24; goes on where its rows end
 	python -m experiments.small24

@@ -2,7 +2,7 @@
 """What a whole `distill` costs beside an older checkout: `python -m experiments.run_cost --against CHECKOUT`.
 
 Default runs of five seeds, one thread, one process at a time. models/run_cost.json keeps each pair of runs that ended and is the
-state that a call goes on from; models/run_cost.md is written from it.
+state that a call goes on from; models/run_cost.md is written from it. With --untimed, beside other work, seconds are not shown.
 """
 
 import argparse
@@ -21,7 +21,7 @@ TABLE = ROWS.with_suffix(".md")
 SETS = ("BasicMotions", "ECG5000")
 SEEDS = range(5)
 
-Row = dict[str, Any]  # set, seed, and what `measured` returns of the checkouts "before" and "now"
+Row = dict[str, Any]  # set, seed, timed, and what `measured` returns of the checkouts "before" and "now"
 
 
 def measured(tree: Path, dataset: str, seed: int, data_root: str, work: Path) -> dict[str, Any]:
@@ -55,7 +55,11 @@ def changes(rows: Sequence[Row]) -> str:
 
 
 def _costs(rows: Sequence[Row]) -> list[str]:
-    old, new = (sum(row[when]["seconds"] for row in rows) for when in ("before", "now"))
+    """Return what the timed ones of `rows` cost before and now, and the ratio."""
+    timed = [row for row in rows if row["timed"]]
+    if not timed:
+        return ["-"] * 3
+    old, new = (sum(row[when]["seconds"] for row in timed) for when in ("before", "now"))
     return [f"{old:,.0f} s", f"{new:,.0f} s", f"{new / old:.2f}"]
 
 
@@ -65,9 +69,10 @@ def table(rows: Sequence[Row], against: str) -> str:
         "# What a run costs",
         "",
         f"Written by `python -m experiments.run_cost`: default runs of `distill`, beside commit {against}.",
-        "CPU seconds of one thread, the whole command, **measured**. AUC-PRC: of the teachers on series that",
-        "they have not seen, of the final one on the test series, and the mean of the kept method's students on both. Each",
-        "cell: before, now; of several seeds together the mean change with its 95 % interval (Student's t over the seeds).",
+        "CPU seconds of one thread, the whole command, **measured**, of runs with no other work beside them. AUC-PRC: of the",
+        "teachers on series that they have not seen, of the final one on the test series, and the mean of the kept method's",
+        "students on both. Each cell: before, now; of several seeds together the mean change with its 95 % interval (Student's t",
+        "over the seeds).",
         "",
         "| set | seed | before | now | ratio | teachers, held out | teacher, test | students, held out | students, test |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -85,6 +90,7 @@ def main() -> None:
     parser.add_argument("--against", type=Path, required=True, help="checkout of an older commit, as `git worktree add` makes it")
     parser.add_argument("--data-root", default="", help="folder with the sets that do not come along")
     parser.add_argument("--work", type=Path, default=Path("runs/run_cost"))
+    parser.add_argument("--untimed", action="store_true", help="other work runs beside it, so CPU seconds tell nothing")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
     rows = json.loads(ROWS.read_text()) if ROWS.is_file() else []
@@ -92,7 +98,7 @@ def main() -> None:
         for seed in SEEDS:
             if any((row["set"], row["seed"]) == (dataset, seed) for row in rows):
                 continue
-            row = {"set": dataset, "seed": seed}
+            row = {"set": dataset, "seed": seed, "timed": not arguments.untimed}
             for when, tree in (("before", arguments.against), ("now", Path.cwd())):
                 row[when] = measured(tree, dataset, seed, arguments.data_root, arguments.work)
             rows.append(row)

@@ -54,22 +54,25 @@ def test_runs_stand_beside_each_other_and_what_was_measured_is_kept(tmp_path: Pa
     before = run_cost.measured(Path("old"), "Coffee", 3, "", tmp_path)
     assert before == {"seconds": 120.0, "teacher": [0.9, 0.95], "students": [0.7, 0.8]}
     now = {"seconds": 60.0, "teacher": [0.91, 0.96], "students": [0.71, 0.81]}
-    row = {"set": "Coffee", "seed": 3, "before": before, "now": now}
+    row = {"set": "Coffee", "seed": 3, "timed": True, "before": before, "now": now}
     line = "| Coffee | 3 | 120 s | 60 s | 0.50 | 0.900, 0.910 | 0.950, 0.960 | 0.700, 0.710 | 0.800, 0.810 |"
     assert run_cost.line(row) == line
+    assert run_cost.line({**row, "timed": False}) == line.replace("120 s | 60 s | 0.50", "- | - | -")
 
 
 def test_what_seeds_change_together_has_an_interval() -> None:
-    def row(seed: int, seconds: float, change: float) -> run_cost.Row:
+    def row(seed: int, seconds: float, change: float, timed: bool = True) -> run_cost.Row:
         before = {"seconds": 100.0, "teacher": [0.9, 0.9], "students": [0.8, 0.8]}
         now = {"seconds": seconds, "teacher": [0.9, 0.9 + change], "students": [0.8 - change, 0.8]}
-        return {"set": "ECG5000", "seed": seed, "before": before, "now": now}
+        return {"set": "ECG5000", "seed": seed, "timed": timed, "before": before, "now": now}
 
     rows = [row(1, 40.0, 0.03), row(0, 60.0, 0.01)]
     # Changes of .01 and .03: mean .02, standard error .01, and 12.706 of them to each side (Student's t, one degree of freedom).
     changed, fell = "+0.020 [-0.107, +0.147]", "-0.020 [-0.147, +0.107]"
     level = "+0.000 [+0.000, +0.000]"
     assert run_cost.changes(rows) == f"| ECG5000 | 2 together | 200 s | 100 s | 0.50 | {level} | {changed} | {fell} | {level} |"
+    beside_work = run_cost.changes([rows[0], row(0, 600.0, 0.01, timed=False)])
+    assert beside_work == f"| ECG5000 | 2 together | 100 s | 40 s | 0.40 | {level} | {changed} | {fell} | {level} |"
     lines = run_cost.table(rows, "1234567").splitlines()
     assert [one.split(" | ")[1] for one in lines[-3:]] == ["0", "1", "2 together"]
     assert "commit 1234567" in "".join(lines)
