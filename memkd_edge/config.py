@@ -218,9 +218,7 @@ class ExportConfig:
         help="Prediction agreement with the float student below which the command exits 4. Of a model that is never reset also "
         "along streams: int8 0.99, int16x8 0.995, unless less is asked for here.",
     )
-    max_drop: float = option(
-        0.005, group="Accuracy", minimum=0, help="Test AUC-PRC lost to rounding above which --finetune is advised."
-    )
+    max_drop: float = option(0.005, group="Accuracy", help="Test AUC-PRC lost to rounding above which --finetune is advised.")
 
 
 @dataclass(frozen=True)
