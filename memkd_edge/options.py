@@ -8,7 +8,7 @@ configuration. The command line, the TOML file, the environment and the checks s
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
@@ -136,6 +136,11 @@ def refuse(config: Any, names: tuple[str, ...], reason: str) -> None:
     for name in names:
         if getattr(config, name) != known[name].default:
             raise UsageError(f"{known[name].flags[0]} {reason}")
+
+
+def first_of(names: Sequence[str], most: int = 5) -> str:
+    """Return the first `most` names as a list, and how many more there are: "a, b, c, d, e and 2 more"."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def in_words(names: tuple[str, ...]) -> str:

@@ -19,7 +19,7 @@ from memkd_edge.benchmark.report.figures import BenchReport, BuildFigures, Devic
 from memkd_edge.config import BenchConfig
 from memkd_edge.contents import read_metrics, read_recording_metrics, read_streams
 from memkd_edge.errors import UsageError
-from memkd_edge.options import check
+from memkd_edge.options import check, refuse
 from memkd_edge.progress import Reporter
 from memkd_edge.quantization.batch import BatchRunner
 from memkd_edge.quantization.integer_model import QuantizedClassifier
@@ -79,9 +79,7 @@ def _duty_cycle(run: Run, config: BenchConfig) -> DutyCycle | None:
         UsageError: a quantity cannot be read, an option says nothing without a battery, or the rate is not known.
     """
     if not config.battery:
-        for option, value in (("rate", config.rate), ("sleep-current", config.sleep_current)):
-            if value:
-                raise UsageError(f"--{option} is for battery life alone: give --battery as well")
+        refuse(config, ("rate", "sleep_current"), "is for battery life alone: give --battery as well")
         return None
     battery = parse_quantity(config.battery, "Ah", "--battery")
     sleep = parse_quantity(config.sleep_current, "A", "--sleep-current") if config.sleep_current else None

@@ -20,6 +20,7 @@ from memkd_edge.data.recording_columns import EXPECTED, NO_TIME
 from memkd_edge.data.recording_tables import TABLE_ENDINGS, Table, read_header, read_table
 from memkd_edge.data.recordings import NO_CLASS
 from memkd_edge.errors import UsageError
+from memkd_edge.options import first_of
 
 Note = Callable[[str], None]
 
@@ -176,9 +177,8 @@ def _files(path: Path, options: DataConfig, note: Note) -> Iterator[tuple[Path, 
             "'{subject}/{recording}.csv'"
         )
     if left_out:
-        shown = ", ".join(left_out[:5]) + (f" and {len(left_out) - 5} more" if len(left_out) > 5 else "")
         reason = "not named as --name-pattern says" if pattern else f"not {', '.join(TABLE_ENDINGS)}"
-        note(f"left out, as {reason}: {shown}")
+        note(f"left out, as {reason}: {first_of(left_out)}")
 
 
 def _by_numbers(file: Path, folder: Path) -> list[tuple[int, str]]:

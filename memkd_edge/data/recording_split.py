@@ -12,6 +12,7 @@ from memkd_edge.data.recording_files import Note
 from memkd_edge.data.recordings import Recording, Recordings, class_counts, whole_name
 from memkd_edge.data.splits import group_count, hold_out_groups
 from memkd_edge.errors import UsageError
+from memkd_edge.options import first_of
 
 SPLIT_SEED = 0  # fixed, so that files always give the same data set
 
@@ -43,8 +44,7 @@ def split_recordings(
     test = [stretch for stretch in stretches if key(stretch) in chosen]
     share = sum(len(stretch.x) for stretch in test) / sum(len(stretch.x) for stretch in stretches)
     ordered = [group for group in groups if group in chosen]
-    shown = ", ".join(ordered[:8]) + (f" and {len(ordered) - 8} more" if len(ordered) > 8 else "")
-    return train, test, f"{what}s {shown} ({len(ordered)} of {len(groups)}, {share:.0%} of the samples), {how}"
+    return train, test, f"{what}s {first_of(ordered, 8)} ({len(ordered)} of {len(groups)}, {share:.0%} of the samples), {how}"
 
 
 def _chosen(

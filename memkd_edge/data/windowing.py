@@ -11,6 +11,7 @@ from memkd_edge.data.recording_files import Note
 from memkd_edge.data.recordings import Recording, Recordings, whole_name
 from memkd_edge.data.time_stamps import parse_seconds
 from memkd_edge.errors import UsageError
+from memkd_edge.options import first_of
 
 
 def cut_windows(recordings: Recordings, windows: str, hop: str, note: Note) -> Dataset:
@@ -45,8 +46,7 @@ def cut_windows(recordings: Recordings, windows: str, hop: str, note: Note) -> D
         raise UsageError(f"no window of {windows} lies within one class in the test part; shorter --windows")
     having = {*groups_train.tolist(), *groups_test.tolist()}
     if lost := [name for number, name in enumerate(names) if number not in having]:
-        shown = ", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
-        note(f"windows: none lies within one class of {shown}, left out so")
+        note(f"windows: none lies within one class of {first_of(lost)}, left out so")
     note(f"windows: {len(y_train)} to train and {len(y_test)} to test, of {length} samples, {step} apart, of one label each")
     return Dataset(
         name=recordings.name,

@@ -43,7 +43,7 @@ from memkd_edge.nets.classifier import (
     logits_over_time,
     save_model,
 )
-from memkd_edge.options import check
+from memkd_edge.options import check, refuse
 from memkd_edge.padding import held, is_padded, lengths
 from memkd_edge.progress import Reporter
 from memkd_edge.runs import CHECKPOINT, CURVES, METADATA, METRICS, SERIES, STUDENT, TEACHER, Run, alone, run_path
@@ -190,9 +190,8 @@ def _check_streams(config: DistillConfig, candidates: list[Candidate], metadata:
         UsageError: a method, student or teacher that does not; or a delay of windows.
     """
     if metadata.decides != Decision.EVERY_SAMPLE:
-        for option, value in (("--refuse", config.refuse), ("--decision-delay", config.decision_delay)):
-            if value:
-                raise UsageError(f"{option} is for recordings that are learnt sample by sample, not for windows; leave it out")
+        asked = ("refuse", "decision_delay")
+        refuse(config, asked, "is for recordings that are learnt sample by sample, not for windows; leave it out")
     if metadata.reset != Reset.NEVER:
         return
     for name in dict.fromkeys(candidate.method for candidate in candidates):

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from memkd_edge.config import ExportConfig
 from memkd_edge.contents import RunSeries, read_series, read_streams
 from memkd_edge.errors import GateError, MemkdEdgeError, UsageError
 from memkd_edge.formats.digest import digest_holds, is_broken
@@ -24,6 +25,7 @@ from memkd_edge.formats.step_interface import StepInterface, float_step, integer
 from memkd_edge.formats.tflite_reader import read_tflite
 from memkd_edge.metadata import Metadata
 from memkd_edge.nets.classifier import Classifier, answers, ends_of, load_classifier
+from memkd_edge.options import check
 from memkd_edge.padding import held
 from memkd_edge.progress import Reporter
 from memkd_edge.quantization.integer_model import QuantizedClassifier
@@ -126,8 +128,7 @@ def verify(target: Run | Path, *, min_agreement: float = 0.98, progress: Reporte
         MemkdEdgeError: a file is damaged, or is no streaming classifier.
         ParityError: a gate failed; it carries the report.
     """
-    if not min_agreement >= 0:
-        raise UsageError(f"--min-agreement must be at least 0, not {min_agreement:g}")
+    check(ExportConfig(min_agreement=min_agreement))
     progress = progress or Reporter()
     if isinstance(target, Path) and target.is_dir():
         target = Run.open(target)
