@@ -10,6 +10,7 @@ figures = me.bench(run, device=("rpi4",))
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,13 +62,16 @@ def distill(
     from memkd_edge.distillation.pipeline import distill as run_distill
 
     config = resolve(DistillConfig, "distill", flags=options)
+    given = None if data is None else as_wanted(data, config)
+    if given is not None:
+        config = replace(config, dataset=given.name)
     return run_distill(
         config,
         run_root=default_run_root() if run_root is None else Path(run_root),
         name=name,
         force=force,
         teacher=teacher_model,
-        data=None if data is None else as_wanted(data, config),
+        data=given,
     )
 
 

@@ -81,7 +81,13 @@ def finetune(
             "student); export without --finetune"
         )
     config = replace(read_config(run), protocol="honest")  # the test series choose no epoch
-    data, _ = load_data(config, _unheard)
+    try:
+        data, _ = load_data(config, _unheard)
+    except UsageError as error:
+        raise UsageError(
+            f"fine-tuning needs the data that {run.path} was trained on: {error}; export without --finetune, or, where a program "
+            "gave the data, distil from their files"
+        ) from error
     if data.sha256 != run.metadata.dataset_sha256:
         raise UsageError(
             f"{config.dataset} holds other data than {run.path} was trained on, a part of it held out (files have "

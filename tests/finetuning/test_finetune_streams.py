@@ -9,8 +9,9 @@ import pytest
 import torch
 from sklearn.metrics import f1_score
 
+import memkd_edge
 from memkd_edge.config import DistillConfig, ExportConfig
-from memkd_edge.contents import read_series
+from memkd_edge.contents import read_config, read_series
 from memkd_edge.distillation.pipeline import distill
 from memkd_edge.errors import UsageError
 from memkd_edge.exporting.pipeline import export
@@ -148,4 +149,21 @@ def test_data_other_than_the_runs_are_no_lesson(tmp_path: Path) -> None:
     for name in ("s5_0.csv", "s5_1.csv"):  # another person, and then others are held out
         (data / name).write_bytes((data / name.replace("s5", "s0")).read_bytes())
     with pytest.raises(UsageError, match=r"recordings holds other data than .*walks was trained on"):
+        finetune(made, epochs=1)
+
+
+def test_data_that_a_program_gave_are_known_by_their_own_name(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    y = np.arange(400) // 50 % 2
+    x = [random.standard_normal((400, 2)) + 1.5 * y[:, None] for _ in range(6)]
+    data = memkd_edge.recordings_from_arrays(x, [y] * 6, list("aabbcc"), sample_rate_hz=50.0, name="walks")
+    given = {
+        name: getattr(CONFIG, name)
+        for name in ("method", "weights", "seeds", "epochs", "hidden", "teacher_hidden", "teacher_layers", "teacher_seeds")
+    }
+    made = memkd_edge.distill(data=data, run_root=tmp_path / "runs", teacher_epochs=2, threads=1, **given)
+    assert read_config(made).dataset == "walks"
+    with pytest.raises(
+        UsageError, match=r"needs the data that .*walks-1 was trained on: no data set named 'walks'.*distil from their files"
+    ):
         finetune(made, epochs=1)
