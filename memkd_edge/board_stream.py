@@ -115,7 +115,7 @@ def readings(
             elif names:
                 yield Reading(names, units, numbers if numbers is not None and len(numbers) == len(names) else None, seconds)
             elif heard - began > silent_s:
-                raise MemkdEdgeError("the board does not say its channels; name them with --channels")
+                raise MemkdEdgeError("the board does not say its channels; name them with --channels, or check --baud if its lines are garbled")
 
 
 def record(
@@ -266,8 +266,13 @@ def _numbers(cells: Sequence[str]) -> tuple[float, ...] | None:
 
 
 def _is_header(cells: Sequence[str]) -> bool:
-    """All cells of a header begin with a letter, none says that a value is no number, and no two are the same."""
-    return all(cell[:1].isalpha() and cell.lower() not in NO_NAMES for cell in cells) and len(set(cells)) == len(cells)
+    """All cells of a header are text that begins with a letter, none says that a value is no number, and no two are the same.
+
+    What a wrong --baud makes of lines has bytes that are no UTF-8, or control characters.
+    """
+    if not all(cell[:1].isalpha() and cell.isprintable() and "\ufffd" not in cell for cell in cells):
+        return False
+    return len(set(cells)) == len(cells) and not NO_NAMES & {cell.lower() for cell in cells}
 
 
 def _named(cells: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

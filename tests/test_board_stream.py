@@ -126,6 +126,10 @@ def test_a_value_that_is_no_number_is_damage_and_names_no_channel() -> None:
     assert [one.values for one in heard("x\np,q\n1,2\nnan,inf\n3,4\n")] == [(1.0, 2.0), None, (3.0, 4.0)]
 
 
+def test_what_a_wrong_baud_makes_of_lines_names_no_channel() -> None:
+    assert [one.values for one in heard("x\necg\na\ufffd,b\n1\nb\x02\n2\n")] == [None, (1.0,), None, (2.0,)]
+
+
 def test_a_silent_or_nameless_board_is_named(board: Board) -> None:
     say, port = board
     with open_port(port, 115200) as connection:
