@@ -170,6 +170,11 @@ def _stretches(metadata: Metadata, options: DataConfig, note: Note, progress: Re
     clocks = find_clocks(raw.recordings, options, note)
     if options.intervals:
         raw.recordings = labelled_by_intervals(raw, clocks, Path(options.intervals))
+    if metadata.sample_rate_hz and options.rate not in (0, metadata.sample_rate_hz) and None not in clocks:
+        raise UsageError(
+            f"--rate {options.rate:g}: the model takes {metadata.sample_rate_hz:g} Hz, to which rows with time stamps are "
+            "resampled; leave it out"
+        )
     timed = [place_in_time(one, clock, options, options.rate) for one, clock in zip(raw.recordings, clocks, strict=True)]
     rate = metadata.sample_rate_hz or common_rate(timed, options, note)
     slowest = min(timed, key=lambda one: one.rate_hz)

@@ -157,6 +157,9 @@ def test_what_the_model_cannot_take_is_refused(model: Path, tmp_path: Path, monk
         classify(model, options(slow))
     with pytest.raises(UsageError, match="no channel acc_x, which the model takes; there are acc_y"):
         classify(model, options(place, channels=("acc_y",)))
+    with pytest.raises(UsageError, match="--rate 25: the model takes 50 Hz, to which rows with time stamps are resampled"):
+        classify(model, options(slow, rate=25.0))
+    assert classify(model, options(place, rate=50.0)).seconds == classify(model, options(place)).seconds
     units = tmp_path / "units"
     units.mkdir()
     write(units / "s1_1.csv", lines(*signal(1)), "time,acc_x [m/s2],acc_y [g],label")
