@@ -143,6 +143,11 @@ def record(
     first = last = 0.0
     said: tuple[tuple[str, ...], ...] = ()
     for reading in source:
+        if said and reading.seconds - first >= seconds:
+            break
+        if reading.values is None:  # so it is, too, between the last words of a board that restarts and its next names
+            damaged += 1
+            continue
         if not said:
             said, first = (reading.channels, reading.units), reading.seconds
             taken = [name for name in reading.channels if name.lower() in ("time", "subject", "label")]
@@ -159,11 +164,6 @@ def record(
                 "file"
             )
         at = reading.seconds - first
-        if at >= seconds:
-            break
-        if reading.values is None:
-            damaged += 1
-            continue
         # Nine digits hold every float32 and count of 24 bits.
         _write(out, [f"{at:.6f}", *([subject] if subject else []), *(f"{value:.9g}" for value in reading.values), label()])
         rows, last = rows + 1, at

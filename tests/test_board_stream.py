@@ -182,6 +182,16 @@ def test_damaged_lines_have_no_row_and_other_channels_end_it() -> None:
     assert (got.rows, got.damaged, got.seconds) == (2, 1, 2.25)
 
 
+def test_a_board_that_starts_while_it_is_recorded_leaves_its_log_out() -> None:
+    """ESP-IDF's log: some lines look like names, and lines in colour after them like damaged samples of these."""
+    log = "rst:0x1 (POWERON),boot:0x8 (SPI_FAST_FLASH_BOOT)\nentry 0x400805e4\n\x1b[0;32mI (27) boot: ESP-IDF v5.1\x1b[0m\n"
+    source = heard(f"x\n{log}p [g],q\n1,2\n3,{log}p [g],q\n5,6\n")
+    out = io.StringIO()
+    recorded = record(iter(source), out, label=lambda: "walk")
+    assert [line.partition(",")[2] for line in out.getvalue().splitlines()] == ["p [g],q,label", "1,2,walk", "5,6,walk"]
+    assert (recorded.rows, recorded.damaged) == (2, 3)
+
+
 @pytest.mark.parametrize("name", ["time", "Label", "subject"])
 def test_a_channel_named_as_a_column_of_the_recording_is_refused_at_once(name: str) -> None:
     out = io.StringIO()
