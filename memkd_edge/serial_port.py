@@ -5,6 +5,8 @@ from typing import Any
 
 from memkd_edge.errors import MemkdEdgeError
 
+LOWEST_BAUD, HIGHEST_BAUD = 50, 50_000_000
+
 
 def open_port(port: str, baud: int, *, named_by: str = "--serial") -> Any:
     """Open serial port `port`; its read(size) returns what there is within a tenth of a second.

@@ -13,6 +13,7 @@ from memkd_edge.cli.parameters import INTERRUPTED, Command, Group, ShortCommand,
 from memkd_edge.config import BenchConfig, CompareConfig, DataConfig, DistillConfig, ExportConfig, resolve
 from memkd_edge.errors import MemkdEdgeError, MissingToolError, UsageError
 from memkd_edge.options import check, settings
+from memkd_edge.serial_port import HIGHEST_BAUD, LOWEST_BAUD
 from memkd_edge.version import __version__
 
 if TYPE_CHECKING:  # they are slow to load
@@ -38,7 +39,7 @@ RunRoot = Annotated[Path, typer.Option("--run-root", help="Folder that holds the
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file with a table for each stage.")]
 SerialPort = Annotated[str, typer.Option("--serial", help="The board's serial device, as in /dev/ttyACM0.")]
 BoardChannels = Annotated[str, typer.Option("--channels", help="Names of its columns, joined by commas, if it says none.")]
-Baud = Annotated[int, typer.Option(min=1, help="Bits a second.")]
+Baud = Annotated[int, typer.Option(min=LOWEST_BAUD, max=HIGHEST_BAUD, help="Bits a second.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there.")]
 
 

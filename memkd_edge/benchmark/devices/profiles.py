@@ -21,6 +21,7 @@ from memkd_edge.assets import asset_dir
 from memkd_edge.benchmark.emulation import cores, qemu_user
 from memkd_edge.errors import UsageError
 from memkd_edge.parsing import toml_table
+from memkd_edge.serial_port import HIGHEST_BAUD, LOWEST_BAUD
 
 QUANTITIES = {
     "clock_mhz": "processor clock",
@@ -47,7 +48,6 @@ _NEEDED = {
 }
 _FROM_ZERO = ("fetch_penalty", "sleep_ua")
 _LEAST, _MOST = 1e-6, 1e9  # of all others; no board has less or more
-_BAUD = (50, 50_000_000)
 _TEXTS = ("title", "backend", "core", "note", "host", "port")
 
 
@@ -151,8 +151,8 @@ def _check(device: Device, path: Path) -> None:
     for key in _NEEDED[device.backend]:
         if key not in device.quantities:
             raise UsageError(f"{path}: [{key}] ({QUANTITIES[key]}) is missing; the backend {device.backend} needs it")
-    if not _BAUD[0] <= device.baud <= _BAUD[1]:
-        raise UsageError(f"{path}: baud = {device.baud} is not from {_BAUD[0]} to {_BAUD[1]}")
+    if not LOWEST_BAUD <= device.baud <= HIGHEST_BAUD:
+        raise UsageError(f"{path}: baud = {device.baud} is not from {LOWEST_BAUD} to {HIGHEST_BAUD}")
     for key, backend in (("host", "ssh"), ("port", "serial")):
         if device.backend == backend and not getattr(device, key):
             raise UsageError(f"{path}: {key} is missing; the backend {backend} needs it")
