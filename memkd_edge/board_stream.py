@@ -28,6 +28,7 @@ SILENT_S = 10.0  # without a line: the board says nothing
 RATE_EVERY_S = 1.0  # it is looked at
 RATE_AFTER_S = 5.0  # of samples, until their rate is compared with the model's
 RATE_TOLERANCE = 0.1  # of the model's rate
+PAUSE_S = 1.0  # without a sample: longer than a computer is late to hand lines on
 NO_NAMES = {"nan", "inf", "infinity", "ovf"}  # what boards print for a value that is no finite number
 
 
@@ -80,13 +81,16 @@ def readings(
 
     Args:
         connection: of `open_port`.
-        channels: names of its columns, where it does not say them itself.
+        channels: names of its columns, as it would say them, where it does not.
         silent_s: seconds without a line after which it counts as silent.
 
     Raises:
+        UsageError: two of `channels` have the same name.
         MemkdEdgeError: the board is silent, never names its channels, or the port is gone.
     """
-    names, units = tuple(channels), ("",) * len(channels)
+    names, units = _named(channels)
+    if len(set(names)) < len(names):
+        raise UsageError(f"two channels have the same name: {', '.join(names)}; give each its own with --channels")
     pending, whole = b"", False
     began = heard = clock()
     while True:
@@ -177,29 +181,36 @@ def watch(source: Iterator[Reading], classifier: StreamingClassifier) -> Iterato
         UsageError: the board lacks a channel of the model, or says it in another unit.
         MemkdEdgeError: as `readings`.
     """
-    rate, monitor = classifier.metadata.sample_rate_hz, classifier.monitor()
+    model_rate, monitor = classifier.metadata.sample_rate_hz, classifier.monitor()
+    rate = model_rate  # None once it was compared
     columns: list[int] = []
     said: tuple[tuple[str, ...], ...] = ()
     answer, odd, kinds = NOT_YET, None, None
-    samples, start, rate_hz = 0, 0.0, 0.0
-    counted = (0, 0.0)  # samples and seconds at which their rate was looked at
+    samples, start, latest, rate_hz = 0, 0.0, 0.0, 0.0
+    begun = counted = (0, 0.0)  # samples and seconds at the last pause, and where their rate was looked at
     for reading in source:
         if not samples:
-            start = reading.seconds
+            start = latest = reading.seconds
         samples += 1
+        pause, latest = reading.seconds - latest, reading.seconds
+        notes: list[str] = []
+        if model_rate and pause > PAUSE_S:
+            classifier.gap(round(pause * model_rate) - 1)
+            begun = counted = (samples - 1, latest - start)
+            notes.append(f"no sample came for {pause:.1f} s")
         if reading.values is None:  # so it is, too, between a crash's last words, which look like a name, and the next names
             classifier.gap(1)
             continue
         if (reading.channels, reading.units) != said:
             said, columns = (reading.channels, reading.units), _columns(reading, classifier.metadata)
-        sample, notes = [reading.values[column] for column in columns], []
+        sample = [reading.values[column] for column in columns]
         scores, before = classifier.push(sample), answer
         seconds = reading.seconds - start
         if seconds - counted[1] >= RATE_EVERY_S:
             rate_hz = (samples - 1 - counted[0]) / (seconds - counted[1])
             counted = (samples - 1, seconds)
-        if rate and seconds > RATE_AFTER_S:
-            found = (samples - 1) / seconds
+        if rate and seconds - begun[1] > RATE_AFTER_S:
+            found = (samples - 1 - begun[0]) / (seconds - begun[1])
             if abs(found - rate) > RATE_TOLERANCE * rate:
                 notes.append(f"samples come at {found:.1f} a second; the model was trained on {rate:g}")
             rate = None
@@ -266,13 +277,14 @@ def _numbers(cells: Sequence[str]) -> tuple[float, ...] | None:
 
 
 def _is_header(cells: Sequence[str]) -> bool:
-    """All cells of a header are text that begins with a letter, none says that a value is no number, and no two are the same.
+    """All cells of a header are text that begins with a letter, none says that a value is no number, and no two name the same.
 
     What a wrong --baud makes of lines has bytes that are no UTF-8, or control characters.
     """
     if not all(cell[:1].isalpha() and cell.isprintable() and "\ufffd" not in cell for cell in cells):
         return False
-    return len(set(cells)) == len(cells) and not NO_NAMES & {cell.lower() for cell in cells}
+    names, _ = _named(cells)
+    return len(set(names)) == len(names) and not NO_NAMES & {cell.lower() for cell in cells}
 
 
 def _named(cells: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -130,6 +130,14 @@ def test_what_a_wrong_baud_makes_of_lines_names_no_channel() -> None:
     assert [one.values for one in heard("x\necg\na\ufffd,b\n1\nb\x02\n2\n")] == [None, (1.0,), None, (2.0,)]
 
 
+def test_named_channels_have_units_and_names_of_their_own() -> None:
+    named = heard("x\n1,2\n", channels=("acc_x [m/s2]", "gyro"))
+    assert named == [Reading(("acc_x", "gyro"), ("m/s2", ""), (1.0, 2.0), 0.0)]
+    with pytest.raises(UsageError, match="two channels have the same name: p, p; give each its own with --channels"):
+        next(readings(None, ("p", "p [g]")))
+    assert [one.channels for one in heard("x\np,q\n1,2\nr,r [g]\n1,2\n")] == [("p", "q")] * 3  # the second is damage
+
+
 def test_a_silent_or_nameless_board_is_named(board: Board) -> None:
     say, port = board
     with open_port(port, 115200) as connection:
@@ -259,6 +267,23 @@ def test_a_model_decides_on_what_the_board_says(tmp_path: Path) -> None:
         next(watch(iter([Reading(names, ("g", "", ""), (0.0, 0.0, 1.0), 0.0)]), StreamingClassifier(file)))
 
 
+def test_after_a_pause_the_stream_begins_anew(tmp_path: Path) -> None:
+    """Five seconds without a sample are a gap, longer than what is filled; the rate is that of the samples that came."""
+    file = model_file(tmp_path / "steps.tflite")
+    x = np.random.default_rng(0).normal(size=(800, 2)) * [0.2, 0.5] + [9.8, 0.0]
+    source = [Reading(("acc_y", "acc_x"), ("", ""), (float(a), float(b)), 0.0) for a, b in x]
+    paused = [replace(one, seconds=at * 0.02 + 5.0 * (at >= 200)) for at, one in enumerate(source)]
+    reference = StreamingClassifier(file)
+    scores = [reference.push(sample) for sample in x[:200]]
+    reference.reset()
+    scores += [reference.push(sample) for sample in x[200:]]
+    moments = list(watch(iter(paused), StreamingClassifier(file)))
+    np.testing.assert_array_equal([one.scores for one in moments], scores)
+    assert [(moments.index(one), one.notes) for one in moments if one.notes] == [(200, ("no sample came for 5.0 s",))]
+    assert [one.answer for one in moments[200:206]][:5] == [-1] * 5
+    assert moments[-1].rate_hz == pytest.approx(50)
+
+
 def test_another_rate_and_an_odd_signal_are_noted_once(tmp_path: Path) -> None:
     usual = SignalRange(64, (-1.0,) * 2, (1.0,) * 2, (0.5,) * 2, (2.0,) * 2, 0.1, 3.0)
     file = model_file(tmp_path / "steps.tflite", usual=usual)
@@ -304,6 +329,8 @@ def test_commands(board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     assert (code, "exists; name another file with --out" in err) == (2, True)
     code, _, err = called(monkeypatch, capsys, "watch", str(tmp_path / "none.tflite"), "--serial", port)
     assert code == 2
+    code, _, err = called(monkeypatch, capsys, "record", "--serial", port, "--out", str(out), "--baud", "99999999999")
+    assert (code, "--baud" in err) == (2, True)
     # A board that says nothing of use leaves no file that the next call would stumble over.
     monkeypatch.setattr("memkd_edge.board_stream.readings", partial(readings, silent_s=0.05, clock=Clock()))
     say("1,2\n")
