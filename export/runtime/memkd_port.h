@@ -247,6 +247,7 @@ typedef struct {
 #define MEMKD_TANH_SHIFT 9
 
 extern const uint16_t memkd_sigmoid_table[256];
+#define memkd_table_damaged memkd_sigmoid_table_damaged
 
 typedef const uint16_t *memkd_table_t;
 #else
@@ -262,11 +263,15 @@ typedef struct {
 #if !MEMKD_HELIUM
 extern const memkd_segment_t memkd_segment_table[512];
 #endif
+#define memkd_table_damaged memkd_segment_table_damaged
 
 typedef const memkd_segment_t *memkd_table_t;
 #endif
 
-/* 1 if the table is not the one that this file was written for, by its CRC-32; for self-tests. */
+/*
+ * 1 if the table is not the one that this file was written for, by its CRC-32; for self-tests. Each table has
+ * its own, so that libraries of several forms link into one firmware.
+ */
 int memkd_table_damaged(void);
 
 /* -1 for a negative value, otherwise 0. */

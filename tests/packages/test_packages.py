@@ -505,6 +505,28 @@ def test_the_esp_idf_project_builds_and_runs(form, package, tmp_path, require_to
     assert_streams(run(tmp_path / "build" / "app"))
 
 
+def test_esp_idf_components_of_different_forms_link_into_one_image(model, metadata, tmp_path, require_tool):
+    """Each component has its own menu and brings the runtime along."""
+    require_tool("cmake", package="cmake")
+    forms = {"one": "", "two": "set(CONFIG_TWO_MEDIUM y)\n", "three": "set(CONFIG_THREE_SMALL y)\n"}
+    for name in forms:
+        write(package_files("esp-idf", model, metadata, name=name), tmp_path / name)
+    (tmp_path / "main.c").write_text(
+        "".join(f'#include "{name}_selftest.h"\n' for name in forms)
+        + f"int main(void) {{ return {' + '.join(f'{name}_selftest()' for name in forms)}; }}\n"
+    )
+    (tmp_path / "CMakeLists.txt").write_text(
+        f'cmake_minimum_required(VERSION 3.16)\nproject(app C)\nset(STAND_INS "{STAND_INS}")\n'
+        + "".join(forms.values())
+        + f"include({STAND_INS}/cmake/esp-idf.cmake)\n"
+        + "".join(f"add_subdirectory({name}/components/{name})\n" for name in forms)
+        + f"add_executable(app main.c)\ntarget_link_libraries(app PRIVATE {' '.join(forms)})\n"
+    )
+    run("cmake", "-S", tmp_path, "-B", tmp_path / "build")
+    run("cmake", "--build", tmp_path / "build")
+    run(tmp_path / "build" / "app")
+
+
 def test_two_zephyr_modules_link_into_one_image(model, metadata, tmp_path, require_tool):
     require_tool("cmake", package="cmake")
     for name in ("one", "two"):
