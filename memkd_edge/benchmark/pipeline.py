@@ -56,6 +56,10 @@ def bench(run: Run, config: BenchConfig, *, progress: Reporter | None = None) ->
         raise UsageError(
             "--tflm-dir adds rows to emulated microcontrollers, as nrf52840 is; --device names none (memkd-edge devices)"
         )
+    if config.firmware and any(device.backend != "serial" for device in devices):
+        raise UsageError(
+            '--firmware writes sources for a board of your own: give --device its profile alone, one with backend = "serial"'
+        )
     builds = Builds(run, config.steps)
     accuracy = _accuracies(run, builds)
     reports = []

@@ -151,6 +151,11 @@ def test_an_option_that_would_change_nothing_without_a_battery_is_refused(run, o
         bench(run, BenchConfig(device=("rpi4",), **config))
 
 
+def test_sources_for_a_board_are_not_asked_of_a_device_that_is_measured(run, tmp_path):
+    with pytest.raises(UsageError, match=r"--firmware writes sources .* one with backend = .serial"):
+        bench(run, BenchConfig(device=("nrf52840",), firmware=str(tmp_path / "firmware")))
+
+
 def test_a_teacher_too_large_for_the_board_is_a_note_with_bytes(run, cortex_m, tmp_path):
     board = tmp_path / "tinyboard.toml"
     board.write_text(TINY_BOARD)
