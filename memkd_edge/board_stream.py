@@ -119,7 +119,9 @@ def readings(
             elif names:
                 yield Reading(names, units, numbers if numbers is not None and len(numbers) == len(names) else None, seconds)
             elif heard - began > silent_s:
-                raise MemkdEdgeError("the board does not say its channels; name them with --channels, or check --baud if its lines are garbled")
+                raise MemkdEdgeError(
+                    "the board does not say its channels; name them with --channels, or check --baud if its lines are garbled"
+                )
 
 
 def record(
