@@ -230,7 +230,7 @@ class BenchConfig:
     )
     steps: int = option(64, group="Measurement", minimum=2, help="Time steps of one measured pass.")
     timeout_s: float = option(
-        120.0, group="Measurement", minimum=0, flags=("--timeout",), help="Seconds after which an emulator is ended."
+        120.0, group="Measurement", above=0, flags=("--timeout",), help="Seconds after which an emulator is ended."
     )
     budget: str = option(
         "", group="Measurement", help="Exit 4 beyond it, as in flash=8k,ram=1k,latency=1ms; also instructions=4000, energy=5uJ."

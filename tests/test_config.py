@@ -143,7 +143,7 @@ def test_a_file_of_a_newer_format_is_refused(tmp_path):
         (DistillConfig(student="tree"), "--student tree: choose lstm, gru or cnn"),
         (ExportConfig(package="mbed"), "--package mbed: choose c, cmake, "),
         (BenchConfig(steps=1), "--steps must be at least 2, not 1"),
-        (BenchConfig(timeout_s=-1.0), "--timeout must be at least 0, not -1"),
+        (BenchConfig(timeout_s=0.0), "--timeout must be above 0, not 0"),
         (ExportConfig(min_agreement=float("nan")), "--min-agreement must be at least 0, not nan"),
         (BenchConfig(rate=float("nan")), "--rate must be at least 0, not nan"),
         (CompareConfig(executor="slurm"), "--executor slurm: choose local or ray"),
