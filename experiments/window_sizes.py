@@ -3,7 +3,7 @@
 
 All kinds of students at the sizes that models/stream_sizes.md has along streams, on the sets that come with the product. Its
 report scores the kept students as int8 and has the Pareto fronts. Most of these sets have settled the recipe, so this tells sizes
-and kinds apart, not methods: one loss weight, and one held-out part, which chooses nothing but when to stop.
+and kinds apart, not methods: one loss weight, and one held-out part, which chooses epoch, method and seed of what is kept.
 """
 
 import time

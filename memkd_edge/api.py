@@ -62,16 +62,16 @@ def distill(
     from memkd_edge.distillation.pipeline import distill as run_distill
 
     config = resolve(DistillConfig, "distill", flags=options)
-    given = None if data is None else as_wanted(data, config)
-    if given is not None:
-        config = replace(config, dataset=given.name)
+    if data is not None:
+        data = as_wanted(data, config)
+        config = replace(config, dataset=data.name)
     return run_distill(
         config,
         run_root=default_run_root() if run_root is None else Path(run_root),
         name=name,
         force=force,
         teacher=teacher_model,
-        data=given,
+        data=data,
     )
 
 
