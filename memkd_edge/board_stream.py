@@ -91,6 +91,7 @@ def readings(
     names, units = _named(channels)
     if len(set(names)) < len(names):
         raise UsageError(f"two channels have the same name: {', '.join(names)}; give each its own with --channels")
+    known = bool(names)  # from then on a line of one name is a word of the board's log
     pending, whole = b"", False
     began = heard = clock()
     while True:
@@ -114,10 +115,12 @@ def readings(
                 continue
             cells = [cell.strip() for cell in text.split(",")]
             numbers = _numbers(cells)
-            if numbers is None and _is_header(cells):
+            if numbers is None and _is_header(cells) and (len(cells) > 1 or not known):
                 names, units = _named(cells)
-            elif names:
-                yield Reading(names, units, numbers if numbers is not None and len(numbers) == len(names) else None, seconds)
+            elif names and _named(cells) != (names, units):
+                values = numbers if numbers is not None and len(numbers) == len(names) else None
+                known = known or values is not None
+                yield Reading(names, units, values, seconds)
             elif heard - began > silent_s:
                 raise MemkdEdgeError(
                     "the board does not say its channels; name them with --channels, or check --baud if its lines are garbled"

@@ -138,6 +138,15 @@ def test_named_channels_have_units_and_names_of_their_own() -> None:
     assert [one.channels for one in heard("x\np,q\n1,2\nr,r [g]\n1,2\n")] == [("p", "q")] * 3  # the second is damage
 
 
+def test_a_word_among_the_samples_is_no_other_channel() -> None:
+    """A board of one channel repeats its name as it starts anew; what else it says is damage, as on a board of several."""
+    ecg = heard("x\nbooting\necg [mV]\n1\nlow battery\n2\necg [mV]\n3\n")
+    assert [(one.channels, one.values) for one in ecg] == [(("ecg",), value) for value in ((1.0,), None, (2.0,), (3.0,))]
+    assert [one.values for one in heard("x\np,q\n1,2\nconnected\n3,4\n")] == [(1.0, 2.0), None, (3.0, 4.0)]
+    told = heard("x\nbooting\n1,2\n", channels=("p", "q"))
+    assert [(one.channels, one.values) for one in told] == [(("p", "q"), None), (("p", "q"), (1.0, 2.0))]
+
+
 def test_a_silent_or_nameless_board_is_named(board: Board) -> None:
     say, port = board
     with open_port(port, 115200) as connection:
@@ -197,7 +206,7 @@ def test_a_board_that_starts_while_it_is_recorded_leaves_its_log_out() -> None:
     out = io.StringIO()
     recorded = record(iter(source), out, label=lambda: "walk")
     assert [line.partition(",")[2] for line in out.getvalue().splitlines()] == ["p [g],q,label", "1,2,walk", "5,6,walk"]
-    assert (recorded.rows, recorded.damaged) == (2, 3)
+    assert (recorded.rows, recorded.damaged) == (2, 4)
 
 
 @pytest.mark.parametrize("name", ["time", "Label", "subject"])

@@ -258,9 +258,10 @@ def _with_input(metadata: Metadata, config: ExportConfig, arithmetic: Arithmetic
     if len(counts) == 1:
         counts *= channels
     if len(counts) != channels:
+        named = (f"{name} ({unit})" if unit else name for name, unit in zip(metadata.channels, metadata.units, strict=True))
         raise UsageError(
-            "--input raw of an integer model takes the sensor's counts: give --counts-per-unit, the counts of one unit, for "
-            f"each of {', '.join(f'{name} ({unit})' for name, unit in zip(metadata.channels, metadata.units, strict=True))}"
+            "--input raw of an integer model takes the sensor's counts: give --counts-per-unit, the counts of one unit, for each "
+            f"of {', '.join(named)}"
         )
     return replace(metadata, input=InputKind.RAW, counts_per_unit=counts)
 
