@@ -62,7 +62,8 @@ def prepare(dataset: Dataset, config: DistillConfig) -> Prepared:
     With one fold the statistics come from the series outside it; with several, where every series is trained on, from all.
 
     Raises:
-        UsageError: `config.validation`, `config.folds` or `config.resample` do not fit the data.
+        UsageError: `config.validation`, `config.folds` or `config.resample` do not fit the data, or all of the test part is of
+            one class.
     """
     resampling = parse_resampling(config.resample, dataset.x_train.shape[1])
     unequal = is_padded(dataset.x_train) or is_padded(dataset.x_test)
@@ -71,6 +72,7 @@ def prepare(dataset: Dataset, config: DistillConfig) -> Prepared:
             f"--resample {config.resample}: a device does not know how long a series of unequal length will be; take "
             "decimate:FACTOR or leave it out"
         )
+    _check_test_part(dataset)
     folds = _folds(dataset, config)
     x_train = resample(dataset.x_train, resampling)
     x_test = resample(dataset.x_test, resampling)
@@ -104,6 +106,16 @@ def prepare(dataset: Dataset, config: DistillConfig) -> Prepared:
         metadata=replace(metadata, usual=signal_range(pieces, labels, rate)),
         x_raw_golden=held(dataset.x_test[_golden_indices(dataset.y_test)]),
     )
+
+
+def _check_test_part(dataset: Dataset) -> None:
+    """Refuse, before anything is trained, a test part on which AUC-PRC is not defined."""
+    classes = np.unique(dataset.y_test)
+    if len(classes) < 2:
+        raise UsageError(
+            f"{dataset.name}: all {len(dataset.y_test)} test series are of class {dataset.labels[classes[0]]!r}; scores need at "
+            "least two classes there: hold out others"
+        )
 
 
 def _folds(dataset: Dataset, config: DistillConfig) -> NDArray[np.int64]:

@@ -111,6 +111,12 @@ def test_an_impossible_number_of_folds_is_refused(basic_motions, folds):
         prepare(basic_motions, DistillConfig(folds=folds))
 
 
+def test_a_test_part_of_one_class_is_refused_before_anything_is_trained():
+    data = assemble("D", _part("ababab"), _part("bb"), Description())
+    with pytest.raises(UsageError, match="all 2 test series are of class 'b'; scores need at least two classes"):
+        prepare(data, DistillConfig())
+
+
 def _part(labels, subjects=None):
     series = [np.random.default_rng(i).normal(size=(5, 1)) for i in range(len(labels))]
     return RawPart(series, list(labels), [str(i) for i in range(len(labels))], subjects)
