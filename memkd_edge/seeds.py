@@ -10,17 +10,17 @@ _LIMIT = 2**63  # of what torch takes as a seed
 
 def of_teacher(seed: int, number: int) -> int:
     """Return the seed of the run's teacher `number`, one of its initialisations."""
-    return seed * 1_009 + number
+    return (seed * 1_009 + number) % _LIMIT
 
 
 def of_teacher_epoch(teacher: int, epoch: int) -> int:
     """Return the seed of one epoch of the teacher whose seed is `teacher`: the order of its series and their noise."""
-    return teacher * 1_000_003 + epoch
+    return (teacher * 1_000_003 + epoch) % _LIMIT
 
 
 def of_candidate(seed: int, number: int) -> int:
     """Return the seed of the initial weights of students `number`, whatever their method."""
-    return seed * 100_003 + number
+    return (seed * 100_003 + number) % _LIMIT
 
 
 def of_epoch(seed: int, epoch: int) -> int:

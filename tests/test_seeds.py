@@ -4,6 +4,7 @@
 from itertools import product
 
 import pytest
+import torch
 
 from memkd_edge import seeds
 
@@ -15,7 +16,13 @@ def test_the_seeds_of_a_run_are_these():
     assert seeds.of_epoch(3, 50) == 3_000_000_121
     assert seeds.of_step(3, 50) == 3_000_000_122
     assert seeds.of_chunk(3, 50) == 3_000_000_077
-    assert seeds.of_step(2**62, 0) < 2**63  # more torch does not take
+
+
+@pytest.mark.parametrize(
+    "rule", [seeds.of_teacher, seeds.of_teacher_epoch, seeds.of_candidate, seeds.of_epoch, seeds.of_step, seeds.of_chunk]
+)
+def test_torch_takes_the_seeds_of_any_run(rule):
+    torch.Generator().manual_seed(rule(1_764_484_634_000_000_000, 50))  # the time in ns
 
 
 @pytest.mark.parametrize(("rule", "numbers"), [(seeds.of_teacher, 1000), (seeds.of_candidate, 1000)])
