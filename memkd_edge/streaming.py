@@ -31,6 +31,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from memkd_edge.contract import contract
 from memkd_edge.data.columns import split_unit
+from memkd_edge.data.missing_values import unmasked
 from memkd_edge.data.resampling import StreamingResampler, resample
 from memkd_edge.decisions import NONE, NOT_YET, held_classes, refused
 from memkd_edge.errors import UsageError
@@ -43,6 +44,7 @@ from memkd_edge.step_models import StepModel, load_step_model
 from memkd_edge.toolchain import naming_missing_packages
 from memkd_edge.vocabulary import InputKind
 
+_BARE = (np.ndarray, list, tuple)  # neither names of channels nor a mask stand beside their numbers
 _LARGEST = 1e15  # a larger sample counts as this one: float32 arithmetic on it stays finite, and it saturates all the same
 
 
@@ -134,6 +136,8 @@ class StreamingClassifier:
         Raises:
             UsageError: not C finite numbers.
         """
+        if type(sample) not in _BARE:
+            sample = self._bare(sample)
         try:
             values = np.asarray(sample, np.float32)
         except (TypeError, ValueError) as error:
@@ -392,6 +396,14 @@ class StreamingClassifier:
             return (step - self._mean) / self._std
         return step * self._counts if self._counts.size else step
 
+    def _bare(self, given: Any) -> Any:
+        """Return what was given, NaN where it is masked; refuse a DataFrame, or a row of it, with channels in another order."""
+        names = given.columns if hasattr(given, "columns") else given.index if hasattr(given, "iloc") else ()
+        named, channels = [split_unit(str(name))[0] for name in names], self.metadata.channels
+        if named != list(channels) and sorted(named) == sorted(channels):
+            raise UsageError(f"the columns are {', '.join(named)}, and the model takes them as {', '.join(channels)}")
+        return unmasked(given)
+
     def _checked(self, sample: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return a sample as [C]; refuse one that is none."""
         values, channels = np.atleast_1d(sample), self.metadata.channels
@@ -403,15 +415,10 @@ class StreamingClassifier:
         return _bounded(values)  # of no other consequence than what they saturate
 
     def _checked_series(self, given: ArrayLike, dimensions: int) -> NDArray[np.float32]:
-        """Return series [..., T, C] with that many dimensions; refuse what is none, and a DataFrame in another order."""
+        """Return series [..., T, C] with that many dimensions; refuse what is none."""
         channels = self.metadata.channels
-        named = [split_unit(str(column))[0] for column in getattr(given, "columns", ())]
-        if named != list(channels) and sorted(named) == sorted(channels):
-            raise UsageError(f"the columns are {', '.join(named)}, and the model takes them as {', '.join(channels)}")
-        if isinstance(given, np.ma.MaskedArray):
-            given = np.where(given.mask, np.nan, given.data)  # what is masked is missing
         try:
-            series = np.asarray(given, np.float32)
+            series = np.asarray(self._bare(given), np.float32)
         except (TypeError, ValueError) as error:
             raise UsageError(f"a series is an array of numbers: {error}") from error
         if series.ndim != dimensions or series.shape[-1] != len(channels):

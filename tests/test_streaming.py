@@ -455,6 +455,21 @@ def test_columns_are_taken_by_name_and_what_is_masked_is_missing(exported):
         classifier.stream(np.ma.masked_array(series, np.arange(series.size).reshape(series.shape) == 3 * len(names) + 1))
 
 
+def test_a_single_sample_may_be_a_row_of_a_frame_or_of_a_masked_array(exported):
+    pd = pytest.importorskip("pandas")
+    classifier, series = StreamingClassifier(exported("int8")[0]), exported("int8")[2].x_raw_golden[0]
+    names = classifier.metadata.channels
+    row = pd.DataFrame(series, columns=list(names)).iloc[0]
+    expected = classifier.push(series[0])
+    for same in (row, row.to_numpy(), np.ma.asarray(series)[0]):
+        classifier.reset()
+        assert np.array_equal(classifier.push(same), expected)
+    with pytest.raises(UsageError, match=f"the columns are {names[-1]}, .*, and the model takes them as {names[0]}, "):
+        classifier.push(row[::-1])
+    with pytest.raises(UsageError, match=f"{names[1]} is nan; hold the last good sample"):
+        classifier.push(np.ma.masked_array(series[0], np.arange(len(names)) == 1))
+
+
 def test_a_series_too_short_or_of_the_wrong_shape_is_refused(exported):
     classifier = StreamingClassifier(exported("int8", "decimate:3")[0])
     with pytest.raises(UsageError, match="a series of 2 samples is too short"):

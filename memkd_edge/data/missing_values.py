@@ -1,8 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Missing values of a signal: short runs are bridged by a straight line, long ones split the recording."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
+
+
+def unmasked(values: Any) -> Any:
+    """Return a masked array with NaN where it is masked, anything else as it is: np.asarray takes what lies below a mask."""
+    return np.where(values.mask, np.nan, values.data) if isinstance(values, np.ma.MaskedArray) else values
 
 
 def bridge(x: NDArray[np.float32], longest: int) -> tuple[NDArray[np.float32], list[slice]]:
