@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from memkd_edge.config import DataConfig
 from memkd_edge.data.label_intervals import label_rows, read_intervals
 from memkd_edge.data.labels import label_text, sorted_labels, spelt_alike
+from memkd_edge.data.missing_values import unmasked
 from memkd_edge.data.recording_columns import EXPECTED
 from memkd_edge.data.recording_files import Note, Origin, RawRecording, RawRecordings, read_recordings, recordings_of_table
 from memkd_edge.data.recording_split import split_recordings
@@ -132,8 +133,8 @@ def recordings_from_arrays(
     """Make recordings of arrays, evenly sampled.
 
     Args:
-        X: one array [T, C] for each recording, in physical units; NaN where a value is missing.
-        y: one array [T] for each, labels of any type; "", None and NaN are missing.
+        X: one array [T, C] for each recording, in physical units; NaN where a value is missing, as it is where it is masked.
+        y: one array [T] for each, labels of any type; "", None and NaN are missing, and what is masked.
         groups: the subject of each recording; "", None and NaN are unknown.
         channels, units, names: of channels and recordings; numbered when left out.
         options: those about columns and files do not matter here; `rate` resamples.
@@ -145,16 +146,22 @@ def recordings_from_arrays(
     if not 0 < sample_rate_hz < math.inf:
         raise UsageError(f"{name}: sample_rate_hz is {sample_rate_hz}; a number above 0 is expected")
     count = len(X)
-    for what, given in (("y", y), ("groups", groups), ("names", names or None)):
+    subjects, titles = None if groups is None else list(groups), list(names)  # by place, whatever index a pandas Series has
+    for what, given in (("y", y), ("groups", subjects), ("names", titles or None)):
         if given is not None and len(given) != count:
             raise UsageError(f"{name}: {len(given)} {what} are given for {count} recordings")
     if not count:
         raise UsageError(f"{name}: there are no recordings")
-    raw = RawRecordings()
+    raw, columns = RawRecordings(), tuple(channels)
     for number, (signal, classes) in enumerate(zip(X, y, strict=True)):
-        title = str(names[number]) if names else f"recording {number}"
-        values = np.asarray(signal, dtype=np.float32)
-        texts = np.asarray(classes)
+        title = str(titles[number]) if titles else f"recording {number}"
+        columns = _same_columns(signal, columns, title)
+        try:
+            values = np.asarray(unmasked(signal), dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"{title}: a signal is numbers [samples, channels]: {error}") from error
+        masked = isinstance(classes, np.ma.MaskedArray)
+        texts = classes.astype(object).filled(None) if masked else np.asarray(classes)
         if values.ndim != 2 or not values.size or texts.shape != values.shape[:1]:
             raise UsageError(
                 f"{title}: a signal {list(values.shape)} and labels {list(texts.shape)}; [samples, channels] and [samples] are "
@@ -169,7 +176,7 @@ def recordings_from_arrays(
         raw.recordings.append(
             RawRecording(
                 name=title,
-                subject="" if groups is None else label_text(groups[number], title),
+                subject="" if subjects is None else label_text(subjects[number], title),
                 file_name=title,
                 x=values,
                 stamps=None,
@@ -183,6 +190,14 @@ def recordings_from_arrays(
         )
     made, _ = _assemble(name, "", raw, None, options, note, sample_rate_hz)
     return replace(made, channels=raw.columns, units=tuple(units) or ("",) * len(raw.columns))
+
+
+def _same_columns(signal: Any, columns: tuple[str, ...], title: str) -> tuple[str, ...]:
+    """Return the names of a DataFrame's columns, else `columns`; refuse those of `columns` in another order."""
+    names = tuple(str(name) for name in getattr(signal, "columns", columns))
+    if names != columns and sorted(names) == sorted(columns):
+        raise UsageError(f"{title}: the columns are {', '.join(names)}, where they are {', '.join(columns)} elsewhere")
+    return names
 
 
 def _unlabelled(options: DataConfig, note: Note) -> RawRecordings | None:

@@ -125,6 +125,32 @@ def test_arrays() -> None:
         recordings_from_arrays([np.ones((4, 2))] * 2, [list("aabb")] * 2, [1], sample_rate_hz=10)
 
 
+def test_arrays_of_pandas_and_masked_ones() -> None:
+    parts = [signal(subject) for subject in (1, 2, 3, 4)]
+    signals, labels, groups = [x for _, x, _ in parts], [np.array(y) for *_, y in parts], ["p", "q", "r", "s"]
+    plain = recordings_from_arrays(signals, labels, groups, sample_rate_hz=50)
+    shuffled = pd.Series(groups, index=[2, 0, 3, 1])  # an index says nothing of places
+    names = pd.Series([f"recording {number}" for number in range(4)], index=[1, 2, 3, 0])
+    frames = [pd.DataFrame(x, columns=["a", "b"]) for x in signals]
+    made = recordings_from_arrays(frames, labels, shuffled, names=names, sample_rate_hz=50)
+    assert made.sha256 == plain.sha256
+    assert [one.subject for one in made.train] == [one.subject for one in plain.train]
+    with pytest.raises(UsageError, match="recording 2: the columns are b, a, where they are a, b elsewhere"):
+        recordings_from_arrays([*frames[:2], frames[2][["b", "a"]], frames[3]], labels, groups, sample_rate_hz=50)
+    with pytest.raises(UsageError, match="recording 0: the columns are a, b, where they are b, a elsewhere"):
+        recordings_from_arrays(frames, labels, groups, channels=("b", "a"), sample_rate_hz=50)
+    with pytest.raises(UsageError, match=r"recording 0: a signal is numbers \[samples, channels\]: could not convert"):
+        recordings_from_arrays([np.full_like(x, "?", dtype=object) for x in signals], labels, groups, sample_rate_hz=50)
+
+    gone = np.arange(len(signals[0])) == 20
+    spoilt = [np.where(gone[:, None], 1e6, x) for x in signals]
+    missing = [np.where(gone[:, None], np.nan, x) for x in signals]
+    unknown = [np.where(gone, "", y) for y in labels]
+    expected = recordings_from_arrays(missing, unknown, groups, sample_rate_hz=50)
+    masked = [np.ma.masked_greater(x, 1e5) for x in spoilt], [np.ma.masked_array(y, gone) for y in labels]
+    assert recordings_from_arrays(*masked, groups, sample_rate_hz=50).sha256 == expected.sha256
+
+
 def test_two_spellings_of_one_name_are_noted(tmp_path: Path) -> None:
     for name, label in (("s1_1", "rest"), ("S1_2", "rest"), ("s2_1", "Rest"), ("s3_1", "Rest"), ("s4_1", "rest")):
         write(tmp_path / f"{name}.csv", [row.replace("rest", label) for row in lines(*signal(int(name[1])))])
