@@ -10,6 +10,7 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from numbers import Integral, Real
 from typing import Any, TypeVar
 
 from memkd_edge.errors import UsageError
@@ -107,7 +108,7 @@ def values_of(config: Any) -> dict[str, Any]:
 
 
 def check(config: Any) -> None:
-    """Check every setting against its choices and bounds.
+    """Check every setting against its type, its choices and bounds.
 
     Raises:
         UsageError: one is impossible; the message names the option.
@@ -115,6 +116,8 @@ def check(config: Any) -> None:
     known = settings(type(config))
     for name, value in values_of(config).items():
         flag, told = known[name].flags[0], known[name].option
+        if not _is_of(value, known[name].type):
+            raise UsageError(f"{flag}: {value!r:.60} is not of type {getattr(known[name].type, '__name__', known[name].type)}")
         if told.choices and value != known[name].default and value not in told.choices:
             raise UsageError(f"{flag} {value}: choose {in_words(told.choices)}")
         shown = f"{value:g}" if isinstance(value, float) else value
@@ -124,6 +127,15 @@ def check(config: Any) -> None:
             raise UsageError(f"{flag} must be at least {told.minimum:g}, not {shown}")
         if told.above is not None and not told.above < value < math.inf:
             raise UsageError(f"{flag} must be above {told.above:g}, not {shown}")
+
+
+def _is_of(value: Any, hint: Any) -> bool:
+    """Tell whether a value is of a setting's type; a text is no tuple of its letters."""
+    if typing.get_origin(hint) is tuple:
+        return isinstance(value, list | tuple) and all(_is_of(part, typing.get_args(hint)[0]) for part in value)
+    if hint in (int, float):
+        return isinstance(value, Integral if hint is int else Real) and not isinstance(value, bool)
+    return isinstance(value, hint)
 
 
 def refuse(config: Any, names: tuple[str, ...], reason: str) -> None:

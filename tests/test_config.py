@@ -5,6 +5,7 @@ import tomllib
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from memkd_edge.config import (
     PACKAGE_KINDS,
     BenchConfig,
     CompareConfig,
+    DataConfig,
     DistillConfig,
     ExportConfig,
     from_table,
@@ -167,3 +169,29 @@ def test_defaults_are_possible_and_every_setting_says_what_it_is(cls):
 
 def test_choices_are_those_of_the_code_that_takes_them():
     assert tuple(sorted(PACKAGE_KINDS)) == tuple(sorted(folders.KINDS))
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (DataConfig(test_subjects="12"), "--test-subjects: '12' is not of type tuple"),  # nor subjects 1 and 2
+        (DataConfig(test_subjects=(12,)), r"--test-subjects: \(12,\) is not of type tuple"),
+        (DataConfig(max_gap=0.2), "--max-gap: 0.2 is not of type str"),
+        (DataConfig(rate="50"), "--rate: '50' is not of type float"),
+        (DistillConfig(hidden=4.0), "--hidden: 4.0 is not of type int"),
+        (DistillConfig(seed=True), "--seed: True is not of type int"),
+    ],
+)
+def test_a_configuration_made_by_hand_has_the_types_of_its_fields(config, message):
+    with pytest.raises(UsageError, match=message):
+        check(config)
+
+
+def test_numbers_of_numpy_and_lists_will_do():
+    check(DataConfig(rate=np.float32(50), ignore=["a", "b"]))
+    check(DistillConfig(hidden=np.int64(4), rate=50))
+
+
+def test_a_single_number_is_no_tuple():
+    with pytest.raises(UsageError, match=r"--counts-per-unit: 1000\.0 is not of type tuple"):
+        resolve(ExportConfig, "export", flags={"counts_per_unit": 1000.0})
