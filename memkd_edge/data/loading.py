@@ -11,6 +11,7 @@ from memkd_edge.data.recording_loading import Source, load_with_sources
 from memkd_edge.data.recordings import Recordings
 from memkd_edge.data.registry import load_dataset
 from memkd_edge.data.windowing import cut_windows
+from memkd_edge.errors import UsageError
 from memkd_edge.options import refuse
 
 # A comparison gives --name-pattern, --windows and --hop for those of its sets that are recordings.
@@ -49,8 +50,13 @@ def as_wanted(data: Dataset | Recordings, config: DataConfig) -> Dataset | Recor
     """Return data that a program has loaded: recordings as they are or, with `config.windows`, cut.
 
     Raises:
-        UsageError: an option that says how data are read, or windows that cannot be cut.
+        UsageError: no such data, an option that says how data are read, or windows that cannot be cut.
     """
+    if not isinstance(data, Dataset | Recordings):
+        raise UsageError(
+            f"data is a {type(data).__name__}; it takes what recordings_from_frame, recordings_from_arrays or load_recordings "
+            "return, and names and paths are for dataset"
+        )
     reading = ("dataset", "data_root", "groups", "name_pattern", *_FIND, *_TAKE)
     refuse(config, reading, "says how data are read, and these are read already; give it to what read them, in a DataConfig")
     if isinstance(data, Recordings) and config.windows:

@@ -74,8 +74,13 @@ def from_frame(frame: Any, place: str, options: DataConfig) -> Table:
     """Take a pandas DataFrame; an index of dates, or one with a name, is a column as others are.
 
     Raises:
-        UsageError: a column that should be a signal or time holds something else, or see `find_columns`.
+        UsageError: no DataFrame of pandas, a column that should be a signal or time holds something else, or see `find_columns`.
     """
+    import pandas as pd
+
+    if not isinstance(frame, pd.DataFrame):
+        made_by = type(frame).__module__.partition(".")[0]
+        raise UsageError(f"{place}: a pandas.DataFrame is expected, not the {type(frame).__name__} of {made_by}")
     if any(name is not None for name in frame.index.names) or str(frame.index.dtype).startswith("datetime"):
         frame = frame.reset_index(names=[name or "time" for name in frame.index.names])
     columns = find_columns([str(name) for name in frame.columns], place, options)

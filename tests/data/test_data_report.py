@@ -247,3 +247,6 @@ def test_what_a_program_has_loaded_is_cut_and_not_read_again(tmp_path: Path) -> 
             memkd_edge.distill(data=whole, run_root=tmp_path, **given)
     with pytest.raises(UsageError, match="--windows cuts recordings"):
         as_wanted(windows, DataConfig(windows="1s"))
+    for other in ("GunPoint", windows.x_train, pd.DataFrame()):
+        with pytest.raises(UsageError, match=f"data is a {type(other).__name__}; it takes what recordings_from_frame"):
+            memkd_edge.distill(data=other, run_root=tmp_path)  # type: ignore[arg-type]

@@ -97,6 +97,8 @@ def test_parquet_and_frames_are_read_alike(tmp_path: Path) -> None:
         frames.append(frame.assign(subject=file.stem[:2], recording=file.stem[3:]))
     assert load(tmp_path / "other", name_pattern="{subject}_{recording}.parquet").sha256 == plain.sha256
     assert recordings_from_frame(pd.concat(frames)).sha256 == plain.sha256
+    with pytest.raises(UsageError, match=r"recordings: a pandas\.DataFrame is expected, not the recarray of numpy"):
+        recordings_from_frame(frames[0].to_records())
 
 
 def test_arrays() -> None:
