@@ -50,7 +50,8 @@ def distill(
         name: of the run directory; numbered after the data set when left out.
         force: overwrite a run of that name.
         teacher_model: a trained torch module of your own that takes normalised series [B, T, C] to logits [B, K] and a hidden
-            sequence [B, T, H]; without one, a teacher is trained, or loaded from the option `teacher`.
+            sequence [B, T, H], and is put into evaluation mode; without one, a teacher is trained, or loaded from the option
+            `teacher`.
         data: recordings of `recordings_from_frame` and its kin, or a data set, instead of the option `dataset`.
         options: fields of `DistillConfig`; with `data` none of those that say how data are read.
 

@@ -19,6 +19,7 @@ from memkd_edge.data.loading import load_data
 from memkd_edge.data.prepare import Prepared, prepare
 from memkd_edge.data.prepare_recordings import PreparedRecordings, Signal, prepare_recordings
 from memkd_edge.data.recordings import Recordings
+from memkd_edge.distillation.given_teacher import check_given
 from memkd_edge.distillation.methods import method_named
 from memkd_edge.distillation.population import predict, predict_along
 from memkd_edge.distillation.recording_results import measure_recordings
@@ -66,6 +67,7 @@ AUTO_OF_RECORDINGS = ("base", "memkd", "memkd-belief")  # there kd and fitnet do
 NOISE = "0.3,0"
 STREAM_NOISE = "0.1"
 PAPER: dict[str, Any] = {"noise": "0", "batch_size": 32, "folds": 1}  # what the paper's protocol settles
+ASKED, ASKED_STEPS = 3, 400  # series that a given teacher is asked first, and their steps where they are cut from recordings
 WARM_UP_SHARE = 0.9  # of the test series whose decision must be final
 
 
@@ -125,6 +127,9 @@ def distill(
     spec_of_teacher = teacher_spec(config, channels, classes)
     if teacher is None and config.teacher:
         teacher = load_teacher(Path(config.teacher), spec_of_teacher).to(device)
+    if teacher is not None:
+        along = prepared.metadata.reset == Reset.NEVER
+        check_given(teacher, _some_series(prepared).to(device), classes, along_streams=along)
     if isinstance(data, Dataset) and (is_padded(data.x_train) or is_padded(data.x_test)):
         _check_unequal(config, candidates, spec_of_teacher if teacher is None else teacher)
     size = spec_of_teacher.parameters if teacher is None else parameter_count(teacher)
@@ -172,6 +177,15 @@ def prepare_for_use(data: Dataset | Recordings, config: DistillConfig) -> Prepar
         return prepare_recordings(data, config)
     prepared = prepare(data, config)
     return replace(prepared, metadata=replace(prepared.metadata, reset=Reset(config.reset or Reset.EVENT)))
+
+
+def _some_series(prepared: Prepared | PreparedRecordings) -> torch.Tensor:
+    """Return a few series [B, T, C] to ask a teacher."""
+    if isinstance(prepared, Prepared):
+        return torch.from_numpy(held(prepared.x_train[:ASKED]))
+    longest = max((x for x, _ in prepared.train), key=len)
+    steps = min(len(longest) // ASKED, ASKED_STEPS)
+    return torch.from_numpy(longest[: ASKED * steps].reshape(ASKED, steps, -1))
 
 
 def material(

@@ -215,13 +215,14 @@ class Teacher:
 
     @cached_property
     def _heads(self) -> list[Callable[[Tensor], Tensor]]:
-        """Each module's `head` if it is a torch.nn.Linear.
+        """Each module's `head` if it is a torch.nn.Linear from hidden states to logits.
 
         Of another module, which teaches alone, it is the linear map from last hidden states to logits that fits its training
         series best.
         """
         heads = [getattr(model, "head", None) for model in self.models]
-        if all(isinstance(head, nn.Linear) for head in heads):
+        fitting = (self.width // len(self.models), self._run(self.x[:1], self._ends(slice(1))).logits.shape[-1])
+        if all(isinstance(head, nn.Linear) and (head.in_features, head.out_features) == fitting for head in heads):
             return heads  # type: ignore[return-value]
         outputs = self._run_all()
         last = torch.cat([F.pad(one.hidden[:, -1], (0, 1), value=1.0) for one in outputs])
