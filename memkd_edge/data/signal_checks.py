@@ -112,6 +112,11 @@ def _check_spread(what: str, columns: Sequence[Signal]) -> str:
             f"{what} reaches {extreme:.4g}, which float32 cannot compute with; is it a mark for a missing value? Fill the gaps, "
             "or give the channel in a greater unit"
         )
+    if low == high and (apart := float(np.spacing(np.float32(abs(low))))) >= 1:
+        return (
+            f"{what} is constant to float32 ({low:.6g}), which tells apart {apart:g} there; if it varies by less, subtract a "
+            f"constant from it, such as {low:.6g}, else leave it out"
+        )
     if low == high:
         return f"{what} is constant ({low:g}): there is nothing to learn from it, leave it out"
     values = np.concatenate(columns).astype(np.float64)

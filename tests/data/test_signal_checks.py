@@ -61,6 +61,11 @@ def test_constant_channels_are_noted():
     assert note.startswith("D: y is constant within every series and differs between them")
 
 
+def test_a_level_that_float32_has_made_constant_is_called_so():
+    (note,) = check(with_channel(lambda index, steps: np.float32(1e9) + np.arange(steps).astype(np.float32) % 7))
+    assert "D: y is constant to float32 (1e+09), which tells apart 64 there; if it varies by less, subtract a constant" in note
+
+
 def test_what_float32_cannot_tell_apart_is_refused_and_what_it_hardly_can_is_noted():
     movement = np.random.default_rng(1).normal(size=(20, 60))
     with pytest.raises(UsageError, match=r"^D: y lies at 1e\+07 and varies by 1 only, which float32 cannot tell apart; subtract"):
