@@ -91,7 +91,7 @@ def readings(
     names, units = _named(channels)
     if len(set(names)) < len(names):
         raise UsageError(f"two channels have the same name: {', '.join(names)}; give each its own with --channels")
-    known = bool(names)  # from then on a line of one name is a word of the board's log
+    known = bool(names)  # from then on a line of another single name is a word of the board's log
     pending, whole = b"", False
     began = heard = clock()
     while True:
@@ -115,9 +115,9 @@ def readings(
                 continue
             cells = [cell.strip() for cell in text.split(",")]
             numbers = _numbers(cells)
-            if numbers is None and _is_header(cells) and (len(cells) > 1 or not known):
+            if numbers is None and _is_header(cells) and (len(cells) > 1 or not known or _named(cells) == (names, units)):
                 names, units = _named(cells)
-            elif names and _named(cells) != (names, units):
+            elif names:
                 values = numbers if numbers is not None and len(numbers) == len(names) else None
                 known = known or values is not None
                 yield Reading(names, units, values, seconds)

@@ -81,7 +81,7 @@ class Clock:
         return self.now
 
 
-def heard(text: str, **options: object) -> list[Reading]:
+def heard(text: str, clock: Callable[[], float] = lambda: 0.0, **options: object) -> list[Reading]:
     """What is read of `text` from a port that is gone at its end."""
 
     class Port:
@@ -97,7 +97,7 @@ def heard(text: str, **options: object) -> list[Reading]:
     found: list[Reading] = []
 
     def collect() -> None:
-        for one in readings(Port(), clock=lambda: 0.0, **options):  # type: ignore[arg-type]
+        for one in readings(Port(), clock=clock, **options):  # type: ignore[arg-type]
             found.append(one)
 
     with pytest.raises(MemkdEdgeError, match="unplugged"):
@@ -143,6 +143,8 @@ def test_a_word_among_the_samples_is_no_other_channel() -> None:
     ecg = heard("x\nbooting\necg [mV]\n1\nlow battery\n2\necg [mV]\n3\n")
     assert [(one.channels, one.values) for one in ecg] == [(("ecg",), value) for value in ((1.0,), None, (2.0,), (3.0,))]
     assert [one.values for one in heard("x\np,q\n1,2\nconnected\n3,4\n")] == [(1.0, 2.0), None, (3.0, 4.0)]
+    late = heard("x\necg\n" + "1\n" * 100 + "ecg\n2\n", clock=Clock(), silent_s=0.05)  # long after it was first named
+    assert [one.values for one in late] == [(1.0,)] * 100 + [(2.0,)]
     told = heard("x\nbooting\n1,2\n", channels=("p", "q"))
     assert [(one.channels, one.values) for one in told] == [(("p", "q"), None), (("p", "q"), (1.0, 2.0))]
 
