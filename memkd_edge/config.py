@@ -381,12 +381,11 @@ def _present(cls: type[Any], table: Mapping[str, Any]) -> dict[str, Any]:
 def _checked(value: Any, hint: Any, where: str) -> Any:
     if typing.get_origin(hint) is tuple:
         parts = value.split(",") if isinstance(value, str) else value
-        if not isinstance(parts, list | tuple):
-            raise UsageError(f"{where}: {value!r:.60} is not of type {hint}")
-        return tuple(_element(part, hint, where) for part in parts)
+        if isinstance(parts, list | tuple):
+            return tuple(_element(part, hint, where) for part in parts)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    wanted = hint if isinstance(hint, type | types.UnionType) else object
+    wanted = hint if isinstance(hint, type | types.UnionType) else typing.get_origin(hint)
     if not isinstance(value, wanted) or (isinstance(value, bool) and hint is not bool):
         raise UsageError(f"{where}: {value!r} is not of type {getattr(hint, '__name__', hint)}")
     return value
