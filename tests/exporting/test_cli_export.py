@@ -98,6 +98,14 @@ def test_raw_counts_are_given_by_commas(run, command):
     assert "--counts-per-unit: 'many' is not of type float" in err
 
 
+def test_a_program_beside_the_models_c_is_not_verified(run, command):
+    assert command("export", "--format", "c")[0] == 0
+    (run.path / "export" / "c" / "main.c").write_text('#include "board.h"\nint main(void) { return 0; }\n')
+    code, out, _ = command("verify", run.path, "--json")
+    assert code == 0
+    assert [file["file"] for file in json.loads(out)["files"]] == ["c/toy_set_1.c"]
+
+
 def test_verify_and_inspect_of_files(run, command, tmp_path):
     command("export")
     path = run.path / "export" / "toy_set_1_int8.tflite"
