@@ -15,6 +15,7 @@ from memkd_edge.config import DistillConfig, from_table, parse_toml
 from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.padding import held
 from memkd_edge.runs import CONFIGURATION, CURVES, METRICS, SERIES, STUDENT, TEACHER, Run
+from memkd_edge.stream_scores import StreamScores
 
 if TYPE_CHECKING:  # it loads torch, which those who read figures have no use for
     from memkd_edge.nets.classifier import Classifier
@@ -293,7 +294,14 @@ def read_recording_metrics(run: Run) -> RecordingMetrics:
     Raises:
         MemkdEdgeError: metrics.json is missing, damaged, of windows or of a newer format.
     """
-    return _read_metrics(run, RecordingMetrics)
+    metrics = _read_metrics(run, RecordingMetrics)
+    for title, figures in metrics.judged_with_integers.items():
+        for name, hint in typing.get_type_hints(StreamScores).items():
+            if hint in (int, float) and not isinstance(figures.get(name, ""), int | float | None):
+                raise MemkdEdgeError(
+                    f"{run.path / METRICS}: {name} of the {title} is {figures.get(name)!r:.40}; distil the run again"
+                )
+    return metrics
 
 
 def read_curves(run: Run) -> Curves | None:

@@ -193,7 +193,7 @@ class Run:
     @property
     def run_id(self) -> str:
         """Short hash of the resolved configuration: equal configurations have equal ids."""
-        return hashlib.sha256((self.path / CONFIGURATION).read_bytes()).hexdigest()[:12]
+        return hashlib.sha256(self.read_bytes(CONFIGURATION)).hexdigest()[:12]
 
     @property
     def metadata(self) -> Metadata:

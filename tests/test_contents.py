@@ -3,7 +3,7 @@
 
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import MISSING, asdict
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from safetensors import safe_open
 
 from memkd_edge.config import DistillConfig, to_toml
-from memkd_edge.contents import read_config, read_metrics, read_series, read_student, read_teacher
+from memkd_edge.contents import read_config, read_metrics, read_recording_metrics, read_series, read_student, read_teacher
 from memkd_edge.distillation.checkpoint import read_checkpoint, write_checkpoint
 from memkd_edge.errors import MemkdEdgeError
 from memkd_edge.file_formats import CHECKPOINT, CONFIGURATION
@@ -155,6 +155,25 @@ def test_damaged_metrics_are_one_error(run, record, message):
     run.write_json("metrics.json", whole | record if record else {})
     with pytest.raises(MemkdEdgeError, match=rf"metrics\.json: {message}"):
         read_metrics(run)
+
+
+@pytest.mark.parametrize(
+    ("model", "figure", "value"),
+    [("teacher", "accuracy", "high"), ("student", "event_f1", [0.5]), ("student", "seconds", MISSING), ("held", "missed", {})],
+)
+def test_damaged_figures_along_streams_are_one_error(run, model, figure, value):
+    whole = json.loads((MODELS / "spsw" / "metrics.json").read_bytes())
+    run.write_json("metrics.json", whole)
+    read_recording_metrics(run)
+    figures = whole["student"]["held"] if model == "held" else whole[model]["stream"]
+    if value is MISSING:
+        del figures[figure]
+    else:
+        figures[figure] = value
+    run.write_json("metrics.json", whole)
+    with pytest.raises(MemkdEdgeError, match=rf"metrics\.json: {figure} of the .*{model} is ") as caught:
+        read_recording_metrics(run)
+    assert caught.value.exit_code == 1
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,13 @@ def test_equal_configurations_have_equal_ids(tmp_path):
     assert complete_run(tmp_path, "a").run_id == complete_run(tmp_path, "b").run_id
 
 
+def test_a_run_without_its_configuration_is_one_error(tmp_path):
+    run = complete_run(tmp_path)
+    (run.path / "config.toml").unlink()
+    with pytest.raises(MemkdEdgeError, match=r"has no config\.toml; the run is damaged"):
+        _ = run.run_id
+
+
 @pytest.mark.parametrize("name", ["../x", ".", "..", "", "a/b", "/tmp/x", "a\0b", "a/"])
 def test_a_name_that_leads_out_of_the_run_root_is_refused(tmp_path, name):
     root = tmp_path / "runs"
