@@ -47,7 +47,7 @@ from memkd_edge.nets.classifier import (
 from memkd_edge.options import check, refuse
 from memkd_edge.padding import held, is_padded, lengths
 from memkd_edge.progress import Reporter
-from memkd_edge.runs import CHECKPOINT, CURVES, METADATA, METRICS, SERIES, STUDENT, TEACHER, Run, alone, run_path
+from memkd_edge.runs import CHECKPOINT, CONFIGURATION, CURVES, METADATA, METRICS, SERIES, STUDENT, TEACHER, Run, alone, run_path
 from memkd_edge.scores import (
     agreement,
     auc_prc,
@@ -115,7 +115,7 @@ def distill(
     notes: list[str] = []
     if data is None:
         progress.step("reading", note=config.dataset)
-        data, _ = load_data(config, notes.append)
+        data = _data_of(config, resume, notes)
     elif isinstance(data, Dataset):
         notes += data.notes
     config = _resolved(config, data)
@@ -154,6 +154,19 @@ def distill(
         shutil.rmtree(run.path / CHECKPOINT, ignore_errors=True)
         run.set_state("complete", seconds=time.monotonic() - began)
     return run
+
+
+def _data_of(config: DistillConfig, resume: Run | None, notes: list[str]) -> Dataset | Recordings:
+    """Return the data that the configuration names, as seen from here."""
+    try:
+        return load_data(config, notes.append)[0]
+    except UsageError as error:
+        if resume is None:
+            raise
+        raise UsageError(
+            f"{resume.path} was begun with data that are not found from here: {error}; resume in the folder where it was begun, "
+            f"or correct the path in its {CONFIGURATION}; where a program gave the data, let it begin anew"
+        ) from error
 
 
 def _resolved(config: DistillConfig, data: Dataset | Recordings) -> DistillConfig:

@@ -14,6 +14,8 @@ Four phases, each resumable from its checkpoint:
 On 40 or 100 training series one held-out part is too small to choose by, and training without it wastes a quarter of the data.
 """
 
+import hashlib
+import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -39,8 +41,9 @@ from memkd_edge.distillation.students import Candidate, Parameters, single
 from memkd_edge.distillation.teacher import Series, Teacher, TeacherModel, TeacherTraining, noise_levels
 from memkd_edge.errors import MemkdEdgeError
 from memkd_edge.nets.classifier import Classifier, ModelSpec, answers
+from memkd_edge.options import values_of
 from memkd_edge.progress import Reporter
-from memkd_edge.runs import CHECKPOINT, Run
+from memkd_edge.runs import CHECKPOINT, CONFIGURATION, Run
 from memkd_edge.threads import torch_threads
 
 SCORINGS = 20  # of the students, while they are trained
@@ -52,6 +55,7 @@ STREAM_TEACHER_STEPS = 400
 STREAM_REFIT_STEPS = 500  # on all training recordings, after those without the held-out ones
 LEARNING_RATE, STREAM_LEARNING_RATE = 0.002, 0.004  # peaks of a teacher's, when left open
 CARRIED = 0.9
+PLACES = ("dataset", "data_root", "intervals", "unlabelled", "teacher", "accelerator", "memory_limit")  # may move meanwhile
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,12 @@ class TrainingContext:
     def checkpoint(self, phase: str) -> Path:
         """Return the checkpoint file of a phase."""
         return self.run.path / CHECKPOINT / f"{phase}.safetensors"
+
+    @property
+    def settings_sha256(self) -> str:
+        """Hash of the settings that decide what is learnt: not of where the data are, nor of what computes."""
+        values = {name: value for name, value in values_of(self.config).items() if name not in PLACES}
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
     @property
     def batch_size(self) -> int:
@@ -426,11 +436,15 @@ def recipe(context: TrainingContext, noise: float) -> Recipe:
 
 
 class Checkpoint:
-    """The checkpoint file of one phase: named groups of tensors; written at most every few seconds."""
+    """The checkpoint file of one phase: named groups of tensors; written at most every few seconds.
+
+    Its header tells data and settings, but for a file of teachers that runs of several settings share.
+    """
 
     def __init__(self, path: Path, context: TrainingContext) -> None:
         self.path = path
-        self.header: dict[str, Any] = {"data": context.data_sha256}
+        settings = "" if path == context.teachers else context.settings_sha256
+        self.header: dict[str, Any] = {"data": context.data_sha256, "settings": settings}
         self.run, self.progress = context.run, context.progress
         self.written = time.monotonic()
         self.epoch = 0
@@ -441,15 +455,20 @@ class Checkpoint:
         What an older version saved does not count, and a note says so.
 
         Raises:
-            MemkdEdgeError: the file is damaged, of a newer version, or was made with other data.
+            MemkdEdgeError: the file is damaged, of a newer version, or was made with other data or settings.
         """
         found = read_checkpoint(self.path)
         if found is None:
             return {}
         tensors, header = found
         number, epoch = header.pop(file_formats.KEY), header.pop("epoch")
-        if header != self.header:
+        if header["data"] != self.header["data"]:
             raise MemkdEdgeError(f"{self.path} was written for other data than {self.header['data']}; resume with the same data")
+        if header.get("settings", self.header["settings"]) != self.header["settings"]:
+            raise MemkdEdgeError(
+                f"{self.path} was written with other settings than {self.run.path / CONFIGURATION} has now; set that back, or "
+                f"delete {self.path.parent} to begin anew"
+            )
         if number < file_formats.CHECKPOINT:
             self.progress.note(f"{self.path} was written by an older version; what it holds is trained anew")
             return {}

@@ -16,7 +16,7 @@ from memkd_edge.config import DistillConfig, to_toml
 from memkd_edge.distillation import checkpoint, study
 from memkd_edge.distillation.checkpoint import read_checkpoint, write_checkpoint
 from memkd_edge.distillation.pipeline import distill
-from memkd_edge.errors import MemkdEdgeError
+from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.progress import Reporter
 from memkd_edge.runs import Run
 
@@ -128,6 +128,30 @@ def test_a_checkpoint_of_other_data_is_refused(data: Path, tmp_path: Path, monke
         np.savez(changing, **{**arrays, "X_train": arrays["X_train"] + 1})
     with pytest.raises(MemkdEdgeError, match="data"):
         distill(DistillConfig(), run_root=tmp_path, resume=Run.open(tmp_path / "stopped", complete=False))
+
+
+def test_a_checkpoint_of_other_settings_is_refused_and_data_may_move(
+    data: Path, undisturbed: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study, "CHECKPOINT_EVERY_S", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        distill(config_for(data), run_root=tmp_path, name="stopped", progress=Halting(True))
+    run = Run.open(tmp_path / "stopped", complete=False)
+    asked = run.read_bytes("config.toml")
+    run.write_bytes("config.toml", asked.replace(b"learning_rate = 0.01", b"learning_rate = 0.1"))
+    with pytest.raises(
+        MemkdEdgeError, match=r"teachers\.safetensors was written with other settings than .*config\.toml has now"
+    ):
+        distill(DistillConfig(), run_root=tmp_path, resume=run)
+    moved = shutil.copy(data, tmp_path / "easy.npz")
+    run.write_bytes("config.toml", asked.replace(str(data).encode(), moved.name.encode()))
+    with pytest.raises(
+        UsageError, match=r"begun with data that are not found from here: .*easy.npz.*; resume in the folder where"
+    ):
+        distill(DistillConfig(), run_root=tmp_path, resume=run)
+    monkeypatch.chdir(tmp_path)
+    finished = distill(DistillConfig(), run_root=tmp_path, resume=run)
+    assert finished.read_bytes("student.safetensors") == undisturbed.read_bytes("student.safetensors")
 
 
 class Halting(Reporter):
