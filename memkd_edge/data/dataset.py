@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from memkd_edge import padding
 from memkd_edge.data.labels import class_name, sorted_labels, subject_name
 from memkd_edge.data.missing_values import bridge
-from memkd_edge.data.signal_checks import check_signals, other_scales
+from memkd_edge.data.signal_checks import check_signals, known_series, other_scales
 from memkd_edge.data.splits import hold_out
 from memkd_edge.errors import UsageError
 
@@ -152,7 +152,7 @@ def assemble(name: str, train: RawPart, test: RawPart | None, description: Descr
         terms=description.terms,
         source=description.source,
         split=split,
-        notes=description.notes + notes,
+        notes=description.notes + notes + known_series(name, *arrays),
     )
 
 

@@ -30,7 +30,7 @@ from memkd_edge.data.recording_timing import (
     stretches_at,
 )
 from memkd_edge.data.recordings import NO_CLASS, Recording, Recordings, class_counts
-from memkd_edge.data.signal_checks import check_signals, other_scales
+from memkd_edge.data.signal_checks import check_signals, copied_recordings, other_scales
 from memkd_edge.data.time_stamps import GAP_INTERVALS, Clock, typical_interval
 from memkd_edge.errors import UsageError
 from memkd_edge.options import check
@@ -366,7 +366,8 @@ def _oddities(name: str, stretches: list[Recording], raw: RawRecordings) -> tupl
     for stretch in stretches:
         by_subject.setdefault(stretch.subject, []).append(stretch.x)
     notes = check_signals(name, [stretch.x for stretch in stretches], raw.channels, raw.units)
-    return notes + other_scales(name, by_subject, raw.channels)
+    copies = copied_recordings(name, [(stretch.name, stretch.x) for stretch in stretches])
+    return notes + other_scales(name, by_subject, raw.channels) + copies
 
 
 def _check_classes(name: str, stretches: list[Recording], labels: tuple[str, ...]) -> None:

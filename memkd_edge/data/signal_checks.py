@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What signals tell of mistakes in recording or exporting them: what cannot be learnt from is refused, what is odd is noted."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from memkd_edge.errors import UsageError
+from memkd_edge.options import first_of
 
 Signal = NDArray[np.floating]
 
@@ -15,6 +17,7 @@ SMALLEST = 1e-30  # reciprocals of smaller deviations do
 COARSE = 16  # a deviation of fewer float32 steps is noted
 OTHER_SCALE = 5.0  # g and m/s2 differ 9.8 times, rad/s and deg/s 57 times; people's movements hardly ever 5 times
 UNRELATED = 0.1  # lag-1 correlation below which successive samples tell nothing of each other
+FEW = 10  # samples, which two signals may share
 ENOUGH = 1000  # samples, for a correlation to be told from 0
 
 
@@ -101,6 +104,35 @@ def other_scales(name: str, by_subject: Mapping[str, Sequence[Signal]], channels
                     f"{', '.join(np.array(channels)[other])}; are they in another unit (g beside m/s2, rad/s beside deg/s)?"
                 )
     return tuple(notes)
+
+
+def copied_recordings(name: str, recordings: Sequence[tuple[str, Signal]]) -> tuple[str, ...]:
+    """Return a note if recordings, each with its title, hold the same samples as others do."""
+    titles: dict[bytes, str] = {}
+    copies = []
+    for title, signal in recordings:
+        content = _content(signal)
+        if content and titles.setdefault(content, title) != title:
+            copies.append(f"{title} as {titles[content]}")
+    if not copies:
+        return ()
+    return (f"{name}: the same samples twice: {first_of(copies)}; leave copies out, as what was learnt from is no test",)
+
+
+def known_series(name: str, train: Sequence[Signal], test: Sequence[Signal]) -> tuple[str, ...]:
+    """Return a note if series of the test part stand in the training part, too."""
+    learnt = set(map(_content, train)) - {b""}
+    known = sum(_content(signal) in learnt for signal in test)
+    if not known:
+        return ()
+    return (f"{name}: {known} of {len(test)} test series stand in the training part, too; what was learnt from is no test",)
+
+
+def _content(signal: Signal) -> bytes:
+    """Return a hash of what a signal holds; b"" of one at rest or of a few samples, which may well be that of another."""
+    if len(signal) < FEW or (signal == signal[0]).all():
+        return b""
+    return hashlib.sha256(np.ascontiguousarray(signal)).digest()
 
 
 def _check_spread(what: str, columns: Sequence[Signal]) -> str:

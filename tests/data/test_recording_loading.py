@@ -153,6 +153,15 @@ def test_arrays_of_pandas_and_masked_ones() -> None:
     assert recordings_from_arrays(*masked, groups, sample_rate_hz=50).sha256 == expected.sha256
 
 
+def test_a_recording_under_two_names_is_noted(tmp_path: Path) -> None:
+    folder(tmp_path)
+    (tmp_path / "s9_9.csv").write_bytes((tmp_path / "s2_1.csv").read_bytes())
+    notes: list[str] = []
+    load_recordings(tmp_path, DataConfig(name_pattern="{subject}_{recording}.csv"), note=notes.append)
+    (note,) = (text for text in notes if "twice" in text)
+    assert "s9_9 as s2_1; leave copies out" in note
+
+
 def test_two_spellings_of_one_name_are_noted(tmp_path: Path) -> None:
     for name, label in (("s1_1", "rest"), ("S1_2", "rest"), ("s2_1", "Rest"), ("s3_1", "Rest"), ("s4_1", "rest")):
         write(tmp_path / f"{name}.csv", [row.replace("rest", label) for row in lines(*signal(int(name[1])))])

@@ -6,7 +6,7 @@ import pytest
 
 from memkd_edge.data.dataset import Description, RawPart, assemble
 from memkd_edge.data.normalisation import normalise, statistics
-from memkd_edge.data.signal_checks import check_signals, other_scales
+from memkd_edge.data.signal_checks import check_signals, copied_recordings, known_series, other_scales
 from memkd_edge.errors import UsageError
 
 
@@ -120,6 +120,18 @@ def test_a_sensor_worn_the_other_way_round_is_no_other_unit():
     assert other_scales("D", by_subject, ("x", "y", "z")) == ()
 
 
+def test_copies_are_noted():
+    first, second, third = walks(count=3)
+    rest, few = np.zeros((50, 3)), first[:5]
+    sound = [("a", first), ("b", second), ("c", rest), ("d", rest.copy()), ("e", few), ("f", few.copy())]
+    assert copied_recordings("D", sound) == ()
+    (note,) = copied_recordings("D", [*sound, ("g", np.asfortranarray(first))])
+    assert note == "D: the same samples twice: g as a; leave copies out, as what was learnt from is no test"
+    assert known_series("D", [first, rest, few], [second, third, rest, few]) == ()
+    (note,) = known_series("D", [first, second], [second.copy(), third, second])
+    assert note == "D: 2 of 3 test series stand in the training part, too; what was learnt from is no test"
+
+
 def test_a_data_set_carries_the_notes():
     series = walks(12)
     labels, places = ["a", "b"] * 6, [f"series {index}" for index in range(12)]
@@ -132,3 +144,6 @@ def test_a_data_set_carries_the_notes():
     test_in_g = RawPart([signal / 9.81 for signal in series[8:]], labels[8:], places[8:])
     notes = assemble("D", RawPart(series[:8], labels[:8], places[:8]), test_in_g, Description()).notes
     assert any("the values of the test part are" in note for note in notes)
+    learnt = RawPart([*series[8:], series[0]], [*labels[8:], labels[0]], [*places[8:], "copy"])
+    notes = assemble("D", RawPart(series[:8], labels[:8], places[:8]), learnt, Description()).notes
+    assert any("1 of " in note and "stand in the training part, too" in note for note in notes)
