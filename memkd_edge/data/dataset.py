@@ -152,7 +152,7 @@ def assemble(name: str, train: RawPart, test: RawPart | None, description: Descr
         terms=description.terms,
         source=description.source,
         split=split,
-        notes=description.notes + notes + known_series(name, *arrays),
+        notes=description.notes + notes + known_series(name, *map(list, arrays)),
     )
 
 

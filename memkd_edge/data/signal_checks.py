@@ -132,7 +132,7 @@ def _content(signal: Signal) -> bytes:
     """Return a hash of what a signal holds; b"" of one at rest or of a few samples, which may well be that of another."""
     if len(signal) < FEW or (signal == signal[0]).all():
         return b""
-    return hashlib.sha256(np.ascontiguousarray(signal)).digest()
+    return hashlib.sha256(signal.tobytes()).digest()
 
 
 def _check_spread(what: str, columns: Sequence[Signal]) -> str:
