@@ -16,6 +16,7 @@ _LINE = re.compile(
     r"|done=(?P<hash>[0-9a-f]{8})",
     re.ASCII,
 )
+_FIRST = re.compile(r"protocol=\d{1,19}\Z", re.ASCII)
 
 
 @dataclass
@@ -38,7 +39,11 @@ class Result:
 
 
 class Parser:
-    """Takes the runner's lines one at a time; foreign lines are skipped, a device that was reset begins anew."""
+    """Takes the runner's lines one at a time; foreign lines are skipped, a device that was reset begins anew.
+
+    A reset cuts a line anywhere, so that the first one may come behind a piece of another. What comes before the first line,
+    as from a port that is opened while the device speaks, counts for nothing.
+    """
 
     def __init__(self, *, floats: bool) -> None:
         self.floats = floats
@@ -55,15 +60,18 @@ class Parser:
             MemkdEdgeError: the device met a fault, or the lines were damaged on their way.
         """
         text = line.strip()
+        if first := _FIRST.search(text):
+            self._begin()
+            text = first[0]
         match = _LINE.fullmatch(text)
         if match is None:
             return None
-        if match["hash"]:
-            return self._finish(int(match["hash"], 16))
         if match["key"] == "fault":
             raise MemkdEdgeError("the program met a hardware fault on the device; does the model need an FPU it lacks?")
-        if match["key"] == "protocol":
-            self._begin()
+        if not first and not self._lines:
+            return None
+        if match["hash"]:
+            return self._finish(int(match["hash"], 16))
         self.checksum = fnv1a(text + "\n", self.checksum)
         self._lines.append(match)
         return None

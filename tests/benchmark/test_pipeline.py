@@ -271,7 +271,7 @@ def test_a_board_s_firmware_is_written_built_and_read(run, tmp_path, cortex_m, m
     def keep_resetting() -> None:
         while not stop.is_set():
             emulator = subprocess.Popen([*command, "-serial", "stdio"], cwd=sources, stdin=subprocess.DEVNULL, stdout=board)
-            stop.wait(2)
+            stop.wait(5)
             emulator.kill()
             emulator.wait()
 

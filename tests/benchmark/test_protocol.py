@@ -56,6 +56,17 @@ def test_a_reset_in_the_middle_begins_anew():
     assert parse([*BODY[:6], "\x00\xff", *message()], floats=False).ticks == [100, 90]
 
 
+@pytest.mark.parametrize("length", range(len("\n".join(message()))))
+def test_a_reset_after_any_character_begins_anew(length):
+    text = "\n".join(message())
+    assert parse((text[:length] + text).split("\n"), floats=False).ticks == [100, 90]
+
+
+@pytest.mark.parametrize("start", range(1, len(message()) + 1))
+def test_a_port_opened_in_the_middle_waits_for_the_next_start(start):
+    assert parse([*message()[start:], *message()], floats=False).ticks == [100, 90]
+
+
 @pytest.mark.parametrize("index", range(1, len(BODY)))
 def test_a_lost_line_is_noticed(index):
     lines = message()
@@ -86,6 +97,8 @@ def test_a_cut_message_is_refused():
 def test_a_fault_is_reported():
     with pytest.raises(MemkdEdgeError, match="hardware fault"):
         parse(["protocol=1", "fault=1"], floats=False)
+    with pytest.raises(MemkdEdgeError, match="hardware fault"):  # the port was opened after the first line
+        parse(["fault=1"], floats=False)
 
 
 @settings(deadline=None, max_examples=100)

@@ -83,7 +83,7 @@ def read_result(connection: Any, *, floats: bool, timeout_s: float, where: str) 
     hint = (
         "nothing came: check port, wiring and power"
         if received == 0
-        else "check the baud rate, and that this run's firmware is on it"
+        else "check the baud rate, and that this run's firmware is on it, and reset the board"
     )
     raise MemkdEdgeError(f"{where}: no complete measurement within {timeout_s:g} s; {hint}")
 
