@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 import tty
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from unittest.mock import MagicMock
 
 import numpy as np
@@ -63,20 +63,34 @@ def test_a_microcontroller_s_uart_is_read(tmp_path, line, require_tool):
     assert len(result.ticks) == 24
 
 
-def test_garbage_and_a_reset_are_survived(line):
-    board, device = line
+@contextmanager
+def saying(board, text):
+    """Say the text again and again, as a board that is reset: what came before the port was opened is lost."""
+    stop = threading.Event()
+    os.set_blocking(board, False)  # or the sender would wait for ever once nobody reads any more
 
     def send():
-        os.write(board, b"\xff\xfe boot\r\nprotocol=1\nsteps=2\nlogits.0=9 9\n")
-        time.sleep(0.1)
-        for text in ("noise\x00", *message()):
-            os.write(board, text.encode() + b"\r\n")
-            time.sleep(0.01)
+        left = b""
+        while not stop.is_set():
+            left = left or text
+            with suppress(BlockingIOError):
+                left = left[os.write(board, left[:64]) :]
+            time.sleep(0.001)
 
     sender = threading.Thread(target=send)
     sender.start()
-    result = read(device)
-    sender.join()
+    try:
+        yield
+    finally:
+        stop.set()
+        sender.join()
+
+
+def test_garbage_and_a_reset_are_survived(line):
+    board, device = line
+    cut = b"\xff\xfe boot\r\nprotocol=1\nsteps=2\nlogits.0=9 9\n"
+    with saying(board, cut + "\r\n".join(["noise\x00", *message(), ""]).encode()):
+        result = read(device, timeout_s=30)
     assert result.ticks == [100, 90]
 
 
@@ -85,31 +99,10 @@ def test_a_silent_board_ends_with_a_hint(line):
         read(line[1], timeout_s=0.3)
 
 
-def test_foreign_firmware_ends_with_another_hint(line):
-    sender = threading.Timer(0.2, os.write, (line[0], b"hello\nworld\n"))
-    sender.start()
-    with pytest.raises(MemkdEdgeError, match="baud rate"):
+@pytest.mark.parametrize("said", [b"hello\nworld\n", b"x" * 256], ids=["foreign firmware", "an endless line"])
+def test_what_is_no_measurement_ends_with_another_hint(line, said):
+    with saying(line[0], said), pytest.raises(MemkdEdgeError, match="baud rate"):
         read(line[1], timeout_s=0.6)
-
-
-def test_an_endless_line_does_not_fill_memory(line):
-    stop = threading.Event()
-    os.set_blocking(line[0], False)  # or the sender would wait for ever once nobody reads any more
-
-    def send():
-        while not stop.is_set():
-            with suppress(BlockingIOError):
-                os.write(line[0], b"x" * 256)
-            time.sleep(0.001)
-
-    sender = threading.Thread(target=send)
-    sender.start()
-    try:
-        with pytest.raises(MemkdEdgeError, match="baud rate"):
-            read(line[1], timeout_s=0.5)
-    finally:
-        stop.set()
-        sender.join()
 
 
 def test_a_port_that_is_not_there_is_named():
