@@ -10,11 +10,13 @@ figures = me.bench(run, device=("rpi4",))
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memkd_edge.config import BenchConfig, CompareConfig, DataConfig, DistillConfig, ExportConfig, resolve
+from memkd_edge.paths import path_text
 from memkd_edge.ready_models import PREFIX, ReadyModel, model_file, open_run, ready_models
 from memkd_edge.runs import Run, default_run_root, find_run
 from memkd_edge.toolchain import naming_missing_packages
@@ -62,14 +64,16 @@ def distill(
     from memkd_edge.data.loading import as_wanted
     from memkd_edge.distillation.pipeline import distill as run_distill
 
+    if options.get("dataset") is not None:
+        path_text(options["dataset"], "dataset", "data that a program has loaded are for the argument data")
     config = resolve(DistillConfig, "distill", flags=options)
     if data is not None:
         data = as_wanted(data, config)
         config = replace(config, dataset=data.name)
     return run_distill(
         config,
-        run_root=default_run_root() if run_root is None else Path(run_root),
-        name=name,
+        run_root=default_run_root() if run_root is None else Path(path_text(run_root, "run_root")),
+        name=None if name is None else path_text(name, "name"),
         force=force,
         teacher=teacher_model,
         data=data,
@@ -131,8 +135,10 @@ def classify(
     """
     from memkd_edge.classification import classify as run_classify
 
-    config = resolve(DataConfig, "data", flags={**options, "dataset": str(dataset)})
-    return run_classify(model_file(str(model)), config, out=None if out is None else Path(out), force=force)
+    in_memory = "samples [T, C] in memory go to StreamingClassifier.stream, windows [N, T, C] to its classify"
+    config = resolve(DataConfig, "data", flags={**options, "dataset": path_text(dataset, "dataset", in_memory)})
+    file = model_file(path_text(model, "model"))
+    return run_classify(file, config, out=None if out is None else Path(path_text(out, "out")), force=force)
 
 
 @naming_missing_packages()
@@ -151,7 +157,7 @@ def compare(out: str | Path | None = None, *, force: bool = False, **options: An
     from memkd_edge.comparison.pipeline import compare as run_compare
 
     config = resolve(CompareConfig, "compare", flags=options)
-    return run_compare(config, None if out is None else Path(out), force=force)
+    return run_compare(config, None if out is None else Path(path_text(out, "out")), force=force)
 
 
 @naming_missing_packages()
@@ -167,8 +173,11 @@ def verify(target: Run | str | Path, *, min_agreement: float = 0.98) -> VerifyRe
     """
     from memkd_edge.verification.pipeline import verify as run_verify
 
-    is_run = isinstance(target, Run) or str(target).startswith(PREFIX) or find_run(str(target), default_run_root()).is_dir()
-    return run_verify(_opened(target) if is_run else Path(str(target)), min_agreement=min_agreement)
+    if not isinstance(target, Run):
+        text = path_text(target, "target")
+        if not text.startswith(PREFIX) and not os.path.isdir(find_run(text, default_run_root())):
+            return run_verify(Path(text), min_agreement=min_agreement)
+    return run_verify(_opened(target), min_agreement=min_agreement)
 
 
 @naming_missing_packages()
@@ -181,7 +190,7 @@ def inspect(file: str | Path) -> Inspection:
     """
     from memkd_edge.formats.inspection import inspect as run_inspect
 
-    return run_inspect(model_file(str(file)))
+    return run_inspect(model_file(path_text(file, "file")))
 
 
 @naming_missing_packages()
@@ -212,4 +221,4 @@ def models() -> list[ReadyModel]:
 
 
 def _opened(run: Run | str | Path) -> Run:
-    return run if isinstance(run, Run) else open_run(str(run), default_run_root())
+    return run if isinstance(run, Run) else open_run(path_text(run, "run"), default_run_root())

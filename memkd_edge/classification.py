@@ -5,6 +5,7 @@ The recordings of a person, of unknown people each recording, are one stream, jo
 reset, and none after it.
 """
 
+import os
 from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -156,7 +157,7 @@ def _along(
 
 def _are_recordings(dataset: str) -> bool:
     path = Path(dataset)
-    return path.is_dir() or (holds_recordings(path) if path.exists() else dataset in BUNDLED_RECORDINGS)
+    return os.path.isdir(path) or (holds_recordings(path) if os.path.exists(path) else dataset in BUNDLED_RECORDINGS)
 
 
 def _stretches(metadata: Metadata, options: DataConfig, note: Note, progress: Reporter) -> tuple[float, list[Recording]]:

@@ -9,7 +9,7 @@ import os
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -94,6 +94,11 @@ class DataConfig:
     test_subjects: tuple[str, ...] = option(
         (), group="Recordings", help="Subjects held out, joined by commas, instead of --test-fraction."
     )
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            if isinstance(path := getattr(self, one.name), os.PathLike):
+                object.__setattr__(self, one.name, os.fspath(path))
 
 
 @dataclass(frozen=True)
@@ -380,14 +385,16 @@ def _present(cls: type[Any], table: Mapping[str, Any]) -> dict[str, Any]:
 
 def _checked(value: Any, hint: Any, where: str) -> Any:
     if typing.get_origin(hint) is tuple:
-        parts = value.split(",") if isinstance(value, str) else value
+        parts = value.split(",") if isinstance(value, str) else [value] if isinstance(value, os.PathLike) else value
         if isinstance(parts, list | tuple):
             return tuple(_element(part, hint, where) for part in parts)
+    if hint is str and isinstance(value, os.PathLike):
+        value = os.fspath(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     wanted = hint if isinstance(hint, type | types.UnionType) else typing.get_origin(hint)
     if not isinstance(value, wanted) or (isinstance(value, bool) and hint is not bool):
-        raise UsageError(f"{where}: {value!r} is not of type {getattr(hint, '__name__', hint)}")
+        raise UsageError(f"{where}: {value!r:.60} is not of type {getattr(hint, '__name__', hint)}")
     return value
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A .csv or .parquet file of decisions: a row a sample, written as they come, so that its length costs no memory; or a window."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,7 @@ def check_out(out: Path, force: bool) -> None:
     """
     if out.suffix.lower() not in (".csv", ".parquet"):
         raise UsageError(f"--out {out}: a file that ends in .csv or .parquet")
-    if out.exists() and not force:
+    if os.path.exists(out) and not force:
         raise UsageError(f"--out {out} is there already; name another file, or --force to overwrite it")
     if out.suffix.lower() == ".parquet":
         try:

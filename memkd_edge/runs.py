@@ -99,7 +99,7 @@ class Run:
             UsageError: no such directory, or it is no run directory.
             MemkdEdgeError: the run is incomplete (while `complete` is asked for) or of a newer format.
         """
-        if not path.is_dir():
+        if not os.path.isdir(path):
             raise UsageError(f"no run directory at {path}; `memkd-edge distill` makes one")
         run = cls(path)
         env = run.environment()
@@ -287,7 +287,7 @@ def run_path(root: Path, name: str) -> Path:
     path = root / name
     if name in ("", ".", "..") or path.name != name or "\0" in name:
         raise UsageError(f"--name {name!r} is not the name of a folder; name a folder in {root}, without / and ..")
-    if path.is_symlink():
+    if os.path.islink(path):
         raise UsageError(f"{path} is a symbolic link, through which no run is written; remove it, or choose another --name")
     return path
 
@@ -295,7 +295,7 @@ def run_path(root: Path, name: str) -> Path:
 def find_run(text: str, root: Path) -> Path:
     """Return the run directory that the user names: a path, or the name of a run under `root`."""
     path = Path(text)
-    return root / text if not path.exists() and (root / text).is_dir() else path
+    return root / text if not os.path.exists(path) and os.path.isdir(root / text) else path
 
 
 @contextmanager
@@ -310,7 +310,7 @@ def alone(folder: Path, does: str, option: str) -> Iterator[None]:
         UsageError: one is at work there.
         MemkdEdgeError: the folder cannot be written.
     """
-    is_new = not folder.exists()
+    is_new = not os.path.exists(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY)

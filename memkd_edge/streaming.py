@@ -37,6 +37,7 @@ from memkd_edge.decisions import NONE, NOT_YET, held_classes, refused
 from memkd_edge.errors import UsageError
 from memkd_edge.input_monitor import InputMonitor
 from memkd_edge.metadata import Resampling
+from memkd_edge.paths import path_text
 from memkd_edge.quantization import batch
 from memkd_edge.quantization.batch import CHUNK
 from memkd_edge.scores import softmax
@@ -93,7 +94,7 @@ class StreamingClassifier:
             MemkdEdgeError: the file is damaged, foreign or stripped, or no streaming model.
             MissingToolError: no runtime for it is installed.
         """
-        self.metadata, self._model = load_step_model(Path(path))
+        self.metadata, self._model = load_step_model(Path(path_text(path, "StreamingClassifier")))
         self.labels = self.metadata.labels
         self.decision: int | None = None
         self.refused = False

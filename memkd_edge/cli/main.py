@@ -3,6 +3,7 @@
 
 import json
 import math
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -171,7 +172,7 @@ def verify(
     from memkd_edge.verification.pipeline import verify as run_verify
 
     failure = None
-    of_run = not target or target.startswith(PREFIX) or find_run(target, run_root).is_dir()
+    of_run = not target or target.startswith(PREFIX) or os.path.isdir(find_run(target, run_root))
     named = open_run(target, run_root) if of_run else Path(target)
     try:
         with reporter() as progress:

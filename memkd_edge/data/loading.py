@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The data set that a configuration names: recordings, windows cut from them, or windows as they come."""
 
+import os
 from pathlib import Path
 
 from memkd_edge.config import DataConfig
@@ -31,7 +32,7 @@ def load_data(config: DataConfig, note: Note) -> tuple[Dataset | Recordings, lis
         MissingToolError: reading .parquet needs an optional package. MemkdEdgeError: a known set could not be downloaded.
     """
     path = Path(config.dataset)
-    there = path.exists() and holds_recordings(path)
+    there = os.path.exists(path) and holds_recordings(path)
     if not there and config.dataset not in BUNDLED_RECORDINGS:
         dataset = load_dataset(config.dataset, data_root=config.data_root, groups=config.groups)
         check_window_options(config)

@@ -5,6 +5,7 @@ FOLDER/s01_03.csv        a file each; names tell subject and recording by --name
 ALL.csv                  one file; columns `subject` and `recording` (or session, trial) tell the rows apart
 """
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -94,7 +95,7 @@ def holds_recordings(path: Path) -> bool:
         UsageError: a text table that cannot be read.
         MissingToolError: a .parquet file, and pyarrow is not installed.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         return any(_is_table(file) for file in path.rglob("*"))
     if path.suffix.lower() not in TABLE_ENDINGS:
         return False
@@ -153,10 +154,10 @@ def _is_table(file: Path) -> bool:
 
 def _files(path: Path, options: DataConfig, note: Note) -> Iterator[tuple[Path, dict[str, str]]]:
     """Yield the files with what their names tell, in the order of the numbers in their names; others are named in a note."""
-    if path.is_file():
+    if os.path.isfile(path):
         yield path, {}
         return
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise UsageError(f"no file or folder at {path.absolute()}")
     pattern = _pattern(options.name_pattern) if options.name_pattern else None
     there = path.rglob("*") if "/" in options.name_pattern else path.iterdir()

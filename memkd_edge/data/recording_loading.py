@@ -2,6 +2,7 @@
 """Makes `Recordings` of what files hold: one rate, no gaps, classes, and subjects held out for the test."""
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -34,6 +35,7 @@ from memkd_edge.data.signal_checks import check_signals, copied_recordings, othe
 from memkd_edge.data.time_stamps import GAP_INTERVALS, Clock, typical_interval
 from memkd_edge.errors import UsageError
 from memkd_edge.options import check
+from memkd_edge.paths import path_text
 
 DEFAULTS = DataConfig()
 
@@ -76,7 +78,8 @@ def load_recordings(path: Path | str, options: DataConfig = DEFAULTS, *, note: N
         UsageError: they cannot be read or learnt from; the message names file, line and remedy.
         MissingToolError: a .parquet file, and pyarrow is not installed.
     """
-    return load_with_sources(path, options, note=note)[0]
+    in_memory = "recordings_from_frame takes a DataFrame, recordings_from_arrays arrays"
+    return load_with_sources(path_text(path, "load_recordings", in_memory), options, note=note)[0]
 
 
 def load_with_sources(path: Path | str, options: DataConfig, *, note: Note = _silent) -> tuple[Recordings, list[Source]]:
@@ -281,7 +284,7 @@ def labelled_by_intervals(raw: RawRecordings, clocks: list[Clock | None], path: 
     Raises:
         UsageError: the file is missing, or does not fit the recordings.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UsageError(f"--intervals {path}: no such file")
     intervals = read_intervals(path, raw)
     labelled = []

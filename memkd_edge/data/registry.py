@@ -82,14 +82,14 @@ def read_parts(name_or_path: str, *, data_root: str = "", groups: str = "") -> P
     Raises:
         UsageError, MemkdEdgeError, MissingToolError: as `load_dataset`.
     """
-    if data_root and not Path(data_root).is_dir():
+    if data_root and not os.path.isdir(data_root):
         raise UsageError(f"--data-root {data_root}: no such folder")
     path = Path(name_or_path)
     if path.suffix.lower() in (".npz", *tables.ENDINGS):
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise UsageError(f"no data file at {path.absolute()}")
         return _file(path, groups)
-    if path.suffix.lower() in _ALONE and path.is_file():
+    if path.suffix.lower() in _ALONE and os.path.isfile(path):
         _refuse_groups(groups, path)
         return path.stem, _READERS[path.suffix.lower()](path), None, Description(source=str(path))
     name, at, version = name_or_path.strip().partition("@")
@@ -176,14 +176,14 @@ def _find(folder: Path, name: str) -> Path | tuple[Path, Path] | None:
         UsageError: the training file stands there without the test file.
     """
     for place in (folder, folder / name, folder / re.sub(_VARIANT, "", name)):
-        if (place / f"{name}.npz").is_file():
+        if os.path.isfile(place / f"{name}.npz"):
             return place / f"{name}.npz"
         pairs = [(place / f"{name}_TRAIN{ending}", place / f"{name}_TEST{ending}") for ending in _READERS]
         for train, test in pairs:
-            if train.is_file() and test.is_file():
+            if os.path.isfile(train) and os.path.isfile(test):
                 return train, test
         for train, test in pairs:
-            if train.is_file():
+            if os.path.isfile(train):
                 raise UsageError(f"{train} stands there without {test.name}; put it beside")
     return None
 

@@ -5,6 +5,7 @@ The flatbuffer is walked with bounds, counts and indices checked before anything
 allocates nothing that the file's own size does not bound, so a corrupt or hostile file ends in one error that names the reason.
 """
 
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -92,7 +93,7 @@ def read_file(path: Path) -> bytes:
         UsageError: there is no such file.
         MemkdEdgeError: it cannot be read, or is larger than any model this project handles.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UsageError(f"no file at {path}")
     try:
         if path.stat().st_size > MAX_BYTES:

@@ -8,6 +8,7 @@ teacher 3 x 100 with 1 channel and 2 classes has 203,002 parameters, student 1 x
 import itertools
 import json
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -212,7 +213,7 @@ def load_classifier(path: Path) -> Classifier:
         UsageError: there is no such file.
         MemkdEdgeError: the file is damaged, or holds another model's tensors.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UsageError(f"no model file at {path}")
     try:
         with safe_open(path, framework="pt") as archive:

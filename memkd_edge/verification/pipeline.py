@@ -6,6 +6,7 @@ series against the first runtime that runs it, and against the golden vectors it
 """
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -131,7 +132,7 @@ def verify(target: Run | Path, *, min_agreement: float = 0.98, progress: Reporte
     """
     check(ExportConfig(min_agreement=min_agreement))
     progress = progress or Reporter()
-    if isinstance(target, Path) and target.is_dir():
+    if isinstance(target, Path) and os.path.isdir(target):
         target = Run.open(target)
     if isinstance(target, Run):
         paths = exported_files(target)
