@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from memkd_edge.data.real_numbers import float32_array
 from memkd_edge.errors import UsageError
 from memkd_edge.metadata import Metadata
 from memkd_edge.quantization.samples import quantize_array
@@ -85,7 +86,7 @@ class InputMonitor:
         Raises:
             UsageError: not C numbers.
         """
-        found = self.stream(np.asarray(sample, np.float32)[None])
+        found = self.stream(float32_array(sample, f"a sample is {len(self._mean)} numbers")[None])
         return found[0] if found else None
 
     def stream(self, samples: ArrayLike) -> list[Reading]:
@@ -94,9 +95,11 @@ class InputMonitor:
         Raises:
             UsageError: not C numbers each.
         """
-        x = np.asarray(samples, np.float32)
+        x = float32_array(samples, "samples are an array of numbers")
         if x.ndim != 2 or x.shape[1] != len(self._mean):
             raise UsageError(f"samples [T, {len(self._mean)}] are expected; got shape {list(x.shape)}")
+        if (missing := np.isnan(x).any(axis=1)).any():
+            raise UsageError(f"a value is missing at sample {int(missing.argmax())}; leave such samples out")
         q, found = self._quantized(x), []
         while len(q):
             part, q = np.split(q, [self.usual.samples - self._count])

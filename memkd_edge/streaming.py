@@ -31,7 +31,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from memkd_edge.contract import contract
 from memkd_edge.data.columns import split_unit
-from memkd_edge.data.missing_values import unmasked
+from memkd_edge.data.real_numbers import NOT_REAL, float32_array
 from memkd_edge.data.resampling import StreamingResampler, resample
 from memkd_edge.decisions import NONE, NOT_YET, held_classes, refused
 from memkd_edge.errors import UsageError
@@ -137,11 +137,11 @@ class StreamingClassifier:
         Raises:
             UsageError: not C finite numbers.
         """
-        if type(sample) not in _BARE:
-            sample = self._bare(sample)
+        if type(sample) not in _BARE or (type(sample) is np.ndarray and sample.dtype.kind in NOT_REAL):
+            sample = self._bare(sample, f"a sample is {len(self._mean)} numbers")
         try:
             values = np.asarray(sample, np.float32)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise UsageError(f"a sample is {len(self._mean)} numbers: {error}") from error
         numbers = values.tolist()
         if values.shape != self._shape or not hypot(*numbers) < _LARGEST:
@@ -397,13 +397,13 @@ class StreamingClassifier:
             return (step - self._mean) / self._std
         return step * self._counts if self._counts.size else step
 
-    def _bare(self, given: Any) -> Any:
-        """Return what was given, NaN where it is masked; refuse a DataFrame, or a row of it, with channels in another order."""
+    def _bare(self, given: Any, what: str) -> NDArray[np.float32]:
+        """Return real numbers, NaN where they are masked; refuse a DataFrame, or a row of it, with channels in another order."""
         names = given.columns if hasattr(given, "columns") else given.index if hasattr(given, "iloc") else ()
         named, channels = [split_unit(str(name))[0] for name in names], self.metadata.channels
         if named != list(channels) and sorted(named) == sorted(channels):
             raise UsageError(f"the columns are {', '.join(named)}, and the model takes them as {', '.join(channels)}")
-        return unmasked(given)
+        return float32_array(given, what)
 
     def _checked(self, sample: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return a sample as [C]; refuse one that is none."""
@@ -418,10 +418,7 @@ class StreamingClassifier:
     def _checked_series(self, given: ArrayLike, dimensions: int) -> NDArray[np.float32]:
         """Return series [..., T, C] with that many dimensions; refuse what is none."""
         channels = self.metadata.channels
-        try:
-            series = np.asarray(self._bare(given), np.float32)
-        except (TypeError, ValueError) as error:
-            raise UsageError(f"a series is an array of numbers: {error}") from error
+        series = self._bare(given, "a series is an array of numbers")
         if series.ndim != dimensions or series.shape[-1] != len(channels):
             wanted = "a series [T, C]" if dimensions == 2 else "series [N, T, C]"
             raise UsageError(

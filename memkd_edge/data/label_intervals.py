@@ -92,7 +92,7 @@ def label_rows(
     for number, one in enumerate(intervals):
         if one.text and (clock is None or clock.since != "1970"):
             raise UsageError(f"{one.place}: a date, where the rows of {recording.name!r} count from the start; give seconds")
-        if one.text and one.zoned != (recording.zoned or not recording.text_time):
+        if one.text and clock is not None and one.zoned != (recording.zoned or not clock.text):
             raise UsageError(
                 f"{one.place}: a date {'with' if one.zoned else 'without'} a time zone, where the rows of {recording.name!r} "
                 f"{'tell none' if one.zoned else 'tell theirs' if recording.zoned else 'count from 1970, in UTC'}; write it on "

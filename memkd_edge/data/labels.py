@@ -23,13 +23,15 @@ def label_text(value: object, place: str) -> str:
         place: where it stands, for the message.
 
     Raises:
-        UsageError: bytes that are no UTF-8.
+        UsageError: bytes that are no UTF-8; a list or another collection.
     """
     if isinstance(value, bytes):
         try:
             value = value.decode()
         except UnicodeDecodeError as error:
             raise UsageError(f"{place}: {value!r} is not UTF-8") from error
+    if isinstance(value, list | dict | set | np.ndarray):
+        raise UsageError(f"{place}: {value!r:.60} is a {type(value).__name__}; a label or name is one text or number")
     text = "" if value is None else str(value).strip()
     if text.lower() in _MISSING:
         return ""

@@ -20,6 +20,7 @@ from memkd_edge.data.columns import Role, role, split_unit
 from memkd_edge.data.recording_columns import EXPECTED, NO_TIME
 from memkd_edge.data.recording_tables import TABLE_ENDINGS, Table, read_header, read_table
 from memkd_edge.data.recordings import NO_CLASS
+from memkd_edge.data.time_stamps import Clock
 from memkd_edge.errors import UsageError
 from memkd_edge.options import first_of
 
@@ -33,9 +34,9 @@ class RawRecording:
     """A recording as its file holds it, n rows.
 
     file_name: what stands for it in a file of intervals besides its name. x: float32 [n, C], NaN where a value is missing.
-    stamps: float64 [n] in the file's unit, or None; time_column: their column; text_time: seconds since 1970, from ISO 8601;
-    zoned: with a time zone. label: int32 [n], index into the labels of its `RawRecordings`, NO_CLASS where there is none.
-    place, place_of: for messages, where the recording and where one of its rows stand.
+    stamps: float64 [n] in the file's unit, or None; time_column: their column; clock: how they count where their type tells it,
+    None of numbers; zoned: ISO 8601 with a time zone. label: int32 [n], index into the labels of its `RawRecordings`, NO_CLASS
+    where there is none. place, place_of: for messages, where the recording and where one of its rows stand.
     """
 
     name: str
@@ -44,7 +45,7 @@ class RawRecording:
     x: NDArray[np.float32]
     stamps: NDArray[np.float64] | None
     time_column: str
-    text_time: bool
+    clock: Clock | None
     zoned: bool
     label: NDArray[np.int32]
     place: str
@@ -254,7 +255,7 @@ def recordings_of_table(
             x=x[rows],
             stamps=None if table.stamps is None else table.stamps[rows],
             time_column=table.columns.time,
-            text_time=table.text_time,
+            clock=table.clock,
             zoned=table.zoned,
             label=label[rows],
             place=origin.place if len(runs) == 1 else f"{origin.place}, recording {name!r}",

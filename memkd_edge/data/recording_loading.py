@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from memkd_edge.config import DataConfig
 from memkd_edge.data.label_intervals import label_rows, read_intervals
 from memkd_edge.data.labels import label_text, sorted_labels, spelt_alike
-from memkd_edge.data.missing_values import unmasked
+from memkd_edge.data.real_numbers import float32_array
 from memkd_edge.data.recording_columns import EXPECTED
 from memkd_edge.data.recording_files import Note, Origin, RawRecording, RawRecordings, read_recordings, recordings_of_table
 from memkd_edge.data.recording_split import split_recordings
@@ -146,8 +146,13 @@ def recordings_from_arrays(
         UsageError: lengths, channels or a rate that do not fit; the message names the recording.
     """
     check(options)
-    if not 0 < sample_rate_hz < math.inf:
-        raise UsageError(f"{name}: sample_rate_hz is {sample_rate_hz}; a number above 0 is expected")
+    rate: Any = sample_rate_hz
+    if not isinstance(rate, int | float | np.integer | np.floating) or not 0 < rate < math.inf:
+        raise UsageError(f"{name}: sample_rate_hz is {sample_rate_hz!r}; a number above 0 is expected")
+    several = {"X": X, "y": y, "groups": () if groups is None else groups, "channels": channels, "units": units, "names": names}
+    for what, argument in several.items():
+        if isinstance(argument, str) or not hasattr(argument, "__len__"):
+            raise UsageError(f"{name}: {what} is {argument!r:.60}; a sequence is expected")
     count = len(X)
     subjects, titles = None if groups is None else list(groups), list(names)  # by place, whatever index a pandas Series has
     for what, given in (("y", y), ("groups", subjects), ("names", titles or None)):
@@ -155,14 +160,12 @@ def recordings_from_arrays(
             raise UsageError(f"{name}: {len(given)} {what} are given for {count} recordings")
     if not count:
         raise UsageError(f"{name}: there are no recordings")
-    raw, columns = RawRecordings(), tuple(channels)
+    channels = tuple(map(str, channels))
+    raw, columns = RawRecordings(), channels
     for number, (signal, classes) in enumerate(zip(X, y, strict=True)):
         title = str(titles[number]) if titles else f"recording {number}"
         columns = _same_columns(signal, columns, title)
-        try:
-            values = np.asarray(unmasked(signal), dtype=np.float32)
-        except (TypeError, ValueError) as error:
-            raise UsageError(f"{title}: a signal is numbers [samples, channels]: {error}") from error
+        values = float32_array(signal, f"{title}: a signal is numbers [samples, channels]")
         masked = isinstance(classes, np.ma.MaskedArray)
         texts = classes.astype(object).filled(None) if masked else np.asarray(classes)
         if values.ndim != 2 or not values.size or texts.shape != values.shape[:1]:
@@ -171,7 +174,7 @@ def recordings_from_arrays(
                 "expected"
             )
         if not raw.recordings:
-            raw.columns = tuple(channels) or tuple(f"channel {index}" for index in range(values.shape[1]))
+            raw.columns = channels or tuple(f"channel {index}" for index in range(values.shape[1]))
         if values.shape[1] != len(raw.columns):
             raise UsageError(f"{title}: {values.shape[1]} channels where there should be {len(raw.columns)}")
         codes, distinct = encode(texts, partial(label_text, place=title))
@@ -184,7 +187,7 @@ def recordings_from_arrays(
                 x=values,
                 stamps=None,
                 time_column="",
-                text_time=False,
+                clock=None,
                 zoned=False,
                 label=index[codes],
                 place=title,

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from memkd_edge.config import DataConfig
 from memkd_edge.data.labels import label_text
+from memkd_edge.data.real_numbers import NOT_REAL
 from memkd_edge.data.recording_columns import EXPECTED, Columns, find_columns
+from memkd_edge.data.time_stamps import Clock
 from memkd_edge.errors import MissingToolError, UsageError
 
 PIECE = 500_000  # rows read at a time
@@ -29,15 +31,16 @@ _MISSING = ["", "NaN", "nan", "NAN", "NA", "N/A", "n/a", "null", "NULL", "None",
 class Table:
     """A table's columns as arrays, n rows in the order of the file.
 
-    x: float32 [n, C], NaN where a value is missing. stamps: float64 [n], or None without a column of time; text_time: they were
-    ISO 8601, now seconds since 1970; zoned: with a time zone. label, subject, recording: for each row an index int32 [n] into
-    the texts that follow it, "" for a missing label; None without such a column. place_of: where a row stands, for messages.
+    x: float32 [n, C], NaN where a value is missing. stamps: float64 [n], or None without a column of time; clock: how they count
+    where their type tells it, None of numbers; zoned: ISO 8601 with a time zone. label, subject, recording: for each row an index
+    int32 [n] into the texts that follow it, "" for a missing label; None without such a column. place_of: where a row stands, for
+    messages.
     """
 
     columns: Columns
     x: NDArray[np.float32]
     stamps: NDArray[np.float64] | None
-    text_time: bool
+    clock: Clock | None
     zoned: bool
     label: tuple[NDArray[np.int32], list[str]] | None
     subject: tuple[NDArray[np.int32], list[str]] | None
@@ -71,7 +74,7 @@ def read_header(path: Path) -> list[str]:
 
 
 def from_frame(frame: Any, place: str, options: DataConfig) -> Table:
-    """Take a pandas DataFrame; an index of dates, or one with a name, is a column as others are.
+    """Take a pandas DataFrame; an index of times, or one with a name, is a column as others are.
 
     Raises:
         UsageError: no DataFrame of pandas, a column that should be a signal or time holds something else, or see `find_columns`.
@@ -81,7 +84,8 @@ def from_frame(frame: Any, place: str, options: DataConfig) -> Table:
     if not isinstance(frame, pd.DataFrame):
         made_by = type(frame).__module__.partition(".")[0]
         raise UsageError(f"{place}: a pandas.DataFrame is expected, not the {type(frame).__name__} of {made_by}")
-    if any(name is not None for name in frame.index.names) or str(frame.index.dtype).startswith("datetime"):
+    is_time = str(frame.index.dtype).startswith(("datetime", "timedelta", "period"))
+    if is_time or any(name is not None for name in frame.index.names):
         frame = frame.reset_index(names=[name or "time" for name in frame.index.names])
     columns = find_columns([str(name) for name in frame.columns], place, options)
     frame = frame.set_axis([str(name) for name in frame.columns], axis=1)
@@ -122,15 +126,19 @@ class _Collected:
         self.columns, self.place = columns, place
         self.x: list[NDArray[np.float32]] = []
         self.stamps: list[NDArray[np.float64]] = []
-        self.text_time = self.zoned = False
+        self.clock: Clock | None = None
+        self.zoned = False
         self.label, self.subject, self.recording = _Texts(), _Texts(), _Texts()
 
     def add(self, frame: Any) -> None:
         columns = self.columns
+        for name in columns.channels:
+            if (kind := frame[name].dtype.kind) in NOT_REAL:
+                raise UsageError(f"{self.place}, column {name!r}: a signal is numbers, and these are {NOT_REAL[kind]}")
         try:
             with np.errstate(over="ignore"):  # as in _read_csv
                 self.x.append(frame[list(columns.channels)].to_numpy(dtype=np.float32, na_value=np.nan))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise UsageError(f"{self.place}: the channels {', '.join(columns.channels)} are not all numbers ({error})") from error
         if columns.time:
             self.stamps.append(self._stamps(frame[columns.time]))
@@ -151,19 +159,21 @@ class _Collected:
     def _stamps(self, values: Any) -> NDArray[np.float64]:
         import pandas as pd
 
-        if not pd.api.types.is_numeric_dtype(values):
-            try:
-                moments = pd.to_datetime(values, format="ISO8601", utc=True)
-            except (ValueError, TypeError, OverflowError) as error:
-                reason = str(error).split(". You might")[0]
-                raise UsageError(
-                    f"{self.place}, column {self.columns.time!r}: neither numbers nor ISO 8601 ({reason})"
-                ) from error
-            self.text_time = True
-            self.zoned = not values.empty and pd.Timestamp(values.iloc[0]).tz is not None
-            seconds = (moments - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
-            return np.asarray(seconds, dtype=np.float64)
-        return np.asarray(values.to_numpy(dtype=np.float64, na_value=np.nan))
+        try:
+            values = values.infer_objects()
+            if values.dtype.kind == "m":
+                self.clock = Clock("s", "the start")
+                return np.asarray(values / pd.Timedelta(seconds=1), dtype=np.float64)
+            if pd.api.types.is_numeric_dtype(values) and values.dtype.kind != "c":
+                return np.asarray(values.to_numpy(dtype=np.float64, na_value=np.nan))
+            moments = pd.to_datetime(values, format="ISO8601", utc=True)
+        except (ValueError, TypeError, OverflowError) as error:
+            reason = str(error).split(". You might")[0]
+            raise UsageError(f"{self.place}, column {self.columns.time!r}: neither numbers nor ISO 8601 ({reason})") from error
+        self.clock = Clock("s", "1970", text=True)
+        self.zoned = not values.empty and pd.Timestamp(values.iloc[0]).tz is not None
+        seconds = (moments - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
+        return np.asarray(seconds, dtype=np.float64)
 
     def table(self, place_of: Callable[[int], str]) -> Table:
         if not sum(map(len, self.x)):
@@ -181,7 +191,7 @@ class _Collected:
             columns=self.columns,
             x=x,
             stamps=stamps,
-            text_time=self.text_time,
+            clock=self.clock,
             zoned=self.zoned,
             label=self.label.result() if self.columns.label else None,
             subject=self.subject.result() if self.columns.subject else None,
@@ -191,11 +201,14 @@ class _Collected:
 
 
 def encode(values: Any, clean: Callable[[Any], str]) -> tuple[NDArray[np.int64], list[str]]:
-    """Return values of any type as indices int64 [n] into texts, as `clean` makes them of each distinct value or None."""
+    """Return values of any type as indices int64 [n] into texts, as `clean` makes them of each distinct value."""
     import pandas as pd
 
-    codes, distinct = pd.factorize(values, use_na_sentinel=False)
-    return codes, [clean(None if value is None or value != value else value) for value in distinct]
+    try:
+        codes, distinct = pd.factorize(values, use_na_sentinel=False)
+    except TypeError:  # lists and their like, which `clean` refuses
+        codes, distinct = np.arange(len(values)), values
+    return codes, [clean(value) for value in distinct]
 
 
 def _joined(pieces: list[NDArray[Any]]) -> NDArray[Any]:

@@ -67,8 +67,8 @@ def find_clocks(recordings: Sequence[RawRecording], options: DataConfig, note: N
     for recording in recordings:
         if recording.stamps is None:
             clocks.append(None)
-        elif recording.text_time:
-            clocks.append(Clock("s", "1970", text=True))
+        elif recording.clock is not None:
+            clocks.append(recording.clock)
         else:
             if len(recording.stamps) < SHORTEST:
                 raise UsageError(f"{recording.place}: {len(recording.stamps)} rows; at least {SHORTEST} are needed")
@@ -77,7 +77,7 @@ def find_clocks(recordings: Sequence[RawRecording], options: DataConfig, note: N
     if known:
         check_one_clock([clock for clock, _ in known], [recording.place for _, recording in known])
         told = "as --time-unit says" if options.time_unit else "guessed; --time-unit says otherwise"
-        note(f"time: column {known[0][1].time_column!r}, {known[0][0]}" + ("" if known[0][0].text else f" ({told})"))
+        note(f"time: column {known[0][1].time_column!r}, {known[0][0]}" + (f" ({told})" if known[0][1].clock is None else ""))
     return clocks
 
 
