@@ -391,7 +391,10 @@ def _checked(value: Any, hint: Any, where: str) -> Any:
     if hint is str and isinstance(value, os.PathLike):
         value = os.fspath(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError as error:
+            raise UsageError(f"{where}: {value!r:.60} is too large") from error
     wanted = hint if isinstance(hint, type | types.UnionType) else typing.get_origin(hint)
     if not isinstance(value, wanted) or (isinstance(value, bool) and hint is not bool):
         raise UsageError(f"{where}: {value!r:.60} is not of type {getattr(hint, '__name__', hint)}")

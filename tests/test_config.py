@@ -192,6 +192,11 @@ def test_numbers_of_numpy_and_lists_will_do():
     check(DistillConfig(hidden=np.int64(4), rate=50))
 
 
+def test_a_number_beyond_float64_is_refused():
+    with pytest.raises(UsageError, match=r"--learning-rate: 10+ is too large"):
+        resolve(DistillConfig, "distill", flags={"learning_rate": 10**400})
+
+
 def test_a_single_number_is_no_tuple():
     with pytest.raises(UsageError, match=r"--counts-per-unit: 1000\.0 is not of type tuple"):
         resolve(ExportConfig, "export", flags={"counts_per_unit": 1000.0})

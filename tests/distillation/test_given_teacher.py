@@ -51,6 +51,43 @@ def test_what_is_no_answer_is_refused(model: Own, message: str) -> None:
         check_given(model, X, 3, along_streams=False)
 
 
+def no_teacher(x: Tensor) -> tuple[Tensor, Tensor]:
+    return X, X
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (
+            Own().double(),
+            r"raises ValueError at series \[4, 10, 2\], torch.float32 on cpu: .*torch.float64: give teacher.float\(\)",
+        ),
+        (Own().half(), r"weights are torch.float16: give teacher.float\(\)"),
+        (Own().to("meta"), r'weights are on meta: give teacher.to\("cpu"\)'),
+        (Own(end=lambda logits, hidden: 1 / 0), r"raises ZeroDivisionError at .*division by zero$"),
+        ("teacher.safetensors", "takes a trained torch module, and this is of type str; a .safetensors"),
+        (Own().state_dict(), "takes a trained torch module"),
+        (Own, "takes a trained torch module"),
+        (no_teacher, "takes a trained torch module"),
+    ],
+)
+def test_what_cannot_answer_is_refused_with_a_remedy(model: Own, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        check_given(model, X, 3, along_streams=False)
+
+
+def test_a_teacher_that_sees_to_its_own_numbers_teaches() -> None:
+    class Inside(Own):
+        def forward(self, x: Tensor):
+            return super().forward(x.double())
+
+    check_given(Inside().double(), X, 3, along_streams=True)
+    mixed = Inside().double()
+    mixed.end = lambda logits, hidden: (logits.float(), hidden.float())
+    with pytest.raises(UsageError, match=r"head is torch.float64 and its hidden sequence torch.float32; give teacher.float\(\)"):
+        check_given(mixed, X, 3, along_streams=True)
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [
