@@ -5,11 +5,21 @@ A message names what was wrong, where (file, line, column, sample, channel) and 
 `MemkdEdgeError` is a defect of ours and shows its traceback.
 """
 
+from typing import Any
+
 
 class MemkdEdgeError(Exception):
     """The command could not do what was asked (exit code 1)."""
 
     exit_code = 1
+
+
+class UnkeptError(MemkdEdgeError):
+    """A report could not be written to where it is kept. `report` has it all the same."""
+
+    def __init__(self, report: Any, error: MemkdEdgeError) -> None:
+        self.report = report
+        super().__init__(f"the report is not kept: {error}")
 
 
 class UsageError(MemkdEdgeError):

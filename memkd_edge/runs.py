@@ -10,6 +10,7 @@ written first and last: its `state` is "training" until the run is complete; the
 checked when they are read. Nothing read from a run executes code. While a run is made, no other process can write it (`alone`).
 """
 
+import errno
 import fcntl
 import glob
 import hashlib
@@ -46,6 +47,7 @@ TEACHER = "teacher.safetensors"
 METRICS = "metrics.json"
 CURVES = "curves.json"
 SERIES = "calibration.npz"
+LONGEST_NAME = 255  # bytes, of a folder
 LEFT_S = 600.0  # a temporary file this old belongs to no write that goes on
 CHECKPOINT = "checkpoint"  # folder, while a run is in training
 _PACKAGES = (
@@ -285,8 +287,8 @@ def run_path(root: Path, name: str) -> Path:
         UsageError: `name` is no plain name of a folder, or a link stands there.
     """
     path = root / name
-    if name in ("", ".", "..") or path.name != name or "\0" in name:
-        raise UsageError(f"--name {name!r} is not the name of a folder; name a folder in {root}, without / and ..")
+    if name in ("", ".", "..") or path.name != name or "\0" in name or len(os.fsencode(name)) > LONGEST_NAME:
+        raise UsageError(f"--name {name!r:.60} is not the name of a folder; name a folder in {root}, without / and ..")
     if os.path.islink(path):
         raise UsageError(f"{path} is a symbolic link, through which no run is written; remove it, or choose another --name")
     return path
@@ -299,12 +301,12 @@ def find_run(text: str, root: Path) -> Path:
 
 
 @contextmanager
-def alone(folder: Path, does: str, option: str) -> Iterator[None]:
+def alone(folder: Path, does: str, option: str, place: str) -> Iterator[None]:
     """Keep other processes out of `folder`, which is made where it is missing, meanwhile.
 
     Args:
         does: what a process does there, in words.
-        option: that chooses another folder.
+        option: that chooses another folder. place: that chooses where it is made.
 
     Raises:
         UsageError: one is at work there.
@@ -315,7 +317,7 @@ def alone(folder: Path, does: str, option: str) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError as error:
-        raise MemkdEdgeError(f"cannot open {folder}: {error.strerror}; choose another {option}") from error
+        raise MemkdEdgeError(f"cannot open {folder}: {error.strerror}; choose another {place}") from error
     try:
         # The lock goes with the process, however it ends. Network file systems may refuse to lock a folder.
         try:
@@ -348,7 +350,9 @@ def _empty(folder: Path) -> None:
             else:
                 path.unlink()
     except OSError as error:
-        raise MemkdEdgeError(f"cannot empty {folder}: {error.strerror}; remove it, or choose another --name") from error
+        raise MemkdEdgeError(
+            f"cannot empty {folder}: {error.strerror}; remove it, or choose another --name or --run-root"
+        ) from error
 
 
 def write_atomic(path: Path, data: bytes) -> Path:
@@ -385,6 +389,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
         if isinstance(error, OSError):
-            place = f"cannot write {path}: {error.strerror}; free space there, or choose another folder"
-            raise MemkdEdgeError(place) from error
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            remedy = "free space there, or choose another folder" if full else "choose a folder that can be written"
+            raise MemkdEdgeError(f"cannot write {path}: {error.strerror}; {remedy}") from error
         raise

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an exported file decides on windows, each by itself from a reset, and how good that is."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from memkd_edge.data.recording_timing import KEPT_WITHIN
 from memkd_edge.data.registry import read_parts
 from memkd_edge.decision_files import write_windows
 from memkd_edge.decisions import NONE, NOT_YET
-from memkd_edge.errors import UsageError
+from memkd_edge.errors import MemkdEdgeError, UnkeptError, UsageError
 from memkd_edge.metadata import Metadata
 from memkd_edge.model_channels import channel_order
 from memkd_edge.padding import lengths
@@ -64,7 +64,7 @@ def classify_windows(
 
     Raises:
         UsageError: windows that the model cannot take; the message says which channel or rate differs.
-        MemkdEdgeError: `out` cannot be written, or a known set could not be downloaded.
+        UnkeptError: `out` cannot be written; it carries the report. MemkdEdgeError: a known set could not be downloaded.
     """
     notes: list[str] = []
     metadata = classifier.metadata
@@ -72,9 +72,7 @@ def classify_windows(
     if metadata.reset == Reset.NEVER:
         notes.append("the model is for streams that are never reset; here every window begins with a reset")
     streamed = _decided(classifier, found.x, progress)
-    if out is not None:
-        write_windows(out, metadata.labels, found, streamed)
-    return WindowsReport(
+    report = WindowsReport(
         model=str(model),
         labels=metadata.labels,
         windows=len(found.x),
@@ -85,6 +83,12 @@ def classify_windows(
         notes=tuple(notes),
         out="" if out is None else str(out),
     )
+    if out is not None:
+        try:
+            write_windows(out, metadata.labels, found, streamed)
+        except MemkdEdgeError as error:
+            raise UnkeptError(replace(report, out=""), error) from error
+    return report
 
 
 def _read(metadata: Metadata, options: DataConfig, notes: list[str]) -> Windows:

@@ -64,7 +64,7 @@ def test_what_is_too_long_for_a_path_is_not_there(taker, tmp_path):
 
 
 def test_a_name_too_long_for_a_run_is_refused(tmp_path):
-    with pytest.raises(me.MemkdEdgeError, match="too long; choose another --name"):
+    with pytest.raises(me.UsageError, match=r"--name 'x+ is not the name of a folder"):
         me.distill(dataset="ItalyPowerDemand", name=TOO_LONG, run_root=tmp_path)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from memkd_edge.errors import MemkdEdgeError, UsageError
-from memkd_edge.runs import FORMAT, Run, alone, find_run
+from memkd_edge.runs import FORMAT, Run, alone, find_run, write_atomic
 
 
 def complete_run(root, name="one"):
@@ -141,6 +141,28 @@ def test_a_name_that_leads_out_of_the_run_root_is_refused(tmp_path, name):
     assert [path.name for path in tmp_path.rglob("*")] == ["x"]
 
 
+def test_a_root_that_cannot_be_written_is_not_mended_by_another_name(tmp_path, monkeypatch):
+    def read_only(*_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("pathlib.Path.mkdir", read_only)
+    with (
+        pytest.raises(MemkdEdgeError, match=r"one: Read-only file system; choose another --run-root$"),
+        alone(tmp_path / "one", "trains", "--name", "--run-root"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(("code", "remedy"), [(errno.ENOSPC, "free space there, or"), (errno.EROFS, "choose a folder that can")])
+def test_what_helps_a_write_follows_from_why_it_failed(tmp_path, monkeypatch, code, remedy):
+    def refused(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("memkd_edge.runs.os.replace", refused)
+    with pytest.raises(MemkdEdgeError, match=f"{os.strerror(code)}; {remedy}"):
+        write_atomic(tmp_path / "file", b"")
+
+
 def test_no_run_is_written_through_a_symbolic_link(tmp_path):
     precious = complete_run(tmp_path, "precious")
     (tmp_path / "link").symlink_to(precious.path)
@@ -153,7 +175,7 @@ def test_force_leaves_nothing_of_an_old_run_but_keeps_the_folder_and_its_lock(tm
     run = complete_run(tmp_path)
     run.write_text("export/old.tflite", "old")
     (run.path / "link").symlink_to(tmp_path)
-    with alone(run.path, "trains", "--name"):
+    with alone(run.path, "trains", "--name", "--run-root"):
         inode = run.path.stat().st_ino
         Run.create(tmp_path, "one", "", force=True)
         assert run.path.stat().st_ino == inode
@@ -168,15 +190,15 @@ def test_force_leaves_a_folder_that_holds_no_run_as_it_is(tmp_path):
 
 
 def test_a_folder_is_one_processs_at_a_time_and_free_again_when_it_ends(tmp_path):
-    code = "import sys, pathlib, memkd_edge.runs as r\nwith r.alone(pathlib.Path(sys.argv[1]), 'trains', '--name'): pass"
+    code = "import sys, pathlib, memkd_edge.runs as r\nwith r.alone(pathlib.Path(sys.argv[1]), 'trains', '--name', ''): pass"
     other = [sys.executable, "-c", code, str(tmp_path / "one")]
-    with alone(tmp_path / "one", "trains", "--name"):
+    with alone(tmp_path / "one", "trains", "--name", "--run-root"):
         done = subprocess.run(other, capture_output=True, text=True)
         assert "another process trains in" in done.stderr
         assert "choose another --name" in done.stderr
         (tmp_path / "one" / "file").touch()
     assert subprocess.run(other).returncode == 0
-    with alone(tmp_path / "two", "trains", "--name"):
+    with alone(tmp_path / "two", "trains", "--name", "--run-root"):
         pass
     assert not (tmp_path / "two").exists()
 

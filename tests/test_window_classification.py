@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """`memkd-edge classify` on windows: every format that `distill` takes, against the classifier fed sample by sample."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from memkd_edge.classification import classify
+from memkd_edge.cli.main import app
 from memkd_edge.config import DataConfig
-from memkd_edge.errors import UsageError
+from memkd_edge.errors import UnkeptError, UsageError
 from memkd_edge.streaming import StreamingClassifier
 from memkd_edge.vocabulary import Decision, Reset
 from memkd_edge.window_classification import WindowsReport
@@ -141,3 +145,18 @@ def test_the_command_prints_windows_and_json(
     code, printed, _ = called(monkeypatch, capsys, "classify", str(model), str(file), "--json")
     assert code == 0
     assert json.loads(printed) == json.loads(json.dumps(found(model, file).as_dict()))
+
+
+def test_what_was_decided_is_printed_where_it_cannot_be_kept(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("memkd_edge.runs.os.fsync", full)
+    windows, out = npz(tmp_path / "w.npz", signals()), tmp_path / "out.csv"
+    result = CliRunner().invoke(app, ["classify", str(model), str(windows), "--out", str(out), "--json"])
+    assert isinstance(result.exception, UnkeptError)
+    assert result.exception.exit_code == 1
+    assert json.loads(result.stdout) == json.loads(json.dumps(found(model, windows).as_dict()))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["w.npz"]

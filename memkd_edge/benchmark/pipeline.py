@@ -18,7 +18,7 @@ from memkd_edge.benchmark.report.budget import check_budget, parse_budget
 from memkd_edge.benchmark.report.figures import BenchReport, BuildFigures, DeviceReport, Figure
 from memkd_edge.config import BenchConfig
 from memkd_edge.contents import read_metrics, read_recording_metrics, read_streams
-from memkd_edge.errors import UsageError
+from memkd_edge.errors import MemkdEdgeError, UnkeptError, UsageError
 from memkd_edge.options import check, refuse
 from memkd_edge.progress import Reporter
 from memkd_edge.quantization.batch import BatchRunner
@@ -46,6 +46,7 @@ def bench(run: Run, config: BenchConfig, *, progress: Reporter | None = None) ->
         MissingToolError: an emulator or compiler is not installed; the message names the package.
         GateError: a build's outputs are not the reference's, or the student exceeds the budget (BudgetError, with the report).
         MemkdEdgeError: an emulator did not end in time, a build failed.
+        UnkeptError: the run cannot be written; it carries the report.
     """
     progress = progress or Reporter()
     check(config)
@@ -62,7 +63,8 @@ def bench(run: Run, config: BenchConfig, *, progress: Reporter | None = None) ->
         )
     builds = Builds(run, config.steps)
     accuracy = _accuracies(run, builds)
-    reports = []
+    reports: list[DeviceReport] = []
+    unkept: MemkdEdgeError | None = None
     for device in progress.each("bench", devices, "devices", lambda device: device.name):
         report = _BACKENDS[device.backend](device, builds, config, progress)
         rows = tuple(_complete(row, device, duty, accuracy) for row in report.rows)
@@ -70,9 +72,15 @@ def bench(run: Run, config: BenchConfig, *, progress: Reporter | None = None) ->
         on_battery = estimates.on_battery(device, duty, timed=timed) if duty else ""
         caveats = (*report.caveats, *filter(None, [on_battery, device.unchecked()]))
         reports.append(replace(report, rows=rows, caveats=caveats))
-        run.write_json(f"bench/{device.name}.json", {"run": run.run_id, **asdict(reports[-1])})
+        try:
+            run.write_json(f"bench/{device.name}.json", {"run": run.run_id, **asdict(reports[-1])})
+        except MemkdEdgeError as error:
+            unkept = error
+            progress.note(str(error))
     result = BenchReport(run.run_id, tuple(reports))
     check_budget(result, limits)
+    if unkept is not None:
+        raise UnkeptError(result, unkept)
     return result
 
 

@@ -12,7 +12,7 @@ import typer
 
 from memkd_edge.cli.parameters import INTERRUPTED, Command, Group, ShortCommand, takes
 from memkd_edge.config import BenchConfig, CompareConfig, DataConfig, DistillConfig, ExportConfig, resolve
-from memkd_edge.errors import MemkdEdgeError, MissingToolError, UsageError
+from memkd_edge.errors import MemkdEdgeError, MissingToolError, UnkeptError, UsageError
 from memkd_edge.options import check, settings
 from memkd_edge.serial_port import HIGHEST_BAUD, LOWEST_BAUD
 from memkd_edge.version import __version__
@@ -171,13 +171,13 @@ def verify(
     from memkd_edge.verification.pipeline import ParityError
     from memkd_edge.verification.pipeline import verify as run_verify
 
-    failure = None
+    failure: ParityError | UnkeptError | None = None
     of_run = not target or target.startswith(PREFIX) or os.path.isdir(find_run(target, run_root))
     named = open_run(target, run_root) if of_run else Path(target)
     try:
         with reporter() as progress:
             report = run_verify(named, min_agreement=min_agreement, progress=progress)
-    except ParityError as error:
+    except (ParityError, UnkeptError) as error:
         report, failure = error.report, error
     if as_json:
         _print_json(report.as_dict())
@@ -226,12 +226,13 @@ def bench(
     from memkd_edge.ready_models import open_run
 
     resolved = resolve(BenchConfig, "bench", toml=config, flags=given)
-    over_budget, opened = None, open_run(run, run_root)
+    failure: BudgetError | UnkeptError | None = None
+    opened = open_run(run, run_root)
     with reporter() as progress:
         try:
             report = run_bench(opened, resolved, progress=progress)
-        except BudgetError as error:
-            report, over_budget = error.report, error
+        except (BudgetError, UnkeptError) as error:
+            report, failure = error.report, error
         page = _page(opened, progress)
     if as_json:
         _print_json(report.to_dict())
@@ -239,8 +240,8 @@ def bench(
         typer.echo(to_csv(report), nl=False)
     else:
         show([*bench_parts(report), *page], wide=wide)
-    if over_budget is not None:
-        raise over_budget
+    if failure is not None:
+        raise failure
 
 
 @app.command(cls=ShortCommand)
@@ -318,12 +319,18 @@ def classify(
     from memkd_edge.window_classification import WindowsReport
 
     resolved = resolve(DataConfig, "data", flags={**given, "dataset": path})
-    with reporter() as progress:
-        report = run_classify(model_file(model), resolved, out=out, force=force, progress=progress)
+    failure = None
+    try:
+        with reporter() as progress:
+            report = run_classify(model_file(model), resolved, out=out, force=force, progress=progress)
+    except UnkeptError as error:
+        report, failure = error.report, error
     if as_json:
         _print_json(report.as_dict())
     else:
         show(window_parts(report) if isinstance(report, WindowsReport) else classification_parts(report), wide=wide)
+    if failure is not None:
+        raise failure
 
 
 @app.command(cls=Command)

@@ -53,7 +53,7 @@ def compare(
     executor = _executor(config)
     tasks = {task.data.name: task for task in lay_out(config, progress)}
     folder = folder or ROOT / (config.suite or "datasets")
-    with alone(folder, "compares", "--out"):
+    with alone(folder, "compares", "--out", "--out"):
         claim(folder, config, force)
         _run(executor, tasks, folder, progress)
         return write_report(folder)

@@ -136,7 +136,7 @@ def distill(
     spec = student_spec(config, channels, classes, size)
     _check_memory(spec_of_teacher, spec)
     path = resume.path if resume is not None else run_path(run_root, name or _free_name(run_root, prepared.metadata.name))
-    with alone(path, "trains", "--name"):
+    with alone(path, "trains", "--name", "--run-root"):
         run = resume or Run.create(run_root, path.name, to_toml("distill", config), force=force)
         progress.started(run.path)
         for note in filter(None, (*notes, head_note(config, spec, size), rename_note(prepared.metadata.name))):

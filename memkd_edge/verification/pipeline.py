@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from memkd_edge.config import ExportConfig
 from memkd_edge.contents import RunSeries, read_series, read_streams
-from memkd_edge.errors import GateError, MemkdEdgeError, UsageError
+from memkd_edge.errors import GateError, MemkdEdgeError, UnkeptError, UsageError
 from memkd_edge.formats.digest import digest_holds, is_broken
 from memkd_edge.formats.embedded_metadata import onnx_metadata, read_onnx, tflite_metadata
 from memkd_edge.formats.inspection import CHANGED, SHARED_SCALES
@@ -128,7 +128,7 @@ def verify(target: Run | Path, *, min_agreement: float = 0.98, progress: Reporte
     Raises:
         UsageError: nothing there to verify, or `min_agreement` is below 0 or no number.
         MemkdEdgeError: a file is damaged, or is no streaming classifier.
-        ParityError: a gate failed; it carries the report.
+        ParityError: a gate failed; it carries the report. UnkeptError: the run cannot be written; it carries the report too.
     """
     check(ExportConfig(min_agreement=min_agreement))
     progress = progress or Reporter()
@@ -217,7 +217,12 @@ def verify_run(
     )
     record = report.as_dict()
     record["files"] = [*record["files"], *(file for name, file in known.items() if name not in {f.file for f in files})]
-    run.write_json(REPORT, record)
+    try:
+        run.write_json(REPORT, record)
+    except MemkdEdgeError as error:
+        if not report.failures:
+            raise UnkeptError(report, error) from error
+        progress.note(str(error))
     return report
 
 

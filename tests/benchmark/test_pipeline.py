@@ -2,6 +2,7 @@
 """The whole bench on a small run: rows, kinds, files, gates and exit codes."""
 
 import csv
+import errno
 import io
 import json
 import os
@@ -31,7 +32,7 @@ from memkd_edge.cli.bench_tables import bench_parts, figure_text, to_csv
 from memkd_edge.cli.main import app
 from memkd_edge.cli.tables import show
 from memkd_edge.config import BenchConfig
-from memkd_edge.errors import GateError, MemkdEdgeError, MissingToolError, UsageError
+from memkd_edge.errors import GateError, MemkdEdgeError, MissingToolError, UnkeptError, UsageError
 from memkd_edge.vocabulary import FigureKind
 
 from .conftest import make_run
@@ -381,6 +382,23 @@ def test_an_interrupted_write_leaves_no_half_report(run, aarch64, monkeypatch):
     with pytest.raises(MemkdEdgeError, match="No space left"):
         bench(run, BenchConfig(device=("rpi4",), steps=4))
     assert {path.name: path.read_bytes() for path in (run.path / "bench").glob("*")} == before
+
+
+@pytest.mark.parametrize(("more", "code"), [((), 1), (("--budget", "flash=10"), 4)])
+def test_what_was_measured_is_printed_where_it_cannot_be_kept(run, aarch64, monkeypatch, more, code):
+    def read_only(*_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("memkd_edge.runs.tempfile.mkstemp", read_only)
+    before = sorted(run.path.rglob("*"))
+    ended, result = invoke("--device", "rpi4", "--run", str(run.path), "--steps", "4", *more)
+    assert ended == code
+    assert "student, int8 C" in result.stdout
+    assert "rpi4.json: Read-only file system; choose a folder that can be written" in f"{result.stderr}{result.exception}"
+    assert sorted(run.path.rglob("*")) == before
+    with pytest.raises(UnkeptError, match=r"the report is not kept: cannot write .*rpi4\.json") as caught:
+        bench(run, BenchConfig(device=("rpi4", "rpi4"), steps=4))
+    assert [one.device for one in caught.value.report.devices] == ["rpi4", "rpi4"]  # the first failure did not end it
 
 
 def test_devices_and_doctor_list_what_there_is():

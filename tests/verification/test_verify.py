@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The runtime checks: what they measure, and that they catch files that are wrong on purpose."""
 
+import errno
 import json
 import os
 from dataclasses import replace
@@ -13,9 +14,11 @@ import onnx
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from onnx import helper
+from typer.testing import CliRunner
 
+from memkd_edge.cli.main import app
 from memkd_edge.config import ExportConfig
-from memkd_edge.errors import GateError, MemkdEdgeError, MissingToolError, UsageError
+from memkd_edge.errors import GateError, MemkdEdgeError, MissingToolError, UnkeptError, UsageError
 from memkd_edge.exporting.pipeline import export
 from memkd_edge.formats.embedded_metadata import read_onnx
 from memkd_edge.formats.inspection import CHANGED, SHARED_SCALES
@@ -125,6 +128,23 @@ def test_verify_takes_a_run_its_path_or_one_of_its_files(tmp_path, monkeypatch):
         again = verify(target)
         assert again.baseline == "float student in torch"
         assert [file.file for file in again.files] == ["toy_set_1_int8.tflite"]
+
+
+def test_what_was_verified_is_printed_where_it_cannot_be_kept(run, report, monkeypatch):
+    def read_only(*_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("memkd_edge.runs.tempfile.mkstemp", read_only)
+    before = (run.path / "export" / "verify.json").read_bytes()
+    result = CliRunner().invoke(app, ["verify", str(run.path)])
+    assert isinstance(result.exception, UnkeptError)
+    assert result.exception.exit_code == 1
+    assert report.files[0].file in result.stdout
+    assert (run.path / "export" / "verify.json").read_bytes() == before
+    monkeypatch.setattr(RuntimeResult, "failures", lambda *_: ("it decides otherwise",))
+    result = CliRunner().invoke(app, ["verify", str(run.path)])
+    assert isinstance(result.exception, ParityError)
+    assert "verify.json: Read-only file system" in result.stderr
 
 
 def test_a_file_on_its_own_is_measured_against_its_first_runtime_and_its_golden_vectors(run, report, tmp_path):
