@@ -35,6 +35,7 @@ from memkd_edge.verification.pipeline import (
     feed,
     held_out_stream,
     quantized,
+    remedy_of,
     verify_run,
 )
 from memkd_edge.verification.reference_runner import integer_logits
@@ -168,12 +169,20 @@ def export(run: Run, config: ExportConfig, *, force: bool = False, progress: Rep
             weights.unlink(missing_ok=True)
     in_float = arithmetic == Arithmetic.FLOAT32 or config.format == "onnx"
     described = replace(metadata, arithmetic=arithmetic)
-    report = verify_run(run, verifiable, config.min_agreement, described, None if in_float else model.integers, progress)
+    report = verify_run(
+        run,
+        verifiable,
+        config.min_agreement,
+        described,
+        None if in_float else model.integers,
+        progress,
+        finetuned=config.finetune,
+    )
     if report.failures:
         raise ParityError(report)
     rounding = None if in_float else _rounding(model, kept.x_test, kept.y_test)
     plain = None if in_float or tuned is not None or metadata.counts_per_unit else model.integers
-    return ExportReport(str(run.path), paths, report, rounding, _advice(rounding, config), verdict, plain)
+    return ExportReport(str(run.path), paths, report, rounding, _advice(rounding, run, model.arithmetic, config), verdict, plain)
 
 
 def build_files(model: Model, config: ExportConfig) -> dict[str, bytes]:
@@ -360,13 +369,13 @@ def _rounding(model: Model, x: NDArray[np.float32], y: NDArray[np.int64]) -> Rou
     return Rounding(*(float(auc_prc(logits[None], y)[0]) for logits in (in_float.numpy(), in_integers)))
 
 
-def _advice(rounding: Rounding | None, config: ExportConfig) -> str:
-    if rounding is None or rounding.float32 - rounding.integer <= config.max_drop or config.finetune:
+def _advice(rounding: Rounding | None, run: Run, arithmetic: Arithmetic, config: ExportConfig) -> str:
+    if rounding is None or rounding.float32 - rounding.integer <= config.max_drop:
         return ""
-    finer = ", or with --quantize int16x8, whose samples and logits are finer" if config.quantize in ("", Arithmetic.INT8) else ""
+    remedy = remedy_of(run, arithmetic, tuned=config.finetune)
     return (
         f"rounding costs {100 * (rounding.float32 - rounding.integer):.1f} points of test AUC-PRC ({rounding.float32:.4f} "
-        f"-> {rounding.integer:.4f}), more than --max-drop {config.max_drop:g}: export again with --finetune{finer}"
+        f"-> {rounding.integer:.4f}), more than --max-drop {config.max_drop:g}: {remedy}"
     )
 
 

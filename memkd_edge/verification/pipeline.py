@@ -32,7 +32,7 @@ from memkd_edge.progress import Reporter
 from memkd_edge.quantization.integer_model import QuantizedClassifier
 from memkd_edge.quantization.post_training import quantize
 from memkd_edge.quantization.sensor_front_end import Sensor
-from memkd_edge.runs import SERIES, STUDENT, Run
+from memkd_edge.runs import SERIES, STUDENT, TEACHER, Run
 from memkd_edge.threads import torch_threads
 from memkd_edge.verification.along_streams import float_scores, integer_scores
 from memkd_edge.verification.c_runtime import c_runners
@@ -126,7 +126,7 @@ def verify(target: Run | Path, *, min_agreement: float = 0.98, progress: Reporte
         min_agreement: share of equal decisions with the float student below which a file fails.
 
     Raises:
-        UsageError: nothing there to verify, or `min_agreement` is below 0 or no number.
+        UsageError: nothing there to verify, or `min_agreement` is no share.
         MemkdEdgeError: a file is damaged, or is no streaming classifier.
         ParityError: a gate failed; it carries the report. UnkeptError: the run cannot be written; it carries the report too.
     """
@@ -171,12 +171,15 @@ def verify_run(
     described: Metadata | None = None,
     integers: QuantizedClassifier | None = None,
     progress: Reporter | None = None,
+    *,
+    finetuned: bool = False,
 ) -> VerifyReport:
     """Measure exported files of `run` and record the result in the run, beside what is known of its other files.
 
     Args:
         described: what files that carry no metadata (stripped ones, C) take; when left out, what the record says of them.
         integers: what the files were just written from; when left out, computed anew.
+        finetuned: they were just fine-tuned, whether that was worth it or not.
 
     Raises as `verify` does, but for the gates: the caller finds those in the report.
     """
@@ -202,9 +205,12 @@ def verify_run(
                 if opened.metadata is not None and opened.interface.logits.dtype != "float32":
                     opened = replace(opened, model=student.integers(opened.metadata))
                 ways = [opened]
-            measured = _measured(path, name, ways, student.reference, min_agreement, progress)
             progress.step("never reset", note="integers against the float student")
-            files.append(student.with_gate(measured, ways, min_agreement))
+            along_gate = student.along_gate(ways, min_agreement)
+            # Where decisions along streams differ, too, what helps is said there.
+            remedy = "" if along_gate.failed else remedy_of(run, ways[0].arithmetic, tuned=finetuned or tuned.is_file())
+            measured = _measured(path, name, ways, student.reference, min_agreement, progress, remedy=remedy)
+            files.append(replace(measured, without_reset=along_gate.found, failures=(*measured.failures, *along_gate.failed)))
             progress.step("test streams")
             if streams and "float" not in along:
                 along["float"] = float_scores(student.model, streams, run.metadata)
@@ -238,7 +244,7 @@ def verify_file(path: Path, min_agreement: float, progress: Reporter) -> VerifyR
         long = one_stream(x)
         baseline, after_series, along_stream = first_answer(opened.runners, opened.interface, x, long)
         data = ReferenceData(x, None, long, after_series, along_stream)
-        file = _measured(path, path.name, [opened], data, min_agreement, progress)
+        file = _measured(path, path.name, [opened], data, min_agreement, progress, against=baseline)
     series, steps, _ = x.shape
     return VerifyReport(str(path), baseline, min_agreement, series, steps, STREAM_STEPS, (file,))
 
@@ -286,17 +292,24 @@ class _Student:
         assert self._endless is not None
         return float_logits(self.model, self._endless)
 
-    def with_gate(self, file: FileReport, ways: Sequence["_Opened"], min_agreement: float) -> FileReport:
-        """Return the report with how the file's integers decide without a reset, and the gate on it."""
+    def along_gate(self, ways: Sequence["_Opened"], min_agreement: float) -> "_AlongGate":
+        """Return how a file's integers decide without a reset, and what of it fails."""
         if self._endless is None or (model := ways[0].model) is None:
-            return file
+            return _AlongGate({}, ())
         found = {
             arithmetic: stream_agreement(model, arithmetic, ways[0].feed, self._endless, self._along, min_agreement)
             for arithmetic in (Arithmetic.INT8, Arithmetic.INT16X8)
         }
         own = {arithmetic: one for arithmetic, one in found.items() if arithmetic in {way.arithmetic for way in ways}}
-        failed = failures(own, finer=found[Arithmetic.INT16X8])
-        return replace(file, without_reset=own, failures=(*file.failures, *failed))
+        return _AlongGate(own, tuple(failures(own, finer=found[Arithmetic.INT16X8])))
+
+
+@dataclass(frozen=True)
+class _AlongGate:
+    """found: how integers decide without a reset, by arithmetic. failed: in words, with what to do."""
+
+    found: dict[Arithmetic, StreamAgreement]
+    failed: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -380,6 +393,18 @@ def quantized(student: Classifier, metadata: Metadata, x_calibration: NDArray[np
     return quantize(student, x_calibration, sensor=sensor, fine_tuned=tuned, never_reset=never_reset)
 
 
+def remedy_of(run: Run, arithmetic: str, *, tuned: bool) -> str:
+    """Return what helps against what rounding costs a student of the run, "" of a float one. tuned: fine-tuning was tried."""
+    if arithmetic == Arithmetic.FLOAT32:
+        return ""
+    if arithmetic not in tuple(Arithmetic):
+        return "export with --quantize float32, or as --format tflite"  # ONNX of dynamic int8
+    ways = [] if tuned or not (run.path / TEACHER).is_file() else ["--finetune"]
+    if arithmetic != Arithmetic.INT16X8:
+        ways.append("--quantize int16x8, whose samples and logits are finer")
+    return f"export again with {' or '.join(ways)}" if ways else "distil another student, or export with --quantize float32"
+
+
 def feed(metadata: Metadata | None) -> Feed:
     """Return what turns normalised series [N, T, C] into what a file's x stands for."""
     if metadata is None or metadata.input == InputKind.NORMALISED:
@@ -389,7 +414,15 @@ def feed(metadata: Metadata | None) -> Feed:
 
 
 def _measured(
-    path: Path, name: str, ways: Sequence[_Opened], data: ReferenceData, min_agreement: float, progress: Reporter
+    path: Path,
+    name: str,
+    ways: Sequence[_Opened],
+    data: ReferenceData,
+    min_agreement: float,
+    progress: Reporter,
+    *,
+    against: str = "the float student",
+    remedy: str = "",
 ) -> FileReport:
     results: list[RuntimeResult] = []
     failures: dict[str, list[str]] = {}  # what failed: in which runtimes
@@ -408,7 +441,7 @@ def _measured(
         )
         results += found
         for result in found:
-            for failure in result.failures(min_agreement, limit):
+            for failure in result.failures(min_agreement, limit, against=against, remedy=remedy):
                 failures.setdefault(failure, []).append(result.title)
     content, known = path.read_bytes(), ways[0].metadata
     return FileReport(

@@ -95,8 +95,15 @@ class RuntimeResult:
     golden: bool | None = None
     seconds: float = 0.0
 
-    def failures(self, min_agreement: float, error_limit: float) -> list[str]:
-        """Return the gates this runtime fails, in words. error_limit: the largest logit error allowed."""
+    def failures(
+        self, min_agreement: float, error_limit: float, *, against: str = "the float student", remedy: str = ""
+    ) -> list[str]:
+        """Return the gates this runtime fails, in words.
+
+        Args:
+            error_limit: the largest logit error allowed.
+            against: what it was measured against. remedy: of too low an agreement, "" where there is none.
+        """
         if self.status == "not installed":
             return []
         if self.status == "failed" or self.test is None:
@@ -104,11 +111,11 @@ class RuntimeResult:
         found = []
         if self.test.agreement < min_agreement:
             found.append(
-                f"agrees with the float student on {self.test.agreement:.4f} of the test series, below {min_agreement:g}: "
-                "export with --quantize int16x8 or --finetune"
+                f"agrees with {against} on {self.test.agreement:.4f} of the test series, below {min_agreement:g}"
+                + (f": {remedy}" if remedy else "")
             )
         if self.test.max_error > error_limit:
-            found.append(f"logits are up to {self.test.max_error:.3g} from the float student's, more than {error_limit:.3g}")
+            found.append(f"logits are up to {self.test.max_error:.3g} from those of {against}, more than {error_limit:.3g}")
         if self.mismatches and self.exact:
             found.append(f"{self.mismatches} of {self.compared} integers differ from the reference; 0 are promised")
         elif self.mismatches and (self.largest_mismatch > 1 or self.mismatches > MAX_TIE_SHARE * self.compared):

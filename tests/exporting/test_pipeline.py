@@ -33,9 +33,9 @@ from memkd_edge.verification.c_runtime import c_runners
 from memkd_edge.verification.golden import golden_vectors, model_input, read_golden
 from memkd_edge.verification.runtime_check import one_stream
 from memkd_edge.verification.runtimes import Job
-from memkd_edge.vocabulary import Arithmetic
+from memkd_edge.vocabulary import Arithmetic, Reset
 from memkd_edge.writers.c_integer import emit_c
-from tests.writers.toy import make_run, metadata, series, student
+from tests.writers.toy import make_run, metadata, mistaken, series, student
 
 
 @pytest.fixture(autouse=True)
@@ -231,13 +231,62 @@ def test_options_that_do_not_fit_are_refused_in_words(run, config, message):
 
 
 def test_a_large_loss_to_rounding_is_told_with_what_helps(run):
+    (run.path / "teacher.safetensors").touch()  # fine-tuning needs one
     report = export(run, ExportConfig(max_drop=-1.0))
     assert 0 < report.rounding.integer <= 1
     assert report.rounding.float32 == pytest.approx(report.rounding.integer, abs=0.05)
-    assert "export again with --finetune, or with --quantize int16x8" in report.advice
-    assert export(run, ExportConfig(quantize="int16x8", max_drop=-1.0)).advice.endswith("--finetune")
+    assert "export again with --finetune or --quantize int16x8" in report.advice
+    for finest in (ExportConfig(quantize="int16x8", max_drop=-1.0), ExportConfig(samples="int16", max_drop=-1.0)):
+        assert export(run, finest).advice.endswith("export again with --finetune")
     assert export(run, ExportConfig(max_drop=1.0)).advice == ""
     assert export(run, ExportConfig(format="onnx")).rounding is None
+
+
+def fine_tuned(run, arithmetic, progress):
+    """Stand in for fine-tuning in which no epoch was better than none."""
+
+
+@pytest.mark.parametrize(
+    ("config", "teacher", "advice"),
+    [
+        ({}, True, "export again with --finetune or --quantize int16x8"),
+        ({}, False, "export again with --quantize int16x8"),
+        ({"finetune": True}, True, "export again with --quantize int16x8"),
+        ({"quantize": "int16x8"}, True, "export again with --finetune"),
+        ({"samples": "int16"}, False, "distil another student, or export with --quantize float32"),
+        ({"samples": "int16", "finetune": True}, True, "distil another student, or export with --quantize float32"),
+        ({"format": "c"}, False, "export again with --quantize int16x8"),
+        ({"format": "onnx", "quantize": "int8"}, True, "export with --quantize float32, or as --format tflite"),
+        ({"quantize": "float32"}, True, ""),
+    ],
+)
+def test_what_is_advised_at_a_gate_was_not_done_and_can_be(run, monkeypatch, config, teacher, advice):
+    if teacher:
+        (run.path / "teacher.safetensors").touch()
+    monkeypatch.setattr(pipeline_module, "_finetuned", fine_tuned)
+    settings = ExportConfig(max_drop=-1.0, **config)
+    told = export(run, settings, force=True).advice
+    monkeypatch.setattr(pipeline_module, "read_student", lambda run: mistaken())
+    with pytest.raises(GateError) as failure:
+        export(run, settings, force=True)
+    below = [line.partition(", below 0.98")[2] for line in str(failure.value).splitlines() if "of the test series" in line]
+    assert below
+    assert all(one.startswith(f": {advice}" if advice else "") for one in below)
+    assert all(("--finetune" in one) == ("--finetune" in advice) for one in below)
+    if told:
+        assert advice in told
+
+
+def test_along_streams_and_in_windows_one_thing_is_advised(tmp_path, monkeypatch):
+    run = make_run(tmp_path, student())
+    described = replace(run.metadata, reset=Reset.NEVER)
+    run.write_text("model.json", described.to_json())
+    monkeypatch.setattr(pipeline_module, "read_student", lambda run: mistaken())
+    with pytest.raises(GateError) as failure:
+        export(run, ExportConfig())
+    _, windows, along = str(failure.value).splitlines()
+    assert windows.endswith("of the test series, below 0.98")
+    assert "distil another student, or take --quantize float32 (--samples int16 reaches" in along
 
 
 def test_the_loss_to_rounding_is_that_of_the_test_series_which_the_student_never_saw(run):
@@ -312,9 +361,10 @@ def test_force_clears_a_packages_folder_of_what_an_earlier_export_left(run):
     assert not stale.exists()
 
 
-def test_below_the_wanted_agreement_the_files_and_the_report_stand_and_the_gate_fails(run):
-    with pytest.raises(GateError, match=r"below 1\.01") as failure:
-        export(run, ExportConfig(min_agreement=1.01))
+def test_below_the_wanted_agreement_the_files_and_the_report_stand_and_the_gate_fails(run, monkeypatch):
+    monkeypatch.setattr(pipeline_module, "read_student", lambda run: mistaken())  # verification takes the run's
+    with pytest.raises(GateError, match=r"of the test series, below 1: export again") as failure:
+        export(run, ExportConfig(min_agreement=1.0))
     assert failure.value.exit_code == 4
     assert (run.path / "export" / "toy_set_1_int8.tflite").is_file()
     assert run.read_json("export/verify.json")["passed"] is False

@@ -141,7 +141,7 @@ def test_what_was_verified_is_printed_where_it_cannot_be_kept(run, report, monke
     assert result.exception.exit_code == 1
     assert report.files[0].file in result.stdout
     assert (run.path / "export" / "verify.json").read_bytes() == before
-    monkeypatch.setattr(RuntimeResult, "failures", lambda *_: ("it decides otherwise",))
+    monkeypatch.setattr(RuntimeResult, "failures", lambda *_, **__: ("it decides otherwise",))
     result = CliRunner().invoke(app, ["verify", str(run.path)])
     assert isinstance(result.exception, ParityError)
     assert "verify.json: Read-only file system" in result.stderr

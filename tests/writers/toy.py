@@ -45,6 +45,15 @@ def metadata(channels: int = 3, classes: int = 4, steps: int = 30) -> Metadata:
     )
 
 
+def mistaken() -> Classifier:
+    """Return the student with its classes in another order: it decides otherwise on every series."""
+    model = student()
+    with torch.no_grad():
+        model.head.weight.copy_(model.head.weight.roll(1, 0))
+        model.head.bias.copy_(model.head.bias.roll(1, 0))
+    return model
+
+
 def make_run(root: Path, model: Classifier, *, name: str = "toy", resampling: Resampling | None = None) -> Run:
     """Write a complete run whose student is `model`: 24 series that it decides clearly, labelled with those decisions."""
     run = Run.create(root, name, to_toml("distill", DistillConfig()))
