@@ -166,7 +166,7 @@ def verify(target: Run | str | Path, *, min_agreement: float = 0.98) -> VerifyRe
 
     Args:
         target: a run, the path of its directory, "model:NAME" of a ready-made student, or one .tflite or .onnx file.
-        min_agreement: with the float student, below which it fails.
+        min_agreement: share of equal decisions with the float student, below which it fails.
 
     Raises:
         GateError: an exported file agrees too rarely, or is not bit-exact where it must be.

@@ -219,7 +219,7 @@ class ExportConfig:
     min_agreement: float = option(
         LEAST_AGREEMENT,
         group="Accuracy",
-        minimum=0,
+        fraction=True,
         help="Prediction agreement with the float student below which the command exits 4. Of a model that is never reset also "
         "along streams: int8 0.99, int16x8 0.995, unless less is asked for here.",
     )

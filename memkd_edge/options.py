@@ -23,9 +23,9 @@ class Option:
     """What an option is to its user.
 
     group: heading of the command line's help. choices: values taken besides the default. minimum: least value; above: a
-    bound that is not taken itself; share: between 0 and 1, without either. flags: where they are not --the-fields-name. was:
-    the field's name in older files. repeats: a tuple that is given value by value, as in --device A --device B, and not joined
-    by commas.
+    bound that is not taken itself; share: between 0 and 1, without either; fraction: with both. flags: where they are not
+    --the-fields-name. was: the field's name in older files. repeats: a tuple that is given value by value, as in
+    --device A --device B, and not joined by commas.
     """
 
     help: str
@@ -34,6 +34,7 @@ class Option:
     minimum: float | None = None
     above: float | None = None
     share: bool = False
+    fraction: bool = False
     flags: tuple[str, ...] = ()
     was: str = ""
     repeats: bool = False
@@ -123,6 +124,8 @@ def check(config: Any) -> None:
         shown = f"{value:g}" if isinstance(value, float) else value
         if told.share and not 0 < value < 1:
             raise UsageError(f"{flag} is a share between 0 and 1, not {shown}")
+        if told.fraction and not 0 <= value <= 1:
+            raise UsageError(f"{flag} is a share from 0 to 1, such as {known[name].default:g}, not {shown}")
         if told.minimum is not None and not told.minimum <= value < math.inf:
             raise UsageError(f"{flag} must be at least {told.minimum:g}, not {shown}")
         if told.above is not None and not told.above < value < math.inf:

@@ -9,9 +9,10 @@ from functools import partial
 import pytest
 
 from memkd_edge.cli import main as cli
+from memkd_edge.exporting import pipeline as export_module
 from memkd_edge.verification import pipeline as verify_module
 from memkd_edge.verification.runtime_check import one_stream
-from tests.writers.toy import make_run, student
+from tests.writers.toy import make_run, mistaken, student
 
 
 @pytest.fixture
@@ -68,19 +69,25 @@ def test_export_prints_json(run, command):
     assert record["verification"]["passed"] is True
 
 
-def test_a_failed_gate_prints_the_figures_and_exits_4(run, command):
-    code, out, err = command("export", "--min-agreement", "1.01")
+def test_a_failed_gate_prints_the_figures_and_exits_4(run, command, monkeypatch):
+    monkeypatch.setattr(export_module, "read_student", lambda run: mistaken())  # verification takes the run's
+    code, out, err = command("export")
     assert code == 4
     assert "numpy reference" in out
-    assert "agrees with the float student on 1.0000 of the test series, below 1.01" in err
-    code, out, err = command("verify", "--min-agreement", "1.01", "--json")
+    assert "of the test series, below 0.98: export again with --quantize int16x8" in err
+    code, out, err = command("verify", "--json")
     assert code == 4
     assert json.loads(out)["passed"] is False
-    assert "below 1.01" in err
-    for name in ("export", "verify"):  # nothing is below nan
-        code, out, err = command(name, "--min-agreement", "nan")
+    assert "of the test series, below 0.98" in err
+
+
+@pytest.mark.parametrize("asked", ["98", "1.01", "-1", "nan"])  # above 1 nothing passes, and nothing is below nan
+def test_an_agreement_is_a_share(run, command, asked):
+    for name in ("export", "verify"):
+        code, out, err = command(name, "--min-agreement", asked)
         assert (code, out) == (2, "")
-        assert "--min-agreement must be at least 0, not nan" in err
+        assert "--min-agreement is a share from 0 to 1, such as 0.98, not" in err
+    assert command("export", "--min-agreement", "1")[0] == command("verify", "--min-agreement", "0")[0] == 0
 
 
 def test_an_export_in_the_way_exits_2_and_names_force(run, command):
