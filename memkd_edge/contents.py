@@ -332,7 +332,7 @@ def read_student(run: Run) -> Classifier:
     """
     from memkd_edge.nets.classifier import load_classifier
 
-    return load_classifier(run.check_weights(STUDENT))
+    return load_classifier(run.check_unchanged(STUDENT))
 
 
 def read_teacher(run: Run) -> Classifier | None:
@@ -343,7 +343,7 @@ def read_teacher(run: Run) -> Classifier | None:
     """
     from memkd_edge.nets.classifier import load_classifier
 
-    return load_classifier(run.check_weights(TEACHER)) if (run.path / TEACHER).is_file() else None
+    return load_classifier(run.check_unchanged(TEACHER)) if (run.path / TEACHER).is_file() else None
 
 
 def read_series(run: Run) -> RunSeries:

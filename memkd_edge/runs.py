@@ -6,8 +6,9 @@
                   checkpoint/…  export/…  bench/*.json  report.html  README.md
 
 Every write is atomic (temporary file in the same folder, fsync, rename), so a reader never sees half a file. `env.json` is
-written first and last: its `state` is "training" until the run is complete; then it holds the digests of the weights, which are
-checked when they are read. Nothing read from a run executes code. While a run is made, no other process can write it (`alone`).
+written first and last: its `state` is "training" until the run is complete; then it holds the digests of metadata and weights,
+which are checked when they are read. Nothing read from a run executes code. While a run is made, no other process can write it
+(`alone`).
 """
 
 import errno
@@ -47,6 +48,7 @@ TEACHER = "teacher.safetensors"
 METRICS = "metrics.json"
 CURVES = "curves.json"
 SERIES = "calibration.npz"
+SEALED = (METADATA, STUDENT, TEACHER)  # what decides what is exported
 LONGEST_NAME = 255  # bytes, of a folder
 LEFT_S = 600.0  # a temporary file this old belongs to no write that goes on
 CHECKPOINT = "checkpoint"  # folder, while a run is in training
@@ -174,21 +176,22 @@ class Run:
                 "host": platform.node(),
                 "seconds": seconds,
                 "packages": versions,
-                "sha256": {name: self._digest(name) for name in (STUDENT, TEACHER) if (self.path / name).is_file()},
+                "sha256": {name: self._digest(name) for name in SEALED if (self.path / name).is_file()},
             },
         )
 
     def _digest(self, name: str) -> str:
         return hashlib.sha256(self.read_bytes(name)).hexdigest()
 
-    def check_weights(self, name: str) -> Path:
-        """Return the path of weights file `name`, which is as the run left it. Older runs did not note how.
+    def check_unchanged(self, name: str) -> Path:
+        """Return the path of sealed file `name`, which is as the run left it. Older runs did not note how.
 
         Raises:
             MemkdEdgeError: it is missing, or was changed since; env.json is damaged.
         """
         noted = self.environment().get("sha256", {})
-        if not isinstance(noted, dict) or self._digest(name) != noted.get(name, self._digest(name)):
+        found = self._digest(name)
+        if not isinstance(noted, dict) or found != noted.get(name, found):
             raise MemkdEdgeError(f"{self.path / name} was changed after the run was complete; distil it again")
         return self.path / name
 
@@ -199,8 +202,13 @@ class Run:
 
     @property
     def metadata(self) -> Metadata:
-        """The model's metadata (model.json)."""
-        return Metadata.from_json(self.read_bytes(METADATA), source=str(self.path / METADATA))
+        """The model's metadata (model.json).
+
+        Raises:
+            MemkdEdgeError: it is missing, damaged, or was changed since the run was made.
+        """
+        path = self.check_unchanged(METADATA)
+        return Metadata.from_json(path.read_bytes(), source=str(path))
 
     def read_bytes(self, name: str) -> bytes:
         """Return the content of file `name`.

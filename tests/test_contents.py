@@ -3,7 +3,7 @@
 
 import json
 import shutil
-from dataclasses import MISSING, asdict
+from dataclasses import MISSING, asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,11 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from memkd_edge.config import DistillConfig, to_toml
+from memkd_edge.config import DistillConfig, ExportConfig, to_toml
 from memkd_edge.contents import read_config, read_metrics, read_recording_metrics, read_series, read_student, read_teacher
 from memkd_edge.distillation.checkpoint import read_checkpoint, write_checkpoint
 from memkd_edge.errors import MemkdEdgeError
+from memkd_edge.exporting.pipeline import export
 from memkd_edge.file_formats import CHECKPOINT, CONFIGURATION
 from memkd_edge.runs import FORMAT, Run
 from tests.example_metrics import example_metrics
@@ -63,6 +64,21 @@ def test_weights_that_were_changed_since_are_named_and_runs_that_did_not_note_th
     del env["sha256"]
     run.write_json("env.json", env)
     read(run)
+
+
+@pytest.mark.parametrize("change", [{"labels": ("class 1", "class 0")}, {"std": (9.0,)}])
+def test_metadata_that_say_something_else_are_not_exported(tmp_path, change):
+    run = make_run(tmp_path, student(channels=1, classes=2))
+    sound = run.metadata
+    run.write_text("model.json", replace(sound, **change).to_json())
+    for read in (read_series, lambda run: export(run, ExportConfig())):
+        with pytest.raises(MemkdEdgeError, match=r"model\.json was changed after the run was complete; distil it again"):
+            read(run)
+    assert not (run.path / "export").exists()
+    env = run.environment()
+    del env["sha256"]["model.json"]  # as older runs are
+    run.write_json("env.json", env)
+    assert run.metadata == replace(sound, **change)
 
 
 @pytest.mark.parametrize("name", ["basicmotions", "gunpoint", "natops"])

@@ -193,7 +193,7 @@ def verify_run(
         for path in progress.each("verify", paths, "files", lambda path: path.name):
             name = path.relative_to(folder).as_posix()
             tuned = path.with_suffix(".safetensors")  # stands beside a file that was fine-tuned
-            weights = tuned if tuned.is_file() else run.check_weights(STUDENT)
+            weights = tuned if tuned.is_file() else run.check_unchanged(STUDENT)
             if weights not in students:
                 students[weights] = _Student(weights, kept, tuned.is_file(), integers, endless)
             student = students[weights]

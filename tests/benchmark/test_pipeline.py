@@ -142,6 +142,7 @@ def test_a_device_without_a_sleep_current_says_why_it_has_no_battery_life(run, a
 def test_battery_life_needs_a_rate_that_somebody_has_told(tmp_path):
     run = make_run(tmp_path)
     run.write_text("model.json", replace(run.metadata, sample_rate_hz=None).to_json())
+    run.set_state("complete")
     with pytest.raises(UsageError, match="--battery needs --rate"):
         bench(run, BenchConfig(device=("rpi4",), battery="100mAh"))
 

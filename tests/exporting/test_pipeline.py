@@ -281,6 +281,7 @@ def test_along_streams_and_in_windows_one_thing_is_advised(tmp_path, monkeypatch
     run = make_run(tmp_path, student())
     described = replace(run.metadata, reset=Reset.NEVER)
     run.write_text("model.json", described.to_json())
+    run.set_state("complete")
     monkeypatch.setattr(pipeline_module, "read_student", lambda run: mistaken())
     with pytest.raises(GateError) as failure:
         export(run, ExportConfig())
@@ -446,6 +447,7 @@ def test_a_name_of_ones_own_is_that_of_all_files_and_another_is_refused_before_a
 
 def test_a_run_whose_name_is_reserved_exports_under_another(run):
     run.write_text("model.json", replace(run.metadata, name="Test").to_json())
+    run.set_state("complete")
     assert [path.name for path in export(run, ExportConfig()).files] == ["model_test_int8.tflite"]
 
 

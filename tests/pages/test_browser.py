@@ -120,6 +120,7 @@ def test_what_the_student_refuses_is_none_everywhere(run: Run, browser: Any, tmp
     shutil.copytree(run.path, tmp_path / "refusing")
     refusing = Run.open(tmp_path / "refusing")
     refusing.write_text(METADATA, replace(run.metadata, refuse_below=0.5).to_json())
+    refusing.set_state("complete")
     opened(browser, write_run_page(refusing).page.as_uri())
     assert browser.execute_script("return memkdEdge.checkAll()")["different"] == 0
     decisions = np.array(browser.execute_script("return Array.from(memkdEdge.recordings[0].decisions)"))
@@ -148,6 +149,7 @@ def test_columns_may_have_units_quotes_and_separators_in_their_names(run: Run, b
     odd = Run.open(tmp_path / "odd")
     channels = ('acc, "x"', *run.metadata.channels[1:])
     odd.write_text(METADATA, replace(run.metadata, channels=channels).to_json())
+    odd.set_state("complete")
     opened(browser, write_run_page(odd).page.as_uri())
     # As `memkd-edge record` writes it.
     text = 'time,"acc, ""x"" [m/s2]",acc_y [m/s2],acc_z,gyro_z [rad/s],label\r\n0,1,2,3,4,"walk, fast"\r\n0.02,1,"2",3,4,rest\r\n'

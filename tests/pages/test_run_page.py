@@ -116,6 +116,7 @@ def test_text_of_others_is_shown_and_not_obeyed(run: Run, tmp_path: Path) -> Non
     metadata = place.metadata
     labels = (HOSTILE, *metadata.labels[1:])
     place.write_text(METADATA, replace(metadata, labels=labels, dataset=HOSTILE, dataset_terms=HOSTILE).to_json())
+    place.set_state("complete")
     written = write_run_page(place)
     page = written.page.read_text()
     assert "<img" not in page
