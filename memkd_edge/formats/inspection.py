@@ -34,8 +34,8 @@ WHOLE_WINDOW = (
 )
 VARIABLES = (
     "the file keeps state in variables inside the interpreter ({operators}), not in arguments: it carries over from call to "
-    "call, is reset only by a graph of the file that assigns the variables or by a new interpreter, and one interpreter serves "
-    "one stream"
+    "call, is reset only by a graph of the file that assigns the variables or by a new interpreter (LiteRT's "
+    "reset_all_variables() leaves it as it is, TFLite Micro's Reset() makes it 0), and one interpreter serves one stream"
 )
 SHARED_SCALES = (
     "dynamic int8 on whole series: onnxruntime quantises all time steps of a call, and all its series, on one scale, so the "
