@@ -45,8 +45,8 @@ class ClassifyReport:
     """What `memkd-edge classify` shows.
 
     samples: of each class by decision; undecided: samples before the first decision of a stream. refused: samples whose
-    answer is none. along: `StreamScores.as_dict`
-    over the decided samples with a label, None without any. notes: what was taken for what. out: the file written, or "".
+    answer is none. along: `StreamScores.as_dict`, None without a decided sample that has a label. notes: what was taken for
+    what. out: the file written, or "".
     """
 
     model: str
@@ -149,10 +149,9 @@ def _along(
     decisions: list[NDArray[np.int64]], streams: Iterable[list[Recording]], classes: int, rate: float
 ) -> dict[str, Any] | None:
     truth = [np.concatenate([stretch.y for stretch in own]) for own in streams]
-    judged = [np.where(one < 0, NO_CLASS, labels) for one, labels in zip(decisions, truth, strict=True)]
-    if not any((labels != NO_CLASS).any() for labels in judged):
+    if not any(((one >= 0) & (labels != NO_CLASS)).any() for one, labels in zip(decisions, truth, strict=True)):
         return None
-    return stream_scores(decisions, judged, classes, rate).as_dict()
+    return stream_scores(decisions, truth, classes, rate).as_dict()
 
 
 def _are_recordings(dataset: str) -> bool:

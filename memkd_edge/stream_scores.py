@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """How good the decisions along a stream are, sample by sample, from decisions and labels alone.
 
-Every figure is over the judged samples: those whose label is a class and not -1. A stream is one uninterrupted series that the
-model ran through without a reset.
+Every figure is over the judged samples: those whose label is a class and not -1, from the first decision of the stream on. A
+stream is one uninterrupted series that the model ran through without a reset. Where the answer is none, nothing is right or wrong:
+such samples are left out of all accuracies, and a class that comes back after them has not switched; but they are no right
+decision, and a segment goes on through them.
 
 An **event** is a change of label to a class, where both samples beside the change are judged; the start of a stream is none. Its
 **segment** runs to the next change. Switches of the decision are compared with the events of the same class:
@@ -13,7 +15,9 @@ An **event** is a change of label to a class, where both samples beside the chan
 - event F1: a switch detects an event of its class that lies at most `TOLERANCE_S` away, one switch at most one event, in the
   matching with the most pairs; counts are pooled over classes and streams. One decision that runs on across two events of a class
   therefore detects one of them, a decision that breaks up is one detection and one false one for each further piece, and only
-  judged samples count, up to the last sample of the stream. (The rule of `mir_eval.onset.f_measure`, the tests' reference.)
+  judged samples count, up to the last sample of the stream. (The rule of `mir_eval.onset.f_measure`, the tests' reference.) When
+  a class came that follows samples without a label is not known: the switch to it, at most `TOLERANCE_S` from its first judged
+  sample, counts neither way.
 """
 
 import math
@@ -81,13 +85,13 @@ def stream_scores(decisions: Sequence[Decisions], labels: Sequence[Decisions], c
     """Judge decisions along streams.
 
     Args:
-        decisions: int64 [T] per stream, a class index for every sample.
+        decisions: int64 [T] per stream, a class index for every sample, or below 0: not yet, or none.
         labels: int64 [T] per stream, a class index or -1 for a sample that is not judged.
         classes: how many there are.
         rate_hz: samples per second.
 
     Raises:
-        UsageError: no stream, streams of different lengths, or no judged sample.
+        UsageError: no stream, streams of different lengths, or no judged sample with a decision.
     """
     if not decisions or len(decisions) != len(labels):
         raise UsageError(f"{len(decisions)} streams of decisions for {len(labels)} of labels; at least one of each is needed")
@@ -95,17 +99,18 @@ def stream_scores(decisions: Sequence[Decisions], labels: Sequence[Decisions], c
     for one, truth in pairs:
         if one.shape != truth.shape:
             raise UsageError(f"a stream has {len(one)} decisions and {len(truth)} labels")
-    judged = [truth >= 0 for _, truth in pairs]
-    count = int(sum(mask.sum() for mask in judged))
-    if count == 0:
-        raise UsageError("no sample of these streams has a label to be judged by")
-    seconds = count / rate_hz
+    pairs = [(one, np.where(np.logical_or.accumulate(one >= 0), truth, -1)) for one, truth in pairs]
+    seconds = int(sum((truth >= 0).sum() for _, truth in pairs)) / rate_hz
     confusion = np.zeros((classes, classes), np.int64)
-    for (one, truth), mask in zip(pairs, judged, strict=True):
-        np.add.at(confusion, (truth[mask], one[mask]), 1)
+    for one, truth in pairs:
+        answered = (truth >= 0) & (one >= 0)
+        np.add.at(confusion, (truth[answered], one[answered]), 1)
+    count = int(confusion.sum())
+    if count == 0:
+        raise UsageError("no sample of these streams has a label to be judged by, and a decision")
     delays = [delay for one, truth in pairs for delay in _delays(one, truth, rate_hz)]
     events = sum(len(_events(truth)) for _, truth in pairs)
-    false, switches, found = (
+    false, switches, found, unknown = (
         sum(counts) for counts in zip(*(_switches(one, truth, classes, rate_hz) for one, truth in pairs), strict=True)
     )
     per_class = tuple(_of_class(confusion, k) for k in range(classes))
@@ -120,7 +125,7 @@ def stream_scores(decisions: Sequence[Decisions], labels: Sequence[Decisions], c
         false_switches_per_minute=false * MINUTE / seconds,
         switches_per_minute=switches * MINUTE / seconds,
         events_per_minute=events * MINUTE / seconds,
-        event_f1=2 * found / (switches + events) if switches + events else math.nan,
+        event_f1=2 * found / (switches - unknown + events) if switches - unknown + events else math.nan,
         seconds=seconds,
         streams=len(pairs),
         classes=per_class,
@@ -168,7 +173,7 @@ def _settled(pairs: list[tuple[Decisions, Decisions]], rate_hz: float) -> float:
     margin = round(SETTLING_S * rate_hz)
     right = total = 0
     for one, truth in pairs:
-        kept = truth >= 0
+        kept = (truth >= 0) & (one >= 0)
         for change in np.flatnonzero(np.diff(truth)) + 1:
             kept[max(0, change - margin) : change + margin] = False
         right += int((one == truth)[kept].sum())
@@ -194,15 +199,24 @@ def _delays(one: Decisions, truth: Decisions, rate_hz: float) -> list[float]:
     return delays
 
 
-def _switches(one: Decisions, truth: Decisions, classes: int, rate_hz: float) -> tuple[int, int, int]:
-    """Return the false switches, all switches on judged samples, and how many of them detect an event."""
+def _switches(one: Decisions, truth: Decisions, classes: int, rate_hz: float) -> tuple[int, int, int, int]:
+    """Return the false switches, all on judged samples, how many detect an event, and how many of the rest an unlabelled one."""
     reach = math.floor(TOLERANCE_S * rate_hz)
+    one = _filled(one)
     at = np.flatnonzero(np.diff(one)) + 1
-    at = at[truth[at] >= 0]
+    at = at[(truth[at] >= 0) & (one[at - 1] >= 0)]
     false = sum(not (truth[max(0, t - reach) : t + reach + 1] == one[t]).any() for t in at)
     events = _events(truth)
-    found = sum(_matched(events[truth[events] == k], at[one[at] == k], reach) for k in range(classes))
-    return false, len(at), found
+    begins = np.flatnonzero((truth[1:] >= 0) & (truth[1:] != truth[:-1])) + 1  # the events, and what follows no label
+    found, seen = (
+        sum(_matched(those[truth[those] == k], at[one[at] == k], reach) for k in range(classes)) for those in (events, begins)
+    )
+    return false, len(at), found, seen - found
+
+
+def _filled(one: Decisions) -> Decisions:
+    """Return the decisions with the last class in place of every none; what stands before the first class stays."""
+    return one[np.maximum.accumulate(np.where(one >= 0, np.arange(len(one)), 0))]
 
 
 def _matched(events: NDArray[np.intp], switches: NDArray[np.intp], reach: int) -> int:
@@ -229,7 +243,7 @@ def _since_start(pairs: list[tuple[Decisions, Decisions]], rate_hz: float) -> tu
         right = total = 0
         for one, truth in pairs:
             part = slice(round(start * rate_hz), round(end * rate_hz))
-            mask = truth[part] >= 0
+            mask = (truth[part] >= 0) & (one[part] >= 0)
             right += int((one[part] == truth[part])[mask].sum())
             total += int(mask.sum())
         if total:

@@ -114,6 +114,36 @@ def test_changes_to_and_from_unjudged_samples_are_no_events() -> None:
     assert found.accuracy == 1
 
 
+def test_when_a_class_came_after_samples_without_a_label_counts_neither_way() -> None:
+    labels = _runs((0, 30), (-1, 20), (1, 30), (0, 20))
+    # The one event, to 0, is detected; the switch to 1 comes .3 s after its first label, and .7 s after, which is too late.
+    assert _scores(_runs((0, 53), (1, 29), (0, 18)), labels).event_f1 == 1
+    assert _scores(_runs((0, 57), (1, 25), (0, 18)), labels).event_f1 == pytest.approx(2 / 3)
+    assert math.isnan(_scores(_runs((0, 53), (1, 27)), labels[:80]).event_f1)
+
+
+def test_where_the_answer_is_none_nothing_is_right_or_wrong_and_the_segment_goes_on() -> None:
+    labels = _runs((0, 50), (1, 50))
+    found = _scores(_runs((0, 53), (-2, 2), (1, 20), (-2, 5), (1, 20)), labels)
+    assert found.accuracy == pytest.approx(90 / 93)
+    assert found.settled_accuracy == pytest.approx(88 / 89)
+    assert found.confusion[0][:2] == (50, 0)
+    assert found.confusion[1][:2] == (3, 40)
+    assert (found.delay_median_s, found.missed) == (0.5, 0)
+    assert found.switches_per_minute == found.events_per_minute == pytest.approx(6)
+    assert (found.false_switches_per_minute, found.event_f1, found.seconds) == (0, 1, 10)
+
+
+def test_nothing_is_judged_before_the_first_decision() -> None:
+    labels = _runs((0, 10), (1, 20), (0, 10))
+    found = _scores(_runs((-1, 20), (1, 12), (0, 8)), labels)
+    assert found.seconds == 2
+    assert found.accuracy == pytest.approx(18 / 20)
+    assert (found.events_per_minute, found.switches_per_minute) == (30, 30)
+    with pytest.raises(UsageError, match="and a decision"):
+        _scores(np.full(40, -1), labels)
+
+
 def test_accuracy_since_the_start_shows_decay() -> None:
     labels = np.zeros(160, np.int64)
     decisions = np.where(np.arange(160) < 80, 0, 1)
