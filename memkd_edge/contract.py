@@ -17,8 +17,8 @@ class Contract:
 
     reset, decides, margin and refuse_below (in logits): as in the metadata. staggered: two states, half a window apart. window:
     samples of one, 0 where none is counted. not_yet: samples after the beginning that get no decision. hold: missing samples up
-    to which the last one is held. fidelity: in words, how often its integers decide as the float student along a stream; "" where
-    that is not known.
+    to which the last one is held. steps_per_sample: of the model, in all its states, on average. fidelity: in words, how often
+    its integers decide as the float student along a stream; "" where that is not known.
     """
 
     reset: Reset
@@ -29,6 +29,7 @@ class Contract:
     window: int
     not_yet: int
     hold: int
+    steps_per_sample: float = 1.0
     fidelity: str = ""
 
     @property
@@ -112,9 +113,10 @@ def contract(metadata: Metadata, *, resampled: bool) -> Contract:
         not_yet = 0 if metadata.reset == Reset.WINDOW else warm_up
     not_yet = (not_yet // factor + 1) * factor - 1  # the next step's sample decides first
     counted = window if staggered or at_ends else 0
+    steps = (2 if staggered else 1) * (1 if resampled else metadata.resampling.steps_per_sample)
     margin, floor = metadata.decision_margin, metadata.refuse_below
     fidelity = _fidelity(metadata)
-    return Contract(metadata.reset, metadata.decides, margin, floor, staggered, counted, not_yet, hold, fidelity)
+    return Contract(metadata.reset, metadata.decides, margin, floor, staggered, counted, not_yet, hold, steps, fidelity)
 
 
 def stream_in_words(samples: int, held_out: int) -> str:

@@ -2,8 +2,8 @@
 """How good the decisions along a stream are, sample by sample, from decisions and labels alone.
 
 Every figure is over the judged samples: those whose label is a class and not -1, from the first decision of the stream on. A
-stream is one uninterrupted series that the model ran through without a reset. Where the answer is none, nothing is right or wrong:
-such samples are left out of all accuracies, and a class that comes back after them has not switched; but they are no right
+stream is one uninterrupted series that the model ran through without a reset. Where the answer is none, nothing is right or
+wrong: such samples are left out of all accuracies, and a class that comes back after them has not switched; but they are no right
 decision, and a segment goes on through them.
 
 An **event** is a change of label to a class, where both samples beside the change are judged; the start of a stream is none. Its

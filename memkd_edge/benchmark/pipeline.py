@@ -18,6 +18,7 @@ from memkd_edge.benchmark.report.budget import check_budget, parse_budget
 from memkd_edge.benchmark.report.figures import BenchReport, BuildFigures, DeviceReport, Figure
 from memkd_edge.config import BenchConfig
 from memkd_edge.contents import read_metrics, read_recording_metrics, read_streams
+from memkd_edge.contract import contract
 from memkd_edge.errors import MemkdEdgeError, UnkeptError, UsageError
 from memkd_edge.options import check, refuse
 from memkd_edge.progress import Reporter
@@ -70,7 +71,7 @@ def bench(run: Run, config: BenchConfig, *, progress: Reporter | None = None) ->
         rows = tuple(_complete(row, device, duty, accuracy) for row in report.rows)
         timed = any("latency" in row.figures for row in rows)
         on_battery = estimates.on_battery(device, duty, timed=timed) if duty else ""
-        caveats = (*report.caveats, *filter(None, [on_battery, device.unchecked()]))
+        caveats = (*report.caveats, *filter(None, [_of_a_step(run), on_battery, device.unchecked()]))
         reports.append(replace(report, rows=rows, caveats=caveats))
         try:
             run.write_json(f"bench/{device.name}.json", {"run": run.run_id, **asdict(reports[-1])})
@@ -98,7 +99,17 @@ def _duty_cycle(run: Run, config: BenchConfig) -> DutyCycle | None:
     rate = config.rate or run.metadata.sample_rate_hz
     if not rate:
         raise UsageError(f"--battery needs --rate: {run.metadata.dataset} does not say how many samples there are in a second")
-    return DutyCycle(rate, battery, sleep)
+    return DutyCycle(rate, battery, sleep, contract(run.metadata, resampled=False).steps_per_sample)
+
+
+def _of_a_step(run: Run) -> str:
+    """Say what a sample takes of that of which the figures are, "" where it is just one step."""
+    use = contract(run.metadata, resampled=False)
+    if use.steps_per_sample == 1:
+        return ""
+    states = ", in two states half a window apart" if use.staggered else ""
+    filtered = "; what resamples is not counted" if run.metadata.resampling.kind != "none" else ""
+    return f"Figures are of one step of the model; a sample in use takes {use.steps_per_sample:.3g} of them{states}{filtered}."
 
 
 def _complete(row: BuildFigures, device: Device, duty: DutyCycle | None, accuracy: dict[str, Figure]) -> BuildFigures:

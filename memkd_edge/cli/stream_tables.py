@@ -97,7 +97,7 @@ def classification_parts(report: ClassifyReport) -> Iterator[Part]:
         yield from stream_grids("Along the recordings", report.labels, {"model": report.along})
         yield streams_in_words(report.along)
         if report.refused:
-            yield "Accuracies, precision and recall are of the samples with an answer; where it is none, a change is not yet detected."
+            yield "Accuracies, precision and recall are of the samples with an answer; none is no right decision after a change."
     total = sum(report.samples.values()) + report.undecided + report.refused
     amounts = Grid("Decided", "class", "seconds", "share")
     for label, samples in [*report.samples.items(), ("not yet", report.undecided), ("none", report.refused)]:

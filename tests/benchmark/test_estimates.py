@@ -127,6 +127,7 @@ def test_energy_and_battery_life():
     life = battery_life(latency, PI, DutyCycle(50, battery_ah=6.09))
     assert life.value == pytest.approx(100 / 24)
     assert life.lo < life.value < life.hi
+    assert battery_life(latency, PI, DutyCycle(25, battery_ah=6.09, steps_per_sample=2)).value == pytest.approx(100 / 24)
     without_sleep = battery_life(latency, PI, DutyCycle(50, battery_ah=6.0, sleep_current_a=0.0))
     assert without_sleep.value == pytest.approx(100 / 24)
     too_fast = battery_life(latency, PI, DutyCycle(1000, battery_ah=0.6))

@@ -33,7 +33,9 @@ from memkd_edge.cli.main import app
 from memkd_edge.cli.tables import show
 from memkd_edge.config import BenchConfig
 from memkd_edge.errors import GateError, MemkdEdgeError, MissingToolError, UnkeptError, UsageError
-from memkd_edge.vocabulary import FigureKind
+from memkd_edge.metadata import Resampling
+from memkd_edge.runs import Run
+from memkd_edge.vocabulary import FigureKind, Reset
 
 from .conftest import make_run
 
@@ -131,6 +133,27 @@ def test_a_microcontroller_is_emulated_with_cycles_and_battery_life(run, cortex_
     assert life.lo < life.value < life.hi
     assert student["ram"].value == student["state"].value + student["stack"].value + student["static"].value
     assert any("100 mAh at 50 samples per second" in caveat for caveat in report.devices[0].caveats)
+
+
+@pytest.mark.parametrize(
+    ("fields", "steps", "said"),
+    [
+        ({"window_length": 20}, 2, "takes 2 of them, in two states half a window apart."),
+        (
+            {"reset": Reset.EVENT, "resampling": Resampling("decimate", factor=4, taps=(0.25,) * 4)},
+            0.25,
+            "takes 0.25 of them; what resamples is not counted.",
+        ),
+    ],
+)
+def test_battery_life_is_of_all_the_steps_that_a_sample_takes(fields, steps, said, tmp_path, cortex_m):
+    run = make_run(tmp_path)
+    run.write_text("model.json", replace(run.metadata, **fields).to_json())
+    report = bench(Run(run.path), BenchConfig(device=("nrf52840",), steps=4, battery="100mAh", sleep_current="2uA", rate=50))
+    student = rows_of(report)["student", "int8 C"].figures
+    busy = steps * 50 * student["latency"].hi * 1e-6
+    assert student["battery"].lo == pytest.approx(0.1 / (busy * 6.3e-3 + (1 - busy) * 2e-6) / 24)
+    assert any(caveat.endswith(said) for caveat in report.devices[0].caveats)
 
 
 def test_a_device_without_a_sleep_current_says_why_it_has_no_battery_life(run, aarch64):

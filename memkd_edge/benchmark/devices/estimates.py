@@ -14,12 +14,13 @@ from memkd_edge.vocabulary import FigureKind
 class DutyCycle:
     """How the device is used: samples per second, battery capacity in Ah, current between samples in A.
 
-    Without a sleep_current the profile's is taken.
+    Without a sleep_current the profile's is taken. steps_per_sample: of the model, see `Contract.steps_per_sample`.
     """
 
     rate_hz: float
     battery_ah: float
     sleep_current_a: float | None = None
+    steps_per_sample: float = 1.0
 
 
 def latency_from_cycles(cycles: Figure, device: Device) -> Figure:
@@ -66,7 +67,7 @@ def energy(latency: Figure, device: Device) -> Figure | None:
 def battery_life(latency: Figure, device: Device, duty: DutyCycle) -> Figure | None:
     """Return the battery life in days at `duty`; None when active or sleep current are not known.
 
-    The device computes for `latency` at each sample and sleeps otherwise. Only the processor is counted: no sensor, no radio.
+    The device computes for `latency` at each step and sleeps otherwise. Only the processor is counted: no sensor, no radio.
     A device that cannot keep up with the rate never sleeps.
     """
     active = device.quantities.get("active_ma")
@@ -77,7 +78,7 @@ def battery_life(latency: Figure, device: Device, duty: DutyCycle) -> Figure | N
     def days(latency_us: float, active_ma: float, sleep_ua: float) -> float:
         if duty.sleep_current_a is not None:
             sleep_ua = duty.sleep_current_a * 1e6
-        busy = min(1.0, latency_us * 1e-6 * duty.rate_hz)
+        busy = min(1.0, latency_us * 1e-6 * duty.rate_hz * duty.steps_per_sample)
         ampere = max(1e-12, busy * active_ma * 1e-3 + (1 - busy) * sleep_ua * 1e-6)
         return duty.battery_ah / ampere / 24
 
