@@ -74,8 +74,8 @@ def classify(
     windows, see `classify_windows`.
 
     Args:
-        out: .csv or .parquet file for a row a sample: recording, subject, time in seconds, label, decision, a score a class;
-            of windows a row a window.
+        out: .csv or .parquet file for a row a sample: recording, subject, time in seconds since the recording's first row, label,
+            decision, a score a class; of windows a row a window.
         force: overwrite it.
 
     Raises:

@@ -39,8 +39,8 @@ def check_out(out: Path, force: bool) -> None:
 def writing(out: Path, labels: tuple[str, ...], rate_hz: float) -> Iterator[Write]:
     """Yield a function that takes a stretch, its first sample that is meant, and what was decided from there on.
 
-    Columns: recording, subject, time in seconds since the stretch began, label, decision, a score a class. The file stands there
-    whole when the block has ended, and not at all where an exception ends it.
+    Columns: recording, subject, time in seconds since the recording's first row, label, decision, a score a class. The file
+    stands there whole when the block has ended, and not at all where an exception ends it.
 
     Raises:
         MemkdEdgeError: the file system refuses.
@@ -52,7 +52,7 @@ def writing(out: Path, labels: tuple[str, ...], rate_hz: float) -> Iterator[Writ
         return {
             "recording": stretch.name,
             "subject": stretch.subject,
-            "time": np.arange(start, end) / rate_hz,
+            "time": stretch.start_s + np.arange(start, end) / (stretch.stamped_hz or rate_hz),
             "label": names[stretch.y[start:end]],
             "decision": names[streamed.decisions],
             **{f"score {label}": streamed.scores[:, index] for index, label in enumerate(labels)},

@@ -267,6 +267,21 @@ def test_pieces_give_the_same_file_and_ctrl_c_leaves_none(
     assert progress.told[0] < progress.told[-1]
 
 
+def test_times_are_those_of_the_recording_s_rows_through_gaps_missing_ends_and_a_clock_a_little_off(
+    model: Path, tmp_path: Path
+) -> None:
+    place = folder(tmp_path / "recordings", subjects=1, recordings=1, rows=300)
+    (file,) = place.iterdir()
+    table = pd.read_csv(file)
+    table["time"] = 5000 + np.arange(300) / 50.4 + np.where(np.arange(300) < 120, 0, 2.0)
+    table.loc[:29, "acc_x"] = np.nan
+    table.to_csv(file, index=False)
+    classify(model, options(place), out=tmp_path / "out.csv")
+    found = pd.read_csv(tmp_path / "out.csv")
+    assert found.recording.value_counts().to_dict() == {"s1_1": 90, "s1_1#2": 180}
+    assert found.time.to_numpy() == pytest.approx(table.time[30:] - 5000, abs=1e-4)
+
+
 def test_time_is_exact_in_recordings_of_days(tmp_path: Path) -> None:
     stretch = Recording("long", "", np.zeros((10**7 + 1, 1), np.float32), np.full(10**7 + 1, -1))
     with writing(tmp_path / "out.csv", LABELS, 104.0) as write:

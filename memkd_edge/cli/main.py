@@ -304,7 +304,10 @@ def classify(
     model: Annotated[str, typer.Argument(help="A .tflite or .onnx file; model:NAME for its int8 .tflite.")],
     path: Annotated[str, typer.Argument(help="Recordings or windows, as distill takes them: a folder, file or name.")],
     out: Annotated[
-        Path | None, typer.Option(help="Write scores and decisions of all samples or windows: .csv or .parquet.")
+        Path | None,
+        typer.Option(
+            help="Write scores and decisions of all samples or windows: .csv or .parquet; time in s from a recording's first row."
+        ),
     ] = None,
     force: Force = False,
     wide: Wide = False,

@@ -170,8 +170,9 @@ def stretches_at(one: Timed, rate: float, new_index: NDArray[np.int64], options:
         for part in whole:
             x, y = values[part], label[part]
             near = is_near(one.rate_hz, rate)
+            start_s = float(seconds[0] + part.start / one.rate_hz if even else seconds[part.start])
             if len(x) < SHORTEST:
-                yield Recording(one.raw.name, one.raw.subject, x, y), True
+                yield Recording(one.raw.name, one.raw.subject, x, y, start_s), True
                 continue
             if not even:
                 x, nearest = evenly_spaced(seconds[part], x, rate if near else max(rate, one.rate_hz))
@@ -179,7 +180,8 @@ def stretches_at(one: Timed, rate: float, new_index: NDArray[np.int64], options:
             if not near and (even or one.rate_hz > rate):
                 y = y[np.rint(sample_positions(len(x), one.rate_hz, rate)).astype(np.int64)]
                 x = resample_evenly(x, one.rate_hz, rate)
-            yield Recording(one.raw.name, one.raw.subject, x, y), even and near and not lost
+            stamped_hz = one.rate_hz if even and near else 0.0
+            yield Recording(one.raw.name, one.raw.subject, x, y, start_s, stamped_hz), even and near and not lost
 
 
 def _with_lost_rows(

@@ -19,7 +19,8 @@ class Recording:
     """One uninterrupted stretch of a recording at the uniform rate, checked: finite, one class index a sample.
 
     name: "s01_03", or "s01_03#2" for the second stretch after a gap. subject: "" when unknown. x: float32 [T, C], physical
-    units. y: int64 [T], index into the labels, or NO_CLASS.
+    units. y: int64 [T], index into the labels, or NO_CLASS. start_s: seconds from the recording's first row to the first sample.
+    stamped_hz: samples a second as the time stamps count them, 0 where it is the uniform rate.
 
     Raises:
         UsageError: no samples, other shapes or types than these, NaN or infinity.
@@ -29,6 +30,8 @@ class Recording:
     subject: str
     x: NDArray[np.float32]
     y: NDArray[np.int64]
+    start_s: float = 0.0
+    stamped_hz: float = 0.0
 
     def __post_init__(self) -> None:
         if self.x.ndim != 2 or 0 in self.x.shape or self.x.dtype != np.float32:
