@@ -33,7 +33,7 @@ from memkd_edge.quantization.batch import CHUNK
 from memkd_edge.stream_scores import stream_scores
 from memkd_edge.streaming import StreamingClassifier
 from memkd_edge.vocabulary import Reset
-from memkd_edge.window_classification import WindowsReport, classify_windows
+from memkd_edge.window_classification import WindowsReport, classify_windows, learnt_already
 
 _SPLIT = ("windows", "hop", "unlabelled", "test_fraction", "test_subjects")
 _TRAINING = (*_SPLIT, "balance", "decision_delay", "max_delay", "refuse")  # options that say nothing here
@@ -87,11 +87,11 @@ def classify(
     refuse(options, _TRAINING, "is for training; classify takes the model and all recordings as they are")
     if out is not None:
         check_out(out, force)
-    notes: list[str] = []
     classifier = StreamingClassifier(model)
     if not _are_recordings(options.dataset):
         return classify_windows(model, classifier, options, out, progress)
     metadata = classifier.metadata
+    notes = learnt_already(metadata, options.dataset)
     if metadata.resampling.kind != "none":
         raise UsageError(f"{model}: it resamples by itself ({metadata.resampling.kind}) and has no decision at every sample")
     if metadata.reset == Reset.EVENT:

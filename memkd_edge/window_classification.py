@@ -66,8 +66,8 @@ def classify_windows(
         UsageError: windows that the model cannot take; the message says which channel or rate differs.
         UnkeptError: `out` cannot be written; it carries the report. MemkdEdgeError: a known set could not be downloaded.
     """
-    notes: list[str] = []
     metadata = classifier.metadata
+    notes = learnt_already(metadata, options.dataset)
     found = _read(metadata, options, notes)
     if metadata.reset == Reset.NEVER:
         notes.append("the model is for streams that are never reset; here every window begins with a reset")
@@ -89,6 +89,17 @@ def classify_windows(
         except MemkdEdgeError as error:
             raise UnkeptError(replace(report, out=""), error) from error
     return report
+
+
+def learnt_already(metadata: Metadata, dataset: str) -> list[str]:
+    """Return the note on a data set of the name of that from which the model was made, none for another."""
+    if not metadata.dataset or metadata.dataset not in (Path(dataset).name, Path(dataset).stem):
+        return []
+    test = f" ({metadata.dataset_split})" if metadata.dataset_split else ""
+    return [
+        f"the model was made from a data set named {metadata.dataset}; if it is this one, it has learnt from all but the test "
+        f"part{test}, and the figures are of both together"
+    ]
 
 
 def _read(metadata: Metadata, options: DataConfig, notes: list[str]) -> Windows:

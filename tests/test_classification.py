@@ -93,6 +93,14 @@ def test_decisions_are_those_of_samples_pushed_one_by_one(model: Path, tmp_path:
     assert sum(report.samples.values()) == 600 - 15
 
 
+def test_recordings_that_the_model_may_have_learnt_from_are_said_to_be_that(tmp_path: Path) -> None:
+    model = model_file(tmp_path / "steps.tflite", dataset="recordings", dataset_split="subjects s2 (1 of 2)")
+    for name, said in (("recordings", True), ("others", False)):
+        place = folder(tmp_path / name, subjects=2, recordings=1, rows=100)
+        notes = classify(model, options(place)).notes
+        assert said == any("learnt from all but the test part (subjects s2 (1 of 2))" in note for note in notes)
+
+
 def test_recordings_without_labels_are_classified_and_not_judged(model: Path, tmp_path: Path) -> None:
     header = HEADER.removesuffix(",label")
     write(tmp_path / "s1_1.csv", [row.rsplit(",", 1)[0] for row in lines(*signal(1))], header)
