@@ -19,8 +19,8 @@ CALIBRATION_BINS = 15
 def classification_metrics(logits: ArrayLike, y: ArrayLike) -> dict[str, float]:
     """Return accuracy, auc_prc, f1_macro, roc_auc and calibration_error, each in [0, 1].
 
-    auc_prc is the macro mean of the classes' average precision, roc_auc the macro mean of one class against the rest; both over
-    the classes that occur in `y`. calibration_error is the expected calibration error of `calibration_error` below.
+    auc_prc is the macro mean of the classes' average precision, roc_auc the macro mean of one class against the rest; these and
+    f1_macro are over the classes that occur in `y`. calibration_error is the expected calibration error of `calibration_error` below.
 
     Args:
         logits: [N, K].
@@ -38,7 +38,7 @@ def classification_metrics(logits: ArrayLike, y: ArrayLike) -> dict[str, float]:
     return {
         "accuracy": float((predicted == truth).mean()),
         "auc_prc": float(auc_prc(scores[None], truth)[0]),
-        "f1_macro": float(f1_score(truth, predicted, average="macro", zero_division=0)),
+        "f1_macro": float(f1_score(truth, predicted, labels=classes, average="macro", zero_division=0)),
         "roc_auc": float(np.mean([roc_auc_score(truth == k, probability[:, k]) for k in classes])),
         "calibration_error": calibration_error(scores, truth),
     }

@@ -71,6 +71,8 @@ def test_classes_absent_from_y_are_left_out_of_the_means() -> None:
     logits = np.array([[2.0, 0, 0], [0, 2.0, 0], [3.0, 0, 0], [0, 3.0, 0]])
     got = metrics.classification_metrics(logits, [0, 1, 0, 1])
     assert got["auc_prc"] == got["roc_auc"] == got["f1_macro"] == 1.0
+    logits[3] = [0, 0, 3.0]  # decided for a class that is not there: F1 of 0 is 1, of 1 is 2/3
+    assert metrics.classification_metrics(logits, [0, 1, 0, 1])["f1_macro"] == pytest.approx(5 / 6)
 
 
 def test_predictions_of_huge_logits_do_not_overflow() -> None:
