@@ -231,6 +231,8 @@ def test_the_cost_on_a_cortex_m4_is_what_is_pinned_and_the_absent_teacher_is_nam
     assert (cost["flash"]["value"], cost["instructions"]["value"]) == (model.flash_bytes, model.instructions)
     assert {row.model for row in report.devices[0].rows} == {"student"}
     assert any("No rows of the teacher" in caveat for caveat in report.devices[0].caveats)
+    held = [f"of the class that push holds it is {model.accuracy:.3f}."] if name == "spsw" else []
+    assert [caveat.split("; ")[1] for caveat in report.devices[0].caveats if "push holds" in caveat] == held
 
 
 def test_the_package_that_is_shipped_is_what_export_writes(monkeypatch, tmp_path, require_tool):

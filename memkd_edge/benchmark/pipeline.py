@@ -71,7 +71,7 @@ def bench(run: Run, config: BenchConfig, *, progress: Reporter | None = None) ->
         rows = tuple(_complete(row, device, duty, accuracy) for row in report.rows)
         timed = any("latency" in row.figures for row in rows)
         on_battery = estimates.on_battery(device, duty, timed=timed) if duty else ""
-        caveats = (*report.caveats, *filter(None, [_of_a_step(run), on_battery, device.unchecked()]))
+        caveats = (*report.caveats, *filter(None, [_of_a_step(run), _of_the_class_held(run), on_battery, device.unchecked()]))
         reports.append(replace(report, rows=rows, caveats=caveats))
         try:
             run.write_json(f"bench/{device.name}.json", {"run": run.run_id, **asdict(reports[-1])})
@@ -110,6 +110,14 @@ def _of_a_step(run: Run) -> str:
     states = ", in two states half a window apart" if use.staggered else ""
     filtered = "; what resamples is not counted" if run.metadata.resampling.kind != "none" else ""
     return f"Figures are of one step of the model; a sample in use takes {use.steps_per_sample:.3g} of them{states}{filtered}."
+
+
+def _of_the_class_held(run: Run) -> str:
+    """Say how often the class that push holds is right, as the accuracies are of the highest score; "" where that is one."""
+    if run.metadata.decides != Decision.EVERY_SAMPLE or not run.metadata.decision_margin:
+        return ""
+    held = read_recording_metrics(run).student.held
+    return f"Test accuracy is of the highest score; of the class that push holds it is {held['accuracy']:.3f}." if held else ""
 
 
 def _complete(row: BuildFigures, device: Device, duty: DutyCycle | None, accuracy: dict[str, Figure]) -> BuildFigures:
