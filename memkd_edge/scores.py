@@ -20,7 +20,8 @@ def classification_metrics(logits: ArrayLike, y: ArrayLike) -> dict[str, float]:
     """Return accuracy, auc_prc, f1_macro, roc_auc and calibration_error, each in [0, 1].
 
     auc_prc is the macro mean of the classes' average precision, roc_auc the macro mean of one class against the rest; these and
-    f1_macro are over the classes that occur in `y`. calibration_error is the expected calibration error of `calibration_error` below.
+    f1_macro are over the classes that occur in `y`. calibration_error is the expected calibration error of `calibration_error`
+    below.
 
     Args:
         logits: [N, K].

@@ -216,7 +216,8 @@ def _switches(one: Decisions, truth: Decisions, classes: int, rate_hz: float) ->
 
 def _filled(one: Decisions) -> Decisions:
     """Return the decisions with the last class in place of every none; what stands before the first class stays."""
-    return one[np.maximum.accumulate(np.where(one >= 0, np.arange(len(one)), 0))]
+    filled: Decisions = one[np.maximum.accumulate(np.where(one >= 0, np.arange(len(one)), 0))]
+    return filled
 
 
 def _matched(events: NDArray[np.intp], switches: NDArray[np.intp], reach: int) -> int:
