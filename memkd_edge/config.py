@@ -238,7 +238,9 @@ class BenchConfig:
         120.0, group="Measurement", above=0, flags=("--timeout",), help="Seconds after which an emulator is ended."
     )
     budget: str = option(
-        "", group="Measurement", help="Exit 4 beyond it, as in flash=8k,ram=1k,latency=1ms; also instructions=4000, energy=5uJ."
+        "",
+        group="Measurement",
+        help="Exit 4 beyond it, as in flash=8k,ram=1k,latency=1ms (k: 1,024 bytes); also instructions=4000, energy=5uJ.",
     )
     firmware: str = option(
         "",
