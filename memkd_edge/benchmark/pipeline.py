@@ -104,11 +104,11 @@ def _duty_cycle(run: Run, config: BenchConfig) -> DutyCycle | None:
 
 def _of_a_step(run: Run) -> str:
     """Say what a sample takes of that of which the figures are, "" where it is just one step."""
-    use = contract(run.metadata, resampled=False)
-    if use.steps_per_sample == 1:
+    use, resamples = contract(run.metadata, resampled=False), run.metadata.resampling.kind != "none"
+    if not use.staggered and not resamples:
         return ""
     states = ", in two states half a window apart" if use.staggered else ""
-    filtered = "; what resamples is not counted" if run.metadata.resampling.kind != "none" else ""
+    filtered = "; what resamples is not counted" if resamples else ""
     return f"Figures are of one step of the model; a sample in use takes {use.steps_per_sample:.3g} of them{states}{filtered}."
 
 

@@ -144,6 +144,11 @@ def test_a_microcontroller_is_emulated_with_cycles_and_battery_life(run, cortex_
             0.25,
             "takes 0.25 of them; what resamples is not counted.",
         ),
+        (
+            {"window_length": 20, "resampling": Resampling("decimate", factor=2, taps=(0.5,) * 2)},
+            1,
+            "takes 1 of them, in two states half a window apart; what resamples is not counted.",
+        ),
     ],
 )
 def test_battery_life_is_of_all_the_steps_that_a_sample_takes(fields, steps, said, tmp_path, cortex_m):
