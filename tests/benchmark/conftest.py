@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A run directory with random weights: the bench measures cost, for which a trained model is not needed."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +17,11 @@ from tests.example_metrics import example_metrics
 CHANNELS, CLASSES, SERIES, LENGTH = 2, 3, 6, 20
 
 
-def make_run(root: Path, *, teacher_hidden: int = 12, student: str = "lstm", teacher: str = "lstm") -> Run:
-    """Write a complete run: student of 4 units, teacher of two layers, of the kinds that `models.build` knows."""
+def make_run(root: Path, *, teacher_hidden: int = 12, student: str = "lstm", teacher: str = "lstm", **facts: Any) -> Run:
+    """Write a complete run: student of 4 units, teacher of two layers, of the kinds that `models.build` knows.
+
+    facts: of the metadata, instead of those here.
+    """
     torch.manual_seed(1)
     generator = np.random.default_rng(1)
     run = Run.create(root, "tiny", "[distill]\n")
@@ -30,7 +34,7 @@ def make_run(root: Path, *, teacher_hidden: int = 12, student: str = "lstm", tea
         mean=(0.5, -2.0),
         std=(2.0, 0.25),
     )
-    run.write_text("model.json", metadata.to_json())
+    run.write_text("model.json", replace(metadata, **facts).to_json())
     run.write_bytes("student.safetensors", save_model(build(ModelSpec(CHANNELS, 4, CLASSES, kind=student))))
     large = ModelSpec(CHANNELS, teacher_hidden, CLASSES, num_layers=2, kind=teacher)
     run.write_bytes("teacher.safetensors", save_model(build(large)))

@@ -34,7 +34,6 @@ from memkd_edge.cli.tables import show
 from memkd_edge.config import BenchConfig
 from memkd_edge.errors import GateError, MemkdEdgeError, MissingToolError, UnkeptError, UsageError
 from memkd_edge.metadata import Resampling
-from memkd_edge.runs import Run
 from memkd_edge.vocabulary import FigureKind, Reset
 
 from .conftest import make_run
@@ -152,9 +151,8 @@ def test_a_microcontroller_is_emulated_with_cycles_and_battery_life(run, cortex_
     ],
 )
 def test_battery_life_is_of_all_the_steps_that_a_sample_takes(fields, steps, said, tmp_path, cortex_m):
-    run = make_run(tmp_path)
-    run.write_text("model.json", replace(run.metadata, **fields).to_json())
-    report = bench(Run(run.path), BenchConfig(device=("nrf52840",), steps=4, battery="100mAh", sleep_current="2uA", rate=50))
+    run = make_run(tmp_path, **fields)
+    report = bench(run, BenchConfig(device=("nrf52840",), steps=4, battery="100mAh", sleep_current="2uA", rate=50))
     student = rows_of(report)["student", "int8 C"].figures
     busy = steps * 50 * student["latency"].hi * 1e-6
     assert student["battery"].lo == pytest.approx(0.1 / (busy * 6.3e-3 + (1 - busy) * 2e-6) / 24)
