@@ -303,9 +303,9 @@ def run_path(root: Path, name: str) -> Path:
 
 
 def find_run(text: str, root: Path) -> Path:
-    """Return the run directory that the user names: a path, or the name of a run under `root`."""
+    """Return the run directory that the user names: a path, or the name of a run under `root`, also where data bear that name."""
     path = Path(text)
-    return root / text if not os.path.exists(path) and os.path.isdir(root / text) else path
+    return root / text if not os.path.exists(path / ENVIRONMENT) and os.path.isdir(root / text) else path
 
 
 @contextmanager

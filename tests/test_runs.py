@@ -207,6 +207,9 @@ def test_a_run_is_found_by_path_or_by_name_under_the_root(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     complete_run(tmp_path / "elsewhere", "one")
     assert find_run("one", tmp_path / "elsewhere") == tmp_path / "elsewhere" / "one"
+    (tmp_path / "one").mkdir()  # a folder of recordings, say, after which the run was named
+    assert find_run("one", tmp_path / "elsewhere") == tmp_path / "elsewhere" / "one"
+    (tmp_path / "one").rmdir()
     complete_run(tmp_path, "one")
     assert str(find_run("one", tmp_path / "elsewhere")) == "one"
     assert str(find_run("two", tmp_path / "elsewhere")) == "two"
