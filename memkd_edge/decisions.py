@@ -21,6 +21,7 @@ from memkd_edge.stream_scores import StreamScores, stream_scores
 
 MARGINS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)  # logits
 LOSS_ALLOWED = 0.03  # of accuracy per sample, for fewer false switches
+CLASS_LOSS_ALLOWED = 0.1  # of any class's F1: a rare class may vanish for less than that of accuracy
 NOT_YET, NONE = -1, -2  # instead of a class: no decision so far; refused, because no class leads enough
 
 
@@ -103,12 +104,17 @@ def operating_points(
 def chosen_point(points: Sequence[OperatingPoint], max_delay_s: float) -> OperatingPoint:
     """Return the point with the fewest false switches whose median delay is at most `max_delay_s`.
 
-    A point that loses more than `LOSS_ALLOWED` of the plain decision's accuracy is not taken; the smallest margin, the plain
-    decision, is where no other point is better.
+    A point that loses more than `LOSS_ALLOWED` of the plain decision's accuracy, or `CLASS_LOSS_ALLOWED` of a class's F1, is not
+    taken; the smallest margin, the plain decision, is where no other point is better.
     """
     plain = points[0]
     floor = plain.scores.accuracy - LOSS_ALLOWED
-    taken = [one for one in points[1:] if one.scores.delay_median_s <= max_delay_s and one.scores.accuracy >= floor]
+
+    def keeps(scores: StreamScores) -> bool:
+        lost = max(before.f1 - after.f1 for before, after in zip(plain.scores.classes, scores.classes, strict=True))
+        return scores.accuracy >= floor and lost <= CLASS_LOSS_ALLOWED
+
+    taken = [one for one in points[1:] if one.scores.delay_median_s <= max_delay_s and keeps(one.scores)]
     return min([plain, *taken], key=lambda one: (one.scores.false_switches_per_minute, one.margin))
 
 

@@ -119,5 +119,20 @@ def test_fewer_false_switches_are_worth_three_points_of_accuracy_and_no_more() -
     assert chosen_point([points[0], point(0.25, 0.9, 5.0), point(0.5, 0.9, 5.0)], 1.0).margin == 0.25
 
 
+def test_a_margin_that_keeps_a_rare_class_from_ever_being_decided_is_not_taken() -> None:
+    labels = np.tile(np.repeat([0, 1, 0, 2], [480, 20, 300, 200]), 10)
+    logits = 6 * np.eye(3, dtype=np.float32)[labels]
+    logits[labels == 1] *= 0.4  # 2 % of the samples, which lead by 2.4
+    logits[50::100], logits[60::1000] = [0.0, 1.2, 0.0], [0.0, 2.45, 0.0]  # false switches, by 1.2 and by 2.45
+    points = operating_points([logits], [labels], 3, 100.0)
+    vanished = points[MARGINS.index(2.5)].scores
+    assert vanished.classes[1].f1 == 0.0
+    assert vanished.accuracy > points[0].scores.accuracy - 0.03
+    assert vanished.false_switches_per_minute < points[MARGINS.index(1.5)].scores.false_switches_per_minute
+    chosen = chosen_point(points, 1.0)
+    assert chosen.margin == 1.5
+    assert chosen.scores.classes[1].f1 > 0.9
+
+
 def test_a_margin_is_whole_steps_of_integer_logits() -> None:
     assert [margin_steps(margin, 0.25) for margin in (0.0, 0.3, 0.49, 0.51)] == [0, 1, 2, 2]
