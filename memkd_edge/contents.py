@@ -216,7 +216,10 @@ class RecordingSeedMetrics:
 
 @dataclass(frozen=True)
 class RecordingMetrics:
-    """What metrics.json says of a run of recordings, where every sample is decided. decision_delay: seconds."""
+    """What metrics.json says of a run of recordings, where every sample is decided. decision_delay: seconds.
+
+    kept_because, warning, seldom: in words. seldom: not in runs of before it was known.
+    """
 
     protocol: str
     folds: int
@@ -227,6 +230,7 @@ class RecordingMetrics:
     students: tuple[RecordingSeedMetrics, ...]
     kept_because: str
     warning: str
+    seldom: str = ""
 
     @property
     def judged(self) -> dict[str, dict[str, Any]]:

@@ -237,6 +237,12 @@ def test_what_is_held_and_the_integers_stand_beside_them_in_80_columns(printed):
     assert "--wide" not in out[: out.index("Classes")]
 
 
+def test_a_class_that_is_seldom_decided_right_is_noted_beside_the_teacher(printed):
+    out = printed(80, lambda: recordings_parts(a_run("SPSW"), replace(recording_metrics(), seldom="of class 'b' little")))
+    assert "Note: of class 'b' little" in out
+    assert "Note: warning of memkd-belief" in out
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_recordings_have_teacher_and_student_side_by_side_along_streams(width, printed):
     out = printed(width, lambda: recordings_parts(a_run("SPSW"), recording_metrics()))

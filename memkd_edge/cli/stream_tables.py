@@ -150,8 +150,7 @@ def recordings_parts(run: Run, metrics: RecordingMetrics) -> Iterator[Part]:
         yield refusal_in_words(student.refusal)
     yield methods_grid(metrics.methods, "macro F1", "f1_macro")
     yield f"Kept: {metrics.kept_because}"
-    if metrics.warning:
-        yield f"Note: {metrics.warning}"
+    yield from (f"Note: {note}" for note in (metrics.seldom, metrics.warning) if note)
     if run.metadata.dataset_terms:
         yield f"Terms of use of the recordings: {run.metadata.dataset_terms}"
     yield f"Run: {run.path}"

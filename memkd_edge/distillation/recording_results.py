@@ -25,12 +25,13 @@ from memkd_edge.nets.classifier import Classifier, ModelSpec, logits_over_time, 
 from memkd_edge.quantization.batch import decisions_along
 from memkd_edge.quantization.post_training import quantize
 from memkd_edge.runs import CURVES, METADATA, METRICS, SERIES, STUDENT, TEACHER
-from memkd_edge.stream_scores import confusion, macro_f1, sample_accuracy, stream_scores
+from memkd_edge.stream_scores import StreamScores, confusion, macro_f1, sample_accuracy, stream_scores
 from memkd_edge.vocabulary import Arithmetic
 
 WARM_UP_LOSS = 0.02  # of accuracy, by which a student that is warm may still be worse than one that was never reset
 WARM_UP_CHUNKS = 2000  # at most, by which that is judged
 RESETS_AT_ONCE = 256
+SELDOM = 0.1  # of a class's samples decided right: of a rare class, accuracy hardly shows it
 
 
 def measure_recordings(
@@ -63,13 +64,16 @@ def measure_recordings(
     tables = confusion(np.concatenate([decisions, taught[None]]), truth, len(labels))
     accuracy, f1 = sample_accuracy(tables), macro_f1(tables)
 
-    def along(one: NDArray[np.int64]) -> dict[str, Any]:
+    def scores(one: NDArray[np.int64]) -> StreamScores:
         rate = prepared.metadata.sample_rate_hz or 1.0
-        return stream_scores(np.split(one, ends), [y for _, y in prepared.test], len(labels), rate).as_dict()
+        return stream_scores(np.split(one, ends), [y for _, y in prepared.test], len(labels), rate)
+
+    def along(one: NDArray[np.int64]) -> dict[str, Any]:
+        return scores(one).as_dict()
 
     point, refusal = _decision_layer(found.of_fold, prepared, context.config)
     never_reset = _logits_along(student, [x for x, _ in prepared.test])
-    held = [held_classes(logits, point.margin) for logits in never_reset]
+    held = scores(np.concatenate([held_classes(logits, point.margin) for logits in never_reset]))
     parameters = parameter_count(teachers.final)
     kept_series = prepared.kept_series(context.all.chunk)
     integers = _integers_along(student, kept_series["x_calibration"], [x for x, _ in prepared.test], point.margin)
@@ -101,7 +105,7 @@ def measure_recordings(
                 "seed": candidates[choice.index].seed,
                 "stop_epoch": choice.kept.epoch,
                 "stream": along(decisions[index]),
-                "held": along(np.concatenate(held)),
+                "held": held.as_dict(),
                 "integers": {arithmetic: along(decided) for arithmetic, decided in integers.items()},
                 "decision_margin": point.margin,
                 "refusal": None if refusal is None else refusal.as_dict(),
@@ -115,6 +119,7 @@ def measure_recordings(
             "warning": teacher_warning(
                 {one.method: float(one.score.mean()) for one in choice.methods}, float(validation), context.measure.name
             ),
+            "seldom": seldom_warning(held, labels, context.config.balance),
         },
     )
     metadata = replace(
@@ -127,6 +132,21 @@ def measure_recordings(
     )
     context.run.write_text(METADATA, metadata.to_json() + "\n")
     context.run.write_arrays(SERIES, kept_series)
+
+
+def seldom_warning(scores: StreamScores, labels: Sequence[str], balance: bool) -> str:
+    """Say which classes are decided right at less than `SELDOM` of their samples, and the remedy.
+
+    labels: the classes' names. balance: they were weighed alike in training.
+    """
+    total = sum(one.samples for one in scores.classes)
+    seldom = [
+        f"of class {label!r}, {one.samples / total:.1%} of the test samples, the student decides {one.recall:.1%} right"
+        for label, one in zip(labels, scores.classes, strict=True)
+        if one.samples and one.recall < SELDOM
+    ]
+    weigh = "" if balance else "weigh classes alike in training with --balance, "
+    return f"{'; '.join(seldom)}: {weigh}record more of it, or leave it out with --ignore" if seldom else ""
 
 
 def _logits_along(student: Classifier, streams: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:

@@ -27,6 +27,7 @@ from memkd_edge.progress import Reporter
 from memkd_edge.quantization.post_training import quantize
 from memkd_edge.quantization.reference import integer_classifier
 from memkd_edge.runs import Run
+from memkd_edge.stream_scores import stream_scores
 from memkd_edge.streaming import StreamingClassifier
 from memkd_edge.vocabulary import Arithmetic
 
@@ -215,6 +216,18 @@ def test_the_students_of_the_folds_are_the_chosen_ones_at_the_end_of_training(
     with torch.no_grad():
         logits = of_fold.head(of_fold(judged.x)[1])[judged.stream, judged.time]
     torch.testing.assert_close(logits, scored[-1][index], atol=1e-4, rtol=1e-4)
+
+
+def test_a_rare_class_that_is_hardly_ever_decided_is_said_with_the_remedy() -> None:
+    labels = np.repeat([0, 1, 0], [500, 30, 470])
+    found = stream_scores([np.where(np.arange(1000) == 510, 1, 0)], [labels], 2, 25.0)  # one of 30
+    said = recording_results.seldom_warning(found, ["rest", "afib"], balance=False)
+    assert said.startswith("of class 'afib', 3.0% of the test samples, the student decides 3.3% right: ")
+    assert "--balance" in said
+    assert "'rest'" not in said
+    assert "--balance" not in recording_results.seldom_warning(found, ["rest", "afib"], balance=True)
+    half = np.where((np.arange(1000) >= 500) & (np.arange(1000) < 515), 1, 0)
+    assert recording_results.seldom_warning(stream_scores([half], [labels], 2, 25.0), ["rest", "afib"], balance=False) == ""
 
 
 def test_a_student_is_warm_where_it_is_nearly_as_good_as_one_that_was_never_reset() -> None:
