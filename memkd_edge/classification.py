@@ -20,7 +20,7 @@ from memkd_edge.data.bundled_recordings import BUNDLED_RECORDINGS, bundled_table
 from memkd_edge.data.recording_files import Note, RawRecordings, holds_recordings, read_recordings
 from memkd_edge.data.recording_loading import labelled_by_intervals, raw_from_table, stretch_name
 from memkd_edge.data.recording_tables import from_frame
-from memkd_edge.data.recording_timing import KEPT_WITHIN, common_rate, find_clocks, place_in_time, stretches_at
+from memkd_edge.data.recording_timing import KEPT_WITHIN, RATES_WITHIN, common_rate, find_clocks, place_in_time, stretches_at
 from memkd_edge.data.recordings import NO_CLASS, Recording, whole_name
 from memkd_edge.decision_files import Write, check_out, writing
 from memkd_edge.decisions import NONE, NOT_YET
@@ -179,13 +179,15 @@ def _stretches(metadata: Metadata, options: DataConfig, note: Note, progress: Re
     rate = metadata.sample_rate_hz or common_rate(timed, options, note)
     slowest = min(timed, key=lambda one: one.rate_hz)
     fastest = max(timed, key=lambda one: one.rate_hz)
-    if slowest.rate_hz < rate * (1 - KEPT_WITHIN):
+    if slowest.rate_hz * (1 + RATES_WITHIN) < rate:
         raise UsageError(
             f"{slowest.raw.place}: {slowest.rate_hz:.4g} rows a second, and the model takes {rate:g}; what lies between the rows "
             "is not known: record faster, or distil a model with --rate"
         )
     if fastest.rate_hz > rate * (1 + KEPT_WITHIN):
         note(f"resampled to the model's {rate:g} Hz behind an anti-aliasing filter, from up to {fastest.rate_hz:.4g}")
+    if slowest.rate_hz < rate * (1 - KEPT_WITHIN):
+        note(f"resampled to the model's {rate:g} Hz, from {slowest.rate_hz:.4g} and up")
     unknown = [label for label in raw.labels if label not in metadata.labels]
     if unknown:
         note(f"not judged, as the model has no such class: {', '.join(unknown)}")

@@ -156,6 +156,17 @@ def test_labels_come_from_intervals_too_and_some_are_not_judged(model: Path, tmp
     assert judged(intervals=str(intervals), other="walk") == pytest.approx([50, 145], abs=1)
 
 
+def test_recordings_a_little_slower_are_resampled_as_in_training(model: Path, tmp_path: Path) -> None:
+    place = tmp_path / "slow"
+    place.mkdir()
+    write(place / "s1_1.csv", lines(*signal(1, rate=49.0)))
+    report = classify(model, options(place))
+    seconds = len(signal(1, rate=49.0)[0]) / 49.0
+    assert report.seconds == pytest.approx(seconds, abs=0.1)
+    assert sum(report.samples.values()) + report.undecided == pytest.approx(50 * seconds, abs=3)
+    assert "resampled to the model's 50 Hz, from 49 and up" in report.notes
+
+
 def test_what_the_model_cannot_take_is_refused(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = folder(tmp_path / "recordings")
     slow = tmp_path / "slow"
