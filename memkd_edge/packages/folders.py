@@ -137,6 +137,7 @@ def _fields(kind: str, model: QuantizedClassifier, metadata: Metadata, name: str
         "warm_up": metadata.warm_up,
         "window_length": metadata.window_length,
         "accuracy": metadata.accuracy,
+        "decides": metadata.decides,
         "dataset": _plain(metadata.dataset),
         "dataset_terms": _plain(metadata.dataset_terms),
         "run_id": _plain(metadata.run_id),

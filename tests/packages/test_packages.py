@@ -656,6 +656,14 @@ int main() {{
     np.testing.assert_array_equal(found, runner.run(x)[0])
 
 
+def test_accuracy_is_of_samples_where_every_sample_decides(model, metadata):
+    always = replace(metadata, reset=Reset.NEVER, decides=Decision.EVERY_SAMPLE)
+    for described, judged in ((always, "samples"), (metadata, "series")):
+        files = package_files("c", model, described, name=NAME)
+        assert f"(0.900 of its test {judged} right, float model)" in files["README.md"].decode()
+        assert f"0.9000 on the test {judged} (float model)" in files[f"src/{NAME}.h"].decode()
+
+
 @pytest.mark.parametrize(
     "fields",
     [

@@ -6,7 +6,7 @@
  * Run:        df91ab3d095a
  * Data set:   SPSW, SHA-256 48e1809611b6bf14320076ff55efa4939be660845c216e58ddc4b35a6531dfd1
  * Terms:      CC BY 4.0 (https://creativecommons.org/licenses/by/4.0/). Cite Matey-Sanz, Casteleyn, Granell 2023, Dataset of inertial measurements of smartphones and smartwatches for human activity recognition, Data in Brief 109809, https://doi.org/10.1016/j.dib.2023.109809. Changed: smartwatch of people s01 to s20 alone, values rounded to .001, time since the start of each recording
- * Accuracy:   0.9073 on the test series (float model)
+ * Accuracy:   0.9073 on the test samples (float model)
  *
  * How to use it:
  *
