@@ -117,8 +117,9 @@ def test_dates_are_of_one_zone(tmp_path: Path, rows: str | None, written: str, m
     ("row", "message"),
     [
         ("s9_1,0,1,rest", "line 18: there is no recording 's9_1'"),
-        ("s1_1,3,1,rest", "line 18: the interval from 3 to 1 does not end"),
-        ("s1_1,1,3,rest", "line 18: overlaps the interval of .*line 3 with another label"),
+        ("s1_1,3,1,rest", "line 18: the interval from 3 to 1 does not end after it starts; mend it, or leave the row out"),
+        ("s1_1,2,2,rest", "line 18: the interval from 2 to 2 does not end after it starts"),
+        ("s1_1,1,3,rest", "line 18: overlaps the interval of .*line 3 with another label; .* end where the other begins"),
         ("s1_1,50,60,rest", "line 18: no row of recording 's1_1' lies in the interval"),
         ("s1_1,soon,60,rest", "line 18: 'soon' is neither a number nor ISO 8601"),
         ("s1_1,0,1,", "line 18: the class label is missing"),
