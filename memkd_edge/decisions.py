@@ -10,7 +10,7 @@ class over the second is what integers can compute of a confidence; of two class
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -95,27 +95,39 @@ def operating_points(
     Raises:
         UsageError: as `stream_scores`.
     """
-    return [
-        OperatingPoint(margin, stream_scores([held_classes(one, margin) for one in logits], labels, classes, rate_hz))
-        for margin in MARGINS
-    ]
+    return [operating_point(logits, labels, classes, rate_hz, margin) for margin in MARGINS]
 
 
-def chosen_point(points: Sequence[OperatingPoint], max_delay_s: float) -> OperatingPoint:
+def operating_point(
+    logits: Sequence[NDArray[np.float32]], labels: Sequence[NDArray[np.int64]], classes: int, rate_hz: float, margin: float
+) -> OperatingPoint:
+    """Judge one margin, as `operating_points`."""
+    return OperatingPoint(margin, stream_scores([held_classes(one, margin) for one in logits], labels, classes, rate_hz))
+
+
+def keeps_classes(plain: OperatingPoint, held: OperatingPoint) -> bool:
+    """Whether no class loses more than `CLASS_LOSS_ALLOWED` of the F1 that it has with the plain decision."""
+    pairs = zip(plain.scores.classes, held.scores.classes, strict=True)
+    return all(before.f1 - after.f1 <= CLASS_LOSS_ALLOWED for before, after in pairs)
+
+
+def chosen_point(
+    points: Sequence[OperatingPoint], max_delay_s: float, allowed: Callable[[float], bool] = lambda margin: True
+) -> OperatingPoint:
     """Return the point with the fewest false switches whose median delay is at most `max_delay_s`.
 
-    A point that loses more than `LOSS_ALLOWED` of the plain decision's accuracy, or `CLASS_LOSS_ALLOWED` of a class's F1, is not
-    taken; the smallest margin, the plain decision, is where no other point is better.
+    A point that loses more than `LOSS_ALLOWED` of the plain decision's accuracy, or not `keeps_classes`, is not taken, nor one
+    whose margin is not `allowed`; the smallest margin, the plain decision, is where no other point is better.
     """
     plain = points[0]
     floor = plain.scores.accuracy - LOSS_ALLOWED
-
-    def keeps(scores: StreamScores) -> bool:
-        lost = max(before.f1 - after.f1 for before, after in zip(plain.scores.classes, scores.classes, strict=True))
-        return scores.accuracy >= floor and lost <= CLASS_LOSS_ALLOWED
-
-    taken = [one for one in points[1:] if one.scores.delay_median_s <= max_delay_s and keeps(one.scores)]
-    return min([plain, *taken], key=lambda one: (one.scores.false_switches_per_minute, one.margin))
+    taken = [
+        one
+        for one in points[1:]
+        if one.scores.delay_median_s <= max_delay_s and one.scores.accuracy >= floor and keeps_classes(plain, one)
+    ]
+    best_first = sorted([plain, *taken], key=lambda one: (one.scores.false_switches_per_minute, one.margin))
+    return next(one for one in best_first if one is plain or allowed(one.margin))
 
 
 @dataclass(frozen=True)

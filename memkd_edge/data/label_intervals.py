@@ -64,7 +64,9 @@ def read_intervals(path: Path, raw: RawRecordings) -> dict[str, list[Interval]]:
         moments = [_moment(end.replace(",", ".") if dialect.decimal == "," else end, place) for end in ends]
         (start, is_text, zoned), (end, *end_form) = moments
         if [is_text, zoned] != end_form or not start < end:
-            raise UsageError(f"{place}: the interval from {ends[0]} to {ends[1]} does not end after it starts; mend it, or leave the row out")
+            raise UsageError(
+                f"{place}: the interval from {ends[0]} to {ends[1]} does not end after it starts; mend it, or leave the row out"
+            )
         found.setdefault(name, []).append(Interval(start, end, class_name(label, place), is_text, zoned, place))
     return found
 
@@ -109,8 +111,8 @@ def label_rows(
         other = taken[begin:end][(taken[begin:end] >= 0) & (label[begin:end] != index)]
         if other.size:
             raise UsageError(
-                f"{one.place}: overlaps the interval of {intervals[int(other[0])].place} with another label; a sample has one: let "
-                "one interval end where the other begins"
+                f"{one.place}: overlaps the interval of {intervals[int(other[0])].place} with another label; a sample has one: "
+                "let one interval end where the other begins"
             )
         label[begin:end], taken[begin:end] = index, number
     return label

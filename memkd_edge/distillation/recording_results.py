@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 
 from memkd_edge.config import DistillConfig
 from memkd_edge.data.prepare_recordings import PreparedRecordings, Signal, joined
-from memkd_edge.decisions import OperatingPoint, Refusal, chosen_point, chosen_refusal, held_classes, operating_points
+from memkd_edge.decisions import (
+    OperatingPoint,
+    Refusal,
+    chosen_point,
+    chosen_refusal,
+    held_classes,
+    keeps_classes,
+    operating_point,
+    operating_points,
+)
 from memkd_edge.distillation.population import predict_along
 from memkd_edge.distillation.result_rows import curves, method_rows, student_rows
 from memkd_edge.distillation.selection import teacher_warning
@@ -71,7 +80,7 @@ def measure_recordings(
     def along(one: NDArray[np.int64]) -> dict[str, Any]:
         return scores(one).as_dict()
 
-    point, refusal = _decision_layer(found.of_fold, prepared, context.config)
+    point, refusal = _decision_layer(found.of_fold, student, prepared, context.config)
     never_reset = _logits_along(student, [x for x, _ in prepared.test])
     held = scores(np.concatenate([held_classes(logits, point.margin) for logits in never_reset]))
     parameters = parameter_count(teachers.final)
@@ -170,16 +179,28 @@ def _integers_along(
 
 
 def _decision_layer(
-    of_fold: Sequence[Classifier], prepared: PreparedRecordings, config: DistillConfig
+    of_fold: Sequence[Classifier], kept: Classifier, prepared: PreparedRecordings, config: DistillConfig
 ) -> tuple[OperatingPoint, Refusal | None]:
-    """Choose the margin, and if asked what is refused, along held-out streams, by students that never saw them."""
+    """Choose the margin, and if asked what is refused, along held-out streams, by students that never saw them.
+
+    The student `kept`, trained again on all, may have smaller scores than they: its classes must outlast the margin, too, along
+    the training streams.
+    """
     logits, labels = [], []
     for fold, student in enumerate(of_fold):
         judged = [(x, y) for x, y in prepared.held_out(fold) if (y >= 0).any()]
         logits += _logits_along(student, [x for x, _ in judged])
         labels += [y for _, y in judged]
-    rate = prepared.metadata.sample_rate_hz or 1.0
-    point = chosen_point(operating_points(logits, labels, len(prepared.metadata.labels), rate), config.max_delay)
+    rate, classes = prepared.metadata.sample_rate_hz or 1.0, len(prepared.metadata.labels)
+    training = joined(prepared.train, prepared.subjects)
+    own = _logits_along(kept, [x for x, _ in training])
+
+    def held(margin: float) -> OperatingPoint:
+        return operating_point(own, [y for _, y in training], classes, rate, margin)
+
+    plain = held(0.0)
+    points = operating_points(logits, labels, classes, rate)
+    point = chosen_point(points, config.max_delay, lambda margin: keeps_classes(plain, held(margin)))
     return point, chosen_refusal(logits, labels, point.margin, config.refuse) if config.refuse else None
 
 

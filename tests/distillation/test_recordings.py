@@ -14,7 +14,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from memkd_edge.benchmark.pipeline import _right_along
 from memkd_edge.config import DistillConfig, ExportConfig
 from memkd_edge.data.dataset import Dataset
-from memkd_edge.data.prepare_recordings import prepare_recordings
+from memkd_edge.data.prepare_recordings import joined, prepare_recordings
 from memkd_edge.data.recordings import Recording, Recordings
 from memkd_edge.distillation import recording_results, study
 from memkd_edge.distillation.pipeline import candidates_of, distill
@@ -184,21 +184,28 @@ def test_the_decision_layer_is_chosen_along_the_streams_that_each_fold_held_out(
     prepared = prepare_recordings(recordings(), config)
     streams = [prepared.held_out(fold) for fold in range(2)]
     assert [len(of_fold) for of_fold in streams] == [2, 2]  # four subjects, each once
-    random = np.random.default_rng(0)
+    streams.append(joined(prepared.train, prepared.subjects))  # what the student that is kept is asked, number 2
+    random, lead = np.random.default_rng(0), 9.0
 
-    def noisy(fold: Any, signals: list[np.ndarray]) -> list[np.ndarray]:
-        np.testing.assert_equal(signals, [x for x, _ in streams[fold]])
-        return [3 * np.eye(2)[y.clip(0)] + random.standard_normal((len(y), 2)) for _, y in streams[fold]]
+    def noisy(student: Any, signals: list[np.ndarray]) -> list[np.ndarray]:
+        np.testing.assert_equal(signals, [x for x, _ in streams[student]])
+        if student == 2:
+            return [lead * np.eye(2)[y.clip(0)] for _, y in streams[2]]
+        return [3 * np.eye(2)[y.clip(0)] + random.standard_normal((len(y), 2)) for _, y in streams[student]]
 
     monkeypatch.setattr(recording_results, "_logits_along", noisy)
-    point, refusal = recording_results._decision_layer((0, 1), prepared, config)
-    plain, nothing = recording_results._decision_layer((0, 1), prepared, replace(config, max_delay=0.0, refuse=0.0))
+    point, refusal = recording_results._decision_layer((0, 1), 2, prepared, config)
+    plain, nothing = recording_results._decision_layer((0, 1), 2, prepared, replace(config, max_delay=0.0, refuse=0.0))
     assert point.margin > 0
     assert point.scores.delay_median_s <= 0.1
     assert point.scores.false_switches_per_minute < plain.scores.false_switches_per_minute
     assert nothing is None
     assert refusal.right == pytest.approx(0.05, abs=1e-3)
     assert refusal.wrong > 0.3  # the unsure ones are the wrong ones
+
+    lead = 0.6  # of the classes of the student that is kept: a margin above it holds one for ever
+    small, _ = recording_results._decision_layer((0, 1), 2, prepared, config)
+    assert small.margin < lead < point.margin
 
 
 def test_the_students_of_the_folds_are_the_chosen_ones_at_the_end_of_training(
