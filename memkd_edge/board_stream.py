@@ -9,10 +9,12 @@ Lines that begin with # are skipped. The sketch in examples/record of the arduin
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any, TextIO
 
 import numpy as np
@@ -29,6 +31,8 @@ RATE_EVERY_S = 1.0  # it is looked at
 RATE_AFTER_S = 5.0  # of samples, until their rate is compared with the model's
 RATE_TOLERANCE = 0.1  # of the model's rate
 PAUSE_S = 1.0  # without a sample: longer than a computer is late to hand lines on
+LATEST = 256  # lines, by which it is known how far apart they usually are
+LARGEST = float(np.finfo(np.float32).max)  # a larger value is damage: no recording and no model takes it
 NO_NAMES = {"nan", "inf", "infinity", "ovf"}  # what boards print for a value that is no finite number
 
 
@@ -77,7 +81,8 @@ def readings(
 ) -> Iterator[Reading]:
     """Yield what the board says, line by line, from the first whole line on.
 
-    Lines that arrive together were said one after another: they are spread evenly over the time since those before.
+    Lines that arrive together were said one after another: they are spread evenly over the time since those before, and after a
+    pause as far apart as lines were before it.
 
     Args:
         connection: of `open_port`.
@@ -94,6 +99,7 @@ def readings(
     known = bool(names)  # from then on a line of another single name is a word of the board's log
     pending, whole = b"", False
     began = heard = clock()
+    latest: deque[float] = deque(maxlen=LATEST)  # seconds from line to line
     while True:
         try:
             chunk = connection.read(connection.in_waiting or 1)
@@ -101,13 +107,18 @@ def readings(
             raise MemkdEdgeError(f"the port is gone ({error}); was the board unplugged?") from error
         *lines, pending = (pending + chunk).split(b"\n")
         pending = pending[-LONGEST_LINE:]
-        before, now = heard, clock()
+        now = clock()
         if lines:
+            apart = (now - heard) / len(lines)
+            usual = median(latest or [apart])
+            latest.extend([apart] * len(lines))
+            if now - heard - usual * len(lines) > PAUSE_S:
+                apart = usual
             heard = now
         elif now - heard > silent_s:
             raise MemkdEdgeError(f"no line came for {silent_s:g} s; check port, --baud, wiring and power")
-        for number, line in enumerate(lines, 1):
-            seconds = before - began + (heard - before) * number / len(lines)
+        for later, line in zip(range(len(lines) - 1, -1, -1), lines, strict=True):
+            seconds = heard - began - later * apart
             text = line.decode("utf-8", errors="replace").strip()
             # What was under way when we began to listen is no whole line.
             if not whole or not text or text.startswith("#"):
@@ -277,7 +288,7 @@ def _write(out: TextIO, cells: Sequence[str]) -> None:
 def _numbers(cells: Sequence[str]) -> tuple[float, ...] | None:
     with suppress(ValueError):
         numbers = tuple(float(cell) for cell in cells)
-        return numbers if all(map(math.isfinite, numbers)) else None
+        return numbers if all(abs(number) <= LARGEST for number in numbers) else None  # nan neither
     return None
 
 

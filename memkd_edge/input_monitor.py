@@ -115,11 +115,12 @@ class InputMonitor:
 
     def _quantized(self, x: NDArray[np.float32]) -> NDArray[np.int64]:
         """Return samples as the model's integers, less what is taken off them; each is rounded by itself."""
-        if self._counts is not None:
-            off: NDArray[np.int64] = quantize_array(x * self._counts, 1.0).astype(np.int64) - self._offset
-            return off
-        q = quantize_array((x - self._mean) / self._std, self._scale).astype(np.int64)
-        return q.clip(self._low, self._high)
+        with np.errstate(over="ignore"):  # what becomes infinite is at the rails all the same
+            if self._counts is not None:
+                off: NDArray[np.int64] = quantize_array(x * self._counts, 1.0).astype(np.int64) - self._offset
+                return off
+            q = quantize_array((x - self._mean) / self._std, self._scale).astype(np.int64)
+            return q.clip(self._low, self._high)
 
     def _add(self, q: NDArray[np.int64]) -> None:
         before = np.concatenate([q[:1] if self._last is None else self._last[None], q[:-1]])

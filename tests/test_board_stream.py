@@ -126,6 +126,13 @@ def test_a_value_that_is_no_number_is_damage_and_names_no_channel() -> None:
     assert [one.values for one in heard("x\np,q\n1,2\nnan,inf\n3,4\n")] == [(1.0, 2.0), None, (3.0, 4.0)]
 
 
+def test_a_value_beyond_float32_is_damage_and_does_not_end_the_watching(tmp_path: Path) -> None:
+    lines = ["0.5,9.8"] * 30 + ["0.5,-1e39", "2e300,9.8", "0.5,3.4e38"] + ["0.5,9.8"] * 30
+    source = heard("x\nacc_x,acc_y\n" + "\n".join(lines) + "\n")
+    assert [at for at, one in enumerate(source) if one.values is None] == [30, 31]
+    assert len(list(watch(iter(source), StreamingClassifier(model_file(tmp_path / "steps.tflite"))))) == 61
+
+
 def test_what_a_wrong_baud_makes_of_lines_names_no_channel() -> None:
     assert [one.values for one in heard("x\necg\na\ufffd,b\n1\nb\x02\n2\n")] == [None, (1.0,), None, (2.0,)]
 
@@ -241,6 +248,32 @@ def test_samples_that_arrive_together_have_times_of_their_own(tmp_path: Path) ->
         times = [float(row.split(",")[0]) for row in out.read_text().splitlines()[1:]]
         np.testing.assert_allclose(np.diff(times), 0.02, atol=2e-6)
     assert load_recordings(tmp_path).sample_rate_hz == pytest.approx(50)
+
+
+@pytest.mark.parametrize("together", [1, 2, 10, 32])
+def test_a_pause_of_a_board_whose_lines_arrive_together_is_a_pause(together: int, tmp_path: Path) -> None:
+    """A sensor's queue of so many samples at 50 Hz, and 5 s without any: no sample is taken into the pause."""
+    x = np.random.default_rng(0).normal(size=(20 * together, 2)).round(3)
+    lines = [b"%r,%r\n" % tuple(sample) for sample in x.tolist()]
+    clock, pieces = [0.0], [b"-\nacc_y,acc_x\n", *(b"".join(lines[at : at + together]) for at in range(0, len(lines), together))]
+
+    class Port:
+        in_waiting = 4096
+
+        def read(self, size: int) -> bytes:
+            if not pieces:
+                raise OSError("gone")
+            clock[0] += 0.02 * together + 5.0 * (len(pieces) == 10)
+            return pieces.pop(0)
+
+    source: list[Reading] = []
+    with pytest.raises(MemkdEdgeError, match="unplugged"):
+        source.extend(readings(Port(), clock=lambda: clock[0]))
+    expected = np.full(len(x) - 1, 0.02)
+    expected[10 * together - 1] += 5.0
+    np.testing.assert_allclose(np.diff([one.seconds for one in source]), expected, atol=1e-9)
+    moments = list(watch(iter(source), StreamingClassifier(model_file(tmp_path / "steps.tflite"))))
+    assert [(at, one.notes) for at, one in enumerate(moments) if one.notes] == [(10 * together, ("no sample came for 5.0 s",))]
 
 
 def test_a_model_decides_on_what_the_board_says(tmp_path: Path) -> None:
