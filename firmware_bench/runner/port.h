@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the runner needs from a machine: four functions. One port exists per kind of machine; runner.c is the
+/* What the runner needs from a machine: five functions. One port exists per kind of machine; runner.c is the
  * same everywhere. */
 #ifndef MEMKD_BENCH_PORT_H
 #define MEMKD_BENCH_PORT_H
@@ -11,6 +11,9 @@ void port_paint_stack(void);
 
 /* Bytes of stack used below the caller of port_paint_stack() since that call. */
 uint32_t port_stack_used(void);
+
+/* Start the counter of port_ticks(): who started up or set the clock may have used or stopped it. */
+void port_start_ticks(void);
 
 /* A free-running counter; a difference of two readings is modulo PORT_TICKS_MASK + 1. */
 uint32_t port_ticks(void);

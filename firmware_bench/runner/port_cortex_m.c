@@ -29,6 +29,20 @@ extern uint32_t data_load[], data_start[], data_end[], bss_start[], bss_end[], s
 
 void reset_handler(void);
 
+void port_start_ticks(void) {
+#ifdef PORT_TICKS_DWT
+    DEBUG_CONTROL |= 1u << 24;
+    DWT_CONTROL |= 1u;
+#else
+    SYSTICK_RELOAD = PORT_TICKS_MASK;
+    SYSTICK_VALUE = 0;
+    SYSTICK_CONTROL = 5; /* processor clock, no interrupt */
+    for (uint32_t tries = 0; SYSTICK_VALUE == 0 && tries < PORT_TICKS_MASK / 16; tries++) {
+        /* It reloads with the next tick, under emulation later; some cores have none. */
+    }
+#endif
+}
+
 uint32_t port_ticks(void) {
 #ifdef PORT_TICKS_DWT
     return DWT_CYCLES;
@@ -57,14 +71,6 @@ void reset_handler(void) {
 #if defined(__ARM_FP) || defined(__ARM_FEATURE_MVE)
     CPACR |= 0xFu << 20; /* coprocessors 10 and 11: the FPU and, on ARMv8.1-M, Helium */
     __asm__ volatile("dsb\n\tisb");
-#endif
-#ifdef PORT_TICKS_DWT
-    DEBUG_CONTROL |= 1u << 24;
-    DWT_CONTROL |= 1u;
-#else
-    SYSTICK_RELOAD = PORT_TICKS_MASK;
-    SYSTICK_VALUE = 0;
-    SYSTICK_CONTROL = 5; /* processor clock, no interrupt */
 #endif
     output_start();
     bench_run();

@@ -16,6 +16,10 @@ extern uint32_t data_load[], data_start[], data_end[], bss_start[], bss_end[];
 
 void start(void);
 
+void port_start_ticks(void) {
+    /* mcycle runs, or output_start() let it: cores differ in how. */
+}
+
 uint32_t port_ticks(void) {
     uint32_t ticks;
     __asm__ volatile("csrr %0, mcycle" : "=r"(ticks));

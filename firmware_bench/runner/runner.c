@@ -150,6 +150,7 @@ static void time_pass(void) {
 }
 
 void bench_run(void) {
+    port_start_ticks();
     output_line("protocol", 1);
     output_line("steps", BENCH_STEPS);
 #ifdef MODEL_ARENA_BYTES

@@ -11,6 +11,7 @@ from memkd_edge.benchmark.devices.estimates import (
     DutyCycle,
     battery_life,
     energy,
+    latency_from_cycles,
     latency_from_instructions,
     on_battery,
     parse_quantity,
@@ -117,6 +118,14 @@ def test_weights_in_the_cache_leave_latency_to_the_instructions():
 def test_weights_beyond_the_cache_are_limited_by_memory():
     latency = latency_from_instructions(Figure(4000, FigureKind.EMULATED, "", "test"), 1025, PI)
     assert (latency.value, latency.lo, latency.hi) == (10.25, 5.125, 20.5)
+
+
+def test_a_clock_with_an_interval_widens_the_latency():
+    slow = replace(PI, quantities={**PI.quantities, "clock_mhz": quantity(1000, 500, 2000)})
+    latency = latency_from_instructions(Figure(4000, FigureKind.EMULATED, "", "test"), 1024, slow)
+    assert (latency.value, latency.lo, latency.hi) == (2.0, 0.5, 8.0)
+    latency = latency_from_cycles(Figure(4000, FigureKind.ESTIMATED, "cycles", "test", 3000, 6000), slow)
+    assert (latency.value, latency.lo, latency.hi) == (4.0, 1.5, 12.0)
 
 
 def test_energy_and_battery_life():

@@ -8,19 +8,21 @@ import threading
 import time
 import tty
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
 
 from memkd_edge.benchmark.backends.serial import bench_serial, read_result
-from memkd_edge.benchmark.devices.profiles import Device, read_profile
+from memkd_edge.benchmark.devices.profiles import Device, Quantity, read_profile
 from memkd_edge.benchmark.emulation.firmware import build_firmware
 from memkd_edge.benchmark.emulation.image import write_sources
 from memkd_edge.config import BenchConfig
 from memkd_edge.errors import MemkdEdgeError, UsageError
 from memkd_edge.progress import Reporter
 from memkd_edge.serial_port import open_port
+from memkd_edge.vocabulary import FigureKind
 
 from .test_protocol import message
 from .tiny_model import TINY, inputs_int8, reference_int8
@@ -44,13 +46,19 @@ def read(device, timeout_s=5.0):
         return read_result(connection, floats=False, timeout_s=timeout_s, where="Test board")
 
 
-def test_a_microcontroller_s_uart_is_read(tmp_path, line, require_tool):
+STOPPED = "*(volatile uint32_t *)0xE000E010u = 0;"  # SysTick, as a vendor's start-up code may leave it
+
+
+@pytest.mark.parametrize("start", ["", STOPPED], ids=["plain", "SysTick stopped"])
+def test_a_microcontroller_s_uart_is_read(start, tmp_path, line, require_tool):
     """Real firmware: the CMSDK UART of an emulated MPS2 board, connected to the terminal."""
     require_tool("arm-none-eabi-gcc", package="gcc-arm-none-eabi libnewlib-arm-none-eabi")
     require_tool("qemu-system-arm", package="qemu-system-arm")
     board, device = line
     inputs = inputs_int8(12)
     write_sources(tmp_path, TINY, inputs, passes=2)
+    uart = tmp_path / "output_cmsdk_uart.c"
+    uart.write_text(uart.read_text().replace("UART0->control = 1;", f"UART0->control = 1; {start}"))
     machine = build_firmware(tmp_path, "m4", TINY, output="output_cmsdk_uart.c")
     command = ["qemu-system-arm", "-M", machine.name, "-kernel", "image.elf", "-display", "none", "-monitor", "none"]
     emulator = subprocess.Popen([*command, "-serial", "stdio"], cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=board)
@@ -61,6 +69,7 @@ def test_a_microcontroller_s_uart_is_read(tmp_path, line, require_tool):
         emulator.wait()
     np.testing.assert_array_equal(result.logits, reference_int8(inputs))
     assert len(result.ticks) == 24
+    assert sum(result.ticks) > 0
 
 
 @contextmanager
@@ -92,6 +101,32 @@ def test_garbage_and_a_reset_are_survived(line):
     with saying(board, cut + "\r\n".join(["noise\x00", *message(), ""]).encode()):
         result = read(device, timeout_s=30)
     assert result.ticks == [100, 90]
+
+
+def benched(line, clock, ticks):
+    """The figures of a board that says these ticks."""
+    board, device = line
+    lines = ["protocol=1", "steps=1", "state_bytes=8", "stack=40", "logits.0=1 -2", "overhead=0", *(f"ticks={n}" for n in ticks)]
+    with saying(board, "\n".join([*message(lines), ""]).encode()):
+        report = bench_serial(
+            replace(device, quantities={"clock_mhz": clock}), MagicMock(), BenchConfig(timeout_s=30), Reporter()
+        )
+    return report.rows[0].figures
+
+
+def test_a_counter_that_stands_still_gives_no_figure(line):
+    with pytest.raises(MemkdEdgeError, match="every step took 0 cycles: its counter stands still"):
+        benched(line, Quantity(64, 64, 64, "datasheet"), [0, 0])
+
+
+def test_a_clock_that_is_not_known_exactly_makes_an_estimate_of_the_latency(line):
+    exact = benched(line, Quantity(64, 64, 64, "datasheet"), [640, 640])
+    assert (exact["latency"].kind, exact["latency"].value, exact["latency"].lo) == (FigureKind.MEASURED, 10, None)
+    rough = benched(line, Quantity(50, 40, 80, "RC oscillator"), [640, 640])
+    for name in ("latency", "latency_p99"):
+        assert rough[name].kind == FigureKind.ESTIMATED
+        assert (rough[name].value, rough[name].lo, rough[name].hi) == pytest.approx((12.8, 8, 16))
+    assert (rough["cycles"].kind, rough["cycles"].value) == (FigureKind.MEASURED, 640)
 
 
 def test_a_silent_board_ends_with_a_hint(line):

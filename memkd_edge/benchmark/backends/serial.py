@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from memkd_edge.benchmark.builds import Build, Builds
+from memkd_edge.benchmark.devices.estimates import latency_from_cycles
 from memkd_edge.benchmark.devices.profiles import Device
 from memkd_edge.benchmark.emulation.image import write_sources
 from memkd_edge.benchmark.protocol import Parser, Result
@@ -36,18 +37,29 @@ def bench_serial(device: Device, builds: Builds, config: BenchConfig, progress: 
         result = read_result(connection, floats=False, timeout_s=config.timeout_s, where=f"{device.title} on {device.port}")
     build.check(result.logits, device.name)
     ticks = np.array(result.ticks, np.float64)
-    clock = device.quantities["clock_mhz"].value
+    if not ticks.any():
+        raise MemkdEdgeError(
+            f"{device.title} on {device.port}: every step took 0 cycles: its counter stands still; output_start() has to start it"
+        )
     tool = f"firmware on the board, {device.port}"
     figures = {
         "cycles": Figure(round(float(np.median(ticks)), 1), FigureKind.MEASURED, "cycles", tool),
-        "latency": Figure(round(float(np.median(ticks)) / clock, 3), FigureKind.MEASURED, "us", tool),
-        "latency_p99": Figure(round(float(np.percentile(ticks, 99)) / clock, 3), FigureKind.MEASURED, "us", tool),
+        "latency": _latency(float(np.median(ticks)), device, tool),
+        "latency_p99": _latency(float(np.percentile(ticks, 99)), device, tool),
         "state": Figure(result.state_bytes, FigureKind.MEASURED, "B", tool),
         "stack": Figure(result.stack, FigureKind.MEASURED, "B", tool),
     }
     return DeviceReport(
         device.name, device.title, (BuildFigures(build.model, build.name, figures),), tuple(filter(None, [device.note]))
     )
+
+
+def _latency(cycles: float, device: Device, tool: str) -> Figure:
+    """Return the time that so many cycles take; with a clock that is not known exactly it is an estimate."""
+    clock = device.quantities["clock_mhz"]
+    if clock.lo < clock.hi:
+        return latency_from_cycles(Figure(cycles, FigureKind.MEASURED, "cycles", tool), device)
+    return Figure(round(cycles / clock.value, 3), FigureKind.MEASURED, "us", tool)
 
 
 def read_result(connection: Any, *, floats: bool, timeout_s: float, where: str) -> Result:

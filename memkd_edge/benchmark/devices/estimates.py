@@ -2,7 +2,7 @@
 """Latency, energy and battery life, estimated from exact counts and the device profile; always with an interval."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from memkd_edge.benchmark.devices.profiles import Device
 from memkd_edge.benchmark.report.figures import Figure
@@ -26,7 +26,9 @@ class DutyCycle:
 def latency_from_cycles(cycles: Figure, device: Device) -> Figure:
     """Return the latency of a step on a microcontroller."""
     clock = device.quantities["clock_mhz"]
-    return cycles.scaled(1 / clock.value, "us", f"{clock.value:g} MHz")
+    lo, hi = (cycles.value if bound is None else bound for bound in (cycles.lo, cycles.hi))
+    latency = cycles.scaled(1 / clock.value, "us", f"{clock.value:g} MHz")
+    return replace(latency, lo=lo * (1 / clock.hi), hi=hi * (1 / clock.lo))
 
 
 def latency_from_instructions(instructions: Figure, weight_bytes: float, device: Device) -> Figure:
@@ -35,10 +37,10 @@ def latency_from_instructions(instructions: Figure, weight_bytes: float, device:
     Instructions over the sustained rate; weights that exceed the level 2 cache come from memory at each step, and then the time
     to read them is the lower limit.
     """
-    clock = device.quantities["clock_mhz"].value
-    rate = device.quantities["instructions_per_cycle"]
-    value, lo, hi = (instructions.value / (clock * per_cycle) for per_cycle in (rate.value, rate.hi, rate.lo))
-    tool = f"{rate.value:g} [{rate.lo:g}, {rate.hi:g}] instructions per cycle at {clock:g} MHz"
+    clock, rate = device.quantities["clock_mhz"], device.quantities["instructions_per_cycle"]
+    rates = (clock.value * rate.value, clock.hi * rate.hi, clock.lo * rate.lo)
+    value, lo, hi = (instructions.value / per_us for per_us in rates)
+    tool = f"{rate.value:g} [{rate.lo:g}, {rate.hi:g}] instructions per cycle at {clock.value:g} MHz"
     if weight_bytes > (device.bytes("l2_kib") or 0):
         bandwidth = device.quantities["memory_mb_per_s"]
         limits = (weight_bytes / bandwidth.value, weight_bytes / bandwidth.hi, weight_bytes / bandwidth.lo)
