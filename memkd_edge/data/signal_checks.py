@@ -17,6 +17,7 @@ SMALLEST = 1e-30  # reciprocals of smaller deviations do
 COARSE = 16  # a deviation of fewer float32 steps is noted
 OTHER_SCALE = 5.0  # g and m/s2 differ 9.8 times, rad/s and deg/s 57 times; people's movements hardly ever 5 times
 UNRELATED = 0.1  # lag-1 correlation below which successive samples tell nothing of each other
+RESTART = 64  # samples at least that a clock or count takes on average until it starts again
 FEW = 10  # samples, which two signals may share
 ENOUGH = 1000  # samples, for a correlation to be told from 0
 
@@ -38,7 +39,7 @@ def check_signals(name: str, series: Sequence[Signal], channels: Sequence[str], 
     for index, channel in enumerate(channels):
         columns = [signal[:, index] for signal in series]
         if index in rising and not units[index]:
-            text = f"{name}: {channel} never falls within a series, as a time or a count of rows does"
+            text = f"{name}: {channel} never falls within a series but to start again, as a time or a count of rows does"
             if len(channels) > 1:
                 raise UsageError(
                     f"{text}; it would give the class away without any movement. Leave it out, in a table name it `time`, or, "
@@ -56,13 +57,23 @@ def check_signals(name: str, series: Sequence[Signal], channels: Sequence[str], 
 
 
 def rising_channels(series: Sequence[Signal]) -> list[int]:
-    """Return the channels that never fall within a series and rise in every one of them, as times and row numbers do."""
+    """Return the channels that rise in every series and fall in none but to start again, as times and row numbers do."""
     rising = np.ones(series[0].shape[1], dtype=np.bool_)
     for signal in series:
-        rising &= (signal[1:] >= signal[:-1]).all(axis=0) & (signal[-1] > signal[0])
+        rising &= (signal[1:] < signal[:-1]).sum(axis=0) * RESTART <= len(signal)
+        for index in np.flatnonzero(rising):
+            rising[index] = _counts(signal[:, index])
         if not rising.any():
             break
     return [int(index) for index in np.flatnonzero(rising)]
+
+
+def _counts(values: Signal) -> bool:
+    """Tell whether a channel of few falls rises as a counter: falling, it ends within one step of its lowest value."""
+    steps = np.diff(values)
+    if not (falls := steps < 0).any():
+        return bool(values[-1] > values[0])
+    return bool((steps > 0).mean() > 0.5 and values[1:][falls].max() <= values.min() + steps.max())
 
 
 def unrelated(series: Sequence[Signal]) -> bool:

@@ -263,7 +263,7 @@ def test_a_channel_that_rises_as_time_does(tmp_path):
         for index, series in enumerate(its.series):
             series[:, 1] = 1000 * index + np.arange(STEPS)
     assert check_all(tmp_path, parts).startswith(
-        "D: channel 1 never falls within a series, as a time or a count of rows does; it"
+        "D: channel 1 never falls within a series but to start again, as a time or a count of rows does; it"
     )
 
 

@@ -41,10 +41,36 @@ def test_sound_signals_pass_without_a_word():
 )
 def test_what_rises_as_time_does_is_refused_unless_it_has_a_unit(values):
     series = with_channel(values)
-    with pytest.raises(UsageError, match=r"^D: y never falls within a series, as a time or a count of rows does; .* a unit"):
+    with pytest.raises(UsageError, match=r"^D: y never falls within a series but to start .* count of rows does; .* a unit"):
         check(series)
     assert not any("never falls" in note for note in check(series, ("", "steps", "")))
     assert check_signals("D", [signal[:, 1:2] for signal in series], ("y",), ("",))[0].startswith("D: y never falls")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        lambda rows: (rows * 10 + 40_000) % 65_536,  # ms in 16 bits
+        lambda rows: (rows * 10_000 + 4_290_000_000) % 2**32,  # us in 32 bits
+        lambda rows: rows % 256,  # a count in a byte
+        lambda rows: np.concatenate([rows[:700], rows[:500], rows[:800]]) * 10,  # the board was reset twice
+    ],
+)
+def test_a_clock_that_wraps_or_a_board_that_is_reset_is_no_channel(values):
+    series = walks(4, 2000)
+    for signal in series:
+        signal[:, 1] = values(np.arange(2000))
+    with pytest.raises(UsageError, match="y never falls within a series but to start again, as a time"):
+        check(series)
+
+
+def test_what_falls_seldom_and_not_to_its_lowest_value_or_hardly_rises_is_a_signal():
+    rows = np.arange(2000)
+    for values in (rows % 100 + 50 * (rows // 100 % 2), 36.5 + 0.1 * (rows // 100 % 2), rows - 300 * (rows // 400)):
+        series = walks(4, 2000)
+        for signal in series:
+            signal[:, 1] = values
+        assert check(series) == ()
 
 
 def test_what_rises_in_all_series_but_one_is_a_signal():
