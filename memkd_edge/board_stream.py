@@ -148,7 +148,8 @@ def record(
 ) -> Recorded:
     """Write readings as a recording that `distill` reads: time,subject,channels...,label; one row a sample.
 
-    Ends after `seconds`, or with `source`; rows are flushed as they come, so what was written stays when something ends it.
+    Ends after `seconds`, with `source` or with Ctrl-C; rows are flushed as they come, so what was written stays when something
+    else ends it.
 
     Args:
         out: the file, new.
@@ -162,31 +163,32 @@ def record(
     rows = damaged = 0
     first = last = 0.0
     said: tuple[tuple[str, ...], ...] = ()
-    for reading in source:
-        if said and reading.seconds - first >= seconds:
-            break
-        if reading.values is None:  # so it is, too, between the last words of a board that restarts and its next names
-            damaged += 1
-            continue
-        if not said:
-            said, first = (reading.channels, reading.units), reading.seconds
-            taken = [name for name in reading.channels if name.lower() in ("time", "subject", "label")]
-            if taken:
-                raise UsageError(
-                    f"the board has a channel {taken[0]}, which a recording has a column of its own for; rename or leave it out "
-                    "in the board's sketch"
+    with suppress(KeyboardInterrupt):
+        for reading in source:
+            if said and reading.seconds - first >= seconds:
+                break
+            if reading.values is None:  # so it is, too, between the last words of a board that restarts and its next names
+                damaged += 1
+                continue
+            if not said:
+                said, first = (reading.channels, reading.units), reading.seconds
+                taken = [name for name in reading.channels if name.lower() in ("time", "subject", "label")]
+                if taken:
+                    raise UsageError(
+                        f"the board has a channel {taken[0]}, which a recording has a column of its own for; rename or leave it "
+                        "out in the board's sketch"
+                    )
+                named = [f"{name} [{unit}]" if unit else name for name, unit in zip(*said, strict=True)]
+                _write(out, ["time", *(["subject"] if subject else []), *named, "label"])
+            if (reading.channels, reading.units) != said:
+                raise MemkdEdgeError(
+                    f"the board named other channels or units on the way ({', '.join(reading.channels)}); what came before is in "
+                    "the file"
                 )
-            named = [f"{name} [{unit}]" if unit else name for name, unit in zip(*said, strict=True)]
-            _write(out, ["time", *(["subject"] if subject else []), *named, "label"])
-        if (reading.channels, reading.units) != said:
-            raise MemkdEdgeError(
-                f"the board named other channels or units on the way ({', '.join(reading.channels)}); what came before is in the "
-                "file"
-            )
-        at = reading.seconds - first
-        # Nine digits hold every float32 and count of 24 bits.
-        _write(out, [f"{at:.6f}", *([subject] if subject else []), *(f"{value:.9g}" for value in reading.values), label()])
-        rows, last = rows + 1, at
+            at = reading.seconds - first
+            # Nine digits hold every float32 and count of 24 bits.
+            _write(out, [f"{at:.6f}", *([subject] if subject else []), *(f"{value:.9g}" for value in reading.values), label()])
+            rows, last = rows + 1, at
     return Recorded(rows, damaged, last)
 
 

@@ -218,6 +218,34 @@ def test_a_board_that_starts_while_it_is_recorded_leaves_its_log_out() -> None:
     assert (recorded.rows, recorded.damaged) == (2, 4)
 
 
+def test_ctrl_c_ends_a_recording_and_what_was_left_out_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = Reading(("p",), ("",), (1.0,), 0.0)
+
+    def spoken(*said: Reading) -> Callable[..., Iterator[Reading]]:
+        def until_ctrl_c(*_: object) -> Iterator[Reading]:
+            yield from said
+            raise KeyboardInterrupt
+
+        return until_ctrl_c
+
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    monkeypatch.setattr("memkd_edge.serial_port.open_port", lambda *_: contextlib.nullcontext())
+    out = tmp_path / "r.csv"
+    for said, printed in (
+        (
+            (good, replace(good, values=None), replace(good, seconds=2.5)),
+            f"2 samples in 2.5 s, 1 damaged lines left out: {out}\n",
+        ),
+        ((), "0 samples in 0.0 s: no file\n"),
+    ):
+        out.unlink(missing_ok=True)
+        monkeypatch.setattr("memkd_edge.board_stream.readings", spoken(*said))
+        assert called(monkeypatch, capsys, "record", "--serial", "port", "--out", str(out))[:2] == (0, printed)
+        assert out.exists() == bool(said)
+
+
 @pytest.mark.parametrize("name", ["time", "Label", "subject"])
 def test_a_channel_named_as_a_column_of_the_recording_is_refused_at_once(name: str) -> None:
     out = io.StringIO()
@@ -228,7 +256,7 @@ def test_a_channel_named_as_a_column_of_the_recording_is_refused_at_once(name: s
 
 def test_samples_that_arrive_together_have_times_of_their_own(tmp_path: Path) -> None:
     """A board of 50 Hz whose lines arrive five at a time: what is recorded is evenly spaced, and read as 50 Hz."""
-    lines = [b"%d,%d\n" % (t % 97, -t % 89) for t in range(200)]
+    lines = [b"%d,%d\n" % (37 * t % 97, -t % 89) for t in range(200)]
     clock, pieces = [0.0], []
 
     class Port:

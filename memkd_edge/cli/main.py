@@ -357,9 +357,8 @@ def record(
             source = readings(connection, _listed(channels))
             recorded = run_record(source, file, label=typed_labels(label), subject=subject, seconds=seconds or math.inf)
             damaged = f", {recorded.damaged} damaged lines left out" if recorded.damaged else ""
-            typer.echo(f"{recorded.rows:,} samples in {recorded.seconds:.1f} s{damaged}: {out}")
-        except KeyboardInterrupt:
-            typer.echo(f"ended: {out}" if out.stat().st_size else "ended before the first sample: no file")
+            where = out if recorded.rows else "no file"
+            typer.echo(f"{recorded.rows:,} samples in {recorded.seconds:.1f} s{damaged}: {where}")
         finally:
             if out.stat().st_size == 0:
                 out.unlink()

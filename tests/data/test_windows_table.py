@@ -199,7 +199,9 @@ def test_times_and_row_numbers_are_no_channels_and_it_is_said(tmp_path, column, 
 
 
 def test_a_time_under_another_name_is_refused(tmp_path):
-    with pytest.raises(UsageError, match=r"^t: clock never falls within a series but to start again, .* in a table name it `time`, or,"):
+    with pytest.raises(
+        UsageError, match=r"^t: clock never falls within a series but to start again, .* in a table name it `time`, or,"
+    ):
         table(tmp_path, "clock,x", lambda index, step: [600 * index + step / 10, noise(index, step)])
 
 
