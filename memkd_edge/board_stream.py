@@ -30,7 +30,7 @@ SILENT_S = 10.0  # without a line: the board says nothing
 RATE_EVERY_S = 1.0  # it is looked at
 RATE_AFTER_S = 5.0  # of samples, until their rate is compared with the model's
 RATE_TOLERANCE = 0.1  # of the model's rate
-PAUSE_S = 1.0  # without a sample: longer than a computer is late to hand lines on
+PAUSE_S = 1.0  # after a sample was due: longer than a computer is late to hand lines on
 LATEST = 256  # lines, by which it is known how far apart they usually are
 LARGEST = float(np.finfo(np.float32).max)  # a larger value is damage: no recording and no model takes it
 NO_NAMES = {"nan", "inf", "infinity", "ovf"}  # what boards print for a value that is no finite number
@@ -212,7 +212,7 @@ def watch(source: Iterator[Reading], classifier: StreamingClassifier) -> Iterato
         samples += 1
         pause, latest = reading.seconds - latest, reading.seconds
         notes: list[str] = []
-        if model_rate and pause > PAUSE_S:
+        if model_rate and pause - 1 / model_rate > PAUSE_S:
             classifier.gap(round(pause * model_rate) - 1)
             begun = counted = (samples - 1, latest - start)
             notes.append(f"no sample came for {pause:.1f} s")

@@ -356,6 +356,15 @@ def test_after_a_pause_the_stream_begins_anew(tmp_path: Path) -> None:
     assert moments[-1].rate_hz == pytest.approx(50)
 
 
+def test_samples_that_are_due_a_second_apart_are_no_pauses(tmp_path: Path) -> None:
+    file = model_file(tmp_path / "steps.tflite", sample_rate_hz=0.8)
+    seconds = np.cumsum([*[1.25, 1.3, 1.2] * 20, 6.25, *[1.25] * 20])
+    source = [Reading(("acc_y", "acc_x"), ("", ""), (9.8, 0.0), at) for at in seconds.tolist()]
+    moments = list(watch(iter(source), StreamingClassifier(file)))
+    assert [(at, one.notes) for at, one in enumerate(moments) if one.notes] == [(60, ("no sample came for 6.2 s",))]
+    assert moments[59].rate_hz == pytest.approx(0.8, rel=0.1)
+
+
 def test_another_rate_and_an_odd_signal_are_noted_once(tmp_path: Path) -> None:
     usual = SignalRange(64, (-1.0,) * 2, (1.0,) * 2, (0.5,) * 2, (2.0,) * 2, 0.1, 3.0)
     file = model_file(tmp_path / "steps.tflite", usual=usual)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from memkd_edge.errors import MemkdEdgeError
 
+PROTOCOL = 1  # as runner.c says in its first line
 _LINE = re.compile(
     r"(?P<key>protocol|steps|arena|arena_used|state_bytes|stack|overhead|ticks|fault)=(?P<number>\d{1,19})"
     r"|logits\.(?P<step>\d{1,9})=(?P<logits>[-0-9a-f]{1,11}( [-0-9a-f]{1,11})*)"
@@ -99,7 +100,10 @@ def _result(lines: Iterable[re.Match[str]], floats: bool) -> Result:
             rows[int(match["step"])] = [int(word, 16 if floats else 10) for word in match["logits"].split()]
         elif match["key"] == "ticks":
             result.ticks.append(int(match["number"]))
-        elif match["key"] != "protocol":
+        elif match["key"] == "protocol":
+            if int(match["number"]) != PROTOCOL:
+                raise ValueError(f"protocol {match['number']}, not {PROTOCOL}")
+        else:
             setattr(result, match["key"], int(match["number"]))
     if len(rows) != result.steps or any(step >= result.steps for step in rows):
         raise ValueError(f"logits of {len(rows)} steps where there are {result.steps}")

@@ -133,6 +133,7 @@ def test_a_number_of_thousands_of_digits_is_a_foreign_line(lines):
         ["protocol=1", "steps=1", "logits.0=--"],
         ["protocol=1", "steps=1", "logits.0=99999999999"],
         ["protocol=1"],
+        ["protocol=2", *BODY[1:]],
     ],
 )
 def test_lines_of_a_right_checksum_that_make_no_sense_are_one_error(lines, floats):
