@@ -280,6 +280,35 @@ def test_a_model_for_counts_keeps_its_contract_in_samples_of_the_sensor(name, fa
     np.testing.assert_array_equal(stream.push(counts), expected)
 
 
+@pytest.mark.parametrize("name", COUNTS)
+def test_a_gap_in_counts_is_the_last_sample_again_or_a_new_stream(name, tmp_path):
+    """Gaps of every length at every place of a window, through the low-pass filter, and a save now and then."""
+    resampling = Resampling("decimate", factor=3, taps=(0.25, 0.5, 0.25))
+    metadata = dataclasses.replace(toy.metadata(2, 3), resampling=resampling, **COUNTS[name])
+    sensor = Sensor((100.0, 250.0), metadata.mean, metadata.std, resampling)
+    model = quantize(toy.student("lstm", 2, 6, 3), toy.series(channels=2), sensor=sensor)
+    x = np.round((slow_signal(4000, 2) * metadata.std + metadata.mean) * sensor.counts_per_unit).astype(np.int16)
+    library, limit = compiled(tmp_path, emit_c(model, metadata, "demo")), metadata.hold_limit
+    stream, expected = Stream(library, "i16"), Stream(library, "i16")
+    generator, saved, answers, at = np.random.default_rng(0), np.zeros(4096, np.uint8), set(), 0
+    while at < 3900:
+        part = x[at : at + generator.integers(1, 40)]
+        at += len(part)
+        found = stream.push(part)
+        np.testing.assert_array_equal(found, expected.push(part))
+        answers |= set(found.tolist())
+        missing = int(generator.integers(limit + 2))
+        stream.call("gap", missing)
+        stream.call("stream_save", pointer(saved))
+        stream.memory[:] = 0x5A
+        assert stream.call("stream_load", pointer(saved)) == 0
+        if missing > limit:
+            expected.call("begin")
+        else:
+            expected.push(part[[-1] * missing])
+    assert len(answers) >= 3
+
+
 # ---- saved streams ----
 
 
