@@ -22,7 +22,7 @@ from memkd_edge.distillation.grid import on_grid
 from memkd_edge.distillation.methods import Method, Outputs, StepContext, method_named
 from memkd_edge.distillation.recipe import Recipe, step_generator
 from memkd_edge.distillation.stream_teacher import StreamTeacher
-from memkd_edge.distillation.streams import JudgedStreams
+from memkd_edge.distillation.streams import JudgedStreams, Starts
 from memkd_edge.distillation.students import (
     Candidate,
     Parameters,
@@ -111,10 +111,10 @@ class Shard:
     def _step(self, lesson: Lesson, step: int, steps: int) -> None:
         weights = on_grid(self.spec, self.parameters)
         parts = [part.stop - part.start for part in self.slices]
-        if lesson.kept is None:
+        if lesson.starts is None:
             students, excess = forward(self.spec, weights, lesson.x, parts, lesson.ends)
         else:
-            students, excess = self._along(lesson, lesson.kept, weights, parts)
+            students, excess = self._along(lesson, lesson.starts, weights, parts)
         losses = [CELL_PENALTY * excess]
         for part, student in zip(self.slices, students, strict=True):
             own = slice(part.start, part.stop)
@@ -137,9 +137,9 @@ class Shard:
             for name, tensor in self.parameters.items():
                 self.average[name].lerp_(tensor, 1 / min(step + 1, AVERAGE_STEPS))
 
-    def _along(self, lesson: Lesson, kept: Tensor, weights: Parameters, parts: list[int]) -> tuple[list[Outputs], Tensor]:
-        """Run all students on along their streams; lanes whose `kept` [B] is 0 start from a reset."""
-        start = self.carried and tuple(kept[:, None] * one for one in self.carried)
+    def _along(self, lesson: Lesson, starts: Starts, weights: Parameters, parts: list[int]) -> tuple[list[Outputs], Tensor]:
+        """Run all students on along their streams."""
+        start = self.carried and starts.after(self.carried)
         hidden, excess, self.carried = forward_along(self.spec, weights, lesson.x, parts, start)
         outputs = []
         for part, own in zip(self.slices, hidden, strict=True):

@@ -63,12 +63,12 @@ class StreamTeacher:
                 continue
             at = None if taught.all() else taught.nonzero().squeeze(1)
             labels = series.y[answers if at is None else answers[at]]
-            x, kept = series.disturbed(
+            x, starts = series.disturbed(
                 index, recipe.noise, recipe.carried, seeds.of_chunk(recipe.seed, epoch * series.epoch_steps + number)
             )
             hidden = self._along(index)
             outputs = Outputs(self._answers(hidden, at), hidden)
-            yield Lesson(x, labels, outputs, label_shares(labels, series.class_weight), kept, at)
+            yield Lesson(x, labels, outputs, label_shares(labels, series.class_weight), starts, at)
 
     def logits(self, x: Tensor) -> Tensor:
         """Return the logits [N, K] after any series [N, T, C] from a reset."""

@@ -3,12 +3,14 @@
 
 Recordings, or windows joined at random, lie end to end. Students and teachers pass over them in chunks of a few seconds, several
 lanes side by side, and most lanes go on with the state that their last chunk ended in. So a state learns to let go of what is
-over, which no window that starts from a reset can teach it.
+over, which no window that starts from a reset can teach it. Where a class lasts for minutes, hardly a lane meets a change before
+it is reset, and a state that holds the first class it sees is nearly always right: there some lanes take over another's state.
 """
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -30,7 +32,25 @@ WINDOWS_IN_A_CHUNK = 4
 JOINED_WINDOWS = 1000  # of a small data set's windows, about so many are joined
 FEWEST_ORDERS, MOST_ORDERS = 4, 20
 START_MEMORY = 20  # steps; the longest memory that an untrained student of recordings has
+EXCHANGED = 0.1  # of the lanes, before each chunk, where ...
+FEW_CHANGES = 2.0  # ... a lane meets fewer changes of class than that between two resets
 JUDGED_SAMPLES = 50_000  # at most, when students are compared
+
+
+@dataclass(frozen=True)
+class Starts:
+    """What the lanes of a chunk start from.
+
+    kept: float [B], 0 for a reset, else 1. lane: int64 [B], that whose last state each goes on from; None: its own.
+    """
+
+    kept: Tensor
+    lane: Tensor | None = None
+
+    def after(self, ended: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return the states [..., B, H] to start from, where the last chunk ended in `ended`."""
+        taken = ended if self.lane is None else [one.index_select(-2, self.lane) for one in ended]
+        return tuple(self.kept[:, None] * one for one in taken)
 
 
 @dataclass(frozen=True)
@@ -106,12 +126,27 @@ class StreamSeries:
         starts = first + self._span * torch.arange(self.lanes)[:, None] + torch.arange(self.chunk)
         return [ring[(starts + self.chunk * chunk) % self.length] for chunk in chunks]
 
-    def disturbed(self, index: Tensor, noise: float, carried: float, seed: int) -> tuple[Tensor, Tensor]:
-        """Return the samples `index` [B, T] with Gaussian noise, and which lanes go on from their state: 1, else 0, float [B]."""
+    @cached_property
+    def _changes(self) -> float:
+        """Changes of class a step."""
+        return int(self.labels.diff().count_nonzero()) / len(self.y)
+
+    def exchanges(self, carried: float) -> bool:
+        """Whether lanes take over states, as they, a share of `carried` of which goes on at each chunk, meet few changes."""
+        return carried > 0 and self._changes * self.chunk < FEW_CHANGES * (1 - carried)
+
+    def disturbed(self, index: Tensor, noise: float, carried: float, seed: int) -> tuple[Tensor, "Starts"]:
+        """Return the samples `index` [B, T] with Gaussian noise, and what the lanes start from; a share of `carried` goes on."""
         x, random = self.x[index], torch.Generator().manual_seed(seed)
         if noise:
             x = x + noise * torch.randn(x.shape, generator=random).to(x.device)
-        return x, (torch.rand(len(index), generator=random) < carried).to(x)
+        kept = (torch.rand(len(index), generator=random) < carried).to(x)
+        if not self.exchanges(carried):
+            return x, Starts(kept)
+        lanes = torch.arange(len(index))
+        exchanged = torch.rand(len(index), generator=random) < EXCHANGED
+        lane = torch.where(exchanged, torch.randint(len(index), (len(index),), generator=random), lanes)
+        return x, Starts(kept, lane.to(x.device))
 
     @property
     def labels(self) -> Tensor:
@@ -141,8 +176,10 @@ class StreamSeries:
             count = int((y >= 0).sum())
             if not count:
                 continue
-            x, kept = self.disturbed(index, recipe.noise, recipe.carried, seeds.of_chunk(seed, epoch * self.epoch_steps + number))
-            hidden, ended = model.along(x, [kept[:, None] * one for one in carried])
+            x, starts = self.disturbed(
+                index, recipe.noise, recipe.carried, seeds.of_chunk(seed, epoch * self.epoch_steps + number)
+            )
+            hidden, ended = model.along(x, starts.after(carried))
             yield F.cross_entropy(model.head(hidden).flatten(0, 1), y, self.class_weight, ignore_index=-1), count
             carried[:] = [one.detach() for one in ended]
 

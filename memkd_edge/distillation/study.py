@@ -52,8 +52,9 @@ NOISE_MARGIN = 0.05  # of the held-out score, by which another noise level must 
 MIB = 2**20
 STREAM_STEPS = 3000  # of training along streams, when the number of epochs is left open
 STREAM_TEACHER_STEPS = 400
+LASTING_TEACHER_STEPS = 1200  # where classes last so long that lanes exchange states: neighbouring chunks are alike
 STREAM_REFIT_STEPS = 500  # on all training recordings, after those without the held-out ones
-LEARNING_RATE, STREAM_LEARNING_RATE = 0.002, 0.004  # peaks of a teacher's, when left open
+LEARNING_RATE, STREAM_LEARNING_RATE = 0.002, 0.004  # peaks of a teacher's, when left open; where classes last, the former
 CARRIED = 0.9
 PLACES = ("dataset", "data_root", "intervals", "unlabelled", "teacher", "accelerator", "memory_limit")  # may move meanwhile
 
@@ -108,7 +109,8 @@ class TrainingContext:
     def teacher_epochs(self, part: Series | StreamSeries) -> int:
         """Return the epochs of a teacher of `part`, at most."""
         if isinstance(part, StreamSeries):
-            return self.config.teacher_epochs or math.ceil(STREAM_TEACHER_STEPS / part.epoch_steps)
+            steps = LASTING_TEACHER_STEPS if part.exchanges(carried(part)) else STREAM_TEACHER_STEPS
+            return self.config.teacher_epochs or math.ceil(steps / part.epoch_steps)
         return epochs(self.config.teacher_epochs, len(self.all.y), self.batch_size)
 
     @property
@@ -218,7 +220,8 @@ class Tries:
 def tries_of(context: TrainingContext, spec: ModelSpec, part: Series | StreamSeries, noise: float) -> Tries:
     """Return the untrained teachers of `part`, with `noise` on their inputs."""
     config = context.config
-    peak = config.teacher_learning_rate or (STREAM_LEARNING_RATE if isinstance(part, StreamSeries) else LEARNING_RATE)
+    changing = isinstance(part, StreamSeries) and not part.exchanges(carried(part))
+    peak = config.teacher_learning_rate or (STREAM_LEARNING_RATE if changing else LEARNING_RATE)
     recipe = TeacherRecipe(context.teacher_epochs(part), peak, context.batch_size, noise, carried(context.all))
     numbers = range(config.teacher_seeds)
     return Tries(tuple(TeacherTraining(spec, recipe, seeds.of_teacher(config.seed, number), part) for number in numbers))

@@ -22,6 +22,7 @@ from memkd_edge import seeds
 from memkd_edge.distillation.methods import Outputs
 from memkd_edge.distillation.recipe import Recipe, TeacherRecipe, batches
 from memkd_edge.distillation.schedule import rate
+from memkd_edge.distillation.streams import Starts
 from memkd_edge.distillation.students import long_memory_bias
 from memkd_edge.errors import UsageError
 from memkd_edge.nets.classifier import Classifier, ModelSpec, answers, build, load_classifier
@@ -103,15 +104,15 @@ class Lesson:
     ends: int64 [B], the steps of each series from a reset; None: all are T steps long.
     x: [B, T, C]. labels: int64 [M], of the answers that are wanted; -1: the teacher's alone. teacher: its M answers, and its
     hidden sequences [B, T, Ht]. share: [M], of each label in the cross-entropy; None: equal.
-    Of chunks of streams, kept: [B], 1 for the lanes that go on and 0 for those that are reset; at: int64 [M], the steps of the
-    answers among T * B, None for all. Of series from a reset, whose ends are answered, both are None.
+    Of chunks of streams, starts: what the lanes start from; at: int64 [M], the steps of the answers among T * B, None for all. Of
+    series from a reset, whose ends are answered, both are None.
     """
 
     x: Tensor
     labels: Tensor
     teacher: Outputs
     share: Tensor | None = None
-    kept: Tensor | None = None
+    starts: Starts | None = None
     at: Tensor | None = None
     ends: Tensor | None = None
 

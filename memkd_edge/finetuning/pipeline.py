@@ -132,7 +132,7 @@ def finetune(
             def student_logits(altered: Tensor, quantized: QuantizedClassifier = quantized) -> Tensor:
                 return integer_outputs(student, quantized, altered, interface).logits[None]
 
-            start = [] if lesson.kept is None else [one * lesson.kept[:, None].numpy() for one in ended]
+            start = [] if lesson.starts is None else [one.numpy() for one in lesson.starts.after([*map(torch.from_numpy, ended)])]
             outputs, ended = integer_along(student, quantized, lesson.x, interface, start)
             context = StepContext(
                 generator=step_generator(recipe, step),
@@ -168,7 +168,7 @@ def _unheard(_: str) -> None:
 def _wanted(outputs: Outputs, lesson: Lesson) -> Outputs:
     """Return, of logits [B, T, K] and hidden states [B, T, H], the answers that are wanted [1, M, K] and [1, B, T, H]."""
     logits, hidden = outputs.logits, outputs.hidden
-    if lesson.kept is not None:
+    if lesson.starts is not None:
         every = logits.transpose(0, 1).flatten(0, 1)
         return Outputs((every if lesson.at is None else every[lesson.at])[None], hidden[None])
     if lesson.ends is not None:

@@ -130,12 +130,12 @@ class AloneAlong(Alone):
     def train_epoch(self, epoch: int) -> None:
         steps = self.teacher.steps(self.recipe)
         for number, lesson in enumerate(self.teacher.lessons(self.recipe, epoch)):
-            assert lesson.kept is not None
+            assert lesson.starts is not None
             weights = self._on_grid(self.model)
             layer = {name.removeprefix("rnn."): tensor for name, tensor in weights.items() if name.startswith("rnn.")}
             state = None
             if self.carried is not None:
-                state = tuple((lesson.kept[None, :, None] * one).contiguous() for one in self.carried)
+                state = tuple(one.contiguous() for one in lesson.starts.after(self.carried))
             hidden, cells = functional_call(
                 _Stepwise(self.model.rnn), {f"rnn.{k}": v for k, v in layer.items()}, (lesson.x, state)
             )

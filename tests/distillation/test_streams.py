@@ -2,6 +2,7 @@
 """Training along streams against torch's own layers, one student at a time; the order of chunks; the teacher's outputs."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -9,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from memkd_edge.distillation import population as population_module
+from memkd_edge.distillation import streams
 from memkd_edge.distillation.methods import cross_entropy, method_named
 from memkd_edge.distillation.population import Population, predict_along
 from memkd_edge.distillation.recipe import Recipe, TeacherRecipe
 from memkd_edge.distillation.stream_teacher import StreamTeacher, answers_along
-from memkd_edge.distillation.streams import StreamSeries, joined, judged_at_ends, judged_everywhere, recorded
+from memkd_edge.distillation.streams import Starts, StreamSeries, joined, judged_at_ends, judged_everywhere, recorded
 from memkd_edge.distillation.students import Candidate, initial_parameters
 from memkd_edge.distillation.teacher import TeacherTraining
 from memkd_edge.errors import UsageError
@@ -51,8 +53,9 @@ def teacher_of(data: StreamSeries, memory_limit: int = 2**30) -> StreamTeacher:
     return StreamTeacher(model, data, memory_limit=memory_limit)
 
 
-@pytest.mark.parametrize("threads", [1, 5])
-def test_students_of_streams_train_as_each_alone(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("threads", "few_changes"), [(1, 0.0), (5, 0.0), (2, math.inf)])
+def test_students_of_streams_train_as_each_alone(threads: int, few_changes: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "FEW_CHANGES", few_changes)  # infinite: lanes exchange their states
     monkeypatch.setattr(recurrence, "CELL_LIMIT", 0.1)  # so that the penalty on cells beyond it counts in this short training
     monkeypatch.setattr(population_module, "CELL_PENALTY", 1.0)
     teacher, spec = teacher_of(series()), ModelSpec(2, 4, CLASSES)
@@ -67,6 +70,31 @@ def test_students_of_streams_train_as_each_alone(threads: int, monkeypatch: pyte
         for name, expected in single.weights().items():
             found = together.kept[name][index]
             torch.testing.assert_close(found, expected, atol=2e-4, rtol=1e-3, msg=f"{CANDIDATES[index]} {name}")
+
+
+def test_lanes_start_from_their_own_state_another_one_or_a_reset() -> None:
+    hidden, cells = torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([[[10.0], [20.0], [30.0]]])
+    kept = torch.tensor([1.0, 0.0, 1.0])
+    own, exchanged = (Starts(kept, lane).after((hidden, cells)) for lane in (None, torch.tensor([2, 1, 0])))
+    assert [one.flatten().tolist() for one in own] == [[1, 0, 3], [10, 0, 30]]
+    assert [one.flatten().tolist() for one in exchanged] == [[3, 0, 1], [30, 0, 10]]
+
+
+@pytest.mark.parametrize(("every", "exchanges"), [(30, False), (1000, True)])
+def test_lanes_exchange_states_where_a_class_lasts_so_long_that_none_would_see_it_end(every: int, exchanges: bool) -> None:
+    y = np.arange(100_000) // every % CLASSES
+    data = recorded([(np.zeros((len(y), 2), np.float32), y, True)], 25.0, 0.0, torch.ones(CLASSES), CPU)  # chunks of 100 samples
+    index, lanes = data.chunks(0, 0)[0], torch.arange(data.lanes)
+    found = [data.disturbed(index, 0.0, 0.9, seed)[1] for seed in range(500)]
+    moved = [0.0 if one.lane is None else float((one.lane != lanes).float().mean()) for one in found]
+    # A tenth of the lanes, of which one of 16 takes its own state.
+    assert np.mean(moved) == (pytest.approx(streams.EXCHANGED * 15 / 16, abs=0.01) if exchanges else 0)
+    assert np.mean([float(one.kept.mean()) for one in found]) == pytest.approx(0.9, abs=0.01)
+    assert data.exchanges(0.9) == exchanges
+    assert not data.exchanges(0.0)  # all are reset
+    again = data.disturbed(index, 0.0, 0.9, 7)[1]
+    assert torch.equal(again.kept, found[7].kept)
+    assert again.lane is None or torch.equal(again.lane, found[7].lane)
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gru"])
