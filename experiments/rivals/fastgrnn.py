@@ -63,8 +63,9 @@ def train_fastgrnn(
         epoch, number = divmod(step, series.epoch_steps)
         if number == 0:
             chunks = series.chunks(seed, epoch)
-        x, kept = series.disturbed(chunks[number], NOISE, CARRIED, seeds.of_chunk(seed, step))
-        logits, state = along(parameters, x.permute(1, 2, 0).contiguous(), state * kept)
+        x, starts = series.disturbed(chunks[number], NOISE, CARRIED, seeds.of_chunk(seed, step))
+        (start,) = starts.after([state.T])
+        logits, state = along(parameters, x.permute(1, 2, 0).contiguous(), start.T.contiguous())
         loss = F.cross_entropy(logits.flatten(0, 1), series.y[chunks[number]].T.flatten(), ignore_index=-1)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
