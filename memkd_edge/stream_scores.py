@@ -101,11 +101,8 @@ def stream_scores(decisions: Sequence[Decisions], labels: Sequence[Decisions], c
             raise UsageError(f"a stream has {len(one)} decisions and {len(truth)} labels")
     pairs = [(one, np.where(np.logical_or.accumulate(one >= 0), truth, -1)) for one, truth in pairs]
     seconds = int(sum((truth >= 0).sum() for _, truth in pairs)) / rate_hz
-    confusion = np.zeros((classes, classes), np.int64)
-    for one, truth in pairs:
-        answered = (truth >= 0) & (one >= 0)
-        np.add.at(confusion, (truth[answered], one[answered]), 1)
-    count = int(confusion.sum())
+    table = sum(confusion(one[None], np.where(one >= 0, truth, -1), classes)[0] for one, truth in pairs)
+    count = int(table.sum())
     if count == 0:
         raise UsageError("no sample of these streams has a label to be judged by, and a decision")
     delays = [delay for one, truth in pairs for delay in _delays(one, truth, rate_hz)]
@@ -113,12 +110,12 @@ def stream_scores(decisions: Sequence[Decisions], labels: Sequence[Decisions], c
     false, switches, found, unknown = (
         sum(counts) for counts in zip(*(_switches(one, truth, classes, rate_hz) for one, truth in pairs), strict=True)
     )
-    per_class = tuple(_of_class(confusion, k) for k in range(classes))
+    per_class = tuple(_of_class(table, k) for k in range(classes))
     return StreamScores(
-        accuracy=float(np.trace(confusion) / count),
+        accuracy=float(np.trace(table) / count),
         f1_macro=float(np.mean([one.f1 for one in per_class if one.samples])),
         settled_accuracy=_settled(pairs, rate_hz),
-        majority=float(confusion.sum(1).max() / count),
+        majority=float(table.sum(1).max() / count),
         delay_median_s=_quantile(delays, 0.5),
         delay_p90_s=_quantile(delays, 0.9),
         missed=float(np.mean(np.isinf(delays))) if delays else math.nan,
@@ -129,7 +126,7 @@ def stream_scores(decisions: Sequence[Decisions], labels: Sequence[Decisions], c
         seconds=seconds,
         streams=len(pairs),
         classes=per_class,
-        confusion=tuple(tuple(int(cell) for cell in row) for row in confusion),
+        confusion=tuple(tuple(int(cell) for cell in row) for row in table),
         accuracy_since_start=_since_start(pairs, rate_hz),
     )
 
