@@ -64,6 +64,7 @@ def bench(run: Run, config: BenchConfig, *, progress: Reporter | None = None) ->
         )
     builds = Builds(run, config.steps)
     accuracy = _accuracies(run, builds)
+    of_run = (_of_a_step(run), _of_the_class_held(run))
     reports: list[DeviceReport] = []
     unkept: MemkdEdgeError | None = None
     for device in progress.each("bench", devices, "devices", lambda device: device.name):
@@ -71,7 +72,7 @@ def bench(run: Run, config: BenchConfig, *, progress: Reporter | None = None) ->
         rows = tuple(_complete(row, device, duty, accuracy) for row in report.rows)
         timed = any("latency" in row.figures for row in rows)
         on_battery = estimates.on_battery(device, duty, timed=timed) if duty else ""
-        caveats = (*report.caveats, *filter(None, [_of_a_step(run), _of_the_class_held(run), on_battery, device.unchecked()]))
+        caveats = (*report.caveats, *filter(None, [*of_run, on_battery, device.unchecked()]))
         reports.append(replace(report, rows=rows, caveats=caveats))
         try:
             run.write_json(f"bench/{device.name}.json", {"run": run.run_id, **asdict(reports[-1])})
