@@ -176,23 +176,27 @@ class Run:
                 "host": platform.node(),
                 "seconds": seconds,
                 "packages": versions,
-                "sha256": {name: self._digest(name) for name in SEALED if (self.path / name).is_file()},
+                "sha256": {
+                    name: hashlib.sha256(self.read_bytes(name)).hexdigest() for name in SEALED if (self.path / name).is_file()
+                },
             },
         )
 
-    def _digest(self, name: str) -> str:
-        return hashlib.sha256(self.read_bytes(name)).hexdigest()
-
-    def check_unchanged(self, name: str) -> Path:
-        """Return the path of sealed file `name`, which is as the run left it. Older runs did not note how.
+    def read_sealed(self, name: str) -> bytes:
+        """Return the content of sealed file `name`, which is as the run left it. Older runs did not note how.
 
         Raises:
             MemkdEdgeError: it is missing, or was changed since; env.json is damaged.
         """
-        noted = self.environment().get("sha256", {})
-        found = self._digest(name)
+        noted, content = self.environment().get("sha256", {}), self.read_bytes(name)
+        found = hashlib.sha256(content).hexdigest()
         if not isinstance(noted, dict) or found != noted.get(name, found):
             raise MemkdEdgeError(f"{self.path / name} was changed after the run was complete; distil it again")
+        return content
+
+    def check_unchanged(self, name: str) -> Path:
+        """Return the path of sealed file `name`; raises as `read_sealed`."""
+        self.read_sealed(name)
         return self.path / name
 
     @property
@@ -207,8 +211,7 @@ class Run:
         Raises:
             MemkdEdgeError: it is missing, damaged, or was changed since the run was made.
         """
-        path = self.check_unchanged(METADATA)
-        return Metadata.from_json(path.read_bytes(), source=str(path))
+        return Metadata.from_json(self.read_sealed(METADATA), source=str(self.path / METADATA))
 
     def read_bytes(self, name: str) -> bytes:
         """Return the content of file `name`.
