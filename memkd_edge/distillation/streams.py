@@ -135,7 +135,7 @@ class StreamSeries:
         """Whether lanes take over states, as they, a share of `carried` of which goes on at each chunk, meet few changes."""
         return carried > 0 and self._changes * self.chunk < FEW_CHANGES * (1 - carried)
 
-    def disturbed(self, index: Tensor, noise: float, carried: float, seed: int) -> tuple[Tensor, "Starts"]:
+    def disturbed(self, index: Tensor, noise: float, carried: float, seed: int) -> tuple[Tensor, Starts]:
         """Return the samples `index` [B, T] with Gaussian noise, and what the lanes start from; a share of `carried` goes on."""
         x, random = self.x[index], torch.Generator().manual_seed(seed)
         if noise:
